@@ -1,0 +1,222 @@
+# Quarry. One file, not recursive; a room's sources are found by wildcard.
+#
+#   make demo      the main job, end to end, in a virtual machine     (any Debian 12 or 13, as root)
+#   make check     lint, unit, scenario and VM tests                  (the same)
+#   make           builds quarryd, quarry-worker, quarry              (Debian 13)
+#   make install   installs them with units, rules, manual pages      (PREFIX=, DESTDIR=)
+#
+# Knobs: V=1 shows commands, OPT=-O0, SAN=1 builds with ASan and UBSan, CC=clang.
+
+PREFIX ?= /usr
+SYSCONFDIR ?= /etc
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+OPT ?= -O2
+CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
+VERSION := 0.1.0
+
+OUT := build/$(CC)$(if $(SAN),-san)$(if $(FUZZ),-fuzz)
+
+CFLAGS ?= $(OPT) -g
+WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wundef \
+            -Wformat=2 -Wvla -Wno-missing-field-initializers -Wno-unused-parameter
+ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DQUARRY_VERSION='"$(VERSION)"' \
+             -fPIE -fstack-protector-strong -fno-strict-aliasing -ffunction-sections -fdata-sections \
+             $(WARNINGS) $(CFLAGS) -Iinclude -Idaemon
+ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now -Wl,--gc-sections -Wl,--as-needed $(LDFLAGS)
+ifdef SAN
+ALL_CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+ALL_LDFLAGS += -fsanitize=address,undefined
+else
+ALL_CFLAGS += $(if $(filter -O0,$(OPT)),,-D_FORTIFY_SOURCE=2)
+endif
+
+room = $(patsubst %.c,$(OUT)/%.o,$(wildcard $(1)/*.c))
+
+LIB := $(call room,lib)
+BROKER := $(call room,daemon/front) $(call room,daemon/broker) $(call room,daemon/store)
+WORK := $(call room,daemon/work) $(call room,daemon/step) $(call room,daemon/kernel)
+
+PROGRAMS := $(OUT)/quarryd $(OUT)/quarry-worker $(OUT)/quarry
+
+.PHONY: all
+all: $(PROGRAMS)
+
+# The broker and the CLI are linked without the storage libraries: what they cannot name they cannot call.
+$(OUT)/quarryd: $(OUT)/daemon/quarryd.o $(BROKER) $(OUT)/lib.a
+$(OUT)/quarryd: LIBS = -lsystemd -lsqlite3
+$(OUT)/quarry-worker: $(OUT)/daemon/quarry-worker.o $(WORK) $(OUT)/lib.a
+$(OUT)/quarry-worker: LIBS = -lsystemd -ldevmapper -lcryptsetup -lblkid -lsodium
+$(OUT)/quarry: $(call room,cli) $(OUT)/lib.a
+$(OUT)/quarry: LIBS = -lsystemd
+
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-7s %s\n' $(1) $(2))
+
+$(PROGRAMS):
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+$(OUT)/lib.a: $(LIB)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(OUT)/%.o: %.c Makefile
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+-include $(shell [ -d $(OUT) ] && find $(OUT) -name '*.d')
+
+# --- for people ------------------------------------------------------------------------------------------
+
+.PHONY: demo check bench
+demo:
+	@tests/demo/run
+check:
+	@tests/check
+bench:
+	@tests/bench/run
+
+# --- install -------------------------------------------------------------------------------------------
+
+# Rules, units and manual pages name the programs by their place below PREFIX.
+installed = sed 's|/usr/lib/quarry/|$(PREFIX)/lib/quarry/|g; s|/usr/bin/quarry|$(PREFIX)/bin/quarry|g' $(1) \
+            > $(DESTDIR)$(2)/$(notdir $(1)) && chmod 0644 $(DESTDIR)$(2)/$(notdir $(1))
+
+.PHONY: install
+install: all
+	$(Q)install -d $(addprefix $(DESTDIR),$(PREFIX)/bin $(PREFIX)/lib/quarry $(UNITDIR) \
+	    $(PREFIX)/lib/sysusers.d $(PREFIX)/lib/tmpfiles.d $(PREFIX)/lib/udev/rules.d \
+	    $(PREFIX)/share/man/man1 $(PREFIX)/share/man/man5 $(PREFIX)/share/man/man8 \
+	    $(PREFIX)/share/bash-completion/completions $(PREFIX)/share/doc/quarry $(SYSCONFDIR)/quarry/quarry.conf.d)
+	$(Q)install -m 0755 $(OUT)/quarry $(DESTDIR)$(PREFIX)/bin/quarry
+	$(Q)install -m 0755 $(OUT)/quarryd $(OUT)/quarry-worker $(DESTDIR)$(PREFIX)/lib/quarry/
+	$(Q)$(foreach f,$(wildcard daemon/units/*.service daemon/units/*.socket),$(call installed,$(f),$(UNITDIR));)
+	$(Q)install -m 0644 daemon/units/sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/quarry.conf
+	$(Q)install -m 0644 daemon/units/tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/quarry.conf
+	$(Q)install -m 0644 udev/*.rules $(DESTDIR)$(PREFIX)/lib/udev/rules.d/
+	$(Q)for m in docs/*.[158]; do install -m 0644 "$$m" "$(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/"; done
+	$(Q)install -m 0644 docs/*.varlink $(DESTDIR)$(PREFIX)/share/doc/quarry/
+	$(Q)install -m 0644 cli/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/quarry
+	$(Q)[ -e $(DESTDIR)$(SYSCONFDIR)/quarry/quarry.conf ] || \
+	    install -m 0644 daemon/units/quarry.conf $(DESTDIR)$(SYSCONFDIR)/quarry/quarry.conf
+
+.PHONY: clean
+clean:
+	rm -rf build/gcc* build/clang* build/stage* build/shell-checked
+
+# --- unit tests and fuzzing ----------------------------------------------------------------------------
+
+# tests/unit/ROOM/test-X.c is one program: the test, the objects of the rooms it may reach, and lib.a. A
+# function __wrap_NAME that it defines takes the place of NAME in those objects.
+UNIT := $(patsubst %.c,$(OUT)/%,$(wildcard tests/unit/*/test-*.c))
+
+unit_room = $(word 3,$(subst /, ,$(patsubst $(OUT)/%,%,$(1))))
+unit_objects_store = $(call room,daemon/store)
+unit_objects_broker = $(call room,daemon/broker) $(unit_objects_store)
+unit_objects_front = $(BROKER)
+unit_objects_kernel = $(call room,daemon/kernel)
+unit_objects_step = $(call room,daemon/step) $(unit_objects_kernel)
+unit_objects_work = $(WORK)
+unit_objects_cli = $(filter-out $(OUT)/cli/quarry.o,$(call room,cli))
+unit_libs_store = -lsqlite3
+unit_libs_broker = -lsqlite3
+unit_libs_front = -lsqlite3
+unit_libs_kernel = -ldevmapper -lcryptsetup -lblkid -lsodium
+unit_libs_step = $(unit_libs_kernel)
+unit_libs_work = $(unit_libs_kernel)
+unit_wraps = $(addprefix -Wl$(,)--wrap=,$(sort $(shell grep -o '__wrap_[A-Za-z0-9_]*' $(1) | cut -c8-)))
+, := ,
+
+$(OUT)/tests/%.o: WARNINGS += -Wno-missing-prototypes
+.SECONDEXPANSION:
+$(UNIT): $(OUT)/%: $(OUT)/%.o $$(unit_objects_$$(call unit_room,$$@)) $(OUT)/lib.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(call unit_wraps,$*.c) -o $@ $^ \
+	    -lcmocka -lsystemd $(unit_libs_$(call unit_room,$@))
+
+.PHONY: unit
+unit: $(UNIT)
+	$(Q)tests/unit/run $(UNIT)
+
+$(OUT)/tests/lint/idl: $(OUT)/tests/lint/idl.o $(OUT)/lib.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lsystemd
+
+# `make fuzz` builds everything once more, with clang, the sanitizers and libFuzzer.
+FUZZ_SECONDS ?= 10
+FUZZERS := $(patsubst %.c,$(OUT)/%,$(wildcard tests/fuzz/fuzz-*.c))
+ifdef FUZZ
+ALL_CFLAGS += -fsanitize=fuzzer-no-link
+endif
+
+$(FUZZERS): $(OUT)/%: $(OUT)/%.o $(OUT)/lib.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ -lsystemd
+
+.PHONY: fuzz fuzz-run
+fuzz:
+	$(Q)$(MAKE) --no-print-directory CC=clang SAN=1 FUZZ=1 fuzz-run
+fuzz-run: $(FUZZERS)
+	$(Q)FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run $(FUZZERS)
+
+# --- scenarios -----------------------------------------------------------------------------------------
+
+# The real quarryd with a stand-in for its workers, and the real quarry with a stand-in for quarryd: see
+# tests/fake. No storage is needed, but root is. `make scenario SCENARIO=broker-life.py` runs one.
+.PHONY: scenario
+scenario: $(OUT)/quarryd $(OUT)/quarry
+	$(Q)tests/scenario/run $(abspath $(OUT)) $(SCENARIO)
+
+# --- system test programs ------------------------------------------------------------------------------
+
+# tests/system/kernel/X.c tries the room daemon/kernel on a real kernel, as root, in the test machine.
+SYSTEM_KERNEL := $(patsubst %.c,$(OUT)/%,$(wildcard tests/system/kernel/*.c))
+
+$(SYSTEM_KERNEL): $(OUT)/tests/system/%: $(OUT)/tests/system/%.o $(call room,daemon/kernel) $(OUT)/lib.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lcmocka -lsystemd $(unit_libs_kernel)
+
+.PHONY: system-programs
+system-programs: $(SYSTEM_KERNEL)
+
+# --- lint ----------------------------------------------------------------------------------------------
+
+# tests/lint/run makes one line of TAP per check, by way of the targets below. Their results stay below build/,
+# and are made anew for what has changed.
+SOURCES := $(wildcard lib/*.c cli/*.c daemon/*.c daemon/*/*.c)
+TEST_SOURCES := $(wildcard tests/*/*.c tests/*/*/*.c)
+
+.PHONY: lint format idl objects analyzed tidy cppcheck
+lint:
+	$(Q)tests/lint/run $(CHECKS)
+
+format:
+	$(Q)find cli daemon include lib tests -name '*.[ch]' -exec clang-format -i {} +
+
+PUBLISHED := docs/io.quarry.Volume.varlink docs/io.quarry.Pool.varlink
+idl: $(OUT)/tests/lint/idl
+	$(Q)$(foreach f,$(PUBLISHED),$< $(basename $(notdir $(f))) > $(f) &&) true
+
+objects: $(patsubst %.c,$(OUT)/%.o,$(SOURCES) $(TEST_SOURCES))
+
+# Leaks of memory are left to ASan: gcc loses sight of a pointer that is stored behind two others.
+ifdef ANALYZE
+# It knows libc by the names that fortified headers hide.
+ALL_CFLAGS += -fanalyzer -Wno-analyzer-malloc-leak -U_FORTIFY_SOURCE
+ALL_CFLAGS += $(if $(filter %/lib/error.o,$@),,-include tests/lint/model.h)
+# A child's descriptors 0 to 3 are meant to stay open.
+$(OUT)/daemon/kernel/spawn.o: ALL_CFLAGS += -Wno-analyzer-fd-leak
+endif
+analyzed: $(patsubst %.c,$(OUT)/%.o,$(SOURCES))
+
+tidy: $(patsubst %.c,$(OUT)/%.tidy,$(SOURCES))
+$(OUT)/%.tidy: %.c $(OUT)/%.o .clang-tidy
+	$(call say,TIDY,$<)
+	$(Q)clang-tidy --quiet $< -- $(filter-out -Werror,$(ALL_CFLAGS)) -U_FORTIFY_SOURCE && touch $@
+
+cppcheck:
+	$(Q)mkdir -p $(OUT)/cppcheck
+	$(Q)cppcheck --quiet -j2 --cppcheck-build-dir=$(OUT)/cppcheck --error-exitcode=1 \
+	    --enable=warning,performance,portability --check-level=exhaustive --library=posix,gnu --std=c11 \
+	    --suppressions-list=tests/lint/cppcheck --inline-suppr \
+	    $(filter -D% -I%,$(ALL_CFLAGS)) lib cli daemon

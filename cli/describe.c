@@ -1,0 +1,156 @@
+#include "describe.h"
+
+#include "must.h"
+#include "terminal.h"
+
+#include <quarry/text.h>
+#include <quarry/volume.h>
+#include <stdarg.h>
+
+const char *describe_string(sd_json_variant *object, const char *name) {
+        sd_json_variant *v = sd_json_variant_by_key(object, name);
+
+        return sd_json_variant_is_string(v) ? sd_json_variant_string(v) : "";
+}
+
+static uint64_t member_number(sd_json_variant *object, const char *name) {
+        return sd_json_variant_unsigned(sd_json_variant_by_key(object, name));
+}
+
+/* "Name:        value"; the name is left out in the lines after the first of a list. */
+_printf_(2, 3) static void print_field(const char *name, const char *format, ...) {
+        _cleanup_free_ char *value = NULL;
+        va_list ap;
+
+        va_start(ap, format);
+        int n = vasprintf(&value, format, ap);
+        va_end(ap);
+        must(n < 0 ? -ENOMEM : 0);
+
+        text_clean(value);
+        printf("%s%-13s%s %s\n", terminal_style(stdout, STYLE_BOLD), name, terminal_style(stdout, STYLE_END), value);
+}
+
+static void print_string(const char *name, sd_json_variant *object, const char *member) {
+        const char *text = describe_string(object, member);
+
+        if (*text)
+                print_field(name, "%s", text);
+}
+
+/* "1.5G (1610612736 bytes)", and the share of whole if that is not 0. */
+static void print_size(const char *name, sd_json_variant *v, uint64_t whole) {
+        char buf[SIZE_TEXT_MAX];
+
+        if (!sd_json_variant_is_unsigned(v)) {
+                print_field(name, "not known");
+                return;
+        }
+        uint64_t bytes = sd_json_variant_unsigned(v);
+        if (whole > 0)
+                print_field(name, "%s, %.0f%% (%llu bytes)", size_format(bytes, buf),
+                            100.0 * (double) bytes / (double) whole, (unsigned long long) bytes);
+        else
+                print_field(name, "%s (%llu bytes)", size_format(bytes, buf), (unsigned long long) bytes);
+}
+
+static void print_list(const char *name, sd_json_variant *list) {
+        for (size_t i = 0; i < sd_json_variant_elements(list); i++)
+                print_field(i == 0 ? name : "", "%s", sd_json_variant_string(sd_json_variant_by_index(list, i)));
+}
+
+static void print_encryption(sd_json_variant *encryption) {
+        if (!sd_json_variant_is_object(encryption)) {
+                print_field("Encryption:", "none");
+                return;
+        }
+        print_field("Encryption:", "LUKS2, %s, %llu-bit key, %llu-byte sectors", describe_string(encryption, "cipher"),
+                    (unsigned long long) member_number(encryption, "keyBits"),
+                    (unsigned long long) member_number(encryption, "sectorSize"));
+        if (streq(describe_string(encryption, "keySource"), "host"))
+                print_field("Key:", "host: opens by itself on this host");
+        else
+                print_field("Key:", "%s: asked for whenever it is opened", describe_string(encryption, "keySource"));
+}
+
+static void print_labels(sd_json_variant *labels) {
+        for (size_t i = 0; i + 1 < sd_json_variant_elements(labels); i += 2)
+                print_field(i == 0 ? "Labels:" : "", "%s=%s",
+                            sd_json_variant_string(sd_json_variant_by_index(labels, i)),
+                            sd_json_variant_string(sd_json_variant_by_index(labels, i + 1)));
+}
+
+static void print_mounts(sd_json_variant *volume) {
+        sd_json_variant *holds = sd_json_variant_by_key(volume, "holds");
+        bool is_open = sd_json_variant_boolean(sd_json_variant_by_key(volume, "open"));
+
+        if (is_open && streq(describe_string(volume, "filesystem"), "none"))
+                print_field("Device:", DEVICE_LINK_ROOT "/%s/%s", describe_string(volume, "tenant"),
+                            describe_string(volume, "name"));
+        else if (sd_json_variant_elements(holds) == 0)
+                print_field("Mounted at:", "nowhere%s", is_open ? ", but its devices are open" : "");
+
+        for (size_t i = 0; i < sd_json_variant_elements(holds); i++) {
+                sd_json_variant *hold = sd_json_variant_by_index(holds, i);
+                bool read_only = sd_json_variant_boolean(sd_json_variant_by_key(hold, "readOnly"));
+
+                print_field(i == 0 ? "Mounted at:" : "", "%s%s", describe_string(hold, "path"),
+                            read_only ? " (read-only)" : "");
+        }
+}
+
+void describe_volume(sd_json_variant *volume) {
+        uint64_t size = member_number(volume, "sizeBytes");
+
+        print_string("Name:", volume, "name");
+        print_string("Tenant:", volume, "tenant");
+        print_string("Pool:", volume, "pool");
+        print_string("State:", volume, "state");
+        print_string("Failure:", volume, "failure");
+        print_size("Size:", sd_json_variant_by_key(volume, "sizeBytes"), 0);
+        print_size("Used:", sd_json_variant_by_key(volume, "usedBytes"), size);
+        print_string("Filesystem:", volume, "filesystem");
+        print_list("Mkfs options:", sd_json_variant_by_key(volume, "mkfsOptions"));
+        print_encryption(sd_json_variant_by_key(volume, "encryption"));
+        print_mounts(volume);
+        if (!streq(describe_string(volume, "filesystem"), "none"))
+                print_field("Root made as:", "uid %llu, gid %llu, mode %04llo",
+                            (unsigned long long) member_number(volume, "uid"),
+                            (unsigned long long) member_number(volume, "gid"),
+                            (unsigned long long) member_number(volume, "mode"));
+        print_labels(sd_json_variant_by_key(volume, "labels"));
+        print_string("Created:", volume, "createdAt");
+        print_string("UUID:", volume, "uuid");
+}
+
+static void print_origin(sd_json_variant *pool) {
+        const char *origin = describe_string(pool, "origin");
+
+        if (streq(origin, "file"))
+                print_field("Lies in:", "file %s", describe_string(pool, "file"));
+        else if (streq(origin, "vg"))
+                print_field("Lies in:", "a share of volume group %s", describe_string(pool, "volumeGroup"));
+        else
+                print_field("Lies in:", "volume group %s, its own", describe_string(pool, "volumeGroup"));
+        print_list("Devices:", sd_json_variant_by_key(pool, "devices"));
+}
+
+void describe_pool(sd_json_variant *pool) {
+        uint64_t data = member_number(pool, "dataSizeBytes"), metadata = member_number(pool, "metadataSizeBytes");
+        char promised[SIZE_TEXT_MAX], most[SIZE_TEXT_MAX];
+
+        print_string("Name:", pool, "name");
+        print_string("State:", pool, "state");
+        print_string("Failure:", pool, "failure");
+        print_origin(pool);
+        print_size("Data:", sd_json_variant_by_key(pool, "dataSizeBytes"), 0);
+        print_size("  used:", sd_json_variant_by_key(pool, "dataUsedBytes"), data);
+        print_size("Metadata:", sd_json_variant_by_key(pool, "metadataSizeBytes"), 0);
+        print_size("  used:", sd_json_variant_by_key(pool, "metadataUsedBytes"), metadata);
+        print_size("Chunks:", sd_json_variant_by_key(pool, "chunkSizeBytes"), 0);
+        print_field("Promised:", "%s to %llu volumes; at most %s may be promised",
+                    size_format(member_number(pool, "provisionedBytes"), promised),
+                    (unsigned long long) member_number(pool, "volumes"),
+                    size_format(member_number(pool, "provisionedMaxBytes"), most));
+        print_string("UUID:", pool, "uuid");
+}

@@ -1,0 +1,236 @@
+/* quarry mount, umount. Only here does the command use rights of its own on the kernel: to attach a mount that
+ * the daemon made, and to take such a mount away again. */
+
+#include "client.h"
+#include "describe.h"
+#include "must.h"
+#include "report.h"
+#include "secret.h"
+#include "verbs.h"
+#include "volume.h"
+
+#include <fcntl.h>
+#include <quarry/fd.h>
+#include <quarry/mountinfo.h>
+#include <quarry/text.h>
+#include <quarry/volume.h>
+#include <sys/mount.h>
+#include <sys/sysmacros.h>
+
+#define MOUNTINFO_MAX (64u << 20)
+#define TRIES 3
+
+static const char *arg_key_file;
+static bool arg_read_only;
+
+const Option mount_options[] = {
+        { 0, "read-only", NULL, "Nothing can be written", option_flag, &arg_read_only },
+        { 0, "key-file", "FILE", "FILE holds the passphrase; - is stdin", option_string, &arg_key_file },
+        {},
+};
+
+static int call_mount(const char *name, bool detached, int key_fd, sd_json_variant **ret, int *ret_fd, Error *err) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
+        _cleanup_free_ char *what = must_have(format_new("mounting %s", name));
+
+        must(sd_json_buildo(
+                        &parameters,
+                        SD_JSON_BUILD_PAIR_STRING("volume", name),
+                        SD_JSON_BUILD_PAIR_CONDITION(arg_read_only, "readOnly", SD_JSON_BUILD_BOOLEAN(true)),
+                        SD_JSON_BUILD_PAIR_CONDITION(detached, "detached", SD_JSON_BUILD_BOOLEAN(true)),
+                        SD_JSON_BUILD_PAIR_CONDITION(
+                                        key_fd >= 0, "keyFileDescriptor", SD_JSON_BUILD_INTEGER(KEY_INDEX))));
+        Call call = { .method = API_VOLUME ".Mount", .parameters = parameters, .what = what, .key_fd = &key_fd };
+        return client_call(&call, ret, ret_fd, err);
+}
+
+/* Asks for the passphrase only once the daemon says that it needs one, and again when it was wrong. */
+static int open_volume(const char *name, bool detached, sd_json_variant **ret, int *ret_fd, Error *err) {
+        _cleanup_close_ int key_fd = -EBADF;
+        int r;
+
+        if (arg_key_file) {
+                key_fd = secret_from_file(arg_key_file, err);
+                if (key_fd < 0)
+                        return key_fd;
+        }
+        r = call_mount(name, detached, key_fd, ret, ret_fd, err);
+
+        for (int try = 1; r < 0 && !arg_key_file && try <= TRIES; try++) {
+                if (err->kind != ERROR_KEY_REQUIRED && !(err->kind == ERROR_WRONG_KEY && try > 1))
+                        return r;
+                if (!isatty(STDIN_FILENO)) {
+                        error_hint(err, "quarry mount %s --key-file FILE", name);
+                        return r;
+                }
+                if (err->kind == ERROR_WRONG_KEY)
+                        fputs("That passphrase does not open it.\n", stderr);
+
+                _cleanup_free_ char *prompt = must_have(format_new("Passphrase for %s: ", name));
+                _cleanup_close_ int typed = secret_from_terminal(prompt, false, err);
+                r = typed < 0 ? typed : call_mount(name, detached, typed, ret, ret_fd, err);
+        }
+        return r;
+}
+
+/* The target is looked at first, so that nothing is opened in vain, and held, so that it stays what it was. */
+static int target_open(const char *path, Error *err) {
+        int fd = RET_NERRNO(open(path, O_PATH | O_DIRECTORY | O_CLOEXEC));
+
+        if (fd == -ENOTDIR)
+                return error_field(err, "target", "%s is not a directory", path);
+        if (fd == -ENOENT) {
+                error_field(err, "target", "the directory %s does not exist", path);
+                error_hint(err, "mkdir %s", path);
+                return error_code(err);
+        }
+        if (fd == -EACCES)
+                return error_set(err, ERROR_PERMISSION_DENIED, fd, "no access to %s", path);
+        return fd < 0 ? error_errno(err, fd, "cannot open %s", path) : fd;
+}
+
+/* When this fails the daemon closes the volume by itself, as soon as the descriptor is gone. */
+static int mount_attach(int mount_fd, int target_fd, const char *target, Error *err) {
+        if (mount_fd < 0)
+                return error_set(err, ERROR_FAILED, 0, "quarryd passed no mount to attach");
+        if (move_mount(mount_fd, "", target_fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) >= 0)
+                return 0;
+
+        int r = -errno;
+        if (r != -EPERM)
+                return error_errno(err, r, "cannot attach it to %s", target);
+        error_set(err, ERROR_PERMISSION_DENIED, r, "attaching it to %s takes root", target);
+        error_hint(err, "without a target it is mounted at a place that quarry keeps");
+        return error_code(err);
+}
+
+static int mount_volume(const char *name, const char *target, char **ret_path, Error *err) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *reply = NULL;
+        _cleanup_close_ int target_fd = -EBADF, mount_fd = -EBADF;
+        int r;
+
+        if (target) {
+                target_fd = target_open(target, err);
+                if (target_fd < 0)
+                        return target_fd;
+        }
+        r = open_volume(name, target, &reply, &mount_fd, err);
+        if (r >= 0 && target)
+                r = mount_attach(mount_fd, target_fd, target, err);
+        if (r < 0)
+                return r;
+
+        *ret_path = must_have(strdup(target ?: describe_string(reply, "path")));
+        return 0;
+}
+
+int verb_mount(char **arguments) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *document = NULL;
+        _cleanup_free_ char *path = NULL;
+        Error err = {};
+
+        if (mount_volume(arguments[0], arguments[1], &path, &err) < 0)
+                return report_error("cannot mount", arguments[0], &err);
+
+        if (!arg_json) {
+                puts(path);
+                return EXIT_DONE;
+        }
+        must(sd_json_buildo(
+                        &document,
+                        SD_JSON_BUILD_PAIR_STRING("volume", arguments[0]),
+                        SD_JSON_BUILD_PAIR_STRING("path", path)));
+        return report_document(document);
+}
+
+/* --- umount ---------------------------------------------------------------------------------------------- */
+
+static int call_unmount(const char *name, Error *err) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
+        _cleanup_free_ char *what = must_have(format_new("unmounting %s", name));
+
+        must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRING("volume", name)));
+        Call call = { .method = API_VOLUME ".Unmount", .parameters = parameters, .what = what };
+        return client_call(&call, NULL, NULL, err);
+}
+
+/* The device of what is mounted at path, the last one if several lie over each other. */
+static int mounted_device(const char *path, dev_t *ret, Error *err) {
+        _cleanup_free_ char *text = NULL;
+        MountEntry entry;
+        bool found = false;
+        int r;
+
+        r = file_read(AT_FDCWD, "/proc/self/mountinfo", MOUNTINFO_MAX, &text, NULL);
+        if (r < 0)
+                return error_errno(err, r, "cannot read /proc/self/mountinfo");
+
+        char *rest = text;
+        while ((r = mountinfo_next(&rest, &entry)) != 0)
+                if (r > 0 && streq(entry.target, path)) {
+                        *ret = entry.device;
+                        found = true;
+                }
+        return found ? 0 : error_set(err, ERROR_NO_SUCH_VOLUME, 0, "nothing is mounted at %s", path);
+}
+
+/* Which volume a device belongs to, by the name it has in the kernel. */
+static int device_volume(dev_t device, sd_id128_t *ret) {
+        _cleanup_free_ char *path = must_have(format_new("/sys/dev/block/%u:%u/dm/name", major(device), minor(device)));
+        _cleanup_free_ char *name = NULL;
+
+        int r = file_read(AT_FDCWD, path, 4096, &name, NULL);
+        if (r < 0)
+                return r;
+        name[strcspn(name, "\n")] = 0;
+        return volume_uuid_from_kernel_name(name, ret);
+}
+
+/* The standard place is the daemon's to take away; any other was attached by a caller's rights, and the daemon
+ * notices by itself when nobody uses the volume any more. */
+static int unmount_path(const char *typed, Error *err) {
+        _cleanup_free_ char *path = realpath(typed, NULL);
+        char uuid[UUID_TEXT_MAX];
+        sd_id128_t volume;
+        dev_t device = 0;
+        int r;
+
+        if (!path)
+                return error_set(err, ERROR_NO_SUCH_VOLUME, errno, "cannot look at it: %s", strerror(errno));
+        r = mounted_device(path, &device, err);
+        if (r < 0)
+                return r;
+        if (device_volume(device, &volume) < 0) {
+                error_set(err, ERROR_NO_SUCH_VOLUME, 0, "what is mounted there is no volume of quarry");
+                error_hint(err, "umount %s", typed);
+                return error_code(err);
+        }
+
+        if (startswith(path, MOUNT_ROOT "/"))
+                return call_unmount(uuid_format(volume, uuid), err);
+        if (umount2(path, UMOUNT_NOFOLLOW) >= 0)
+                return 0;
+        if (errno == EBUSY) {
+                error_set(err, ERROR_VOLUME_BUSY, EBUSY, "files on it are in use");
+                error_hint(err, "fuser -vm %s", typed);
+                return error_code(err);
+        }
+        if (errno == EPERM)
+                return error_set(err, ERROR_PERMISSION_DENIED, EPERM, "taking it away takes root");
+        return error_errno(err, errno, "cannot take it away");
+}
+
+int verb_umount(char **arguments) {
+        _cleanup_(report_done) Report report = { .action = "cannot unmount" };
+
+        for (char **name = arguments; *name; name++) {
+                bool is_path = **name == '/' || **name == '.'; /* no name begins so */
+                Error err = {};
+
+                if ((is_path ? unmount_path(*name, &err) : call_unmount(*name, &err)) < 0)
+                        report_failure(&report, *name, &err);
+                else
+                        report_success(&report, *name);
+        }
+        return report_finish(&report, "unmounted");
+}

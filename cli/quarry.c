@@ -1,0 +1,298 @@
+/* The quarry command: which words are verbs, and what help says about them. */
+
+#include "must.h"
+#include "report.h"
+#include "table.h"
+#include "terminal.h"
+#include "verbs.h"
+
+#include <limits.h>
+#include <locale.h>
+#include <quarry/text.h>
+
+#define ANY UINT_MAX
+
+typedef struct Verb {
+        const char *words;
+        const char *synopsis; /* what follows the words */
+        const char *summary;  /* one line, begins with a verb */
+        const char *text;     /* what one has to know, or NULL */
+        const char *examples; /* whole lines */
+        const Option *options;
+        bool is_listing;   /* has table_option_rows too */
+        unsigned min, max; /* number of arguments */
+        int (*run)(char **arguments);
+} Verb;
+
+static int verb_help(char **arguments);
+
+static const Option no_options[] = { {} };
+
+static const Verb verbs[] = {
+        { "create", "NAME --size SIZE [OPTION]...", "Make a volume, formatted and ready to be mounted",
+          "NAME is [POOL:][TENANT/]NAME: a letter or digit, then letters, digits, _ . or -\n"
+          "It is printed when the volume is durable. The volume's root directory is empty,\n"
+          "so that containers can copy an image's files into it.\n"
+          "A passphrase is asked for on the terminal, or is what --key-file holds, byte for\n"
+          "byte as with cryptsetup: a newline at the end of the file belongs to it.\n",
+          "  quarry create db --size 10G\n"
+          "  quarry create vault --size 2G --encrypt --label app=vault\n"
+          "  quarry create www --size 50G --fs xfs --uid www-data --mode 0750\n",
+          create_options, false, 1, 1, verb_create },
+        { "ls", "[OPTION]...", "List volumes", NULL,
+          "  quarry ls\n"
+          "  quarry ls -o name,used,labels --sort -used --filter labels=app=db\n"
+          "  quarry ls --json | jq -r '.volumes[].name'\n",
+          ls_options, true, 0, 0, verb_ls },
+        { "inspect", "NAME...", "Show everything about volumes", NULL,
+          "  quarry inspect db\n"
+          "  quarry inspect db www --json\n",
+          no_options, false, 1, ANY, verb_inspect },
+        { "exists", "NAME", "Tell by the exit code whether a volume is there: 0 yes, 3 no", NULL,
+          "  quarry exists db || quarry create db --size 10G\n", no_options, false, 1, 1, verb_exists },
+        { "mount", "NAME [TARGET] [OPTION]...", "Mount a volume, and print where",
+          "Without TARGET it is mounted at /run/quarry/mnt/TENANT/NAME. With TARGET, an\n"
+          "existing directory, it is attached there by your own rights, which takes root.\n"
+          "A volume without filesystem is opened, and its device is printed.\n"
+          "A passphrase is asked for on the terminal when one is needed.\n",
+          "  cd \"$(quarry mount db)\"\n"
+          "  quarry mount db /srv/db --read-only\n"
+          "  pass show vault | tr -d '\\n' | quarry mount vault --key-file -\n",
+          mount_options, false, 1, 2, verb_mount },
+        { "umount", "NAME|TARGET...", "Take mounts of volumes away",
+          "NAME: the mount at the standard place. TARGET: a path that begins with / or .\n"
+          "and was given to quarry mount. A volume that nobody uses any more is closed.\n",
+          "  quarry umount db\n"
+          "  quarry umount /srv/db\n",
+          no_options, false, 1, ANY, verb_umount },
+        { "rm", "NAME... [OPTION]...", "Remove volumes and everything in them",
+          "Asks first on a terminal. A volume that is in use is refused. The keys of an\n"
+          "encrypted volume are destroyed first.\n",
+          "  quarry rm db\n"
+          "  quarry rm --dry-run db www\n",
+          rm_options, false, 1, ANY, verb_rm },
+        { "pool create", "NAME (DEVICE... | --vg VG | --file PATH) [OPTION]...",
+          "Make a pool that volumes are taken from",
+          "Nothing is ever wiped: a device that is in use or bears a signature is refused.\n"
+          "The pool that is used when none is named is called default.\n",
+          "  quarry pool create default /dev/nvme1n1\n"
+          "  quarry pool create default --vg vg0 --size 500G\n"
+          "  quarry pool create try --file /var/lib/quarry-try.img --size 10G\n",
+          pool_create_options, false, 1, ANY, verb_pool_create },
+        { "pool ls", "[OPTION]...", "List pools", NULL,
+          "  quarry pool ls\n"
+          "  quarry pool ls -o +origin,devices\n",
+          no_options, true, 0, 0, verb_pool_ls },
+        { "pool inspect", "NAME...", "Show everything about pools", NULL, "  quarry pool inspect default\n", no_options,
+          false, 1, ANY, verb_pool_inspect },
+        { "pool rm", "NAME... [OPTION]...", "Destroy pools that hold no volumes", "Asks first on a terminal.\n",
+          "  quarry pool rm try\n", pool_rm_options, false, 1, ANY, verb_pool_rm },
+        { "pool import", "[DEVICE...]", "Take over pools from disks of another host",
+          "Looks at every block device if none is named. Prints the names of the pools that\n"
+          "are new on this host.\n",
+          "  quarry pool import\n"
+          "  quarry pool import /dev/sdc\n",
+          no_options, false, 0, ANY, verb_pool_import },
+        { "pool export", "NAME", "Give a pool up, so that its disks can move to another host", NULL,
+          "  quarry pool export archive\n", no_options, false, 1, 1, verb_pool_export },
+        { "help", "[VERB]", "Show what a verb does, and its options", NULL, "  quarry help pool create\n", no_options,
+          false, 0, 2, verb_help },
+};
+
+static bool arg_help, arg_version;
+
+static const Option common_options[] = {
+        { 0, "json", NULL, "Print a JSON document, also for errors", option_flag, &arg_json },
+        { 'h', "help", NULL, "Show this help", option_flag, &arg_help },
+        {},
+};
+
+static const Option top_options[] = {
+        { 0, "version", NULL, "Show the version", option_flag, &arg_version },
+        {},
+};
+
+/* The verb that begins at words, and of how many words it is; NULL if there is none. */
+static const Verb *verb_find(char *const *words, size_t *ret_length) {
+        for (size_t i = 0; i < ELEMENTSOF(verbs); i++) {
+                const char *second = strchr(verbs[i].words, ' ');
+                size_t first = second ? (size_t) (second - verbs[i].words) : strlen(verbs[i].words);
+
+                if (!words[0] || strlen(words[0]) != first || strncmp(words[0], verbs[i].words, first) != 0)
+                        continue;
+                if (second && (!words[1] || !streq(words[1], second + 1)))
+                        continue;
+                *ret_length = second ? 2 : 1;
+                return &verbs[i];
+        }
+        return NULL;
+}
+
+/* The verbs whose words begin with this one, or all. */
+static void print_verbs(FILE *stream, const char *first) {
+        fprintf(stream, "%sVerbs:%s\n", terminal_style(stream, STYLE_BOLD), terminal_style(stream, STYLE_END));
+        for (size_t i = 0; i < ELEMENTSOF(verbs); i++)
+                if (!first || startswith(verbs[i].words, first))
+                        fprintf(stream, "  %-13s %s\n", verbs[i].words, verbs[i].summary);
+        fprintf(stream, "\nMore about one: quarry help VERB\n");
+}
+
+static void print_top_help(FILE *stream) {
+        fprintf(stream,
+                "%sUsage:%s quarry VERB [ARGUMENT]... [OPTION]...\n\n"
+                "Named, persistent volumes for containers, tenants and services.\n\n",
+                terminal_style(stream, STYLE_BOLD), terminal_style(stream, STYLE_END));
+        print_verbs(stream, NULL);
+}
+
+/* All that a verb understands, the general ones last. */
+static const Option *const *verb_options(const Verb *verb, const Option *ret[static 4]) {
+        size_t n = 0;
+
+        ret[n++] = verb->options;
+        if (verb->is_listing)
+                ret[n++] = table_option_rows;
+        ret[n++] = common_options;
+        ret[n] = NULL;
+        return ret;
+}
+
+static void print_verb_help(const Verb *verb) {
+        const Option *tables[4];
+        const char *bold = terminal_style(stdout, STYLE_BOLD), *end = terminal_style(stdout, STYLE_END);
+
+        printf("%sUsage:%s quarry %s %s\n\n%s.\n", bold, end, verb->words, verb->synopsis, verb->summary);
+        if (verb->text)
+                printf("\n%s", verb->text);
+        printf("\n%sOptions:%s\n", bold, end);
+        option_print(verb_options(verb, tables));
+        printf("\n%sExamples:%s\n%s", bold, end, verb->examples);
+}
+
+static int unknown_verb(char *const *words) {
+        char echo[TEXT_ECHO_MAX];
+        Error err = {};
+
+        if (streq(words[0], "pool"))
+                error_field(&err, FIELD_ARGUMENTS, "pool is followed by create, ls, inspect, rm, import or export");
+        else
+                error_field(&err, FIELD_ARGUMENTS, "there is no verb \"%s\"", text_echo(words[0], echo));
+        error_hint(&err, "quarry help");
+        return report_error(NULL, NULL, &err);
+}
+
+static int verb_help(char **arguments) {
+        size_t length;
+
+        if (!arguments[0]) {
+                print_top_help(stdout);
+                return EXIT_DONE;
+        }
+        const Verb *verb = verb_find(arguments, &length);
+        if (verb)
+                print_verb_help(verb);
+        else if (streq(arguments[0], "pool") && !arguments[1])
+                print_verbs(stdout, "pool ");
+        else
+                return unknown_verb(arguments);
+        return EXIT_DONE;
+}
+
+static int arguments_check(const Verb *verb, char **arguments, Error *err) {
+        size_t n = strv_length(arguments);
+        char echo[TEXT_ECHO_MAX];
+
+        if (n < verb->min)
+                return error_field(err, FIELD_ARGUMENTS, "an argument is missing");
+        if (n > verb->max)
+                return error_field(err, FIELD_ARGUMENTS, "\"%s\" is one argument too many",
+                                   text_echo(arguments[verb->max], echo));
+        return 0;
+}
+
+static int run_verb(const Verb *verb, char **words) {
+        _cleanup_free_ char **arguments = NULL;
+        const Option *tables[4];
+        Error err = {};
+        int r;
+
+        report_set_usage(verb->words, verb->synopsis);
+        r = option_parse(verb_options(verb, tables), words, &arguments, &err);
+        if (r >= 0 && arg_help) {
+                print_verb_help(verb);
+                return EXIT_DONE;
+        }
+        if (r >= 0)
+                r = arguments_check(verb, arguments, &err);
+        if (r >= 0)
+                return verb->run(arguments);
+
+        error_prefix(&err, "%s", verb->words);
+        error_hint(&err, "quarry help %s", verb->words);
+        return report_error(NULL, NULL, &err);
+}
+
+/* Options before the verb: --help, --version, --json. Returns how many words they are. */
+static int leading_options(char **words, size_t *ret, Error *err) {
+        _cleanup_free_ char **left = NULL;
+        size_t n = 0;
+
+        while (words[n] && words[n][0] == '-')
+                n++;
+        char *after = words[n];
+        words[n] = NULL;
+        int r = option_parse((const Option *[]) { top_options, common_options, NULL }, words, &left, err);
+        words[n] = after;
+        *ret = n;
+        return r;
+}
+
+static int run(char **words) {
+        size_t n = 0, length = 0;
+        Error err = {};
+
+        if (leading_options(words, &n, &err) < 0) {
+                error_hint(&err, "quarry help");
+                return report_error(NULL, NULL, &err);
+        }
+        words += n;
+        if (arg_version) {
+                puts("quarry " QUARRY_VERSION);
+                return EXIT_DONE;
+        }
+        const Verb *verb = verb_find(words, &length);
+        if (verb)
+                return run_verb(verb, words + length);
+        if (words[0] && words[1] && (streq(words[1], "--help") || streq(words[1], "-h")))
+                return verb_help((char *[]) { words[0], NULL });
+        if (words[0])
+                return unknown_verb(words);
+
+        print_top_help(arg_help ? stdout : stderr);
+        return arg_help ? EXIT_DONE : EXIT_USAGE;
+}
+
+/* JSON carries only UTF-8; an error about anything else must come out as JSON too where it is wanted. */
+static int words_check(char **words, Error *err) {
+        bool valid = true;
+
+        for (char **word = words; *word && !streq(*word, "--"); word++)
+                arg_json = arg_json || streq(*word, "--json");
+        for (char **word = words; *word; word++)
+                valid = valid && mbstowcs(NULL, *word, 0) != (size_t) -1;
+        return valid ? 0 : error_set(err, ERROR_BAD_REQUEST, 0, "the arguments are not UTF-8");
+}
+
+int main(int argc, char **argv) {
+        Error err = {};
+        int code;
+
+        (void) setlocale(LC_CTYPE, "C.UTF-8"); /* names, labels and JSON are UTF-8 whatever the user's locale is */
+        code = argc < 1 || words_check(argv + 1, &err) < 0 ? report_error(NULL, NULL, &err) : run(argv + 1);
+
+        if (fflush(stdout) != 0 || ferror(stdout)) {
+                fprintf(stderr, "quarry: cannot write the output: %s\n", strerror(errno));
+                return code == EXIT_DONE ? EXIT_FAILED : code;
+        }
+        return code;
+}

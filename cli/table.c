@@ -1,0 +1,413 @@
+#include "table.h"
+
+#include "must.h"
+#include "report.h"
+
+#include <fnmatch.h>
+#include <quarry/text.h>
+
+TableOptions table_options;
+
+const Option table_option_rows[] = {
+        { 'o', "output", "COLUMNS", "Columns: A,B; +C adds one; help lists them", option_string,
+          &table_options.columns },
+        { 0, "sort", "COLUMN", "Sort by it; -COLUMN: from the other end", option_string, &table_options.sort },
+        { 0, "filter", "COLUMN=VALUE", "Only these; * and ? match; repeated: and", option_list,
+          &table_options.filters },
+        { 0, "no-legend", NULL, "Leave out the headings", option_flag, &table_options.no_legend },
+        { 0, "bytes", NULL, "Sizes as plain numbers of bytes", option_flag, &table_options.bytes },
+        {},
+};
+
+#define NOTHING "-"
+#define CUT_WIDTH_MIN 16
+#define GAP 2
+
+static const Column *column_find(const Column *columns, const char *name, size_t length) {
+        for (; columns->name; columns++)
+                if (strlen(columns->name) == length && strncmp(columns->name, name, length) == 0)
+                        return columns;
+        return NULL;
+}
+
+/* --- cells ----------------------------------------------------------------------------------------------- */
+
+static sd_json_variant *field_find(sd_json_variant *row, const char *field) {
+        const char *dot = strchr(field, '.');
+
+        if (!dot)
+                return sd_json_variant_by_key(row, field);
+        _cleanup_free_ char *outer = must_have(strndup(field, (size_t) (dot - field)));
+        return field_find(sd_json_variant_by_key(row, outer), dot + 1);
+}
+
+static bool cell_number(const Column *c, sd_json_variant *row, uint64_t *ret) {
+        sd_json_variant *v = field_find(row, c->field);
+
+        if (!sd_json_variant_is_unsigned(v))
+                return false;
+        *ret = sd_json_variant_unsigned(v);
+        if (c->kind != COLUMN_PERCENT)
+                return true;
+
+        uint64_t whole = sd_json_variant_unsigned(field_find(row, c->whole));
+        if (whole == 0)
+                return false;
+        *ret = (uint64_t) (((unsigned __int128) *ret * 100 + whole - 1) / whole); /* 0 only for nothing at all */
+        return true;
+}
+
+static char *size_text(uint64_t bytes) {
+        char buf[SIZE_TEXT_MAX];
+
+        return must_have(table_options.bytes ? format_new("%llu", (unsigned long long) bytes)
+                                             : strdup(size_format(bytes, buf)));
+}
+
+char *table_size(sd_json_variant *v) {
+        return sd_json_variant_is_unsigned(v) ? size_text(sd_json_variant_unsigned(v)) : must_have(strdup(NOTHING));
+}
+
+/* One text for each element: "value" of an array, "key=value" of an object. */
+static char **variant_texts(sd_json_variant *v) {
+        char **texts = NULL;
+
+        if (sd_json_variant_is_string(v))
+                must(strv_append(&texts, sd_json_variant_string(v)));
+        else if (sd_json_variant_is_boolean(v))
+                must(strv_append(&texts, sd_json_variant_boolean(v) ? "yes" : "no"));
+        else if (sd_json_variant_is_array(v))
+                for (size_t i = 0; i < sd_json_variant_elements(v); i++) {
+                        sd_json_variant *e = sd_json_variant_by_index(v, i);
+                        if (sd_json_variant_is_string(e))
+                                must(strv_append(&texts, sd_json_variant_string(e)));
+                }
+        else if (sd_json_variant_is_object(v))
+                for (size_t i = 0; i + 1 < sd_json_variant_elements(v); i += 2) {
+                        _cleanup_free_ char *pair = must_have(
+                                format_new("%s=%s", sd_json_variant_string(sd_json_variant_by_index(v, i)),
+                                           sd_json_variant_string(sd_json_variant_by_index(v, i + 1))));
+                        must(strv_append(&texts, pair));
+                }
+        return texts;
+}
+
+static char **cell_texts(const Column *c, sd_json_variant *row) {
+        char **texts = NULL;
+        uint64_t number;
+
+        if (c->texts)
+                return c->texts(row);
+        if (c->kind == COLUMN_TEXT)
+                return variant_texts(field_find(row, c->field));
+        if (!cell_number(c, row, &number))
+                return NULL;
+
+        _cleanup_free_ char *text = c->kind == COLUMN_SIZE
+                                            ? size_text(number)
+                                            : must_have(format_new("%llu%s", (unsigned long long) number,
+                                                                   c->kind == COLUMN_PERCENT ? "%" : ""));
+        must(strv_append(&texts, text));
+        return texts;
+}
+
+/* What is shown: one line without control characters, whatever a label or a path contains. */
+static char *cell_line(const Column *c, sd_json_variant *row) {
+        _cleanup_strv_ char **texts = cell_texts(c, row);
+        char *line = NULL;
+
+        for (size_t i = 0; texts && texts[i]; i++) {
+                char *longer = must_have(format_new("%s%s%s", line ?: "", line ? "," : "", texts[i]));
+                free(line);
+                line = longer;
+        }
+        if (isempty(line)) {
+                free(line);
+                return must_have(strdup(NOTHING));
+        }
+        text_clean(line);
+        return line;
+}
+
+/* --- options --------------------------------------------------------------------------------------------- */
+
+static void columns_help(const Column *columns) {
+        size_t name = 0, meaning = 0;
+
+        for (const Column *c = columns; c->name; c++) {
+                name = strlen(c->name) > name ? strlen(c->name) : name;
+                meaning = strlen(c->meaning) > meaning ? strlen(c->meaning) : meaning;
+        }
+        if (!table_options.no_legend)
+                printf("%-*s  %-*s  %s\n", (int) name, "COLUMN", (int) meaning, "MEANING", "JSON");
+        for (const Column *c = columns; c->name; c++)
+                printf("%-*s  %-*s  %s\n", (int) name, c->name, (int) meaning, c->meaning, c->field);
+}
+
+static int column_check(const Column *columns, const char *option, const char *name, size_t length, Error *err) {
+        char echo[TEXT_ECHO_MAX];
+
+        if (column_find(columns, name, length))
+                return 0;
+        _cleanup_free_ char *copy = must_have(strndup(name, length));
+        error_field(err, option, "%s: there is no column \"%s\"", option, text_echo(copy, echo));
+        error_hint(err, "-o help");
+        return error_code(err);
+}
+
+static int filter_check(const Column *columns, const char *filter, Error *err) {
+        const char *equal = strchr(filter, '=');
+        char echo[TEXT_ECHO_MAX];
+        uint64_t size;
+
+        if (!equal)
+                return error_field(err, "--filter", "--filter: \"%s\" is not COLUMN=VALUE", text_echo(filter, echo));
+        int r = column_check(columns, "--filter", filter, (size_t) (equal - filter), err);
+        if (r < 0)
+                return r;
+
+        const Column *c = column_find(columns, filter, (size_t) (equal - filter));
+        if (c->kind == COLUMN_SIZE && !streq(equal + 1, NOTHING) && size_parse(equal + 1, &size) < 0)
+                return error_field(err, "--filter", "--filter: \"%s\" is not a size", text_echo(equal + 1, echo));
+        return 0;
+}
+
+/* Calls for each name between commas; stops at an error. */
+static int columns_check(const Column *columns, const char *list, Error *err) {
+        for (const char *name = list + (*list == '+' ? 1 : 0);; name++) {
+                size_t length = strcspn(name, ",");
+                int r = column_check(columns, "-o", name, length, err);
+
+                if (r < 0)
+                        return r;
+                name += length;
+                if (!*name)
+                        return 0;
+        }
+}
+
+int table_check_options(const Column *columns, Error *err) {
+        const TableOptions *o = &table_options;
+        int r = 0;
+
+        if (o->columns && streq(o->columns, "help")) {
+                columns_help(columns);
+                return 1;
+        }
+        if (o->columns && arg_json)
+                return error_field(err, "-o", "-o chooses columns of the table; --json always gives everything");
+
+        if (o->columns)
+                r = columns_check(columns, o->columns, err);
+        if (r >= 0 && o->sort)
+                r = column_check(columns, "--sort", o->sort + (*o->sort == '-' ? 1 : 0),
+                                 strlen(o->sort) - (*o->sort == '-' ? 1 : 0), err);
+        for (size_t i = 0; r >= 0 && o->filters && o->filters[i]; i++)
+                r = filter_check(columns, o->filters[i], err);
+        return r < 0 ? r : 0;
+}
+
+/* --- selecting ------------------------------------------------------------------------------------------- */
+
+/* A list matches by any of its texts, and "key=value" also by its key alone. */
+static bool text_matches(const char *text, const char *pattern, bool is_map) {
+        if (streq(text, pattern) || fnmatch(pattern, text, 0) == 0)
+                return true;
+        const char *equal = strchr(text, '=');
+        return is_map && equal && strlen(pattern) == (size_t) (equal - text) &&
+               strncmp(text, pattern, strlen(pattern)) == 0;
+}
+
+static bool row_matches(const Column *columns, sd_json_variant *row, const char *filter) {
+        const char *pattern = strchr(filter, '=') + 1;
+        const Column *c = column_find(columns, filter, (size_t) (pattern - 1 - filter));
+        uint64_t number, wanted;
+
+        if (c->kind == COLUMN_SIZE && size_parse(pattern, &wanted) >= 0)
+                return cell_number(c, row, &number) && number == wanted;
+
+        _cleanup_strv_ char **texts = cell_texts(c, row);
+        if (strv_length(texts) == 0)
+                return streq(pattern, NOTHING);
+        for (size_t i = 0; texts[i]; i++)
+                if (text_matches(texts[i], pattern, sd_json_variant_is_object(field_find(row, c->field))))
+                        return true;
+        return false;
+}
+
+typedef struct SortRow {
+        sd_json_variant *row;
+        char *text, *first; /* of the column that is sorted by, and of the first one, which decides between equals */
+        uint64_t number;
+        bool has_number, reverse;
+} SortRow;
+
+static int sort_compare(const void *a, const void *b) {
+        const SortRow *x = a, *y = b;
+        int c;
+
+        if (x->has_number != y->has_number)
+                c = x->has_number ? 1 : -1;
+        else if (x->has_number)
+                c = x->number < y->number ? -1 : x->number > y->number;
+        else
+                c = natural_compare(x->text, y->text);
+        if (c != 0)
+                return x->reverse ? -c : c;
+        return natural_compare(x->first, y->first);
+}
+
+static void sort_rows(const Column *columns, sd_json_variant **rows, size_t n) {
+        const char *by = table_options.sort ?: columns->name;
+        bool reverse = *by == '-';
+        const Column *c = column_find(columns, by + reverse, strlen(by + reverse));
+        _cleanup_free_ SortRow *sort = must_have(calloc(n + 1, sizeof(SortRow)));
+
+        for (size_t i = 0; i < n; i++) {
+                sort[i] = (SortRow) {
+                        .row = rows[i],
+                        .text = cell_line(c, rows[i]),
+                        .first = cell_line(columns, rows[i]),
+                        .reverse = reverse,
+                };
+                sort[i].has_number = c->kind != COLUMN_TEXT && cell_number(c, rows[i], &sort[i].number);
+        }
+        qsort(sort, n, sizeof(SortRow), sort_compare);
+        for (size_t i = 0; i < n; i++) {
+                rows[i] = sort[i].row;
+                free(sort[i].text);
+                free(sort[i].first);
+        }
+}
+
+sd_json_variant *table_select(const Column *columns, sd_json_variant *rows) {
+        size_t n = sd_json_variant_elements(rows), kept = 0;
+        _cleanup_free_ sd_json_variant **list = must_have(calloc(n + 1, sizeof(sd_json_variant *)));
+        sd_json_variant *selected = NULL;
+
+        for (size_t i = 0; i < n; i++) {
+                sd_json_variant *row = sd_json_variant_by_index(rows, i);
+                bool wanted = true;
+
+                for (char **f = table_options.filters; wanted && f && *f; f++)
+                        wanted = row_matches(columns, row, *f);
+                if (wanted)
+                        list[kept++] = row;
+        }
+        sort_rows(columns, list, kept);
+        must(sd_json_variant_new_array(&selected, list, kept));
+        return selected;
+}
+
+/* --- printing -------------------------------------------------------------------------------------------- */
+
+typedef struct Grid {
+        const Column **columns; /* the chosen ones */
+        size_t *widths;
+        size_t n_columns, n_rows;
+        char **cells; /* row after row */
+} Grid;
+
+static void grid_done(Grid *grid) {
+        for (size_t i = 0; i < grid->n_rows * grid->n_columns; i++)
+                free(grid->cells[i]);
+        free(grid->cells);
+        free(grid->widths);
+        free(grid->columns);
+}
+
+static void grid_choose(Grid *grid, const Column *columns) {
+        const char *list = table_options.columns;
+        size_t room = list ? strlen(list) : 0;
+
+        for (const Column *c = columns; c->name; c++)
+                room++;
+        grid->columns = must_have(calloc(room, sizeof(Column *)));
+        grid->widths = must_have(calloc(room, sizeof(size_t)));
+
+        for (const Column *c = columns; c->name && (!list || *list == '+'); c++)
+                if (c->shown)
+                        grid->columns[grid->n_columns++] = c;
+        for (const char *name = list ? list + (*list == '+') : ""; *name; name += strspn(name, ",")) {
+                size_t length = strcspn(name, ",");
+                const Column *c = column_find(columns, name, length);
+
+                if (c)
+                        grid->columns[grid->n_columns++] = c;
+                name += length;
+        }
+}
+
+static void grid_fill(Grid *grid, sd_json_variant *rows) {
+        size_t n = grid->n_columns;
+
+        grid->n_rows = sd_json_variant_elements(rows);
+        grid->cells = must_have(calloc(n * grid->n_rows + 1, sizeof(char *)));
+        for (size_t i = 0; i < n; i++)
+                grid->widths[i] = table_options.no_legend ? 1 : strlen(grid->columns[i]->title);
+
+        for (size_t i = 0; i < n * grid->n_rows; i++) {
+                grid->cells[i] = cell_line(grid->columns[i % n], sd_json_variant_by_index(rows, i / n));
+                size_t width = text_width(grid->cells[i]);
+                if (width > grid->widths[i % n])
+                        grid->widths[i % n] = width;
+        }
+}
+
+/* Takes from the columns that may be cut, from the right: a name that is cut cannot be typed, so it stays longest. */
+static void grid_fit(Grid *grid, size_t available) {
+        size_t total = (grid->n_columns - 1) * GAP;
+
+        for (size_t i = 0; i < grid->n_columns; i++)
+                total += grid->widths[i];
+        for (size_t i = grid->n_columns; i-- > 0 && total > available;) {
+                size_t excess = total - available;
+
+                if (grid->columns[i]->cut == CUT_NOTHING || grid->widths[i] <= CUT_WIDTH_MIN)
+                        continue;
+                if (excess > grid->widths[i] - CUT_WIDTH_MIN)
+                        excess = grid->widths[i] - CUT_WIDTH_MIN;
+                grid->widths[i] -= excess;
+                total -= excess;
+        }
+}
+
+/* No spaces behind the last cell of a line. */
+static void grid_print_cell(const Grid *grid, size_t i, const char *text) {
+        bool right = grid->columns[i]->kind != COLUMN_TEXT, last = i == grid->n_columns - 1;
+        size_t have = text_width(text);
+        int pad = have < grid->widths[i] ? (int) (grid->widths[i] - have) : 0;
+
+        printf("%*s%s%*s", right ? pad : 0, "", text, right || last ? 0 : pad, "");
+        if (!last)
+                printf("%*s", GAP, "");
+}
+
+static void grid_print(const Grid *grid) {
+        size_t n = grid->n_columns;
+
+        if (!table_options.no_legend) {
+                fputs(terminal_style(stdout, STYLE_BOLD), stdout);
+                for (size_t i = 0; i < n; i++)
+                        grid_print_cell(grid, i, grid->columns[i]->title);
+                puts(terminal_style(stdout, STYLE_END));
+        }
+        for (size_t i = 0; i < n * grid->n_rows; i++) {
+                _cleanup_free_ char *text = text_cut(grid->cells[i], grid->widths[i % n], grid->columns[i % n]->cut);
+
+                grid_print_cell(grid, i % n, text);
+                if (i % n == n - 1)
+                        putchar('\n');
+        }
+}
+
+void table_print(const Column *columns, sd_json_variant *rows) {
+        _cleanup_(grid_done) Grid grid = {};
+        size_t available = terminal_width(stdout);
+
+        grid_choose(&grid, columns);
+        grid_fill(&grid, rows);
+        if (available > 0)
+                grid_fit(&grid, available);
+        grid_print(&grid);
+}

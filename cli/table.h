@@ -1,0 +1,54 @@
+#pragma once
+
+/* Listings: one registry of columns decides what -o, --sort and --filter know and what -o help says. */
+
+#include <quarry/error.h>
+
+#include "option.h"
+#include "terminal.h"
+
+typedef enum ColumnKind {
+        COLUMN_TEXT,    /* sorted as people sort: web2 before web10 */
+        COLUMN_SIZE,    /* bytes */
+        COLUMN_NUMBER,
+        COLUMN_PERCENT,
+} ColumnKind;
+
+typedef struct Column {
+        const char *name;  /* as typed; NULL ends a registry */
+        const char *title;
+        const char *meaning;
+        const char *field; /* member of the JSON object it comes from; "a.b" is member b of a */
+        ColumnKind kind;
+        bool shown;        /* without -o */
+        Cut cut;           /* where it may be shortened when the terminal is too narrow */
+
+        /* For what is not just the member: the texts of a cell, none if there is nothing to say. A filter
+         * matches if it matches any of them. */
+        char **(*texts)(sd_json_variant *row);
+        /* COLUMN_PERCENT: 100 times field is divided by this one. */
+        const char *whole;
+} Column;
+
+typedef struct TableOptions {
+        const char *columns, *sort;
+        char **filters;
+        bool no_legend, bytes;
+} TableOptions;
+
+extern TableOptions table_options;
+
+/* The options of every listing. */
+extern const Option table_option_rows[];
+
+/* Before the daemon is asked: whether the options name columns. Returns 1 if only the list of columns was asked
+ * for, which is printed then. */
+int table_check_options(const Column *columns, Error *err);
+
+/* Filters and sorts an array of objects. */
+sd_json_variant *table_select(const Column *columns, sd_json_variant *rows);
+
+void table_print(const Column *columns, sd_json_variant *rows);
+
+/* "10G", or the plain number with --bytes; "-" where v is no number. To be freed. */
+char *table_size(sd_json_variant *v);

@@ -1,0 +1,31 @@
+#pragma once
+
+/* What the table of verbs in quarry.c is made of. A verb gets its arguments without options, NULL-terminated
+ * and counted by the table's limits, and returns the exit code. */
+
+#include "option.h"
+
+/* create.c */
+int verb_create(char **arguments);
+extern const Option create_options[];
+
+/* volume.c */
+int verb_ls(char **arguments);
+int verb_inspect(char **arguments);
+int verb_exists(char **arguments);
+int verb_rm(char **arguments);
+extern const Option ls_options[], rm_options[];
+
+/* mount.c */
+int verb_mount(char **arguments);
+int verb_umount(char **arguments);
+extern const Option mount_options[];
+
+/* pool.c */
+int verb_pool_create(char **arguments);
+int verb_pool_ls(char **arguments);
+int verb_pool_inspect(char **arguments);
+int verb_pool_rm(char **arguments);
+int verb_pool_import(char **arguments);
+int verb_pool_export(char **arguments);
+extern const Option pool_create_options[], pool_rm_options[];

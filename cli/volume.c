@@ -1,0 +1,282 @@
+/* quarry ls, inspect, exists, rm */
+
+#include "volume.h"
+
+#include "client.h"
+#include "describe.h"
+#include "must.h"
+#include "report.h"
+#include "table.h"
+#include "verbs.h"
+
+#include <quarry/text.h>
+#include <quarry/volume.h>
+
+static const char *arg_pool, *arg_tenant;
+static bool arg_dry_run, arg_yes;
+
+const Option ls_options[] = {
+        { 0, "pool", "POOL", "Only volumes of this pool", option_string, &arg_pool },
+        { 0, "tenant", "TENANT", "Only volumes of this tenant", option_string, &arg_tenant },
+        {},
+};
+
+const Option rm_options[] = {
+        { 0, "dry-run", NULL, "Say what would be removed, and remove nothing", option_flag, &arg_dry_run },
+        { 'y', "yes", NULL, "Do not ask", option_flag, &arg_yes },
+        {},
+};
+
+char *volume_reference(sd_json_variant *volume) {
+        const char *tenant = describe_string(volume, "tenant"), *name = describe_string(volume, "name");
+        bool is_default = isempty(tenant) || streq(tenant, DEFAULT_TENANT);
+
+        return must_have(format_new("%s%s%s", is_default ? "" : tenant, is_default ? "" : "/", name));
+}
+
+static char **name_texts(sd_json_variant *row) {
+        char **texts = NULL;
+        _cleanup_free_ char *reference = volume_reference(row);
+
+        must(strv_append(&texts, reference));
+        return texts;
+}
+
+/* Where its contents are to be found: its mounts, or the device of an open volume without filesystem. */
+static char **mounted_texts(sd_json_variant *row) {
+        sd_json_variant *holds = sd_json_variant_by_key(row, "holds");
+        char **texts = NULL;
+
+        for (size_t i = 0; i < sd_json_variant_elements(holds); i++)
+                must(strv_append(&texts, describe_string(sd_json_variant_by_index(holds, i), "path")));
+
+        if (!texts && streq(describe_string(row, "filesystem"), "none") &&
+            sd_json_variant_boolean(sd_json_variant_by_key(row, "open"))) {
+                _cleanup_free_ char *device = must_have(format_new(
+                        DEVICE_LINK_ROOT "/%s/%s", describe_string(row, "tenant"), describe_string(row, "name")));
+                must(strv_append(&texts, device));
+        }
+        return texts;
+}
+
+static char **mode_texts(sd_json_variant *row) {
+        sd_json_variant *mode = sd_json_variant_by_key(row, "mode");
+        char **texts = NULL;
+
+        if (sd_json_variant_is_unsigned(mode)) {
+                _cleanup_free_ char *text = must_have(
+                        format_new("%04llo", (unsigned long long) sd_json_variant_unsigned(mode)));
+                must(strv_append(&texts, text));
+        }
+        return texts;
+}
+
+static const Column columns[] = {
+        { "name", "NAME", "Name, with the tenant unless it is \"default\"", "name", COLUMN_TEXT, true, CUT_END,
+          name_texts },
+        { "size", "SIZE", "What it can hold", "sizeBytes", COLUMN_SIZE, true },
+        { "used", "USED", "Space taken in the pool", "usedBytes", COLUMN_SIZE, true },
+        { "fs", "FS", "Filesystem", "filesystem", COLUMN_TEXT, true },
+        { "key", "KEY", "Where the key comes from, if encrypted", "encryption.keySource", COLUMN_TEXT, true },
+        { "state", "STATE", "creating, ready, removing or broken", "state", COLUMN_TEXT, true },
+        { "mounted", "MOUNTED", "Where it is mounted, or its device", "holds", COLUMN_TEXT, true, CUT_START,
+          mounted_texts },
+        { "pool", "POOL", "Pool that it lies in", "pool" },
+        { "tenant", "TENANT", "Tenant that it belongs to", "tenant" },
+        { "labels", "LABELS", "Labels", "labels", COLUMN_TEXT, false, CUT_END },
+        { "created", "CREATED", "When it was made", "createdAt" },
+        { "cipher", "CIPHER", "Cipher, if encrypted", "encryption.cipher" },
+        { "uid", "UID", "Owner of its root directory when it was made", "uid", COLUMN_NUMBER },
+        { "gid", "GID", "Group of its root directory when it was made", "gid", COLUMN_NUMBER },
+        { "mode", "MODE", "Permissions of its root directory when it was made", "mode", COLUMN_TEXT, false, CUT_NOTHING,
+          mode_texts },
+        { "open", "OPEN", "Whether its devices are open", "open" },
+        { "failure", "FAILURE", "Why it is broken", "failure", COLUMN_TEXT, false, CUT_END },
+        { "uuid", "UUID", "Identity", "uuid" },
+        {},
+};
+
+int verb_ls(char **arguments) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL, *all = NULL, *rows = NULL,
+                                                          *document = NULL;
+        Error err = {};
+
+        int r = table_check_options(columns, &err);
+        if (r != 0)
+                return r < 0 ? report_error("cannot list volumes", NULL, &err) : EXIT_DONE;
+
+        must(sd_json_buildo(
+                        &parameters,
+                        SD_JSON_BUILD_PAIR_CONDITION(!!arg_pool, "pool", SD_JSON_BUILD_STRING(arg_pool)),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!arg_tenant, "tenant", SD_JSON_BUILD_STRING(arg_tenant))));
+        Call call = { .method = API_VOLUME ".List", .parameters = parameters, .collect = "volumes" };
+        if (client_call(&call, &all, NULL, &err) < 0)
+                return report_error("cannot list volumes", NULL, &err);
+
+        rows = table_select(columns, all);
+        if (arg_json) {
+                must(sd_json_buildo(&document, SD_JSON_BUILD_PAIR_VARIANT("volumes", rows)));
+                return report_document(document);
+        }
+        if (sd_json_variant_elements(rows) > 0 || !isatty(STDOUT_FILENO))
+                table_print(columns, rows);
+        else if (sd_json_variant_elements(all) > 0)
+                puts("No volume matches.");
+        else
+                puts("No volumes yet. Make one: quarry create NAME --size 10G");
+        return EXIT_DONE;
+}
+
+int volume_inspect(const char *name, sd_json_variant **ret, Error *err) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL, *reply = NULL;
+
+        must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRING("volume", name)));
+        Call call = { .method = API_VOLUME ".Inspect", .parameters = parameters };
+        int r = client_call(&call, &reply, NULL, err);
+        if (r < 0)
+                return r;
+        *ret = sd_json_variant_ref(sd_json_variant_by_key(reply, "volume"));
+        return 0;
+}
+
+int verb_inspect(char **arguments) {
+        _cleanup_(report_done) Report report = { .action = "cannot inspect" };
+        bool first = true;
+
+        for (char **name = arguments; *name; name++) {
+                _cleanup_(sd_json_variant_unrefp) sd_json_variant *volume = NULL;
+                Error err = {};
+
+                if (volume_inspect(*name, &volume, &err) < 0) {
+                        report_failure(&report, *name, &err);
+                        continue;
+                }
+                report_add(&report, volume);
+                if (arg_json)
+                        continue;
+                if (!first)
+                        putchar('\n');
+                first = false;
+                describe_volume(volume);
+        }
+        return report_finish(&report, "volumes");
+}
+
+int verb_exists(char **arguments) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *volume = NULL, *document = NULL;
+        Error err = {};
+
+        int r = volume_inspect(arguments[0], &volume, &err);
+        bool is_missing = r < 0 && error_kind_exit_code(err.kind) == EXIT_NOT_FOUND;
+        if (r < 0 && !is_missing)
+                return report_error("cannot look for", arguments[0], &err);
+
+        if (arg_json) {
+                must(sd_json_buildo(
+                                &document,
+                                SD_JSON_BUILD_PAIR_STRING("volume", arguments[0]),
+                                SD_JSON_BUILD_PAIR_BOOLEAN("exists", !is_missing)));
+                report_document(document);
+        }
+        return is_missing ? EXIT_NOT_FOUND : EXIT_DONE;
+}
+
+/* --- rm -------------------------------------------------------------------------------------------------- */
+
+static int volume_remove(const char *name, Error *err) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
+        _cleanup_free_ char *what = must_have(format_new("removing %s", name));
+
+        must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRING("volume", name)));
+        Call call = { .method = API_VOLUME ".Remove", .parameters = parameters, .what = what };
+        return client_call(&call, NULL, NULL, err);
+}
+
+/* Why the daemon would refuse, as far as its description tells. */
+static int removal_check(sd_json_variant *volume, Error *err) {
+        sd_json_variant *hold = sd_json_variant_by_index(sd_json_variant_by_key(volume, "holds"), 0);
+
+        if (!hold)
+                return 0;
+        _cleanup_free_ char *reference = volume_reference(volume);
+        error_set(err, ERROR_VOLUME_BUSY, 0, "it is in use: mounted at %s", describe_string(hold, "path"));
+        error_hint(err, "quarry umount %s", reference);
+        return error_code(err);
+}
+
+/* "10G, 1.2G used" */
+static char *volume_extent(sd_json_variant *volume) {
+        sd_json_variant *bytes = sd_json_variant_by_key(volume, "usedBytes");
+        _cleanup_free_ char *size = table_size(sd_json_variant_by_key(volume, "sizeBytes")), *used = table_size(bytes);
+
+        return must_have(format_new("%s%s%s%s", size, bytes ? ", " : "", bytes ? used : "", bytes ? " used" : ""));
+}
+
+static int dry_run(char **names) {
+        _cleanup_(report_done) Report report = { .action = "cannot remove" };
+
+        for (char **name = names; *name; name++) {
+                _cleanup_(sd_json_variant_unrefp) sd_json_variant *volume = NULL;
+                Error err = {};
+
+                int r = volume_inspect(*name, &volume, &err);
+                if (r >= 0)
+                        r = removal_check(volume, &err);
+                if (r < 0) {
+                        report_failure(&report, *name, &err);
+                        continue;
+                }
+                report_add(&report, volume);
+                if (!arg_json) {
+                        _cleanup_free_ char *extent = volume_extent(volume);
+                        printf("would remove %s (%s)\n", *name, extent);
+                }
+        }
+        return report_finish(&report, "wouldRemove");
+}
+
+/* Shows what there is to lose. What cannot be removed anyway is left for the removal itself to report. */
+static bool removal_is_wanted(char **names) {
+        size_t n = 0;
+
+        for (char **name = names; *name; name++) {
+                _cleanup_(sd_json_variant_unrefp) sd_json_variant *volume = NULL;
+                Error err = {};
+
+                if (volume_inspect(*name, &volume, &err) < 0)
+                        continue;
+                _cleanup_free_ char *extent = volume_extent(volume);
+                fprintf(stderr, "  %s  (%s)\n", *name, extent);
+                n++;
+        }
+        if (n == 0)
+                return true;
+
+        _cleanup_free_ char *question = must_have(
+                n == 1 ? strdup("Remove this volume and everything in it?")
+                       : format_new("Remove these %zu volumes and everything in them?", n));
+        return terminal_confirm(question);
+}
+
+int verb_rm(char **arguments) {
+        _cleanup_(report_done) Report report = { .action = "cannot remove" };
+
+        if (arg_dry_run)
+                return dry_run(arguments);
+        if (!arg_yes && terminal_can_ask() && !removal_is_wanted(arguments)) {
+                Error err = {};
+
+                error_set(&err, ERROR_FAILED, ECANCELED, "nothing was removed");
+                return report_error(NULL, NULL, &err);
+        }
+
+        for (char **name = arguments; *name; name++) {
+                Error err = {};
+
+                if (volume_remove(*name, &err) < 0)
+                        report_failure(&report, *name, &err);
+                else
+                        report_success(&report, *name);
+        }
+        return report_finish(&report, "removed");
+}

@@ -1,0 +1,45 @@
+#pragma once
+
+/* The broker as a whole. */
+
+#include "broker/queue.h"
+#include "broker/registry.h"
+
+#include <quarry/config.h>
+
+#include <systemd/sd-event.h>
+
+typedef struct Watch Watch;
+
+/* Who asks. */
+typedef struct Caller {
+        uid_t uid;
+        pid_t pid;
+        bool admin;
+} Caller;
+
+typedef struct Manager {
+        sd_event *event;
+        Config config;
+        Queue *queue;
+        Registry registry;
+        Watch *watch;
+        Lane pool_lane;    /* pools are made and imported one at a time: their names must not collide */
+        gid_t admin_group; /* (gid_t) -1: there is none */
+
+        sd_event_source *missing_source; /* looks for disks that were missing */
+        bool ready;     /* every pool of this host is active, or known not to come */
+        Error failure;  /* why the pools could not be looked for, kind ERROR_NONE otherwise */
+        void (*on_ready)(void *userdata); /* registered by the front: calls that came too early go on */
+        void *on_ready_userdata;
+} Manager;
+
+int manager_new(sd_event *event, Manager **ret, Error *err);
+void manager_free(Manager *manager);
+DEFINE_CLEANUP(Manager *, manager_free)
+
+/* Looks for the pools, activates them, cleans up behind what was cut short. Returns at once; manager->ready
+ * tells when it is done. */
+int manager_start(Manager *manager, Error *err);
+/* If looking for the pools failed: does it again. */
+void manager_try_again(Manager *manager);

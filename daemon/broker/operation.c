@@ -1,0 +1,191 @@
+#include "broker/operation.h"
+
+#include <quarry/log.h>
+#include <quarry/text.h>
+
+#include <string.h>
+
+void operation_free(Operation *op) {
+        while (op->watchers) {
+                Watcher *next = op->watchers->next;
+                free(op->watchers);
+                op->watchers = next;
+        }
+        job_done(&op->job);
+        if (op->key_fd >= 0)
+                close(op->key_fd);
+        if (op->mount_fd >= 0)
+                close(op->mount_fd);
+        free(op->path);
+        free(op->pools);
+        free(op);
+}
+
+int operation_add_watcher(Operation *op, const Watcher *watcher, Error *err) {
+        Watcher *w = malloc(sizeof(*w));
+
+        if (!w)
+                return error_oom(err);
+        *w = *watcher;
+        w->next = op->watchers;
+        op->watchers = w;
+        return 0;
+}
+
+int operation_new(Manager *m, const char *verb, const Caller *caller, const Watcher *watcher,
+                  int (*start)(Operation *op, Error *err), Operation **ret, Error *err) {
+        Operation *op = calloc(1, sizeof(*op));
+        int r;
+
+        if (!op)
+                return error_oom(err);
+        *op = (Operation) {
+                .manager = m, .verb = verb, .caller = *caller, .start = start, .key_fd = -EBADF, .mount_fd = -EBADF
+        };
+        if (watcher) {
+                r = operation_add_watcher(op, watcher, err);
+                if (r < 0) {
+                        operation_free(op);
+                        return r;
+                }
+        }
+        *ret = op;
+        return 0;
+}
+
+/* Only now, since a volume that is waited for is not yet worked on. */
+static void start(Operation *op) {
+        Error err = {};
+
+        if (op->volume)
+                op->pool->n_operations++;
+        if (op->start(op, &err) < 0)
+                operation_finish(op, &err);
+}
+
+void operation_begin(Operation *op, Lane *lane) {
+        op->lane = lane;
+        if (lane && lane->running) {
+                Operation **at = &lane->waiting;
+
+                while (*at)
+                        at = &(*at)->next;
+                *at = op;
+                return;
+        }
+        if (lane)
+                lane->running = op;
+        start(op);
+}
+
+void operation_begin_on_volume(Operation *op, VolumeEntry *volume) {
+        op->volume = volume;
+        op->pool = volume->pool;
+        operation_begin(op, &volume->lane);
+}
+
+int operation_begin_on_pool(Operation *op, PoolEntry *pool, Error *err) {
+        if (pool->operation || pool->n_operations > 0) {
+                operation_free(op);
+                return error_set(err, ERROR_POOL_BUSY, EBUSY, "jobs are running on pool %s", pool->info.name);
+        }
+        op->pool = pool;
+        pool->operation = op;
+        start(op);
+        return 0;
+}
+
+static void on_progress(const char *step, unsigned position, unsigned total, void *userdata) {
+        Operation *op = userdata;
+
+        for (Watcher *w = op->watchers; w; w = w->next)
+                if (w->on_progress)
+                        w->on_progress(step, position, total, w->userdata);
+}
+
+int operation_run_job(Operation *op, JobVerb verb, JobDone on_done, Error *err) {
+        op->job.verb = verb;
+        if (op->pool)
+                op->job.pool = op->pool->info.uuid;
+        if (op->volume && sd_id128_is_null(op->job.volume.uuid)) {
+                op->job.volume.uuid = op->volume->volume.uuid;
+                op->job.volume.thin_id = op->volume->volume.thin_id;
+                if (volume_spec_copy(&op->volume->volume.spec, &op->job.volume.spec) < 0)
+                        return error_oom(err);
+        }
+        return queue_submit(op->manager->queue, &op->job, op->key_fd, on_progress, on_done, op, err);
+}
+
+static void tell(Operation *op, const Error *err) {
+        const char *object = op->volume ? op->volume->volume.spec.name : op->pool ? op->pool->info.name : "quarryd";
+
+        if (!op->verb)
+                log_debug(object, "a look for uid %u is over", op->caller.uid);
+        else if (err)
+                log_info(object, "%s for uid %u failed: %s%s%s", op->verb, op->caller.uid, err->text,
+                         isempty(err->step) ? "" : " while ", err->step);
+        else
+                log_info(object, "%s for uid %u done", op->verb, op->caller.uid);
+
+        while (op->watchers) {
+                Watcher w = *op->watchers;
+
+                free(op->watchers);
+                op->watchers = w.next;
+                w.on_done(op, err, w.userdata);
+        }
+}
+
+static void release(Operation *op) {
+        if (op->lane)
+                op->lane->running = NULL;
+        if (op->volume)
+                op->pool->n_operations--;
+        else if (op->pool && op->pool->operation == op)
+                op->pool->operation = NULL;
+}
+
+/* The one that waited longest is next. */
+static void lane_next(Lane *lane) {
+        Operation *op = lane->waiting;
+
+        if (!op || lane->running)
+                return;
+        lane->waiting = op->next;
+        op->next = NULL;
+        lane->running = op;
+        start(op);
+}
+
+void operation_finish(Operation *op, const Error *err) {
+        Lane *lane = op->lane;
+
+        release(op);
+        tell(op, err);
+        operation_free(op);
+        if (lane)
+                lane_next(lane);
+}
+
+void operation_finish_removed(Operation *op, const Error *err) {
+        VolumeEntry *volume = op->volume;
+        Operation *waiting = TAKE_PTR(volume->lane.waiting);
+        Registry *registry = &op->manager->registry;
+
+        tell(op, err);
+        release(op);
+        while (waiting) {
+                Operation *next = waiting->next;
+                Error gone = {};
+
+                error_set(&gone, ERROR_NO_SUCH_VOLUME, ENOENT, "there is no volume %s any more",
+                          volume->volume.spec.name);
+                waiting->volume = NULL;
+                waiting->pool = NULL;
+                tell(waiting, &gone);
+                operation_free(waiting);
+                waiting = next;
+        }
+        registry_remove_volume(registry, volume);
+        operation_free(op);
+}

@@ -1,0 +1,64 @@
+#pragma once
+
+/* One thing that a caller asked for, from the moment it was judged to its answer. Clients only watch it: one
+ * that goes away does not end it, and one that asks for the same joins it. */
+
+#include "broker/manager.h"
+
+typedef struct Watcher {
+        struct Watcher *next;
+        /* Either may be called from the event loop only; done exactly once. A client that is gone
+         * just cannot be told. */
+        void (*on_progress)(const char *step, unsigned position, unsigned total, void *userdata);
+        void (*on_done)(Operation *operation, const Error *err, void *userdata);
+        void *userdata;
+} Watcher;
+
+struct Operation {
+        Manager *manager;
+        Lane *lane;      /* that it runs or waits in; NULL for none */
+        Operation *next; /* in Lane.waiting */
+        const char *verb; /* for the log; NULL: it changes nothing, and is not logged */
+        Caller caller;
+        VolumeEntry *volume; /* may be NULL; valid until the operation is finished */
+        PoolEntry *pool;
+        int (*start)(Operation *operation, Error *err);
+        Watcher *watchers;
+
+        /* asked for */
+        Job job;
+        int key_fd;
+
+        /* answered */
+        char *path;
+        int mount_fd;
+        sd_id128_t *pools; /* UUIDs of pools that were imported */
+        size_t n_pools;
+
+        bool again;    /* who waited for its end asks anew: a create that joined the undo of an earlier one */
+        Error failure; /* kept while the operation cleans up behind itself */
+        VolumeState state_before; /* of the volume, should its row not be written */
+};
+
+/* The watcher is copied; NULL for none. start is called by operation_begin() when it is its turn. */
+int operation_new(Manager *manager, const char *verb, const Caller *caller, const Watcher *watcher,
+                  int (*start)(Operation *operation, Error *err), Operation **ret, Error *err);
+
+/* One that was never begun. */
+void operation_free(Operation *operation);
+
+int operation_add_watcher(Operation *operation, const Watcher *watcher, Error *err);
+/* Queues behind what runs on the volume, or starts. */
+void operation_begin_on_volume(Operation *operation, VolumeEntry *volume);
+/* Takes the pool for itself: ERROR_POOL_BUSY if anything runs on it. Frees the operation on failure. */
+int operation_begin_on_pool(Operation *operation, PoolEntry *pool, Error *err);
+/* On neither; behind the others of the lane, which may be NULL. */
+void operation_begin(Operation *operation, Lane *lane);
+
+/* Sends operation->job to a worker, with its pool and volume filled in. */
+int operation_run_job(Operation *operation, JobVerb verb, JobDone on_done, Error *err);
+
+/* Tells the watchers and ends the operation; starts the next one of its lane. err: NULL for success. */
+void operation_finish(Operation *operation, const Error *err);
+/* The same, and the volume goes out of the registry: those who waited for it are told that it is gone. */
+void operation_finish_removed(Operation *operation, const Error *err);

@@ -1,0 +1,208 @@
+/* New pools on this host: made, or imported. */
+
+#include "broker/policy.h"
+#include "broker/pool-open.h"
+#include "broker/pool.h"
+
+#include <quarry/log.h>
+#include <quarry/text.h>
+
+/* --- create --------------------------------------------------------------------------------------------- */
+
+static void on_cleaned(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
+        Operation *op = userdata;
+
+        op->failure.undo_failed = err && err->kind != ERROR_NO_SUCH_POOL;
+        if (op->failure.undo_failed) {
+                log_error(op->job.pool_spec.name, "cannot clean up behind a failed create: %s", err->text);
+                error_hint(&op->failure, "what is left of it goes with: systemctl restart quarryd");
+        }
+        operation_finish(op, &op->failure);
+}
+
+/* The worker undoes what it did, unless it died or could not. */
+static void clean_up(Operation *op, const Error *err) {
+        Error failure = {};
+
+        op->failure = *err;
+        if ((err->kind != ERROR_WORKER_DIED && !err->undo_failed) ||
+            operation_run_job(op, JOB_POOL_REMOVE, on_cleaned, &failure) < 0)
+                operation_finish(op, &op->failure);
+}
+
+static void on_created(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
+        Operation *op = userdata;
+        Manager *m = op->manager;
+        Error failure = {};
+        PoolEntry *pool;
+
+        if (err) {
+                clean_up(op, err);
+                return;
+        }
+        if (result->n_pools != 1 || !(pool = registry_add_pool(&m->registry, &result->pools[0]))) {
+                error_set(&failure, ERROR_FAILED, EPROTO, "the pool was made, but cannot be taken in; restart quarryd");
+                operation_finish(op, &failure);
+                return;
+        }
+        op->pools = malloc(sizeof(*op->pools));
+        if (op->pools) {
+                op->pools[0] = pool->info.uuid;
+                op->n_pools = 1;
+        }
+        result->n_pools = 0; /* taken over */
+        operation_finish(op, pool_open_catalog(m, pool, result, &failure) < 0 ? &failure : NULL);
+}
+
+static int create_start(Operation *op, Error *err) {
+        const char *name = op->job.pool_spec.name;
+
+        if (registry_find_pool(&op->manager->registry, name))
+                return error_set(err, ERROR_POOL_EXISTS, EEXIST, "pool %s exists already", name);
+        return operation_run_job(op, JOB_POOL_CREATE, on_created, err);
+}
+
+int pool_create(Manager *m, const Caller *caller, PoolSpec *spec, const Watcher *watcher, Error *err) {
+        Operation *op;
+        int r;
+
+        r = policy_may_administer_pools(caller, err);
+        if (r >= 0)
+                r = pool_spec_validate(spec, err);
+        if (r >= 0)
+                r = operation_new(m, "pool create", caller, watcher, create_start, &op, err);
+        if (r < 0) {
+                pool_spec_done(spec);
+                return r;
+        }
+        op->job.pool_spec = *spec;
+        *spec = (PoolSpec) {};
+        r = sd_id128_randomize(&op->job.pool);
+        if (r < 0) {
+                operation_free(op);
+                return error_errno(err, r, "cannot make a UUID");
+        }
+        operation_begin(op, &m->pool_lane);
+        return 0;
+}
+
+/* --- import --------------------------------------------------------------------------------------------- */
+
+static void import_next(Operation *op);
+
+static void on_opened(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
+        Operation *op = userdata;
+        PoolEntry *pool = registry_find_pool_uuid(&op->manager->registry, op->job.pool);
+        Error failure = {};
+
+        if (err)
+                pool_entry_set_failed(pool, err);
+        else if (pool_open_catalog(op->manager, pool, result, &failure) < 0)
+                err = &failure;
+        if (err && op->failure.kind == ERROR_NONE)
+                op->failure = *err; /* the first; the others are opened all the same */
+        import_next(op);
+}
+
+/* Opens the first of the imported pools that was not tried yet. */
+static void import_next(Operation *op) {
+        Error err = {};
+
+        for (size_t i = 0; i < op->n_pools; i++) {
+                PoolEntry *pool = registry_find_pool_uuid(&op->manager->registry, op->pools[i]);
+
+                if (!pool || pool->operation || pool->state != POOL_ACTIVATING)
+                        continue;
+                op->job.pool = op->pools[i];
+                if (operation_run_job(op, JOB_POOL_OPEN, on_opened, &err) < 0)
+                        operation_finish(op, &err);
+                return;
+        }
+        operation_finish(op, op->failure.kind == ERROR_NONE ? NULL : &op->failure);
+}
+
+static void on_imported(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
+        Operation *op = userdata;
+        Registry *registry = &op->manager->registry;
+        Error oom = {};
+
+        if (!err) {
+                op->pools = calloc(result->n_pools, sizeof(*op->pools));
+                if (!op->pools) {
+                        error_oom(&oom);
+                        err = &oom;
+                }
+        }
+        for (size_t i = 0; !err && i < result->n_pools; i++) {
+                sd_id128_t uuid = result->pools[i].uuid;
+                PoolEntry *pool = registry_find_pool_uuid(registry, uuid);
+
+                op->pools[op->n_pools++] = uuid;
+                if (pool && pool->state == POOL_UNAVAILABLE)
+                        pool_entry_set_state(pool, POOL_ACTIVATING, NULL);
+                if (!pool && !registry_add_pool(registry, &result->pools[i])) {
+                        error_oom(&oom);
+                        err = &oom;
+                }
+        }
+        if (err)
+                operation_finish(op, err);
+        else
+                import_next(op);
+}
+
+static int import_start(Operation *op, Error *err) {
+        return operation_run_job(op, JOB_POOL_IMPORT, on_imported, err);
+}
+
+int pool_import(Manager *m, const Caller *caller, char *const *devices, const Watcher *watcher, Error *err) {
+        Operation *op;
+        int r;
+
+        r = policy_may_administer_pools(caller, err);
+        if (r >= 0)
+                r = operation_new(m, "pool import", caller, watcher, import_start, &op, err);
+        if (r < 0)
+                return r;
+        if (devices && strv_copy(devices, &op->job.pool_spec.devices) < 0) {
+                operation_free(op);
+                return error_oom(err);
+        }
+        operation_begin(op, &m->pool_lane);
+        return 0;
+}
+
+/* --- disks that come late ------------------------------------------------------------------------------- */
+
+static int try_missing_start(Operation *op, Error *err) {
+        size_t n = 0;
+
+        for (PoolEntry *p = op->manager->registry.pools; p; p = p->next)
+                n++;
+        op->pools = calloc(n + 1, sizeof(*op->pools));
+        if (!op->pools)
+                return error_oom(err);
+        for (PoolEntry *p = op->manager->registry.pools; p; p = p->next)
+                if (p->state == POOL_UNAVAILABLE && p->disks_are_missing && !p->operation) {
+                        op->pools[op->n_pools++] = p->info.uuid;
+                        pool_entry_set_state(p, POOL_ACTIVATING, NULL);
+                }
+        import_next(op);
+        return 0;
+}
+
+void pool_try_missing(Manager *m) {
+        Caller self = { .admin = true };
+        bool missing = false;
+        Operation *op;
+        Error err = {};
+
+        for (PoolEntry *p = m->registry.pools; p; p = p->next)
+                missing |= p->state == POOL_UNAVAILABLE && p->disks_are_missing;
+        if (!missing)
+                return;
+        if (operation_new(m, NULL, &self, NULL, try_missing_start, &op, &err) < 0)
+                log_failure("quarryd", &err, "cannot look for missing disks");
+        else
+                operation_begin(op, &m->pool_lane);
+}

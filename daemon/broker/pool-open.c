@@ -1,0 +1,170 @@
+#include "broker/pool-open.h"
+
+#include "broker/volume.h"
+#include "broker/watch.h"
+
+#include <quarry/log.h>
+#include <quarry/text.h>
+
+#include <sys/epoll.h>
+
+typedef struct Load {
+        Manager *manager;
+        PoolEntry *pool;
+        Error err;
+} Load;
+
+static int on_row(Volume *volume, void *userdata) {
+        Load *load = userdata;
+
+        return registry_add_volume(&load->manager->registry, load->pool, volume, &load->err) ? 0
+                                                                                             : error_code(&load->err);
+}
+
+static int on_catalog(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        PoolEntry *pool = userdata;
+
+        catalog_dispatch(pool->catalog);
+        return 0;
+}
+
+/* --- devices that the kernel has ------------------------------------------------------------------------ */
+
+/* A device of ours whose volume the catalog does not know is reported, and closed if nobody uses it. */
+static void on_stray_closed(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
+        if (err)
+                log_warning("reconcile", "cannot close a stray device: %s", err->text);
+        else if (result->open)
+                log_warning("reconcile", "a stray device is in use and was left alone");
+}
+
+static void close_stray(Manager *m, PoolEntry *pool, sd_id128_t uuid) {
+        _cleanup_(job_done) Job job = { .verb = JOB_VOLUME_RELEASE, .pool = pool->info.uuid };
+        char text[UUID_TEXT_MAX];
+        Error err = {};
+
+        log_warning(pool->info.name, "the kernel has a device of volume %s, which the catalog does not know",
+                    uuid_format(uuid, text));
+        job.volume = (Volume) {
+                .uuid = uuid,
+                .spec = { .tenant = DEFAULT_TENANT, .size = VOLUME_SIZE_MIN, .fs = FILESYSTEM_NONE, .mode = 0755 }
+        };
+        buffer_format(job.volume.spec.name, sizeof(job.volume.spec.name), "%s", text);
+        if (queue_submit(m->queue, &job, -EBADF, NULL, on_stray_closed, NULL, &err) < 0)
+                log_failure(pool->info.name, &err, "cannot close a stray device");
+}
+
+static int forget_open(VolumeEntry *entry, void *userdata) {
+        if (!entry->lane.running)
+                entry->open = false;
+        return 0;
+}
+
+void pool_take_usage(Manager *m, PoolEntry *pool, JobResult *result, VolumeEntry *entry) {
+        if (result->n_pools > 0) {
+                const PoolInfo *now = &result->pools[0];
+
+                pool->info.data_size = now->data_size;
+                pool->info.data_used = now->data_used;
+                pool->info.metadata_size = now->metadata_size;
+                pool->info.metadata_used = now->metadata_used;
+        }
+        if (entry)
+                (void) forget_open(entry, NULL);
+        else
+                registry_each_volume(pool, forget_open, NULL);
+        for (size_t i = 0; i < result->n_devices; i++) {
+                VolumeEntry *found = registry_find_uuid(&m->registry, result->devices[i].uuid);
+
+                if (!found)
+                        continue;
+                found->open = true;
+                found->used = result->devices[i].used;
+                found->used_is_known = true;
+        }
+}
+
+/* --- what was cut short --------------------------------------------------------------------------------- */
+
+typedef struct Unfinished {
+        VolumeEntry **list;
+        size_t n;
+} Unfinished;
+
+static int note_unfinished(VolumeEntry *entry, void *userdata) {
+        Unfinished *u = userdata;
+        VolumeEntry **list;
+
+        if (entry->volume.state != VOLUME_CREATING && entry->volume.state != VOLUME_REMOVING)
+                return 0;
+        list = reallocarray(u->list, u->n + 1, sizeof(*list));
+        if (!list)
+                return -ENOMEM;
+        u->list = list;
+        list[u->n++] = entry;
+        return 0;
+}
+
+static void finish_unfinished(Manager *m, PoolEntry *pool) {
+        Unfinished u = {};
+
+        registry_each_volume(pool, note_unfinished, &u);
+        for (size_t i = 0; i < u.n; i++) {
+                log_info(u.list[i]->volume.spec.name, "was being %s when quarryd ended: cleaning up",
+                         u.list[i]->volume.state == VOLUME_CREATING ? "created" : "removed");
+                if (u.list[i]->volume.state == VOLUME_CREATING)
+                        volume_undo_create(m, u.list[i]);
+                else
+                        volume_resume_remove(m, u.list[i]);
+        }
+        free(u.list);
+}
+
+int pool_open_catalog(Manager *m, PoolEntry *pool, JobResult *result, Error *err) {
+        char folder[CATALOG_PATH_MAX];
+        Load load = { .manager = m, .pool = pool };
+        int r;
+
+        if (result->n_pools > 0) {
+                pool_info_done(&pool->info);
+                pool->info = result->pools[0];
+                /* The strings are taken over; the numbers stay for pool_take_usage(). */
+                result->pools[0].vg = result->pools[0].file = NULL;
+                result->pools[0].devices = NULL;
+        }
+        pool_catalog_path(pool->info.uuid, folder);
+        r = catalog_open(folder, &pool->catalog, err);
+        if (r >= 0)
+                r = catalog_load(pool->catalog, on_row, &load, err);
+        if (r < 0 && load.err.kind != ERROR_NONE)
+                *err = load.err;
+        if (r >= 0) {
+                r = sd_event_add_io(m->event, &pool->catalog_source, catalog_fd(pool->catalog), EPOLLIN, on_catalog,
+                                    pool);
+                if (r < 0)
+                        error_errno(err, r, "cannot follow the catalog");
+        }
+        if (r < 0) {
+                pool_close_catalog(m, pool);
+                pool_entry_set_state(pool, POOL_UNAVAILABLE, err->text);
+                return r;
+        }
+
+        pool_entry_set_state(pool, POOL_ACTIVE, NULL);
+        pool_take_usage(m, pool, result, NULL);
+        for (size_t i = 0; i < result->n_devices; i++)
+                if (!registry_find_uuid(&m->registry, result->devices[i].uuid))
+                        close_stray(m, pool, result->devices[i].uuid);
+        watch_look(m->watch);
+        watch_volume_opened(m->watch);
+        finish_unfinished(m, pool);
+        log_info(pool->info.name, "active with %zu volumes", pool->n_volumes);
+        return 0;
+}
+
+void pool_close_catalog(Manager *m, PoolEntry *pool) {
+        pool->catalog_source = sd_event_source_disable_unref(pool->catalog_source);
+        catalog_free(TAKE_PTR(pool->catalog));
+        while (pool->by_name)
+                registry_remove_volume(&m->registry, *(VolumeEntry **) pool->by_name);
+}

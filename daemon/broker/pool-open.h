@@ -1,0 +1,15 @@
+#pragma once
+
+/* From an active pool in the kernel to a pool in memory. */
+
+#include "broker/manager.h"
+
+/* Opens the catalog of a pool that a worker has activated, loads its volumes, takes over the devices that are
+ * open, and goes on with what was cut short. On failure the pool is POOL_UNAVAILABLE and *err says why. */
+int pool_open_catalog(Manager *manager, PoolEntry *pool, JobResult *result, Error *err);
+
+/* Takes the pool's numbers from a worker's answer, and its devices; with entry only those of that volume. */
+void pool_take_usage(Manager *manager, PoolEntry *pool, JobResult *result, VolumeEntry *entry);
+
+/* Closes the catalog and forgets the volumes: before a worker takes the pool away. */
+void pool_close_catalog(Manager *manager, PoolEntry *pool);

@@ -1,0 +1,14 @@
+#pragma once
+
+/* What can be asked about pools; for administrators. */
+
+#include "broker/operation.h"
+
+/* Takes over the spec's contents in every case. */
+int pool_create(Manager *manager, const Caller *caller, PoolSpec *spec, const Watcher *watcher, Error *err);
+/* devices: NULL to look everywhere; copied. The operation ends with the UUIDs of the pools that came. */
+int pool_import(Manager *manager, const Caller *caller, char *const *devices, const Watcher *watcher, Error *err);
+/* Tries again to activate the pools whose disks were not there. */
+void pool_try_missing(Manager *manager);
+int pool_remove(Manager *manager, const Caller *caller, PoolEntry *pool, const Watcher *watcher, Error *err);
+int pool_export(Manager *manager, const Caller *caller, PoolEntry *pool, const Watcher *watcher, Error *err);

@@ -1,0 +1,25 @@
+#pragma once
+
+/* Jobs on their way to workers. A small set of workers stays connected and warm; a job waits until one is free.
+ * A worker runs one job at a time. */
+
+#include <quarry/config.h>
+#include <quarry/job.h>
+
+#include <systemd/sd-event.h>
+
+typedef struct Queue Queue;
+
+typedef void (*JobProgress)(const char *step, unsigned position, unsigned total, void *userdata);
+
+/* How a job ended: result and mount descriptor (to be taken with TAKE_FD, else closed), or the error. Called
+ * from the event loop, never from inside queue_submit(). */
+typedef void (*JobDone)(JobResult *result, int *mount_fd, const Error *err, void *userdata);
+
+int queue_new(sd_event *event, const Config *config, Queue **ret, Error *err);
+void queue_free(Queue *queue); /* jobs that run go on in their workers; their callbacks are not called */
+DEFINE_CLEANUP(Queue *, queue_free)
+
+/* The job is copied. key_fd: the passphrase, duplicated; -EBADF for none. */
+int queue_submit(Queue *queue, const Job *job, int key_fd, JobProgress on_progress, JobDone on_done, void *userdata,
+                 Error *err);

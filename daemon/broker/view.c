@@ -1,0 +1,134 @@
+#include "broker/view.h"
+
+#include "broker/quota.h"
+
+#include <quarry/text.h>
+
+#include <stdio.h>
+#include <time.h>
+
+/* As the workers make them: kernel/luks.h has the same numbers, and is not the broker's to include. */
+#define CIPHER "aes-xts-plain64"
+#define KEY_BITS 512
+#define SECTOR_SIZE 4096
+
+static int build_labels(const VolumeSpec *spec, sd_json_variant **ret) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *v = NULL;
+        int r;
+
+        r = sd_json_variant_new_object(&v, NULL, 0);
+        for (char **l = spec->labels; r >= 0 && l && *l; l++) {
+                const char *equals = strchr(*l, '=');
+                char key[LABEL_KEY_MAX + 1];
+
+                buffer_format(key, sizeof(key), "%.*s", (int) (equals - *l), *l);
+                r = sd_json_variant_set_field_string(&v, key, equals + 1);
+        }
+        if (r >= 0)
+                *ret = TAKE_PTR(v);
+        return r;
+}
+
+static int build_encryption(KeySource source, sd_json_variant **ret) {
+        return sd_json_buildo(ret,
+                              SD_JSON_BUILD_PAIR_STRING("cipher", CIPHER),
+                              SD_JSON_BUILD_PAIR_UNSIGNED("keyBits", KEY_BITS),
+                              SD_JSON_BUILD_PAIR_UNSIGNED("sectorSize", SECTOR_SIZE),
+                              SD_JSON_BUILD_PAIR_STRING("keySource", key_source_to_string(source)));
+}
+
+static int build_holds(const VolumeEntry *entry, sd_json_variant **ret) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *list = NULL;
+        int r;
+
+        r = sd_json_variant_new_array(&list, NULL, 0);
+        for (size_t i = 0; r >= 0 && i < entry->n_holds; i++) {
+                _cleanup_(sd_json_variant_unrefp) sd_json_variant *hold = NULL;
+
+                r = sd_json_buildo(&hold, SD_JSON_BUILD_PAIR_STRING("path", entry->holds[i].path),
+                                   SD_JSON_BUILD_PAIR_BOOLEAN("readOnly", entry->holds[i].read_only));
+                if (r >= 0)
+                        r = sd_json_variant_append_array(&list, hold);
+        }
+        if (r >= 0)
+                *ret = TAKE_PTR(list);
+        return r;
+}
+
+static void format_time(uint64_t usec, char buf[static 32]) {
+        time_t seconds = (time_t) (usec / 1000000);
+        struct tm tm;
+
+        gmtime_r(&seconds, &tm);
+        strftime(buf, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
+}
+
+static const char *standard_mount(const VolumeEntry *entry, char path[static MOUNT_PATH_MAX]) {
+        volume_mount_path(entry->volume.spec.tenant, entry->volume.spec.name, path);
+        for (size_t i = 0; i < entry->n_holds; i++)
+                if (streq(entry->holds[i].path, path))
+                        return path;
+        return NULL;
+}
+
+int view_volume(const VolumeEntry *entry, sd_json_variant **ret) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *labels = NULL, *holds = NULL, *encryption = NULL;
+        const Volume *v = &entry->volume;
+        char uuid[UUID_TEXT_MAX], created[32], mount[MOUNT_PATH_MAX];
+        const char *mount_point = standard_mount(entry, mount);
+        int r;
+
+        format_time(v->created_usec, created);
+        r = build_labels(&v->spec, &labels);
+        if (r >= 0)
+                r = build_holds(entry, &holds);
+        if (r >= 0 && v->spec.key_source != KEY_SOURCE_NONE)
+                r = build_encryption(v->spec.key_source, &encryption);
+        if (r < 0)
+                return r;
+        return sd_json_buildo(
+                ret,
+                SD_JSON_BUILD_PAIR_STRING("name", v->spec.name),
+                SD_JSON_BUILD_PAIR_STRING("tenant", v->spec.tenant),
+                SD_JSON_BUILD_PAIR_STRING("pool", entry->pool->info.name),
+                SD_JSON_BUILD_PAIR_STRING("uuid", uuid_format(v->uuid, uuid)),
+                SD_JSON_BUILD_PAIR_STRING("state", volume_state_to_string(v->state)),
+                SD_JSON_BUILD_PAIR_CONDITION(v->failure != NULL, "failure", SD_JSON_BUILD_STRING(v->failure)),
+                SD_JSON_BUILD_PAIR_UNSIGNED("sizeBytes", v->spec.size),
+                SD_JSON_BUILD_PAIR_CONDITION(entry->used_is_known, "usedBytes", SD_JSON_BUILD_UNSIGNED(entry->used)),
+                SD_JSON_BUILD_PAIR_STRING("filesystem", filesystem_to_string(v->spec.fs)),
+                SD_JSON_BUILD_PAIR_CONDITION(encryption != NULL, "encryption", SD_JSON_BUILD_VARIANT(encryption)),
+                SD_JSON_BUILD_PAIR_VARIANT("labels", labels),
+                SD_JSON_BUILD_PAIR_UNSIGNED("uid", v->spec.uid),
+                SD_JSON_BUILD_PAIR_UNSIGNED("gid", v->spec.gid),
+                SD_JSON_BUILD_PAIR_UNSIGNED("mode", v->spec.mode),
+                SD_JSON_BUILD_PAIR_STRV("mkfsOptions", v->spec.mkfs_options),
+                SD_JSON_BUILD_PAIR_STRING("createdAt", created),
+                SD_JSON_BUILD_PAIR_BOOLEAN("open", entry->open),
+                SD_JSON_BUILD_PAIR_CONDITION(mount_point != NULL, "mountPoint", SD_JSON_BUILD_STRING(mount_point)),
+                SD_JSON_BUILD_PAIR_VARIANT("holds", holds));
+}
+
+int view_pool(const Manager *m, const PoolEntry *pool, sd_json_variant **ret) {
+        const PoolInfo *i = &pool->info;
+        char uuid[UUID_TEXT_MAX];
+
+        return sd_json_buildo(
+                ret,
+                SD_JSON_BUILD_PAIR_STRING("name", i->name),
+                SD_JSON_BUILD_PAIR_STRING("uuid", uuid_format(i->uuid, uuid)),
+                SD_JSON_BUILD_PAIR_STRING("state", pool_state_to_string(pool->state)),
+                SD_JSON_BUILD_PAIR_CONDITION(pool->failure != NULL, "failure", SD_JSON_BUILD_STRING(pool->failure)),
+                SD_JSON_BUILD_PAIR_STRING("origin", pool_origin_to_string(i->origin)),
+                SD_JSON_BUILD_PAIR_STRV("devices", i->devices),
+                SD_JSON_BUILD_PAIR_CONDITION(i->vg != NULL, "volumeGroup", SD_JSON_BUILD_STRING(i->vg)),
+                SD_JSON_BUILD_PAIR_CONDITION(i->file != NULL, "file", SD_JSON_BUILD_STRING(i->file)),
+                SD_JSON_BUILD_PAIR_UNSIGNED("chunkSizeBytes", i->chunk_size),
+                SD_JSON_BUILD_PAIR_UNSIGNED("dataSizeBytes", i->data_size),
+                SD_JSON_BUILD_PAIR_UNSIGNED("dataUsedBytes", i->data_used),
+                SD_JSON_BUILD_PAIR_UNSIGNED("metadataSizeBytes", i->metadata_size),
+                SD_JSON_BUILD_PAIR_UNSIGNED("metadataUsedBytes", i->metadata_used),
+                SD_JSON_BUILD_PAIR_UNSIGNED("provisionedBytes", pool->provisioned),
+                SD_JSON_BUILD_PAIR_UNSIGNED("provisionedMaxBytes", quota_provisioned_max(m, pool)),
+                SD_JSON_BUILD_PAIR_UNSIGNED("volumes", pool->n_volumes));
+}

@@ -1,0 +1,264 @@
+/* Creating a volume: a durable row, then the worker, then the row again. What fails half way is undone before
+ * it is answered. */
+
+#include "broker/find.h"
+#include "broker/policy.h"
+#include "broker/quota.h"
+#include "broker/volume.h"
+
+#include <quarry/log.h>
+#include <quarry/text.h>
+
+#include <time.h>
+
+/* --- the end -------------------------------------------------------------------------------------------- */
+
+static void set_broken(VolumeEntry *entry, const char *why) {
+        entry->volume.state = VOLUME_BROKEN;
+        free(entry->volume.failure);
+        entry->volume.failure = strdup(why);
+}
+
+static void on_row_settled(const Error *err, void *userdata) {
+        Operation *op = userdata;
+
+        if (err) {
+                set_broken(op->volume, err->text);
+                operation_finish(op, err);
+        } else if (op->failure.kind != ERROR_NONE)
+                operation_finish(op, &op->failure);
+        else
+                operation_finish(op, NULL);
+}
+
+static void settle(Operation *op) {
+        Error err = {};
+
+        if (catalog_put_volume(op->pool->catalog, &op->volume->volume, on_row_settled, op, &err) < 0)
+                on_row_settled(&err, op);
+}
+
+/* --- cleaning up ---------------------------------------------------------------------------------------- */
+
+static void on_row_gone(const Error *err, void *userdata) {
+        Operation *op = userdata;
+
+        if (err) {
+                set_broken(op->volume, err->text);
+                operation_finish(op, &op->failure);
+                return;
+        }
+        operation_finish_removed(op, &op->failure);
+}
+
+static void drop_row(Operation *op) {
+        Error err = {};
+
+        if (catalog_delete_volume(op->pool->catalog, op->volume->volume.uuid, on_row_gone, op, &err) < 0)
+                on_row_gone(&err, op);
+}
+
+static void on_cleaned(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
+        Operation *op = userdata;
+
+        op->failure.undo_failed = err;
+        if (!err) {
+                drop_row(op);
+                return;
+        }
+        log_error(op->volume->volume.spec.name, "cannot clean up behind a failed create: %s", err->text);
+        set_broken(op->volume, err->text);
+        error_hint(&op->failure, "what is left of it goes with: quarry rm %s", op->volume->volume.spec.name);
+        settle(op);
+}
+
+static void clean_up(Operation *op) {
+        Error err = {};
+
+        if (operation_run_job(op, JOB_VOLUME_REMOVE, on_cleaned, &err) < 0)
+                on_cleaned(NULL, NULL, &err, op);
+}
+
+/* --- the way there -------------------------------------------------------------------------------------- */
+
+static void on_made(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
+        Operation *op = userdata;
+
+        if (!err) {
+                op->volume->volume.state = VOLUME_READY;
+                op->volume->open = result->open;
+                op->volume->used = result->used;
+                op->volume->used_is_known = result->used > 0;
+                settle(op);
+                return;
+        }
+        op->failure = *err;
+        /* The worker undoes what it did, unless it died or could not. */
+        if (err->kind == ERROR_WORKER_DIED || err->undo_failed)
+                clean_up(op);
+        else
+                drop_row(op);
+}
+
+static void on_row_written(const Error *err, void *userdata) {
+        Operation *op = userdata;
+        Error failure = {};
+
+        if (!err && operation_run_job(op, JOB_VOLUME_CREATE, on_made, &failure) >= 0)
+                return;
+        op->failure = err ? *err : failure;
+        if (err) /* nothing was written, nothing was made */
+                operation_finish_removed(op, &op->failure);
+        else
+                drop_row(op);
+}
+
+static int create_start(Operation *op, Error *err) {
+        return catalog_put_volume(op->pool->catalog, &op->volume->volume, on_row_written, op, err);
+}
+
+/* --- judging the request -------------------------------------------------------------------------------- */
+
+static int check_key(const VolumeSpec *spec, int key_fd, Error *err) {
+        int r;
+
+        if (spec->key_source == KEY_SOURCE_PASSPHRASE && key_fd < 0) {
+                r = error_set(err, ERROR_KEY_REQUIRED, ENOKEY, "a volume with key source passphrase needs one");
+                error_hint(err, "give it on the terminal or with --key-file");
+                return r;
+        }
+        if (spec->key_source != KEY_SOURCE_PASSPHRASE && key_fd >= 0)
+                return error_field(err, "keyFileDescriptor", "a passphrase was given, but the key source is %s",
+                                   key_source_to_string(spec->key_source));
+        return 0;
+}
+
+/* Returns 1: it is there as asked for; 0: joined the create that runs. */
+static int judge_existing(VolumeEntry *have, const VolumeSpec *want, bool if_absent, const Watcher *watcher,
+                          Error *err) {
+        const char *name = have->volume.spec.name, *field;
+        char difference[128];
+        int r;
+
+        if (have->volume.state == VOLUME_BROKEN || have->volume.state == VOLUME_REMOVING) {
+                r = error_set(err, ERROR_VOLUME_BROKEN, EUCLEAN, "volume %s exists and is %s%s%s", name,
+                              volume_state_to_string(have->volume.state), have->volume.failure ? ": " : "",
+                              have->volume.failure ?: "");
+                error_hint(err, "quarry rm %s", name);
+                return r;
+        }
+        if (have->lane.running && have->lane.running->again)
+                return operation_add_watcher(have->lane.running, watcher, err);
+        if (*want->pool && !streq(want->pool, have->pool->info.name))
+                return error_set(err, ERROR_VOLUME_EXISTS, EEXIST, "volume %s exists in pool %s, asked for in pool %s",
+                                 name, have->pool->info.name, want->pool);
+        field = volume_spec_difference(&have->volume.spec, want, difference, sizeof(difference));
+        if (field)
+                return error_set(err, ERROR_VOLUME_EXISTS, EEXIST, "volume %s exists with a different %s: %s", name,
+                                 field, difference);
+        if (have->volume.state == VOLUME_CREATING && have->lane.running)
+                return operation_add_watcher(have->lane.running, watcher, err);
+        if (if_absent)
+                return 1;
+        r = error_set(err, ERROR_VOLUME_EXISTS, EEXIST, "volume %s exists already, with these options", name);
+        error_hint(err, "--if-absent makes that a success");
+        return r;
+}
+
+static int entry_new(Manager *m, PoolEntry *pool, VolumeSpec *spec, VolumeEntry **ret, Error *err) {
+        Volume volume = { .state = VOLUME_CREATING };
+        struct timespec ts;
+        VolumeEntry *entry;
+        int r;
+
+        r = sd_id128_randomize(&volume.uuid);
+        if (r < 0)
+                return error_errno(err, r, "cannot make a UUID");
+        r = pool_entry_new_thin_id(pool, &volume.thin_id);
+        if (r < 0)
+                return error_set(err, ERROR_NO_SPACE, r, "pool %s has no thin id left", pool->info.name);
+        clock_gettime(CLOCK_REALTIME, &ts);
+        volume.created_usec = (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
+        volume.spec = *spec;
+        *spec = (VolumeSpec) {};
+
+        entry = registry_add_volume(&m->registry, pool, &volume, err);
+        if (!entry) {
+                volume_done(&volume);
+                return error_code(err);
+        }
+        *ret = entry;
+        return 0;
+}
+
+static int create(Manager *m, const Caller *caller, VolumeSpec *spec, int *key_fd, bool if_absent,
+                  const Watcher *watcher, VolumeEntry **ret_existing, Error *err) {
+        VolumeEntry *entry;
+        PoolEntry *pool;
+        Operation *op;
+        int r;
+
+        r = volume_spec_normalize(spec, err);
+        if (r >= 0)
+                r = policy_may_create_volume(caller, spec->tenant, err);
+        if (r >= 0)
+                r = check_key(spec, *key_fd, err);
+        if (r >= 0)
+                r = find_pool_for_volume(m, spec->pool, &pool, err);
+        if (r < 0)
+                return r;
+
+        /* A tenant's names are one name space over all pools: the mount points are. */
+        entry = registry_find_anywhere(&m->registry, spec->tenant, spec->name);
+        if (entry) {
+                r = judge_existing(entry, spec, if_absent, watcher, err);
+                if (r > 0)
+                        *ret_existing = entry;
+                return r;
+        }
+        r = quota_check_provisioned(m, pool, spec->size, err);
+        if (r >= 0)
+                r = operation_new(m, "create", caller, watcher, create_start, &op, err);
+        if (r < 0)
+                return r;
+        r = entry_new(m, pool, spec, &entry, err);
+        if (r < 0) {
+                operation_free(op);
+                return r;
+        }
+        op->key_fd = TAKE_FD(*key_fd);
+        operation_begin_on_volume(op, entry);
+        return 0;
+}
+
+int volume_create(Manager *m, const Caller *caller, VolumeSpec *spec, int key_fd, bool if_absent,
+                  const Watcher *watcher, VolumeEntry **ret_existing, Error *err) {
+        int r;
+
+        r = create(m, caller, spec, &key_fd, if_absent, watcher, ret_existing, err);
+        volume_spec_done(spec);
+        if (key_fd >= 0)
+                close(key_fd);
+        return r;
+}
+
+/* --- after a start -------------------------------------------------------------------------------------- */
+
+static int undo_start(Operation *op, Error *err) {
+        error_set(&op->failure, ERROR_FAILED, ECANCELED, "the create was cut short by a restart and has been undone");
+        clean_up(op);
+        return 0;
+}
+
+void volume_undo_create(Manager *m, VolumeEntry *entry) {
+        Caller self = { .admin = true };
+        Operation *op;
+        Error err = {};
+
+        if (operation_new(m, "undo of a create", &self, NULL, undo_start, &op, &err) < 0)
+                log_failure(entry->volume.spec.name, &err, "cannot undo the create that was cut short");
+        else {
+                op->again = true;
+                operation_begin_on_volume(op, entry);
+        }
+}

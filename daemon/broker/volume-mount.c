@@ -1,0 +1,144 @@
+/* Mounting, unmounting, and closing what nobody uses any more. */
+
+#include "broker/volume.h"
+#include "broker/watch.h"
+
+#include <quarry/log.h>
+#include <quarry/text.h>
+
+static int check_ready(const VolumeEntry *entry, Error *err) {
+        int r;
+
+        r = pool_entry_check(entry->pool, err);
+        if (r < 0 || entry->volume.state == VOLUME_READY)
+                return r;
+        r = error_set(err, ERROR_VOLUME_BROKEN, EUCLEAN, "volume %s is %s%s%s", entry->volume.spec.name,
+                      volume_state_to_string(entry->volume.state), entry->volume.failure ? ": " : "",
+                      entry->volume.failure ?: "");
+        error_hint(err, "quarry rm %s", entry->volume.spec.name);
+        return r;
+}
+
+static void on_mounted(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
+        Operation *op = userdata;
+        Error failure = {};
+
+        if (err) {
+                if (err->kind == ERROR_WORKER_DIED) { /* it may be open, even unlocked: looked at until it is closed */
+                        op->volume->open = true;
+                        watch_volume_opened(op->manager->watch);
+                }
+                operation_finish(op, err);
+                return;
+        }
+        if (op->job.detached ? *mount_fd < 0 : !result->path) {
+                error_set(&failure, ERROR_FAILED, EPROTO, "the worker mounted the volume, and did not say where");
+                operation_finish(op, &failure);
+                return;
+        }
+        op->volume->open = true;
+        op->path = TAKE_PTR(result->path);
+        op->mount_fd = TAKE_FD(*mount_fd);
+        watch_volume_opened(op->manager->watch);
+        operation_finish(op, NULL);
+}
+
+static int mount_start(Operation *op, Error *err) {
+        int r;
+
+        r = check_ready(op->volume, err);
+        return r < 0 ? r : operation_run_job(op, JOB_VOLUME_MOUNT, on_mounted, err);
+}
+
+int volume_mount(Manager *m, const Caller *caller, VolumeEntry *entry, bool read_only, bool detached, int key_fd,
+                 const Watcher *watcher, Error *err) {
+        Operation *op;
+        int r = 0;
+
+        if (detached && entry->volume.spec.fs == FILESYSTEM_NONE)
+                r = error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP, "volume %s has no filesystem to mount elsewhere",
+                              entry->volume.spec.name);
+        if (read_only && entry->volume.spec.fs == FILESYSTEM_NONE)
+                r = error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP,
+                              "volume %s has no filesystem: read-only does not apply", entry->volume.spec.name);
+        if (r >= 0)
+                r = operation_new(m, "mount", caller, watcher, mount_start, &op, err);
+        if (r < 0) {
+                if (key_fd >= 0)
+                        close(key_fd);
+                return r;
+        }
+        op->job.read_only = read_only;
+        op->job.detached = detached;
+        op->key_fd = key_fd;
+        operation_begin_on_volume(op, entry);
+        return 0;
+}
+
+static void on_closed(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
+        Operation *op = userdata;
+
+        if (!err) {
+                op->volume->open = result->open;
+                if (result->used > 0) {
+                        op->volume->used = result->used;
+                        op->volume->used_is_known = true;
+                }
+        }
+        operation_finish(op, err);
+}
+
+/* Mounted elsewhere only: the caller's own mount is not ours to take away. */
+static int check_standard_place(VolumeEntry *entry, Error *err) {
+        char standard[MOUNT_PATH_MAX];
+        int r;
+
+        volume_mount_path(entry->volume.spec.tenant, entry->volume.spec.name, standard);
+        for (size_t i = 0; i < entry->n_holds; i++)
+                if (streq(entry->holds[i].path, standard))
+                        return 0;
+        if (entry->n_holds == 0)
+                return 0;
+        r = error_set(err, ERROR_VOLUME_BUSY, EBUSY, "volume %s is mounted at %s, not at its standard place",
+                      entry->volume.spec.name, entry->holds[0].path);
+        error_hint(err, "quarry umount %s", entry->holds[0].path);
+        return r;
+}
+
+static int unmount_start(Operation *op, Error *err) {
+        int r;
+
+        watch_look(op->manager->watch);
+        r = pool_entry_check(op->pool, err);
+        if (r >= 0)
+                r = check_standard_place(op->volume, err);
+        return r < 0 ? r : operation_run_job(op, JOB_VOLUME_UMOUNT, on_closed, err);
+}
+
+int volume_unmount(Manager *m, const Caller *caller, VolumeEntry *entry, const Watcher *watcher, Error *err) {
+        Operation *op;
+        int r;
+
+        r = operation_new(m, "unmount", caller, watcher, unmount_start, &op, err);
+        if (r >= 0)
+                operation_begin_on_volume(op, entry);
+        return r;
+}
+
+static int release_start(Operation *op, Error *err) {
+        int r;
+
+        r = pool_entry_check(op->pool, err);
+        return r < 0 ? r : operation_run_job(op, JOB_VOLUME_RELEASE, on_closed, err);
+}
+
+void volume_release(Manager *m, VolumeEntry *entry) {
+        Caller self = { .admin = true };
+        Operation *op;
+        Error err = {};
+
+        if (operation_new(m, "release", &self, NULL, release_start, &op, &err) < 0)
+                log_failure(entry->volume.spec.name, &err, "cannot close its devices");
+        else
+                operation_begin_on_volume(op, entry);
+}

@@ -1,0 +1,84 @@
+/* Removing a volume. Nothing is written before a worker has seen that nobody uses it; from the durable row
+ * "removing" on there is no way back, and a restart goes on with it. */
+
+#include "broker/volume.h"
+
+#include <quarry/log.h>
+#include <quarry/text.h>
+
+static void on_row_gone(const Error *err, void *userdata) {
+        Operation *op = userdata;
+
+        if (err)
+                operation_finish(op, err);
+        else
+                operation_finish_removed(op, NULL);
+}
+
+static void on_removed(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
+        Operation *op = userdata;
+        VolumeEntry *entry = op->volume;
+        Error failure = {};
+
+        if (!err && catalog_delete_volume(op->pool->catalog, entry->volume.uuid, on_row_gone, op, &failure) >= 0)
+                return;
+        if (err)
+                failure = *err;
+        free(entry->volume.failure);
+        entry->volume.failure = strdup(failure.text);
+        if (isempty(failure.hint))
+                error_hint(&failure, "it stays in state removing; try again: quarry rm %s", entry->volume.spec.name);
+        operation_finish(op, &failure);
+}
+
+static void on_row_removing(const Error *err, void *userdata) {
+        Operation *op = userdata;
+        Error failure = {};
+
+        if (err)
+                op->volume->volume.state = op->state_before;
+        if (!err && operation_run_job(op, JOB_VOLUME_REMOVE, on_removed, &failure) >= 0)
+                return;
+        operation_finish(op, err ?: &failure);
+}
+
+static void on_claimed(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
+        Operation *op = userdata;
+        VolumeEntry *entry = op->volume;
+        Error failure = {};
+
+        if (err) {
+                operation_finish(op, err);
+                return;
+        }
+        entry->open = false;
+        op->state_before = entry->volume.state;
+        entry->volume.state = VOLUME_REMOVING;
+        if (catalog_put_volume(op->pool->catalog, &entry->volume, on_row_removing, op, &failure) < 0)
+                on_row_removing(&failure, op);
+}
+
+static int remove_start(Operation *op, Error *err) {
+        int r;
+
+        r = pool_entry_check(op->pool, err);
+        return r < 0 ? r : operation_run_job(op, JOB_VOLUME_CLAIM, on_claimed, err);
+}
+
+int volume_remove(Manager *m, const Caller *caller, VolumeEntry *entry, const Watcher *watcher, Error *err) {
+        Operation *op;
+        int r;
+
+        r = operation_new(m, "remove", caller, watcher, remove_start, &op, err);
+        if (r >= 0)
+                operation_begin_on_volume(op, entry);
+        return r;
+}
+
+void volume_resume_remove(Manager *m, VolumeEntry *entry) {
+        Caller self = { .admin = true };
+        Error err = {};
+
+        if (volume_remove(m, &self, entry, NULL, &err) < 0)
+                log_failure(entry->volume.spec.name, &err, "cannot go on with its removal");
+}

@@ -1,0 +1,25 @@
+#pragma once
+
+/* What can be asked about volumes. Each judges the request and either refuses it at once (negative, *err) or
+ * begins an operation that the watcher is told about. */
+
+#include "broker/operation.h"
+
+/* Takes over spec's contents and key_fd in every case. Returns 1 with *ret_existing if the volume is there
+ * already with the same options and if_absent was given; 0 when begun. */
+int volume_create(Manager *manager, const Caller *caller, VolumeSpec *spec, int key_fd, bool if_absent,
+                  const Watcher *watcher, VolumeEntry **ret_existing, Error *err);
+
+int volume_remove(Manager *manager, const Caller *caller, VolumeEntry *entry, const Watcher *watcher, Error *err);
+
+/* Takes over key_fd. The operation ends with path, or with mount_fd when detached. */
+int volume_mount(Manager *manager, const Caller *caller, VolumeEntry *entry, bool read_only, bool detached, int key_fd,
+                 const Watcher *watcher, Error *err);
+int volume_unmount(Manager *manager, const Caller *caller, VolumeEntry *entry, const Watcher *watcher, Error *err);
+
+/* Nobody seems to use it any more: closes its devices if that is so. */
+void volume_release(Manager *manager, VolumeEntry *entry);
+
+/* After a start: what an earlier broker left half done. */
+void volume_undo_create(Manager *manager, VolumeEntry *entry);
+void volume_resume_remove(Manager *manager, VolumeEntry *entry);

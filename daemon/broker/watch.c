@@ -1,0 +1,229 @@
+#include "broker/watch.h"
+
+#include "broker/volume.h"
+
+#include <quarry/fd.h>
+#include <quarry/log.h>
+#include <quarry/mountinfo.h>
+#include <quarry/text.h>
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/sysmacros.h>
+
+#define MOUNTINFO "/proc/self/mountinfo"
+#define MOUNTINFO_MAX (64u << 20)
+#define SETTLE_USEC (200 * UINT64_C(1000))        /* changes come in bursts */
+#define UNATTENDED_USEC (10 * UINT64_C(1000000))  /* open and mounted nowhere: looked at this often */
+
+struct Watch {
+        Manager *manager;
+        int fd;
+        sd_event_source *io, *settle, *unattended;
+};
+
+/* --- from mountinfo to the entries ---------------------------------------------------------------------- */
+
+typedef struct Found { /* the holds of one volume, while they are collected */
+        VolumeEntry *entry;
+        Hold *holds;
+        size_t n;
+} Found;
+
+typedef struct Finding {
+        Registry *registry;
+        Found *list;
+        size_t n;
+        dev_t last_device; /* mounts of one device often come together */
+        VolumeEntry *last_entry;
+} Finding;
+
+/* Kernel names are made of the volume's UUID. */
+static VolumeEntry *entry_of_device(Finding *f, dev_t device) {
+        _cleanup_free_ char *name = NULL;
+        char path[64];
+        sd_id128_t uuid;
+
+        if (device == f->last_device)
+                return f->last_entry;
+        f->last_device = device;
+        f->last_entry = NULL;
+        buffer_format(path, sizeof(path), "/sys/dev/block/%u:%u/dm/name", major(device), minor(device));
+        if (file_read(AT_FDCWD, path, 4096, &name, NULL) < 0)
+                return NULL;
+        name[strcspn(name, "\n")] = 0;
+        if (volume_uuid_from_kernel_name(name, &uuid) >= 0)
+                f->last_entry = registry_find_uuid(f->registry, uuid);
+        return f->last_entry;
+}
+
+static Found *found_for(Finding *f, VolumeEntry *entry) {
+        Found *list;
+
+        for (size_t i = f->n; i > 0; i--)
+                if (f->list[i - 1].entry == entry)
+                        return &f->list[i - 1];
+        list = reallocarray(f->list, f->n + 1, sizeof(*list));
+        if (!list)
+                return NULL;
+        f->list = list;
+        list[f->n] = (Found) { .entry = entry };
+        return &list[f->n++];
+}
+
+static int note(Finding *f, const MountEntry *mount) {
+        VolumeEntry *entry;
+        Found *found;
+        Hold *holds;
+        char *path;
+
+        if (major(mount->device) == 0) /* no block device beneath */
+                return 0;
+        entry = entry_of_device(f, mount->device);
+        if (!entry)
+                return 0;
+        found = found_for(f, entry);
+        if (!found)
+                return -ENOMEM;
+        holds = reallocarray(found->holds, found->n + 1, sizeof(*holds));
+        if (!holds)
+                return -ENOMEM;
+        found->holds = holds;
+        path = strdup(mount->target);
+        if (!path)
+                return -ENOMEM;
+        text_clean(path); /* anything goes in a path, and not in JSON */
+        holds[found->n++] = (Hold) { .path = path, .read_only = mount_options_contain(mount->options, "ro") };
+        return 0;
+}
+
+static int forget_holds(VolumeEntry *entry, void *userdata) {
+        volume_entry_set_holds(entry, NULL, 0);
+        return 0;
+}
+
+void watch_look(Watch *w) {
+        Registry *registry = &w->manager->registry;
+        Finding f = { .registry = registry };
+        _cleanup_free_ char *text = NULL;
+        MountEntry mount;
+        int r;
+
+        r = file_read(AT_FDCWD, MOUNTINFO, MOUNTINFO_MAX, &text, NULL);
+        char *rest = text;
+        while (r >= 0 && (r = mountinfo_next(&rest, &mount)) != 0)
+                if (r > 0)
+                        r = note(&f, &mount);
+                else
+                        r = 0; /* a line that cannot be read hides no other */
+        if (r < 0)
+                log_error("watch", "cannot follow " MOUNTINFO ": %s", strerror(-r));
+
+        for (PoolEntry *p = registry->pools; r >= 0 && p; p = p->next)
+                registry_each_volume(p, forget_holds, NULL);
+        for (size_t i = 0; i < f.n; i++)
+                if (r >= 0) {
+                        volume_entry_set_holds(f.list[i].entry, f.list[i].holds, f.list[i].n);
+                        f.list[i].entry->open = true;
+                }
+        free(f.list);
+}
+
+/* --- closing what nobody uses --------------------------------------------------------------------------- */
+
+typedef struct Unattended {
+        VolumeEntry **list;
+        size_t n;
+} Unattended;
+
+/* A volume without filesystem is never mounted: it is open until somebody says otherwise. */
+static int note_unattended(VolumeEntry *entry, void *userdata) {
+        Unattended *u = userdata;
+        VolumeEntry **list;
+
+        if (!entry->open || entry->n_holds > 0 || entry->lane.running || entry->volume.spec.fs == FILESYSTEM_NONE ||
+            entry->volume.state != VOLUME_READY || pool_entry_check(entry->pool, NULL) < 0)
+                return 0;
+        list = reallocarray(u->list, u->n + 1, sizeof(*list));
+        if (!list)
+                return 0; /* the next look finds it again */
+        u->list = list;
+        list[u->n++] = entry;
+        return 0;
+}
+
+static void release_unattended(Watch *w) {
+        Unattended u = {};
+
+        for (PoolEntry *p = w->manager->registry.pools; p; p = p->next)
+                registry_each_volume(p, note_unattended, &u);
+        for (size_t i = 0; i < u.n; i++)
+                volume_release(w->manager, u.list[i]);
+        free(u.list);
+        /* Some may be in use where we cannot see it, in another mount namespace: look again later. */
+        if (u.n > 0)
+                watch_volume_opened(w);
+}
+
+static int on_settled(sd_event_source *source, uint64_t usec, void *userdata) {
+        Watch *w = userdata;
+
+        watch_look(w);
+        release_unattended(w);
+        return 0;
+}
+
+static int on_mountinfo(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        Watch *w = userdata;
+        int enabled = SD_EVENT_OFF;
+
+        (void) sd_event_source_get_enabled(w->settle, &enabled);
+        if (enabled != SD_EVENT_OFF)
+                return 0;
+        (void) sd_event_source_set_time_relative(w->settle, SETTLE_USEC);
+        return sd_event_source_set_enabled(w->settle, SD_EVENT_ONESHOT);
+}
+
+void watch_volume_opened(Watch *w) {
+        (void) sd_event_source_set_time_relative(w->unattended, UNATTENDED_USEC);
+        (void) sd_event_source_set_enabled(w->unattended, SD_EVENT_ONESHOT);
+}
+
+int watch_new(Manager *m, Watch **ret, Error *err) {
+        Watch *w = calloc(1, sizeof(*w));
+        int r;
+
+        if (!w)
+                return error_oom(err);
+        w->manager = m;
+        w->fd = open(MOUNTINFO, O_RDONLY | O_CLOEXEC);
+        r = w->fd < 0 ? -errno : 0;
+        if (r >= 0) /* EPOLLPRI: the list changed */
+                r = sd_event_add_io(m->event, &w->io, w->fd, EPOLLPRI | EPOLLET, on_mountinfo, w);
+        if (r >= 0)
+                r = sd_event_add_time(m->event, &w->settle, CLOCK_MONOTONIC, 0, 0, on_settled, w);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(w->settle, SD_EVENT_OFF);
+        if (r >= 0)
+                r = sd_event_add_time(m->event, &w->unattended, CLOCK_MONOTONIC, 0, 0, on_settled, w);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(w->unattended, SD_EVENT_OFF);
+        if (r < 0) {
+                watch_free(w);
+                return error_errno(err, r, "cannot follow " MOUNTINFO);
+        }
+        *ret = w;
+        return 0;
+}
+
+void watch_free(Watch *w) {
+        if (!w)
+                return;
+        sd_event_source_disable_unref(w->io);
+        sd_event_source_disable_unref(w->settle);
+        sd_event_source_disable_unref(w->unattended);
+        if (w->fd >= 0)
+                close(w->fd);
+        free(w);
+}

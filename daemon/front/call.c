@@ -1,0 +1,132 @@
+#include "front/call.h"
+
+#include <quarry/log.h>
+#include <quarry/text.h>
+
+#include <string.h>
+
+#define LIST_MAX 1000u /* strings in one parameter: the library needs time in the square of their number */
+
+Call *call_new(sd_varlink *link, sd_varlink_method_flags_t flags, const char *interface, CallReply reply) {
+        Call *call = calloc(1, sizeof(*call));
+
+        if (!call)
+                return NULL;
+        *call = (Call) {
+                .link = sd_varlink_ref(link),
+                .server = sd_varlink_server_get_userdata(sd_varlink_get_server(link)),
+                .interface = interface,
+                .more = flags & SD_VARLINK_METHOD_MORE,
+                .oneway = flags & SD_VARLINK_METHOD_ONEWAY,
+                .reply = reply,
+        };
+        if (server_caller(link, server_manager(call->server), &call->caller) < 0) {
+                call_free(call);
+                return NULL;
+        }
+        return call;
+}
+
+void call_free(Call *call) {
+        if (!call)
+                return;
+        sd_varlink_unref(call->link);
+        free(call);
+}
+
+int call_error(sd_varlink *link, const char *interface, const Error *err) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *v = NULL;
+        char name[128];
+        int r;
+
+        r = error_to_json(err, &v);
+        if (r < 0)
+                return r;
+        buffer_format(name, sizeof(name), "%s.%s", interface, error_kind_name(err->kind));
+        return sd_varlink_error(link, name, v);
+}
+
+static void on_progress(const char *step, unsigned position, unsigned total, void *userdata) {
+        Call *call = userdata;
+
+        if (!call->more)
+                return;
+        /* A client that is gone cannot be told, and the operation goes on. */
+        (void) sd_varlink_notifybo(call->link,
+                                   SD_JSON_BUILD_PAIR_OBJECT("progress", SD_JSON_BUILD_PAIR_STRING("step", step),
+                                                             SD_JSON_BUILD_PAIR_UNSIGNED("position", position),
+                                                             SD_JSON_BUILD_PAIR_UNSIGNED("total", total)));
+}
+
+static void on_done(Operation *op, const Error *err, void *userdata) {
+        _cleanup_(call_freep) Call *call = userdata;
+        int r;
+
+        if (call->oneway) /* an answer would be taken for that of the client's next call */
+                return;
+        if (op->again && sd_varlink_dispatch_again(call->link) >= 0)
+                return;
+        if (err) {
+                (void) call_error(call->link, call->interface, err); /* negative on purpose, see sd_varlink_error() */
+                return;
+        }
+        r = call->reply(call, op);
+        if (r == -ENOTCONN)
+                log_debug("varlink", "the client went away before its answer");
+        else if (r < 0) {
+                Error failure = {};
+
+                log_error("varlink", "cannot answer: %s", strerror(-r));
+                error_errno(&failure, r, "it was done, but the answer cannot be written");
+                (void) call_error(call->link, call->interface, &failure);
+        }
+}
+
+Watcher call_watcher(Call *call) {
+        return (Watcher) { .on_progress = on_progress, .on_done = on_done, .userdata = call };
+}
+
+int call_dispatch_uint64(const char *name, sd_json_variant *v, sd_json_dispatch_flags_t flags, void *userdata) {
+        return sd_json_variant_is_null(v) ? 0 : sd_json_dispatch_uint64(name, v, flags, userdata);
+}
+
+int call_dispatch_uint32(const char *name, sd_json_variant *v, sd_json_dispatch_flags_t flags, void *userdata) {
+        return sd_json_variant_is_null(v) ? 0 : sd_json_dispatch_uint32(name, v, flags, userdata);
+}
+
+int call_dispatch_index(const char *name, sd_json_variant *v, sd_json_dispatch_flags_t flags, void *userdata) {
+        uint32_t n;
+        int r;
+
+        if (sd_json_variant_is_null(v))
+                return 0;
+        r = sd_json_dispatch_uint32(name, v, flags, &n);
+        if (r < 0 || n > INT32_MAX)
+                return -EINVAL;
+        *(int *) userdata = (int) n;
+        return 0;
+}
+
+int call_dispatch_bool(const char *name, sd_json_variant *v, sd_json_dispatch_flags_t flags, void *userdata) {
+        return sd_json_variant_is_null(v) ? 0 : sd_json_dispatch_stdbool(name, v, flags, userdata);
+}
+
+int call_dispatch_strv(const char *name, sd_json_variant *v, sd_json_dispatch_flags_t flags, void *userdata) {
+        if (sd_json_variant_elements(v) > LIST_MAX)
+                return -EINVAL;
+        return sd_json_dispatch_strv(name, v, flags, userdata);
+}
+
+int call_take_key(sd_varlink *link, int index, int *ret, Error *err) {
+        int fd;
+
+        if (index < 0) {
+                *ret = -EBADF;
+                return 0;
+        }
+        fd = sd_varlink_peek_dup_fd(link, index); /* the call may be begun again */
+        if (fd < 0)
+                return error_field(err, "keyFileDescriptor", "no descriptor %d came with the message", index);
+        *ret = fd;
+        return 0;
+}

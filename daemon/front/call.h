@@ -1,0 +1,46 @@
+#pragma once
+
+/* A Varlink call that waits for an operation. Every handler ends in one of these functions, so that no call is
+ * left without its answer. */
+
+#include "broker/operation.h"
+#include "front/server.h"
+
+typedef struct Call Call;
+
+/* Answers a finished operation: replies on the link and returns what the reply returned. */
+typedef int (*CallReply)(Call *call, Operation *operation);
+
+struct Call {
+        sd_varlink *link;
+        Server *server;
+        Caller caller;
+        const char *interface; /* whose errors are answered with */
+        bool more, oneway; /* wants progress; wants no answer */
+        CallReply reply;
+        sd_id128_t object; /* what the call is about, for reply */
+        Reference filter;  /* the same, for a list */
+};
+
+/* Prepares a call; NULL: out of memory, or the peer cannot be identified. */
+Call *call_new(sd_varlink *link, sd_varlink_method_flags_t flags, const char *interface, CallReply reply);
+void call_free(Call *call);
+DEFINE_CLEANUP(Call *, call_free)
+
+/* To be given to the broker; the call belongs to the watcher once an operation was begun with it. */
+Watcher call_watcher(Call *call);
+
+/* Answers with an error object, under the interface's name; returns what a handler may return. */
+int call_error(sd_varlink *link, const char *interface, const Error *err);
+
+/* As sd_json_dispatch_*(), but null is the same as nothing: the member keeps what it was set to. For fields with
+ * SD_JSON_NULLABLE. */
+int call_dispatch_uint64(const char *name, sd_json_variant *v, sd_json_dispatch_flags_t flags, void *userdata);
+int call_dispatch_uint32(const char *name, sd_json_variant *v, sd_json_dispatch_flags_t flags, void *userdata);
+int call_dispatch_index(const char *name, sd_json_variant *v, sd_json_dispatch_flags_t flags,
+                        void *userdata); /* int, not negative */
+int call_dispatch_strv(const char *name, sd_json_variant *v, sd_json_dispatch_flags_t flags, void *userdata);
+int call_dispatch_bool(const char *name, sd_json_variant *v, sd_json_dispatch_flags_t flags, void *userdata);
+
+/* Duplicates the passphrase's descriptor that came with the message; index < 0: none, *ret is -EBADF. */
+int call_take_key(sd_varlink *link, int index, int *ret, Error *err);

@@ -1,0 +1,246 @@
+#include "front/server.h"
+
+#include "broker/policy.h"
+#include "front/pool.h"
+#include "front/volume.h"
+
+#include <quarry/api.h>
+#include <quarry/log.h>
+#include <quarry/text.h>
+
+#include <string.h>
+#include <sys/socket.h>
+#include <systemd/sd-daemon.h>
+
+/* Idle connections cost little, but not nothing, and up to 16 MiB when they hold the begin of a message: above
+ * this many of one user the one that was idle longest is closed. Calls in progress are never cut. */
+#define IDLE_PER_ADMIN_MAX 128u
+#define IDLE_PER_OTHER_MAX 16u
+#define GROUPS_MAX 65536u
+
+typedef struct Connection {
+        struct Connection *newer, *older; /* in the order of their last call */
+        sd_varlink *link;
+        uid_t uid;
+        bool admin;
+        bool waits;  /* for the pools */
+        bool waited; /* the call that begins now has been waiting */
+} Connection;
+
+struct Server {
+        Manager *manager;
+        sd_varlink_server *varlink;
+        Connection *newest, *oldest;
+};
+
+Manager *server_manager(Server *server) {
+        return server->manager;
+}
+
+/* --- who is there --------------------------------------------------------------------------------------- */
+
+static int peer_groups(int fd, gid_t **ret, size_t *ret_n) {
+        socklen_t size = 64 * sizeof(gid_t);
+
+        for (;;) {
+                gid_t *list = malloc(size);
+
+                if (!list)
+                        return -ENOMEM;
+                if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, list, &size) >= 0) {
+                        *ret = list;
+                        *ret_n = size / sizeof(gid_t);
+                        return 0;
+                }
+                free(list);
+                if (errno != ERANGE || size > GROUPS_MAX * sizeof(gid_t)) /* else size is what it takes */
+                        return -errno;
+        }
+}
+
+int server_caller(sd_varlink *link, Manager *m, Caller *ret) {
+        _cleanup_free_ gid_t *groups = NULL;
+        size_t n = 0;
+        Caller caller = {};
+        gid_t gid;
+        int r;
+
+        r = sd_varlink_get_peer_uid(link, &caller.uid);
+        if (r >= 0)
+                r = sd_varlink_get_peer_gid(link, &gid);
+        if (r >= 0)
+                r = sd_varlink_get_peer_pid(link, &caller.pid);
+        if (r >= 0)
+                r = peer_groups(sd_varlink_get_fd(link), &groups, &n);
+        if (r < 0)
+                return r;
+        caller.admin = policy_is_admin(m, caller.uid, groups, n) || policy_is_admin(m, caller.uid, &gid, 1);
+        *ret = caller;
+        return 0;
+}
+
+/* --- connections ---------------------------------------------------------------------------------------- */
+
+static void connection_unlink(Server *s, Connection *c) {
+        *(c->newer ? &c->newer->older : &s->newest) = c->older;
+        *(c->older ? &c->older->newer : &s->oldest) = c->newer;
+}
+
+static void connection_link(Server *s, Connection *c) {
+        c->newer = NULL;
+        c->older = s->newest;
+        *(c->older ? &c->older->newer : &s->oldest) = c;
+        s->newest = c;
+}
+
+static void close_oldest_idle(Server *s, const Caller *caller) {
+        Connection *candidate = NULL;
+        unsigned idle = 0;
+
+        for (Connection *c = s->newest; c; c = c->older)
+                if (c->uid == caller->uid && sd_varlink_is_idle(c->link) > 0) {
+                        idle++;
+                        candidate = c;
+                }
+        if (idle > (caller->admin ? IDLE_PER_ADMIN_MAX : IDLE_PER_OTHER_MAX))
+                (void) sd_varlink_close(candidate->link);
+}
+
+static int on_connect(sd_varlink_server *varlink, sd_varlink *link, void *userdata) {
+        Server *s = userdata;
+        Caller caller;
+        Connection *c;
+        int r;
+
+        r = server_caller(link, s->manager, &caller);
+        if (r < 0)
+                return r;
+        /* Descriptors that others send are dropped by the kernel: they could use up ours. */
+        r = sd_varlink_set_allow_fd_passing_input(link, caller.admin);
+        if (r >= 0)
+                r = sd_varlink_set_allow_fd_passing_output(link, 1);
+        if (r < 0)
+                return r;
+        c = calloc(1, sizeof(*c));
+        if (!c)
+                return -ENOMEM;
+        *c = (Connection) { .link = link, .uid = caller.uid, .admin = caller.admin };
+        close_oldest_idle(s, &caller);
+        connection_link(s, c);
+        return 0;
+}
+
+static Connection *connection_find(Server *s, sd_varlink *link) {
+        for (Connection *c = s->newest; c; c = c->older)
+                if (c->link == link)
+                        return c;
+        return NULL;
+}
+
+static void on_disconnect(sd_varlink_server *varlink, sd_varlink *link, void *userdata) {
+        Server *s = userdata;
+        Connection *c = connection_find(s, link);
+
+        if (!c)
+                return;
+        connection_unlink(s, c);
+        free(c);
+}
+
+/* --- before the pools are there ------------------------------------------------------------------------- */
+
+bool server_call_waits(Server *s, sd_varlink *link) {
+        Connection *c = connection_find(s, link);
+        bool waited;
+
+        if (!c)
+                return false;
+        connection_unlink(s, c);
+        connection_link(s, c);
+        waited = c->waited;
+        c->waited = false;
+        if (s->manager->ready && c->admin && !waited)
+                manager_try_again(s->manager);
+        c->waits = !s->manager->ready;
+        return c->waits;
+}
+
+static void on_ready(void *userdata) {
+        Server *s = userdata;
+
+        for (Connection *c = s->newest, *next; c; c = next) {
+                next = c->older;
+                if (!c->waits)
+                        continue;
+                c->waits = false;
+                c->waited = true;
+                if (sd_varlink_dispatch_again(c->link) < 0)
+                        (void) sd_varlink_close(c->link);
+        }
+}
+
+/* --- set-up --------------------------------------------------------------------------------------------- */
+
+static int listen_on(Server *s) {
+        const char *path = getenv("QUARRY_SOCKET");
+        int r;
+
+        if (path)
+                return sd_varlink_server_listen_address(s->varlink, path, 0666);
+        r = sd_varlink_server_listen_auto(s->varlink);
+        return r == 0 ? -ENOTCONN : r;
+}
+
+int server_new(Manager *m, Server **ret, Error *err) {
+        _cleanup_(server_freep) Server *s = calloc(1, sizeof(*s));
+        int r;
+
+        if (!s)
+                return error_oom(err);
+        s->manager = m;
+        m->on_ready = on_ready;
+        m->on_ready_userdata = s;
+
+        /* With this flag the library counts connections: 4096, 1024 of one user, fewer where descriptors are scarce. */
+        r = sd_varlink_server_new(&s->varlink, SD_VARLINK_SERVER_ACCOUNT_UID);
+        if (r >= 0)
+                r = sd_varlink_server_set_info(s->varlink, "Quarry", "quarryd", QUARRY_VERSION, NULL);
+        if (r >= 0)
+                r = sd_varlink_server_bind_connect(s->varlink, on_connect);
+        if (r >= 0)
+                r = sd_varlink_server_bind_disconnect(s->varlink, on_disconnect);
+        if (r >= 0)
+                r = front_volume_bind(s->varlink);
+        if (r >= 0)
+                r = front_pool_bind(s->varlink);
+        if (r < 0)
+                return error_errno(err, r, "cannot set up the Varlink server");
+        sd_varlink_server_set_userdata(s->varlink, s);
+
+        r = listen_on(s);
+        if (r == -ENOTCONN) {
+                r = error_set(err, ERROR_FAILED, ENOTCONN, "quarryd is started by systemd through quarryd.socket");
+                error_hint(err, "systemctl start quarryd.socket");
+                return r;
+        }
+        if (r >= 0)
+                r = sd_varlink_server_attach_event(s->varlink, m->event, SD_EVENT_PRIORITY_NORMAL);
+        if (r < 0)
+                return error_errno(err, r, "cannot listen");
+        *ret = TAKE_PTR(s);
+        return 0;
+}
+
+void server_free(Server *s) {
+        if (!s)
+                return;
+        s->manager->on_ready = NULL;
+        sd_varlink_server_unref(s->varlink);
+        while (s->newest) {
+                Connection *c = s->newest;
+
+                connection_unlink(s, c);
+                free(c);
+        }
+        free(s);
+}

@@ -1,0 +1,23 @@
+#pragma once
+
+/* The public Varlink socket: connections and who is behind them. */
+
+#include "broker/manager.h"
+
+#include <systemd/sd-varlink.h>
+
+typedef struct Server Server;
+
+/* Listens on the socket that systemd handed over; environment QUARRY_SOCKET: on that path, for tests. */
+int server_new(Manager *manager, Server **ret, Error *err);
+void server_free(Server *server);
+DEFINE_CLEANUP(Server *, server_free)
+
+Manager *server_manager(Server *server);
+
+/* Who is at the other end; supplementary groups count. */
+int server_caller(sd_varlink *link, Manager *manager, Caller *ret);
+
+/* Every call asks this first. While the pools are still being activated it waits: returns true, and the handler
+ * returns 0. It is called again when they are there. */
+bool server_call_waits(Server *server, sd_varlink *link);

@@ -1,0 +1,422 @@
+#include "front/volume.h"
+
+#include "broker/find.h"
+#include "broker/policy.h"
+#include "broker/usage.h"
+#include "broker/view.h"
+#include "broker/volume.h"
+#include "front/call.h"
+
+#include <quarry/api.h>
+#include <quarry/text.h>
+
+#include <string.h>
+
+#define LIST_BATCH 200u /* volumes in one reply when the caller asked for more */
+
+/* --- create --------------------------------------------------------------------------------------------- */
+
+static int dispatch_filesystem(const char *name, sd_json_variant *v, sd_json_dispatch_flags_t flags, void *userdata) {
+        int fs = filesystem_from_string(sd_json_variant_string(v));
+
+        if (sd_json_variant_is_null(v))
+                return 0;
+        if (fs < 0)
+                return -EINVAL;
+        *(Filesystem *) userdata = (Filesystem) fs;
+        return 0;
+}
+
+static int dispatch_key_source(const char *name, sd_json_variant *v, sd_json_dispatch_flags_t flags, void *userdata) {
+        int source = key_source_from_string(sd_json_variant_string(v));
+
+        if (sd_json_variant_is_null(v))
+                return 0;
+        if (source < 0)
+                return -EINVAL;
+        *(KeySource *) userdata = (KeySource) source;
+        return 0;
+}
+
+typedef struct CreateParameters {
+        const char *volume;
+        uint64_t size;
+        Filesystem fs;
+        KeySource key_source;
+        int key;
+        char **labels, **mkfs_options;
+        uint32_t uid, gid, mode;
+        bool if_absent;
+} CreateParameters;
+
+static void create_parameters_done(CreateParameters *p) {
+        strv_free(p->labels);
+        strv_free(p->mkfs_options);
+}
+
+static int spec_from_parameters(const CreateParameters *p, VolumeSpec *spec, Error *err) {
+        Reference ref;
+        int r;
+
+        r = reference_parse(p->volume, "volume", &ref, err);
+        if (r < 0)
+                return r;
+        buffer_format(spec->pool, sizeof(spec->pool), "%s", ref.pool);
+        buffer_format(spec->tenant, sizeof(spec->tenant), "%s", *ref.tenant ? ref.tenant : DEFAULT_TENANT);
+        buffer_format(spec->name, sizeof(spec->name), "%s", ref.name);
+        spec->size = p->size;
+        spec->fs = p->fs;
+        spec->key_source = p->key_source;
+        spec->uid = p->uid;
+        spec->gid = p->gid;
+        spec->mode = p->mode;
+        for (char **l = p->labels; l && *l; l++) {
+                r = volume_spec_add_label(spec, *l, err);
+                if (r < 0)
+                        return r;
+        }
+        if (p->mkfs_options && strv_copy(p->mkfs_options, &spec->mkfs_options) < 0)
+                return error_oom(err);
+        return 0;
+}
+
+static int reply_volume(sd_varlink *link, const VolumeEntry *entry, int existed) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *v = NULL;
+        int r;
+
+        r = view_volume(entry, &v);
+        if (r < 0)
+                return r;
+        return sd_varlink_replybo(link, SD_JSON_BUILD_PAIR_VARIANT("volume", v),
+                                  SD_JSON_BUILD_PAIR_CONDITION(
+                                          existed >= 0, "existed", SD_JSON_BUILD_BOOLEAN(existed > 0)));
+}
+
+static int create_reply(Call *call, Operation *op) {
+        return reply_volume(call->link, op->volume, 0);
+}
+
+static int vl_method_create(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+                            void *userdata) {
+        static const sd_json_dispatch_field table[] = {
+                { "volume", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(CreateParameters, volume),
+                  SD_JSON_MANDATORY },
+                { "sizeBytes", _SD_JSON_VARIANT_TYPE_INVALID, sd_json_dispatch_uint64, offsetof(CreateParameters, size),
+                  SD_JSON_MANDATORY },
+                { "filesystem", SD_JSON_VARIANT_STRING, dispatch_filesystem, offsetof(CreateParameters, fs),
+                  SD_JSON_NULLABLE },
+                { "keySource", SD_JSON_VARIANT_STRING, dispatch_key_source, offsetof(CreateParameters, key_source),
+                  SD_JSON_NULLABLE },
+                { "keyFileDescriptor", _SD_JSON_VARIANT_TYPE_INVALID, call_dispatch_index,
+                  offsetof(CreateParameters, key), SD_JSON_NULLABLE },
+                { "labels", SD_JSON_VARIANT_ARRAY, call_dispatch_strv, offsetof(CreateParameters, labels),
+                  SD_JSON_NULLABLE },
+                { "uid", _SD_JSON_VARIANT_TYPE_INVALID, call_dispatch_uint32, offsetof(CreateParameters, uid),
+                  SD_JSON_NULLABLE },
+                { "gid", _SD_JSON_VARIANT_TYPE_INVALID, call_dispatch_uint32, offsetof(CreateParameters, gid),
+                  SD_JSON_NULLABLE },
+                { "mode", _SD_JSON_VARIANT_TYPE_INVALID, call_dispatch_uint32, offsetof(CreateParameters, mode),
+                  SD_JSON_NULLABLE },
+                { "mkfsOptions", SD_JSON_VARIANT_ARRAY, call_dispatch_strv, offsetof(CreateParameters, mkfs_options),
+                  SD_JSON_NULLABLE },
+                { "ifAbsent", SD_JSON_VARIANT_BOOLEAN, call_dispatch_bool, offsetof(CreateParameters, if_absent),
+                  SD_JSON_NULLABLE },
+                {},
+        };
+        _cleanup_(create_parameters_done) CreateParameters p = { .key = -1, .mode = 0755 };
+        _cleanup_(call_freep) Call *call = NULL;
+        _cleanup_(volume_spec_done) VolumeSpec spec = VOLUME_SPEC_DEFAULT;
+        VolumeEntry *existing = NULL;
+        int r, key_fd = -EBADF;
+        Error err = {};
+
+        r = sd_varlink_dispatch(link, parameters, table, &p);
+        if (r != 0)
+                return r;
+        call = call_new(link, flags, API_VOLUME, create_reply);
+        if (!call)
+                return -ENOMEM;
+        if (server_call_waits(call->server, link))
+                return 0;
+        r = spec_from_parameters(&p, &spec, &err);
+        if (r >= 0)
+                r = call_take_key(link, p.key, &key_fd, &err);
+        if (r >= 0) {
+                Watcher watcher = call_watcher(call);
+
+                r = volume_create(server_manager(call->server), &call->caller, &spec, key_fd, p.if_absent, &watcher,
+                                  &existing, &err);
+        }
+        if (r < 0)
+                return call_error(link, API_VOLUME, &err);
+        if (existing)
+                return reply_volume(link, existing, 1);
+        TAKE_PTR(call);
+        return 0;
+}
+
+/* --- list ----------------------------------------------------------------------------------------------- */
+
+typedef struct List {
+        Call *call;
+        sd_json_variant *batch;
+        size_t n;
+} List;
+
+static int list_add(VolumeEntry *entry, void *userdata) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *v = NULL;
+        List *list = userdata;
+        const char *tenant = entry->volume.spec.tenant, *only = list->call->filter.tenant;
+        int r;
+
+        if ((*only && !streq(only, tenant)) || !policy_may_list_tenant(&list->call->caller, tenant))
+                return 0;
+        /* Only a batch that another volume follows goes out before the end. */
+        if (list->call->more && list->n == LIST_BATCH) {
+                r = sd_varlink_notifybo(list->call->link, SD_JSON_BUILD_PAIR_VARIANT("volumes", list->batch));
+                if (r < 0)
+                        return r;
+                list->batch = sd_json_variant_unref(list->batch);
+                list->n = 0;
+        }
+        r = view_volume(entry, &v);
+        if (r >= 0)
+                r = sd_json_variant_append_array(&list->batch, v);
+        list->n++;
+        return r < 0 ? r : 0;
+}
+
+static int list_reply(Call *call, Operation *op) {
+        Manager *m = server_manager(call->server);
+        List list = { .call = call };
+        int r = 0;
+
+        for (PoolEntry *pool = m->registry.pools; pool && r >= 0; pool = pool->next)
+                if (!*call->filter.pool || streq(call->filter.pool, pool->info.name))
+                        r = registry_each_volume(pool, list_add, &list);
+        if (r >= 0 && !list.batch)
+                r = sd_json_variant_new_array(&list.batch, NULL, 0);
+        if (r >= 0)
+                r = sd_varlink_replybo(call->link, SD_JSON_BUILD_PAIR_VARIANT("volumes", list.batch));
+        sd_json_variant_unref(list.batch);
+        return r;
+}
+
+static int list_judge(const Caller *caller, Manager *m, const char *pool, const char *tenant, Reference *ret,
+                      Error *err) {
+        if (tenant && !tenant_name_is_valid(tenant))
+                return error_field(err, "tenant",
+                                   "'%.40s' is no tenant name: 1 to 32 of a-z 0-9 -, beginning with a letter", tenant);
+        if (pool && caller->admin && !registry_find_pool(&m->registry, pool))
+                return error_set(err, ERROR_NO_SUCH_POOL, ENXIO, "there is no pool %.40s", pool);
+        buffer_format(ret->tenant, sizeof(ret->tenant), "%s", tenant ?: "");
+        buffer_format(ret->pool, sizeof(ret->pool), "%s", pool ?: "");
+        return caller->admin ? find_check(m, err) : 0;
+}
+
+static int vl_method_list(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+                          void *userdata) {
+        struct {
+                const char *pool, *tenant;
+        } p = {};
+        static const sd_json_dispatch_field table[] = { { "pool", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string,
+                                                          offsetof(typeof(p), pool), SD_JSON_NULLABLE },
+                                                        { "tenant", SD_JSON_VARIANT_STRING,
+                                                          sd_json_dispatch_const_string, offsetof(typeof(p), tenant),
+                                                          SD_JSON_NULLABLE },
+                                                        {} };
+        _cleanup_(call_freep) Call *call = NULL;
+        Error err = {};
+        Manager *m;
+        int r;
+
+        r = sd_varlink_dispatch(link, parameters, table, &p);
+        if (r != 0)
+                return r;
+        call = call_new(link, flags, API_VOLUME, list_reply);
+        if (!call)
+                return -ENOMEM;
+        if (server_call_waits(call->server, link))
+                return 0;
+        m = server_manager(call->server);
+        r = list_judge(&call->caller, m, p.pool, p.tenant, &call->filter, &err);
+        if (r >= 0) {
+                Watcher watcher = call_watcher(call);
+
+                r = usage_look_at_pools(m, &call->caller, NULL, &watcher, &err);
+        }
+        if (r < 0)
+                return call_error(link, API_VOLUME, &err);
+        TAKE_PTR(call);
+        return 0;
+}
+
+/* --- one volume ----------------------------------------------------------------------------------------- */
+
+typedef struct VolumeParameters {
+        const char *volume;
+        bool read_only, detached;
+        int key;
+} VolumeParameters;
+
+#define VOLUME_FIELD                                                                                           \
+        { "volume", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(VolumeParameters, volume), \
+          SD_JSON_MANDATORY }
+
+/* What every method about one volume begins with. Returns 0 when the call waits, was answered, or failed with
+ * *ret_r; 1 to go on with *ret_call and *ret_entry. */
+static int begin(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+                 const sd_json_dispatch_field *table, VolumeParameters *p, CallReply reply, Call **ret_call,
+                 VolumeEntry **ret_entry, int *ret_r) {
+        _cleanup_(call_freep) Call *call = NULL;
+        Error err = {};
+        int r;
+
+        *ret_r = sd_varlink_dispatch(link, parameters, table, p);
+        if (*ret_r != 0)
+                return 0;
+        call = call_new(link, flags, API_VOLUME, reply);
+        if (!call) {
+                *ret_r = -ENOMEM;
+                return 0;
+        }
+        if (server_call_waits(call->server, link))
+                return 0;
+        r = find_volume(server_manager(call->server), &call->caller, p->volume, ret_entry, &err);
+        if (r < 0) {
+                *ret_r = call_error(link, API_VOLUME, &err);
+                return 0;
+        }
+        call->object = (*ret_entry)->volume.uuid;
+        *ret_call = TAKE_PTR(call);
+        return 1;
+}
+
+/* What every such method ends with: the operation has the call, or it is answered now. */
+static int end(Call *call, int r, const Error *err) {
+        if (r >= 0)
+                return 0;
+        r = call_error(call->link, API_VOLUME, err);
+        call_free(call);
+        return r;
+}
+
+static int inspect_reply(Call *call, Operation *op) {
+        VolumeEntry *entry = registry_find_uuid(&server_manager(call->server)->registry, call->object);
+        Error err = {};
+
+        if (!entry) {
+                error_set(&err, ERROR_NO_SUCH_VOLUME, ENOENT, "the volume was removed meanwhile");
+                return call_error(call->link, API_VOLUME, &err);
+        }
+        return reply_volume(call->link, entry, -1);
+}
+
+static int vl_method_inspect(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+                             void *userdata) {
+        static const sd_json_dispatch_field table[] = { VOLUME_FIELD, {} };
+        VolumeParameters p = {};
+        VolumeEntry *entry;
+        Error err = {};
+        Call *call;
+        int r;
+
+        if (!begin(link, parameters, flags, table, &p, inspect_reply, &call, &entry, &r))
+                return r;
+        Watcher watcher = call_watcher(call);
+        r = usage_look_at_volume(server_manager(call->server), &call->caller, entry, &watcher, &err);
+        return end(call, r, &err);
+}
+
+static int empty_reply(Call *call, Operation *op) {
+        return sd_varlink_reply(call->link, NULL);
+}
+
+static int vl_method_remove(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+                            void *userdata) {
+        static const sd_json_dispatch_field table[] = { VOLUME_FIELD, {} };
+        VolumeParameters p = {};
+        VolumeEntry *entry;
+        Error err = {};
+        Call *call;
+        int r;
+
+        if (!begin(link, parameters, flags, table, &p, empty_reply, &call, &entry, &r))
+                return r;
+        Watcher watcher = call_watcher(call);
+        r = volume_remove(server_manager(call->server), &call->caller, entry, &watcher, &err);
+        return end(call, r, &err);
+}
+
+static int mount_reply(Call *call, Operation *op) {
+        int index;
+
+        if (op->mount_fd < 0)
+                return sd_varlink_replybo(call->link, SD_JSON_BUILD_PAIR_STRING("path", op->path));
+        index = sd_varlink_push_fd(call->link, op->mount_fd);
+        if (index < 0)
+                return index;
+        TAKE_FD(op->mount_fd);
+        return sd_varlink_replybo(call->link, SD_JSON_BUILD_PAIR_INTEGER("mountFileDescriptor", index));
+}
+
+static int vl_method_mount(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+                           void *userdata) {
+        static const sd_json_dispatch_field table[] = { VOLUME_FIELD,
+                                                        { "readOnly", SD_JSON_VARIANT_BOOLEAN, call_dispatch_bool,
+                                                          offsetof(VolumeParameters, read_only), SD_JSON_NULLABLE },
+                                                        { "detached", SD_JSON_VARIANT_BOOLEAN, call_dispatch_bool,
+                                                          offsetof(VolumeParameters, detached), SD_JSON_NULLABLE },
+                                                        { "keyFileDescriptor", _SD_JSON_VARIANT_TYPE_INVALID,
+                                                          call_dispatch_index, offsetof(VolumeParameters, key),
+                                                          SD_JSON_NULLABLE },
+                                                        {} };
+        VolumeParameters p = { .key = -1 };
+        int r, key_fd = -EBADF;
+        VolumeEntry *entry;
+        Error err = {};
+        Call *call;
+
+        if (!begin(link, parameters, flags, table, &p, mount_reply, &call, &entry, &r))
+                return r;
+        r = call_take_key(link, p.key, &key_fd, &err);
+        if (r >= 0) {
+                Watcher watcher = call_watcher(call);
+
+                r = volume_mount(server_manager(call->server), &call->caller, entry, p.read_only, p.detached, key_fd,
+                                 &watcher, &err);
+        }
+        return end(call, r, &err);
+}
+
+static int vl_method_unmount(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+                             void *userdata) {
+        static const sd_json_dispatch_field table[] = { VOLUME_FIELD, {} };
+        VolumeParameters p = {};
+        VolumeEntry *entry;
+        Error err = {};
+        Call *call;
+        int r;
+
+        if (!begin(link, parameters, flags, table, &p, empty_reply, &call, &entry, &r))
+                return r;
+        Watcher watcher = call_watcher(call);
+        r = volume_unmount(server_manager(call->server), &call->caller, entry, &watcher, &err);
+        return end(call, r, &err);
+}
+
+int front_volume_bind(sd_varlink_server *server) {
+        int r;
+
+        r = sd_varlink_server_add_interface(server, &vl_interface_io_quarry_Volume);
+        if (r < 0)
+                return r;
+        return sd_varlink_server_bind_method_many(
+                server,
+                API_VOLUME ".Create", vl_method_create,
+                API_VOLUME ".List", vl_method_list,
+                API_VOLUME ".Inspect", vl_method_inspect,
+                API_VOLUME ".Remove", vl_method_remove,
+                API_VOLUME ".Mount", vl_method_mount,
+                API_VOLUME ".Unmount", vl_method_unmount);
+}

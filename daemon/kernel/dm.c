@@ -1,0 +1,435 @@
+#include "kernel/dm.h"
+
+#include <quarry/log.h>
+#include <quarry/text.h>
+
+#include <inttypes.h>
+#include <libdevmapper.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/sysmacros.h>
+#include <time.h>
+
+#define SECTOR 512u
+#define METADATA_BLOCK 4096u
+
+/* How long dm_remove() tries: whoever looks at a device because of an event is gone soon. */
+#define REMOVE_TRIES 65u
+#define REMOVE_PAUSE_MS_MAX 50u
+
+static void on_log(int level, const char *file, int line, int dm_errno, const char *format, ...) _printf_(5, 6);
+
+static void on_log(int level, const char *file, int line, int dm_errno, const char *format, ...) {
+        char text[512];
+        va_list args;
+
+        if (!log_debug_enabled() || (level & 7) > LOG_NOTICE)
+                return;
+        va_start(args, format);
+        (void) vsnprintf(text, sizeof(text), format, args);
+        va_end(args);
+        log_debug(NULL, "libdevmapper: %s", text);
+}
+
+void dm_init(void) {
+        dm_log_with_errno_init(on_log);
+        dm_udev_set_sync_support(0);
+        dm_udev_set_checking(0);
+}
+
+static void task_freep(struct dm_task **task) {
+        if (*task)
+                dm_task_destroy(*task);
+}
+
+#define _cleanup_task_ _cleanup_(task_freep)
+
+static int task_new(int type, const char *name, struct dm_task **ret) {
+        _cleanup_task_ struct dm_task *task = NULL;
+
+        dm_init(); /* libcryptsetup sets a log function of its own, and takes it away again */
+        task = dm_task_create(type);
+        if (!task)
+                return -ENOMEM;
+        if (!dm_task_set_name(task, name))
+                return -EINVAL;
+        *ret = TAKE_PTR(task);
+        return 0;
+}
+
+/* The event that this task makes carries the word that nobody else is to look at the device; udev makes the
+ * link in /dev/mapper, and we do not wait for it: the kernel has made /dev/dm-N. */
+static int task_keep_private(struct dm_task *task) {
+        uint32_t cookie = 0;
+
+        return dm_task_set_cookie(task, &cookie,
+                                  DM_UDEV_DISABLE_LIBRARY_FALLBACK | DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG |
+                                          DM_UDEV_DISABLE_DISK_RULES_FLAG | DM_UDEV_DISABLE_OTHER_RULES_FLAG)
+                       ? 0
+                       : -EINVAL;
+}
+
+static int task_run(struct dm_task *task) {
+        int number;
+
+        if (dm_task_run(task))
+                return 0;
+        number = dm_task_get_errno(task);
+        return number > 0 ? -number : -EIO;
+}
+
+void dm_device_path(dev_t device, char buf[static DEVICE_PATH_MAX]) {
+        buffer_format(buf, DEVICE_PATH_MAX, "/dev/dm-%u", minor(device));
+}
+
+static int info_from_task(struct dm_task *task, DmInfo *ret) {
+        struct dm_info info;
+
+        if (!dm_task_get_info(task, &info))
+                return -EIO;
+        if (!info.exists)
+                return -ENXIO;
+
+        *ret = (DmInfo) {
+                .device = makedev((unsigned) info.major, (unsigned) info.minor),
+                .open_count = (unsigned) info.open_count,
+                .suspended = info.suspended,
+        };
+        buffer_format(ret->name, sizeof(ret->name), "%s", dm_task_get_name(task));
+        buffer_format(ret->uuid, sizeof(ret->uuid), "%s", dm_task_get_uuid(task));
+        return 0;
+}
+
+int dm_info(const char *name, DmInfo *ret) {
+        _cleanup_task_ struct dm_task *task = NULL;
+        int r;
+
+        r = task_new(DM_DEVICE_INFO, name, &task);
+        if (r >= 0)
+                r = task_run(task);
+        return r < 0 ? r : info_from_task(task, ret);
+}
+
+/* --- list ----------------------------------------------------------------------------------------------- */
+
+static int list_append(DmInfo **list, size_t *count, const char *name) {
+        DmInfo info, *more;
+        int r;
+
+        r = dm_info(name, &info);
+        if (r == -ENXIO || (r >= 0 && startswith(info.uuid, "LVM-")))
+                return 0; /* gone meanwhile, or a logical volume of ours */
+        if (r < 0)
+                return r;
+        more = realloc(*list, (*count + 1) * sizeof(*more));
+        if (!more)
+                return -ENOMEM;
+        *list = more;
+        more[(*count)++] = info;
+        return 0;
+}
+
+int dm_list(DmInfo **ret, size_t *ret_count) {
+        _cleanup_task_ struct dm_task *task = NULL;
+        _cleanup_free_ DmInfo *list = NULL;
+        struct dm_names *names;
+        size_t count = 0;
+        int r;
+
+        dm_init();
+        task = dm_task_create(DM_DEVICE_LIST);
+        if (!task)
+                return -ENOMEM;
+        r = task_run(task);
+        if (r < 0)
+                return r;
+        names = dm_task_get_names(task);
+        if (!names)
+                return -EIO;
+
+        while (names->dev) {
+                if (startswith(names->name, "quarry-")) {
+                        r = list_append(&list, &count, names->name);
+                        if (r < 0)
+                                return r;
+                }
+                if (!names->next)
+                        break;
+                names = (struct dm_names *) ((char *) names + names->next);
+        }
+        *ret = TAKE_PTR(list);
+        *ret_count = count;
+        return 0;
+}
+
+/* --- create and remove ---------------------------------------------------------------------------------- */
+
+static int device_create(const char *name, const char *uuid, dev_t *ret) {
+        _cleanup_task_ struct dm_task *task = NULL;
+        struct dm_info info;
+        int r;
+
+        r = task_new(DM_DEVICE_CREATE, name, &task);
+        if (r < 0)
+                return r;
+        if (!dm_task_set_uuid(task, uuid))
+                return -EINVAL;
+        r = task_run(task);
+        if (r < 0)
+                return r == -EBUSY ? -EEXIST : r;
+        if (!dm_task_get_info(task, &info))
+                return -EIO;
+        *ret = makedev((unsigned) info.major, (unsigned) info.minor);
+        return 0;
+}
+
+static int device_load(const char *name, uint64_t sectors, const char *type, const char *params) {
+        _cleanup_task_ struct dm_task *task = NULL;
+        int r;
+
+        r = task_new(DM_DEVICE_RELOAD, name, &task);
+        if (r < 0)
+                return r;
+        if (!dm_task_add_target(task, 0, sectors, type, params))
+                return -EINVAL;
+        return task_run(task);
+}
+
+static int device_resume(const char *name) {
+        _cleanup_task_ struct dm_task *task = NULL;
+        int r;
+
+        r = task_new(DM_DEVICE_RESUME, name, &task);
+        if (r >= 0)
+                r = task_keep_private(task);
+        return r < 0 ? r : task_run(task);
+}
+
+static int device_open(const char *name, const char *uuid, uint64_t sectors, const char *type, const char *params,
+                       dev_t *ret) {
+        dev_t device;
+        int r;
+
+        r = device_create(name, uuid, &device);
+        if (r < 0)
+                return r;
+        r = device_load(name, sectors, type, params);
+        if (r >= 0)
+                r = device_resume(name);
+        if (r < 0) {
+                (void) dm_remove(name);
+                return r;
+        }
+        *ret = device;
+        return 0;
+}
+
+static int device_remove(const char *name) {
+        _cleanup_task_ struct dm_task *task = NULL;
+        int r;
+
+        r = task_new(DM_DEVICE_REMOVE, name, &task);
+        if (r >= 0)
+                r = task_keep_private(task);
+        return r < 0 ? r : task_run(task);
+}
+
+int dm_remove(const char *name) {
+        for (unsigned i = 0;; i++) {
+                unsigned ms = 5 * (i + 1) < REMOVE_PAUSE_MS_MAX ? 5 * (i + 1) : REMOVE_PAUSE_MS_MAX;
+                int r = device_remove(name);
+
+                if (r != -EBUSY || i == REMOVE_TRIES) {
+                        if (i > 0)
+                                log_debug(name, "was busy: %u tries to remove it", i + 1);
+                        return r;
+                }
+                nanosleep(&(struct timespec) { .tv_nsec = ms * 1000000L }, NULL);
+        }
+}
+
+/* --- status and table ----------------------------------------------------------------------------------- */
+
+/* The parameters of the device's one target, which must be of this type: valid until the task is freed.
+ * -ENXIO if there is no such device, or no table in it. */
+static int target_params(int type, const char *name, const char *target, struct dm_task **ret, uint64_t *ret_sectors,
+                         char **ret_params) {
+        _cleanup_task_ struct dm_task *task = NULL;
+        struct dm_info info;
+        uint64_t start, sectors;
+        char *have, *params;
+        int r;
+
+        r = task_new(type, name, &task);
+        if (r < 0)
+                return r;
+        if (!dm_task_no_flush(task)) /* the default would commit the pool's metadata */
+                return -EINVAL;
+        r = task_run(task);
+        if (r < 0)
+                return r;
+        if (!dm_task_get_info(task, &info))
+                return -EIO;
+        if (!info.exists)
+                return -ENXIO;
+        (void) dm_get_next_target(task, NULL, &start, &sectors, &have, &params);
+        if (!have || !params)
+                return -ENXIO;
+        if (!streq(have, target))
+                return -EBADF;
+        *ret = TAKE_PTR(task);
+        *ret_sectors = sectors;
+        *ret_params = params;
+        return 0;
+}
+
+static int pool_chunk_size(const char *name, uint64_t *ret) {
+        _cleanup_task_ struct dm_task *task = NULL;
+        uint64_t sectors, chunk;
+        char *params;
+        int r;
+
+        r = target_params(DM_DEVICE_TABLE, name, "thin-pool", &task, &sectors, &params);
+        if (r < 0)
+                return r;
+        if (sscanf(params, "%*u:%*u %*u:%*u %" SCNu64, &chunk) != 1)
+                return -EBADMSG;
+        *ret = chunk * SECTOR;
+        return 0;
+}
+
+static void allocator_freep(struct dm_pool **p) {
+        if (*p)
+                dm_pool_destroy(*p);
+}
+
+int dm_pool_status(sd_id128_t pool, DmPoolStatus *ret) {
+        _cleanup_task_ struct dm_task *task = NULL;
+        _cleanup_(allocator_freep) struct dm_pool *allocator = NULL;
+        struct dm_status_thin_pool *s;
+        char name[KERNEL_NAME_MAX], *params;
+        uint64_t sectors, chunk;
+        int r;
+
+        pool_kernel_name(pool, name);
+        r = target_params(DM_DEVICE_STATUS, name, "thin-pool", &task, &sectors, &params);
+        if (r >= 0)
+                r = pool_chunk_size(name, &chunk);
+        if (r < 0)
+                return r;
+
+        allocator = dm_pool_create("quarry", 1024);
+        if (!allocator)
+                return -ENOMEM;
+        if (!dm_get_status_thin_pool(allocator, params, &s))
+                return -EBADMSG;
+        *ret = (DmPoolStatus) {
+                .transaction_id = s->transaction_id,
+                .metadata_used = s->used_metadata_blocks * METADATA_BLOCK,
+                .metadata_size = s->total_metadata_blocks * METADATA_BLOCK,
+                .data_used = s->used_data_blocks * chunk,
+                .data_size = s->total_data_blocks * chunk,
+                .read_only = s->read_only,
+                .out_of_data_space = s->out_of_data_space,
+                .failed = s->fail || s->error,
+                .needs_check = s->needs_check,
+        };
+        return 0;
+}
+
+int dm_thin_used(sd_id128_t volume, uint64_t *ret) {
+        _cleanup_task_ struct dm_task *task = NULL;
+        _cleanup_(allocator_freep) struct dm_pool *allocator = NULL;
+        struct dm_status_thin *s;
+        char name[KERNEL_NAME_MAX], *params;
+        uint64_t sectors;
+        int r;
+
+        volume_thin_name(volume, name);
+        r = target_params(DM_DEVICE_STATUS, name, "thin", &task, &sectors, &params);
+        if (r < 0)
+                return r;
+        allocator = dm_pool_create("quarry", 256);
+        if (!allocator)
+                return -ENOMEM;
+        if (!dm_get_status_thin(allocator, params, &s))
+                return -EBADMSG;
+        if (s->fail)
+                return -EIO;
+        *ret = s->mapped_sectors * SECTOR;
+        return 0;
+}
+
+int dm_thin_table(sd_id128_t volume, dev_t *ret_pool, uint32_t *ret_thin_id, uint64_t *ret_size) {
+        _cleanup_task_ struct dm_task *task = NULL;
+        char name[KERNEL_NAME_MAX], *params;
+        unsigned pool_major, pool_minor;
+        uint64_t sectors;
+        uint32_t id;
+        int r;
+
+        volume_thin_name(volume, name);
+        r = target_params(DM_DEVICE_TABLE, name, "thin", &task, &sectors, &params);
+        if (r < 0)
+                return r;
+        if (sscanf(params, "%u:%u %" SCNu32, &pool_major, &pool_minor, &id) != 3)
+                return -EBADMSG;
+        *ret_pool = makedev(pool_major, pool_minor);
+        *ret_thin_id = id;
+        *ret_size = sectors * SECTOR;
+        return 0;
+}
+
+/* --- pool and thin devices ------------------------------------------------------------------------------ */
+
+int dm_pool_open(sd_id128_t pool, dev_t metadata, dev_t data, uint64_t data_size, uint64_t chunk_size,
+                 uint64_t low_water, dev_t *ret) {
+        char name[KERNEL_NAME_MAX], uuid[KERNEL_UUID_MAX], params[128];
+        uint64_t chunks = data_size / chunk_size;
+
+        pool_kernel_name(pool, name);
+        kernel_uuid_format(pool, "pool", pool, uuid);
+        /* No features: new chunks are zeroed, discards passed down, writers wait when space is out. */
+        if (!buffer_format(params, sizeof(params), "%u:%u %u:%u %" PRIu64 " %" PRIu64 " 0", major(metadata),
+                           minor(metadata), major(data), minor(data), chunk_size / SECTOR, low_water / chunk_size))
+                return -EINVAL;
+        return device_open(name, uuid, chunks * chunk_size / SECTOR, "thin-pool", params, ret);
+}
+
+static int pool_message(sd_id128_t pool, const char *verb, uint32_t thin_id) {
+        _cleanup_task_ struct dm_task *task = NULL;
+        char name[KERNEL_NAME_MAX], message[64];
+        int r;
+
+        pool_kernel_name(pool, name);
+        r = task_new(DM_DEVICE_TARGET_MSG, name, &task);
+        if (r < 0)
+                return r;
+        buffer_format(message, sizeof(message), "%s %" PRIu32, verb, thin_id);
+        if (!dm_task_set_sector(task, 0) || !dm_task_set_message(task, message))
+                return -EINVAL;
+        return task_run(task);
+}
+
+int dm_thin_create(sd_id128_t pool, uint32_t thin_id) {
+        return pool_message(pool, "create_thin", thin_id);
+}
+
+int dm_thin_delete(sd_id128_t pool, uint32_t thin_id) {
+        return pool_message(pool, "delete", thin_id);
+}
+
+int dm_thin_open(sd_id128_t pool, sd_id128_t volume, uint32_t thin_id, uint64_t size, dev_t *ret) {
+        char name[KERNEL_NAME_MAX], uuid[KERNEL_UUID_MAX], params[64];
+        DmInfo info;
+        int r;
+
+        pool_kernel_name(pool, name);
+        r = dm_info(name, &info);
+        if (r < 0)
+                return r;
+        buffer_format(params, sizeof(params), "%u:%u %" PRIu32, major(info.device), minor(info.device), thin_id);
+        volume_thin_name(volume, name);
+        kernel_uuid_format(pool, "thin", volume, uuid);
+        return device_open(name, uuid, size / SECTOR, "thin", params, ret);
+}

@@ -1,0 +1,67 @@
+#pragma once
+
+/* Device-mapper: the thin-pool and thin targets, through libdevmapper. No udev synchronisation: nodes
+ * come from devtmpfs, devices are addressed by number. All return >= 0 or -errno. */
+
+#include <quarry/base.h>
+#include <quarry/pool.h>
+#include <quarry/volume.h>
+
+#include <sys/types.h>
+
+typedef struct DmInfo {
+        char name[KERNEL_NAME_MAX];
+        char uuid[KERNEL_UUID_MAX];
+        dev_t device;
+        unsigned open_count;
+        bool suspended;
+} DmInfo;
+
+/* Once per process: log callback, udev sync off. */
+void dm_init(void);
+
+/* -ENXIO if there is no device of this name. */
+int dm_info(const char *name, DmInfo *ret);
+
+/* Every device-mapper device whose name starts with "quarry-" (LVM's own of our VG, whose names carry the
+ * volume group's name, are left out: they bear an LVM- uuid). The caller frees *ret. */
+int dm_list(DmInfo **ret, size_t *ret_count);
+
+/* /dev/dm-N for a device number. */
+#define DEVICE_PATH_MAX 32
+void dm_device_path(dev_t device, char buf[static DEVICE_PATH_MAX]);
+
+/* Creates, loads and resumes the thin-pool device of a pool. low_water: bytes left when the kernel sends its
+ * event. -EEXIST if the name is taken. On failure nothing is left behind. (Not "create": libdevmapper exports
+ * dm_pool_create(), an allocator, and calls it itself: a function of ours by that name would take its place.) */
+int dm_pool_open(sd_id128_t pool, dev_t metadata, dev_t data, uint64_t data_size, uint64_t chunk_size,
+                 uint64_t low_water, dev_t *ret);
+
+typedef struct DmPoolStatus {
+        uint64_t transaction_id;
+        uint64_t metadata_used, metadata_size; /* bytes */
+        uint64_t data_used, data_size;         /* bytes */
+        bool read_only, out_of_data_space, failed, needs_check;
+} DmPoolStatus;
+
+/* Without flush: only looks. */
+int dm_pool_status(sd_id128_t pool, DmPoolStatus *ret);
+
+/* Messages; each commits the pool's metadata by itself. -EEXIST, -ENODATA (no such id), -EBUSY (active). */
+int dm_thin_create(sd_id128_t pool, uint32_t thin_id);
+int dm_thin_delete(sd_id128_t pool, uint32_t thin_id);
+
+/* Creates the device quarry-<volume> on a thin id. -EEXIST if the name is taken, -ENODATA if there is no such
+ * id, -ENXIO if the pool is not open. (The kernel lets an id be active under two names: the caller gives it to
+ * one volume only.) */
+int dm_thin_open(sd_id128_t pool, sd_id128_t volume, uint32_t thin_id, uint64_t size, dev_t *ret);
+
+/* Bytes mapped by the thin device of a volume, shared ones included. -ENXIO if it is not open. */
+int dm_thin_used(sd_id128_t volume, uint64_t *ret);
+
+/* The pool a thin device sits on and its id, from its table; to check before reuse. */
+int dm_thin_table(sd_id128_t volume, dev_t *ret_pool, uint32_t *ret_thin_id, uint64_t *ret_size);
+
+/* Removes a device by name. -EBUSY if somebody has it open after a bounded retry (udev may be probing it
+ * for a moment), -ENXIO if there is none. */
+int dm_remove(const char *name);

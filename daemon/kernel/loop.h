@@ -1,0 +1,18 @@
+#pragma once
+
+/* Loop devices, for pools in a file. Return >= 0 or -errno. */
+
+#include <quarry/base.h>
+
+/* Makes a sparse file of so many bytes, mode 0600; nothing is left of a failure. No folder on the way may be a
+ * symbolic link (-ELOOP): its owner could lead us elsewhere at another time. -EEXIST. */
+int loop_file_make(const char *file, uint64_t size);
+
+/* Removes it again, by the same rule; a missing one is fine. */
+int loop_file_remove(const char *file);
+
+/* Attaches the file, or finds the loop device that has it already. *ret_device: "/dev/loopN". */
+int loop_attach(const char *file, char **ret_device);
+
+/* Takes it away again; -ENXIO if the file is not attached. */
+int loop_detach(const char *file);

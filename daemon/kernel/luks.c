@@ -1,0 +1,321 @@
+#include "kernel/luks.h"
+
+#include "kernel/dm.h"
+#include "kernel/sysfs.h"
+
+#include <quarry/log.h>
+#include <quarry/text.h>
+#include <quarry/volume.h>
+
+#include <libcryptsetup.h>
+#include <linux/keyctl.h>
+#include <sys/random.h>
+#include <sys/syscall.h>
+
+#define KEY_SIZE (LUKS_KEY_BITS / 8)
+#define METADATA_SIZE UINT64_C(16384) /* of one copy of the JSON header: the default */
+#define KDF_TIME_MS 1000u
+#define PBKDF2_ITERATIONS_MIN 1000u
+
+/* libcryptsetup keeps a header's device open as long as it lives, and then nobody can close that device. So
+ * it is freed after each use and the header loaded anew for the next, which is cheap. */
+struct Luks {
+        char *path;
+        struct crypt_device *header; /* or NULL */
+        char *key;                   /* KEY_SIZE bytes in libcryptsetup's safe memory, or NULL */
+};
+
+static void on_log(int level, const char *text, void *userdata) {
+        log_debug(NULL, "libcryptsetup: %.*s", (int) strcspn(text, "\n"), text);
+}
+
+void luks_init(void) {
+        dm_init();
+        crypt_set_log_callback(NULL, on_log, NULL);
+        crypt_token_external_disable(); /* a header must not choose which code is loaded */
+}
+
+static void header_release(Luks *luks) {
+        crypt_free(luks->header);
+        luks->header = NULL;
+}
+
+static int header_load(Luks *luks) {
+        int r;
+
+        if (luks->header)
+                return 0;
+        r = crypt_init(&luks->header, luks->path);
+        if (r >= 0)
+                r = crypt_load(luks->header, CRYPT_LUKS2, NULL);
+        /* Nothing authenticates the header's cipher: who can write the disk must not turn the encryption off. */
+        if (r >= 0 && startswith(crypt_get_cipher(luks->header) ?: "", "cipher_null"))
+                r = -EOPNOTSUPP;
+        if (r < 0)
+                header_release(luks);
+        return r;
+}
+
+void luks_free(Luks *luks) {
+        if (!luks)
+                return;
+        crypt_safe_free(luks->key);
+        header_release(luks);
+        free(luks->path);
+        free(luks);
+}
+
+static int luks_new(const char *device, Luks **ret) {
+        Luks *luks;
+
+        luks = calloc(1, sizeof(*luks));
+        if (!luks)
+                return -ENOMEM;
+        luks->path = strdup(device);
+        if (!luks->path) {
+                free(luks);
+                return -ENOMEM;
+        }
+        *ret = luks;
+        return 0;
+}
+
+/* --- header --------------------------------------------------------------------------------------------- */
+
+static struct crypt_pbkdf_type pbkdf_type(const LuksKdf *kdf) {
+        if (!kdf->argon2)
+                return (struct crypt_pbkdf_type) {
+                        .type = CRYPT_KDF_PBKDF2,
+                        .hash = "sha256",
+                        .iterations = PBKDF2_ITERATIONS_MIN,
+                        .flags = CRYPT_PBKDF_NO_BENCHMARK,
+                };
+        /* One lane: several workers derive keys beside each other. */
+        return (struct crypt_pbkdf_type) {
+                .type = CRYPT_KDF_ARGON2ID,
+                .hash = "sha256",
+                .time_ms = KDF_TIME_MS,
+                .iterations = (uint32_t) kdf->iterations,
+                .max_memory_kb = (uint32_t) (kdf->memory / 1024),
+                .parallel_threads = 1,
+                .flags = kdf->iterations ? CRYPT_PBKDF_NO_BENCHMARK : 0,
+        };
+}
+
+static int header_write(Luks *luks, sd_id128_t uuid, const LuksKdf *kdf) {
+        struct crypt_pbkdf_type pbkdf = pbkdf_type(kdf);
+        struct crypt_params_luks2 params = { .pbkdf = &pbkdf, .sector_size = LUKS_SECTOR_SIZE };
+        char text[UUID_TEXT_MAX];
+        int r;
+
+        r = crypt_init(&luks->header, luks->path);
+        if (r < 0)
+                return r;
+        /* Two copies of the metadata and the keyslots area: together the header. */
+        r = crypt_set_metadata_size(luks->header, METADATA_SIZE, LUKS_HEADER_SIZE - 2 * METADATA_SIZE);
+        if (r >= 0)
+                r = crypt_set_data_offset(luks->header, LUKS_HEADER_SIZE / 512);
+        if (r >= 0)
+                r = crypt_format(luks->header, CRYPT_LUKS2, "aes", "xts-plain64", uuid_format(uuid, text), luks->key,
+                                 KEY_SIZE, &params);
+        return r;
+}
+
+int luks_format(const char *device, sd_id128_t uuid, const LuksKdf *kdf, const void *passphrase, size_t size,
+                Luks **ret) {
+        _cleanup_(luks_freep) Luks *luks = NULL;
+        int r;
+
+        r = luks_new(device, &luks);
+        if (r < 0)
+                return r;
+        luks->key = crypt_safe_alloc(KEY_SIZE);
+        if (!luks->key)
+                return -ENOMEM;
+        if (getrandom(luks->key, KEY_SIZE, 0) != KEY_SIZE)
+                return -EIO;
+        r = header_write(luks, uuid, kdf);
+        if (r < 0)
+                return r;
+        r = crypt_keyslot_add_by_volume_key(luks->header, 0, luks->key, KEY_SIZE, passphrase, size);
+        if (r < 0)
+                return r;
+        header_release(luks);
+        *ret = TAKE_PTR(luks);
+        return 0;
+}
+
+int luks_load(const char *device, Luks **ret) {
+        _cleanup_(luks_freep) Luks *luks = NULL;
+        int r;
+
+        r = luks_new(device, &luks);
+        if (r >= 0)
+                r = header_load(luks);
+        if (r < 0)
+                return r;
+        header_release(luks);
+        *ret = TAKE_PTR(luks);
+        return 0;
+}
+
+static int key_derive(Luks *luks, const void *passphrase, size_t size) {
+        size_t key_size = KEY_SIZE;
+        char *key;
+        int r;
+
+        if (crypt_get_volume_key_size(luks->header) != KEY_SIZE)
+                return -EOPNOTSUPP; /* not a header of ours */
+        key = crypt_safe_alloc(KEY_SIZE);
+        if (!key)
+                return -ENOMEM;
+        r = crypt_volume_key_get(luks->header, CRYPT_ANY_SLOT, key, &key_size, passphrase, size);
+        if (r < 0) {
+                crypt_safe_free(key);
+                return r;
+        }
+        crypt_safe_free(luks->key);
+        luks->key = key;
+        return 0;
+}
+
+int luks_unlock(Luks *luks, const void *passphrase, size_t size) {
+        int r;
+
+        r = header_load(luks);
+        if (r >= 0)
+                r = key_derive(luks, passphrase, size);
+        header_release(luks);
+        return r;
+}
+
+static int keyslots_destroy(struct crypt_device *header) {
+        int max = crypt_keyslot_max(CRYPT_LUKS2), r;
+
+        for (int i = 0; i < max; i++)
+                if (crypt_keyslot_status(header, i) != CRYPT_SLOT_INACTIVE) {
+                        r = crypt_keyslot_destroy(header, i);
+                        if (r < 0)
+                                return r;
+                }
+        return 0;
+}
+
+int luks_destroy_keyslots(Luks *luks) {
+        int r;
+
+        r = header_load(luks);
+        if (r >= 0)
+                r = keyslots_destroy(luks->header);
+        header_release(luks);
+        return r;
+}
+
+/* --- mapping -------------------------------------------------------------------------------------------- */
+
+int luks_open(Luks *luks, const char *name, dev_t *ret) {
+        DmInfo info;
+        int r;
+
+        if (!luks->key)
+                return -ENOKEY;
+        r = header_load(luks);
+        if (r < 0)
+                return r;
+        r = crypt_activate_by_volume_key(luks->header, name, luks->key, KEY_SIZE,
+                                         CRYPT_ACTIVATE_ALLOW_DISCARDS | CRYPT_ACTIVATE_PRIVATE);
+        header_release(luks);
+        /* The library handed the volume key to dm-crypt by our thread's keyring; we live on, and the key
+         * shall not outlive the mapping. */
+        (void) syscall(SYS_keyctl, KEYCTL_CLEAR, KEY_SPEC_THREAD_KEYRING);
+        if (r >= 0)
+                r = dm_info(name, &info);
+        if (r < 0)
+                return r;
+        *ret = info.device;
+        return 0;
+}
+
+/* A mapping of ours is one of LUKS2; others of the same name are not touched. */
+static int mapping_info(const char *name, DmInfo *ret) {
+        int r;
+
+        r = dm_info(name, ret);
+        if (r < 0)
+                return r;
+        return startswith(ret->uuid, "CRYPT-LUKS2-") ? 0 : -EBADF;
+}
+
+/* By device-mapper alone: it needs no header, which may be damaged or destroyed by now. */
+int luks_close(const char *name) {
+        DmInfo info;
+        int r;
+
+        r = mapping_info(name, &info);
+        return r < 0 ? r : dm_remove(name);
+}
+
+int luks_backing(const char *name, dev_t *ret_backing, dev_t *ret_device) {
+        _cleanup_free_ dev_t *below = NULL;
+        size_t n = 0;
+        DmInfo info;
+        int r;
+
+        r = mapping_info(name, &info);
+        if (r >= 0)
+                r = sysfs_links(info.device, "slaves", &below, &n);
+        if (r < 0)
+                return r;
+        if (n != 1)
+                return -ENXIO; /* created, but never given a table */
+        *ret_backing = below[0];
+        *ret_device = info.device;
+        return 0;
+}
+
+/* --- token ---------------------------------------------------------------------------------------------- */
+
+static int token_find(struct crypt_device *header) {
+        int max = crypt_token_max(CRYPT_LUKS2);
+
+        for (int i = 0; i < max; i++) {
+                const char *type = NULL;
+
+                if (crypt_token_status(header, i, &type) >= CRYPT_TOKEN_INTERNAL && streq_ptr(type, LUKS_TOKEN_TYPE))
+                        return i;
+        }
+        return -ENOENT;
+}
+
+int luks_token_set(Luks *luks, const char *json) {
+        int r, token;
+
+        r = header_load(luks);
+        if (r < 0)
+                return r;
+        token = token_find(luks->header);
+        r = crypt_token_json_set(luks->header, token < 0 ? CRYPT_ANY_TOKEN : token, json);
+        header_release(luks);
+        return r < 0 ? r : 0;
+}
+
+int luks_token_get(Luks *luks, char **ret_json) {
+        const char *json;
+        char *copy = NULL;
+        int r;
+
+        r = header_load(luks);
+        if (r >= 0)
+                r = token_find(luks->header);
+        if (r >= 0)
+                r = crypt_token_json_get(luks->header, r, &json);
+        if (r >= 0) {
+                copy = strdup(json);
+                r = copy ? 0 : -ENOMEM;
+        }
+        header_release(luks);
+        if (r < 0)
+                return r;
+        *ret_json = copy;
+        return 0;
+}

@@ -1,0 +1,493 @@
+#include "kernel/lvm.h"
+
+#include "kernel/dm.h"
+#include "kernel/lvm-report.h"
+#include "kernel/probe.h"
+#include "kernel/spawn.h"
+
+#include <quarry/fd.h>
+#include <quarry/text.h>
+
+#include <fcntl.h>
+#include <inttypes.h>
+
+#define LVM_TIMEOUT 180u /* seconds */
+#define LV_PATH_MAX 300  /* "vg/lv", and the device-mapper name of one */
+
+/* Backups of metadata would pile up in /etc; nothing of the host watches our volumes. */
+#define LVM_CONFIG \
+        "backup { backup=0 archive=0 } devices { hints=\"none\" } activation { monitoring=0 } global { notify_dbus=0 }"
+
+static const char *const roles[] = { "catalog", "metadata", "data" };
+
+/* --- running it ----------------------------------------------------------------------------------------- */
+
+static int command_add(char ***argv, const char *word) {
+        return word ? strv_append(argv, word) : 0;
+}
+
+/* "lvm VERB" that looks at exactly these devices. */
+static int command_new(const char *verb, char *const *devices, char ***ret, Error *err) {
+        _cleanup_strv_ char **argv = NULL;
+
+        /* With none named it would look at all. */
+        if (!devices || !devices[0])
+                return error_set(err, ERROR_FAILED, ENODEV, "no device for lvm %s to look at", verb);
+        if (command_add(&argv, "lvm") < 0 || command_add(&argv, verb) < 0 || command_add(&argv, "--config") < 0 ||
+            command_add(&argv, LVM_CONFIG) < 0)
+                return error_oom(err);
+        for (char *const *d = devices; *d; d++)
+                if (command_add(&argv, "--devices") < 0 || command_add(&argv, *d) < 0)
+                        return error_oom(err);
+        *ret = TAKE_PTR(argv);
+        return 0;
+}
+
+/* Adds words up to a NULL. */
+static int command_extend(char ***argv, Error *err, const char *const *words) {
+        for (; *words; words++)
+                if (command_add(argv, *words) < 0)
+                        return error_oom(err);
+        return 0;
+}
+
+#define WORDS(...) ((const char *const[]) { __VA_ARGS__, NULL })
+
+/* What LVM says on stderr as one line, without its warnings if there is more. */
+static void message_format(char *text, char *buf, size_t size) {
+        buf[0] = 0;
+        for (char *p = text, *line; (line = strsep(&p, "\n"));) {
+                size_t have = strlen(buf);
+
+                line += strspn(line, " ");
+                if (line[0] && !startswith(line, "WARNING:"))
+                        buffer_format(buf + have, size - have, "%s%s", have ? " " : "", line);
+        }
+}
+
+static int command_failed(char *const *argv, int status, SpawnOutput *output, Error *err) {
+        char text[384];
+
+        if (status == -ETIMEDOUT)
+                return error_set(err, ERROR_FAILED, ETIMEDOUT, "lvm %s did not end within %u seconds", argv[1],
+                                 LVM_TIMEOUT);
+        if (status < 0)
+                return error_errno(err, status, "cannot run lvm %s", argv[1]);
+        message_format(output->err, text, sizeof(text));
+        if (strstr(text, " in use") || strstr(text, " used by "))
+                return error_set(err, ERROR_POOL_BUSY, EBUSY, "lvm %s: %s", argv[1], text);
+        return error_set(err, ERROR_FAILED, EIO, "lvm %s failed: %s", argv[1], text[0] ? text : "it does not say why");
+}
+
+/* ret_text (may be NULL): its standard output. */
+static int command_run(char *const *argv, char **ret_text, Error *err) {
+        _cleanup_(spawn_output_done) SpawnOutput output = {};
+        int r;
+
+        r = spawn_run(argv, LVM_TIMEOUT, &output);
+        if (r != 0)
+                return command_failed(argv, r, &output, err);
+        if (ret_text)
+                *ret_text = TAKE_PTR(output.out);
+        return 0;
+}
+
+static int report_read(char *const *devices, LvmReport *ret, Error *err) {
+        _cleanup_strv_ char **argv = NULL;
+        _cleanup_free_ char *text = NULL;
+        int r;
+
+        r = command_new("pvs", devices, &argv, err);
+        if (r >= 0)
+                r = command_extend(&argv, err,
+                                   WORDS("--reportformat", "json_std", "--units", "b", "--nosuffix", "--options",
+                                         LVM_REPORT_FIELDS));
+        if (r >= 0)
+                r = command_run(argv, &text, err);
+        if (r < 0)
+                return r;
+        r = lvm_report_parse(text, ret);
+        return r < 0 ? error_errno(err, r, "cannot understand what lvm pvs reports") : 0;
+}
+
+/* --- finding -------------------------------------------------------------------------------------------- */
+
+static int pools_read(char *const *devices, LvmPool **ret, size_t *ret_count, Error *err) {
+        _cleanup_(lvm_report_done) LvmReport report = {};
+        int r;
+
+        *ret = NULL;
+        *ret_count = 0;
+        if (!devices || !devices[0])
+                return 0;
+        r = report_read(devices, &report, err);
+        if (r < 0)
+                return r;
+        return lvm_report_pools(&report, ret, ret_count) < 0 ? error_oom(err) : 0;
+}
+
+int lvm_find_pools(char *const *devices, LvmPool **ret, size_t *ret_count, Error *err) {
+        LvmPool *pools;
+        size_t count, kept = 0;
+        int r;
+
+        r = pools_read(devices, &pools, &count, err);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < count; i++)
+                if (lvm_pool_is_complete(pools + i))
+                        pools[kept++] = pools[i];
+                else
+                        lvm_pool_done(pools + i);
+        *ret = pools;
+        *ret_count = kept;
+        return 0;
+}
+
+int lvm_find_pool(char *const *devices, sd_id128_t uuid, LvmPool *ret, Error *err) {
+        LvmPool *pools;
+        size_t count;
+        char text[UUID_TEXT_MAX];
+        int r;
+
+        r = pools_read(devices, &pools, &count, err);
+        if (r < 0)
+                return r;
+        r = error_set(err, ERROR_NO_SUCH_POOL, ENXIO, "no disk has a pool with uuid %s", uuid_format(uuid, text));
+        for (size_t i = 0; i < count; i++)
+                if (sd_id128_equal(pools[i].info.uuid, uuid)) {
+                        *ret = pools[i];
+                        pools[i] = (LvmPool) {};
+                        r = 0;
+                        break;
+                }
+        lvm_pools_free(pools, count);
+        return r;
+}
+
+int lvm_vg_space(const char *vg, uint64_t *ret_free, uint64_t *ret_extent, char ***ret_devices, Error *err) {
+        _cleanup_(lvm_report_done) LvmReport report = {};
+        _cleanup_strv_ char **candidates = NULL, **devices = NULL;
+        const LvmRow *found = NULL;
+        int r;
+
+        r = lvm_candidate_devices(&candidates, err);
+        if (r >= 0)
+                r = report_read(candidates, &report, err);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < report.n_rows; i++) {
+                const LvmRow *row = report.rows + i;
+
+                if (!streq(row->vg, vg) || row->pv[0] != '/')
+                        continue;
+                if (found && !streq(found->vg_uuid, row->vg_uuid))
+                        return error_field(err, "volumeGroup", "there are two volume groups %s", vg);
+                found = row;
+                if (!strv_contains(devices, row->pv) && strv_append(&devices, row->pv) < 0)
+                        return error_oom(err);
+        }
+        if (!found)
+                return error_field(err, "volumeGroup", "there is no volume group %s", vg);
+        if (found->vg_missing > 0)
+                return error_set(err, ERROR_DEVICE_UNUSABLE, ENODEV, "disks of volume group %s are missing", vg);
+        *ret_free = found->vg_free;
+        *ret_extent = found->vg_extent;
+        *ret_devices = TAKE_PTR(devices);
+        return 0;
+}
+
+/* --- volume group --------------------------------------------------------------------------------------- */
+
+int lvm_check_devices(char *const *devices, Error *err) {
+        int r;
+
+        for (char *const *d = devices; *d; d++) {
+                dev_t one, other;
+
+                r = probe_device_is_free(*d, err);
+                if (r < 0)
+                        return r;
+                r = probe_device_number(*d, &one);
+                if (r < 0)
+                        return error_errno(err, r, "cannot look at %s", *d);
+                for (char *const *e = devices; e < d; e++)
+                        if (probe_device_number(*e, &other) >= 0 && one == other)
+                                return error_field(err, "devices", "%s and %s are the same device", *e, *d);
+        }
+        return 0;
+}
+
+int lvm_create_vg(sd_id128_t pool, char *const *devices, Error *err) {
+        _cleanup_strv_ char **argv = NULL;
+        char vg[KERNEL_NAME_MAX], text[UUID_TEXT_MAX], tag[64];
+        int r;
+
+        r = command_new("vgcreate", devices, &argv, err);
+        if (r >= 0)
+                r = lvm_check_devices(devices, err);
+        if (r < 0)
+                return r;
+        pool_kernel_name(pool, vg);
+        buffer_format(tag, sizeof(tag), "quarry.uuid=%s", uuid_format(pool, text));
+        /* The tags are for finding what is left of a creation that was cut short. Without --yes and with
+         * nobody to answer, vgcreate refuses to overwrite a signature too. */
+        r = command_extend(&argv, err, WORDS("--setautoactivation", "n", "--addtag", "quarry", "--addtag", tag, vg));
+        if (r >= 0)
+                r = command_extend(&argv, err, (const char *const *) devices);
+        if (r >= 0)
+                r = command_run(argv, NULL, err);
+        if (r < 0)
+                (void) lvm_remove_vg(vg, devices, NULL);
+        return r;
+}
+
+static int vg_remove(const char *vg, char *const *devices, Error *err) {
+        _cleanup_strv_ char **argv = NULL;
+        int r;
+
+        /* Without --yes: refused while somebody's logical volume is in it. */
+        r = command_new("vgremove", devices, &argv, err);
+        if (r >= 0)
+                r = command_extend(&argv, err, WORDS(vg));
+        return r < 0 ? r : command_run(argv, NULL, err);
+}
+
+/* Takes the labels from those of the devices that are physical volumes of no volume group. */
+static int pvs_remove(char *const *devices, Error *err) {
+        _cleanup_(lvm_report_done) LvmReport report = {};
+        _cleanup_strv_ char **argv = NULL;
+        bool any = false;
+        int r;
+
+        r = report_read(devices, &report, err);
+        if (r >= 0)
+                r = command_new("pvremove", devices, &argv, err);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < report.n_rows; i++)
+                if (isempty(report.rows[i].vg)) {
+                        any = true;
+                        if (command_add(&argv, report.rows[i].pv) < 0)
+                                return error_oom(err);
+                }
+        return any ? command_run(argv, NULL, err) : 0;
+}
+
+int lvm_remove_vg(const char *vg, char *const *devices, Error *err) {
+        _cleanup_(lvm_report_done) LvmReport report = {};
+        bool exists = false;
+        int r;
+
+        r = report_read(devices, &report, err);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < report.n_rows; i++)
+                exists = exists || streq(report.rows[i].vg, vg);
+        if (exists) {
+                r = vg_remove(vg, devices, err);
+                if (r < 0)
+                        return r;
+        }
+        return pvs_remove(devices, err);
+}
+
+/* --- logical volumes ------------------------------------------------------------------------------------ */
+
+/* The kernel's number of an active logical volume: its device-mapper name is VG-LV with hyphens doubled. */
+static int lv_device(const char *vg, const char *lv, dev_t *ret) {
+        const char *const parts[] = { vg, lv };
+        char name[LV_PATH_MAX * 2];
+        size_t n = 0;
+        DmInfo info;
+        int r;
+
+        for (size_t i = 0; i < ELEMENTSOF(parts); i++) {
+                if (i > 0)
+                        name[n++] = '-';
+                for (const char *p = parts[i]; *p; p++) {
+                        if (n + 3 >= sizeof(name))
+                                return -ENAMETOOLONG;
+                        name[n++] = *p;
+                        if (*p == '-')
+                                name[n++] = '-';
+                }
+        }
+        name[n] = 0;
+        r = dm_info(name, &info);
+        if (r < 0)
+                return r;
+        if (!startswith(info.uuid, "LVM-"))
+                return -EBADF;
+        *ret = info.device;
+        return 0;
+}
+
+/* What earlier users of the extents left at the start: dm-thin makes new metadata only on zeros, and nobody
+ * shall take a data volume for what it was. */
+static int start_zero(const char *vg, const char *lv) {
+        _cleanup_close_ int fd = -EBADF;
+        _cleanup_free_ char *zeros = NULL;
+        char path[DEVICE_PATH_MAX];
+        dev_t device;
+        int r;
+
+        r = lv_device(vg, lv, &device);
+        if (r < 0)
+                return r;
+        zeros = calloc(1, MIB);
+        if (!zeros)
+                return -ENOMEM;
+        dm_device_path(device, path);
+        fd = open(path, O_WRONLY | O_EXCL | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        r = write_all(fd, zeros, MIB);
+        return r < 0 ? r : RET_NERRNO(fsync(fd));
+}
+
+static int lv_create(const char *vg, char *const *devices, const PoolInfo *info, const char *host, const char *role,
+                     uint64_t size, const char *name, Error *err) {
+        _cleanup_free_ char *uuid_tag = NULL, *pool_tag = NULL, *role_tag = NULL, *chunk_tag = NULL, *origin_tag = NULL,
+                            *host_tag = NULL, *size_text = NULL;
+        _cleanup_strv_ char **argv = NULL;
+        char text[UUID_TEXT_MAX];
+        int r;
+
+        uuid_tag = format_new("quarry.uuid=%s", uuid_format(info->uuid, text));
+        pool_tag = format_new("quarry.pool=%s", info->name);
+        role_tag = format_new("quarry.role=%s", role);
+        chunk_tag = format_new("quarry.chunk=%" PRIu64, info->chunk_size);
+        origin_tag = format_new("quarry.origin=%s", pool_origin_to_string(info->origin));
+        host_tag = format_new("quarry.host=%s", host);
+        size_text = format_new("%" PRIu64 "b", size);
+        if (!uuid_tag || !pool_tag || !role_tag || !chunk_tag || !origin_tag || !host_tag || !size_text)
+                return error_oom(err);
+
+        r = command_new("lvcreate", devices, &argv, err);
+        if (r >= 0)
+                r = command_extend(&argv, err,
+                                   WORDS("--setautoactivation", "n", "--zero", "y", "--wipesignatures", "n", "--addtag",
+                                         "quarry", "--addtag", uuid_tag, "--addtag", pool_tag, "--addtag", role_tag,
+                                         "--addtag", chunk_tag, "--addtag", origin_tag, "--addtag", host_tag, "--size",
+                                         size_text, "--name", name, vg));
+        return r < 0 ? r : command_run(argv, NULL, err);
+}
+
+static int lvs_remove(const char *vg, char *const *devices, const char *const *names, Error *err) {
+        _cleanup_strv_ char **argv = NULL;
+        bool any = false;
+        int r;
+
+        r = command_new("lvremove", devices, &argv, err);
+        if (r >= 0)
+                r = command_extend(&argv, err, WORDS("--yes"));
+        for (size_t i = 0; r >= 0 && i < ELEMENTSOF(roles); i++) {
+                char path[LV_PATH_MAX];
+
+                if (isempty(names[i]))
+                        continue;
+                any = true;
+                buffer_format(path, sizeof(path), "%s/%s", vg, names[i]);
+                r = command_extend(&argv, err, WORDS(path));
+        }
+        return r < 0 ? r : any ? command_run(argv, NULL, err) : 0;
+}
+
+int lvm_create_volumes(const char *vg, char *const *devices, const PoolInfo *info, const PoolLayout *layout,
+                       const char *host, Error *err) {
+        const uint64_t sizes[] = { layout->catalog, layout->metadata, layout->data };
+        char names[ELEMENTSOF(roles)][KERNEL_NAME_MAX], pool[KERNEL_NAME_MAX];
+        const char *made[ELEMENTSOF(roles)] = {};
+        int r = 0;
+
+        pool_kernel_name(info->uuid, pool);
+        for (size_t i = 0; i < ELEMENTSOF(roles); i++) {
+                buffer_format(names[i], KERNEL_NAME_MAX, "%s-%s", pool, roles[i]);
+                r = lv_create(vg, devices, info, host, roles[i], sizes[i], names[i], err);
+                if (r < 0)
+                        break;
+                made[i] = names[i];
+                r = start_zero(vg, names[i]);
+                if (r < 0) {
+                        r = error_errno(err, r, "cannot clear the start of logical volume %s/%s", vg, names[i]);
+                        break;
+                }
+        }
+        if (r < 0)
+                (void) lvs_remove(vg, devices, made, NULL);
+        return r;
+}
+
+int lvm_remove_volumes(const LvmPool *pool, Error *err) {
+        const char *const names[] = { pool->catalog, pool->metadata, pool->data };
+
+        return lvs_remove(pool->info.vg, pool->info.devices, names, err);
+}
+
+/* lvchange on the three with these words. */
+static int pool_change(const LvmPool *pool, const char *const *words, Error *err) {
+        const char *const names[] = { pool->catalog, pool->metadata, pool->data };
+        _cleanup_strv_ char **argv = NULL;
+        int r;
+
+        if (!lvm_pool_is_complete(pool))
+                return error_set(err, ERROR_POOL_UNAVAILABLE, ENODEV, "volume group %s holds only a part of pool %s",
+                                 pool->info.vg, pool->info.name);
+        r = command_new("lvchange", pool->info.devices, &argv, err);
+        if (r >= 0)
+                r = command_extend(&argv, err, words);
+        for (size_t i = 0; r >= 0 && i < ELEMENTSOF(names); i++) {
+                char path[LV_PATH_MAX];
+
+                buffer_format(path, sizeof(path), "%s/%s", pool->info.vg, names[i]);
+                r = command_extend(&argv, err, WORDS(path));
+        }
+        return r < 0 ? r : command_run(argv, NULL, err);
+}
+
+int lvm_activate(const LvmPool *pool, dev_t *ret_catalog, dev_t *ret_metadata, dev_t *ret_data, Error *err) {
+        dev_t catalog, metadata, data;
+        int r;
+
+        r = pool_change(pool, WORDS("--activate", "y"), err);
+        if (r < 0)
+                return r;
+        r = lv_device(pool->info.vg, pool->catalog, &catalog);
+        if (r >= 0)
+                r = lv_device(pool->info.vg, pool->metadata, &metadata);
+        if (r >= 0)
+                r = lv_device(pool->info.vg, pool->data, &data);
+        if (r < 0)
+                return error_errno(err, r, "the kernel does not show the logical volumes of pool %s", pool->info.name);
+        *ret_catalog = catalog;
+        *ret_metadata = metadata;
+        *ret_data = data;
+        return 0;
+}
+
+int lvm_deactivate(const LvmPool *pool, Error *err) {
+        return pool_change(pool, WORDS("--activate", "n"), err);
+}
+
+int lvm_set_host(const LvmPool *pool, const char *host, Error *err) {
+        _cleanup_free_ char *old_tag = NULL, *new_tag = NULL;
+        const char *words[5] = {};
+        size_t n = 0;
+
+        if (streq_ptr(pool->host, host))
+                return 0;
+        old_tag = pool->host ? format_new("quarry.host=%s", pool->host) : NULL;
+        new_tag = host ? format_new("quarry.host=%s", host) : NULL;
+        if ((pool->host && !old_tag) || (host && !new_tag))
+                return error_oom(err);
+        if (old_tag) {
+                words[n++] = "--deltag";
+                words[n++] = old_tag;
+        }
+        if (new_tag) {
+                words[n++] = "--addtag";
+                words[n++] = new_tag;
+        }
+        return pool_change(pool, words, err);
+}

@@ -1,0 +1,62 @@
+#pragma once
+
+/* LVM by its command line, for what it is good at: many disks, finding them again. Only on pool verbs.
+ * Every call is given exactly the devices it may look at. */
+
+#include <quarry/base.h>
+#include <quarry/error.h>
+#include <quarry/pool.h>
+
+#include <sys/types.h>
+
+typedef struct LvmPool { /* the three logical volumes of a pool, found by tag */
+        PoolInfo info;           /* name, uuid, origin, vg, devices */
+        char *host;              /* tag quarry.host=: which host owns it; NULL when exported */
+        char *vg_uuid;
+        char catalog[128], metadata[128], data[128]; /* names of the LVs */
+        uint64_t catalog_size, metadata_size, data_size, chunk_size; /* bytes */
+} LvmPool;
+
+void lvm_pool_done(LvmPool *pool);
+void lvm_pools_free(LvmPool *pools, size_t count);
+
+/* Every block device that may hold a physical volume of the host: all but ours and what sits on ours (a
+ * tenant can write an LVM label into its volume; a loop device of a file in a volume is one of those),
+ * logical volumes, and what is empty, read-only or a memory disk. */
+int lvm_candidate_devices(char ***ret, Error *err);
+
+/* Looks for pools on the devices by the tag "quarry". Only whole ones, whose tags make sense. */
+int lvm_find_pools(char *const *devices, LvmPool **ret, size_t *ret_count, Error *err);
+
+/* One pool by its uuid, or what is left of it when its creation or removal was cut short: the names of LVs
+ * that are not there are empty, perhaps info.name too; such a remnant can only be removed.
+ * ERROR_NO_SUCH_POOL if not even its volume group is there. */
+int lvm_find_pool(char *const *devices, sd_id128_t uuid, LvmPool *ret, Error *err);
+
+/* Whether the devices may become physical volumes: what probe refuses is, and one device by two names. */
+int lvm_check_devices(char *const *devices, Error *err);
+
+/* Makes physical volumes and the volume group "quarry-<uuid>" of them. Refuses what probe refuses before
+ * anything is written; undoes what it did when it fails half way. Removing: a missing group or label is
+ * fine; refused while somebody else's LV is in it. */
+int lvm_create_vg(sd_id128_t pool, char *const *devices, Error *err);
+int lvm_remove_vg(const char *vg, char *const *devices, Error *err); /* vgremove, pvremove */
+
+/* Free bytes and extent size of a volume group; ret_devices: its physical volumes. ERROR_BAD_REQUEST
+ * (volumeGroup) if there is none of this name. */
+int lvm_vg_space(const char *vg, uint64_t *ret_free, uint64_t *ret_extent, char ***ret_devices, Error *err);
+
+/* Makes the three LVs, tagged quarry, quarry.pool=, quarry.uuid=, quarry.role=, quarry.chunk=,
+ * quarry.origin=, quarry.host=; autoactivation off; zeroed at the start; not wiped of signatures since
+ * new. Leaves them active. Undoes itself on failure. */
+int lvm_create_volumes(const char *vg, char *const *devices, const PoolInfo *info, const PoolLayout *layout,
+                       const char *host, Error *err);
+int lvm_remove_volumes(const LvmPool *pool, Error *err); /* those that are there */
+
+/* Activates / deactivates the three, and tells the device numbers. ERROR_POOL_BUSY while somebody has one
+ * of them open. */
+int lvm_activate(const LvmPool *pool, dev_t *ret_catalog, dev_t *ret_metadata, dev_t *ret_data, Error *err);
+int lvm_deactivate(const LvmPool *pool, Error *err);
+
+/* Takes ownership for a host, or gives it up (NULL). */
+int lvm_set_host(const LvmPool *pool, const char *host, Error *err);

@@ -1,0 +1,257 @@
+#include "kernel/mnt.h"
+
+#include <quarry/text.h>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/fs.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+
+#define STAGE_STACK_SIZE (64u << 10)
+#define STAGE_PLACE "/run" /* any folder: in a namespace that nobody else sees */
+
+/* --- mounts by descriptor ------------------------------------------------------------------------------- */
+
+/* The kernel's own words: lines such as "e ext4: Unknown parameter". */
+static void context_message(int context, char *message, size_t size) {
+        char line[256];
+        ssize_t n;
+
+        if (!message)
+                return;
+        message[0] = 0;
+        while ((n = read(context, line, sizeof(line) - 1)) > 0) {
+                size_t have = strlen(message);
+
+                line[n] = 0;
+                line[strcspn(line, "\n")] = 0;
+                buffer_format(message + have, size - have, "%s%s", have ? "; " : "", n > 2 ? line + 2 : line);
+        }
+}
+
+static int filesystem_open(const char *device, const char *fstype, unsigned attributes, char *message, size_t size) {
+        _cleanup_close_ int context = -EBADF;
+        int r;
+
+        if (message)
+                message[0] = 0;
+        context = fsopen(fstype, FSOPEN_CLOEXEC);
+        if (context < 0)
+                return -errno;
+        r = RET_NERRNO(fsconfig(context, FSCONFIG_SET_STRING, "source", device, 0));
+        if (r >= 0)
+                r = RET_NERRNO(fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0));
+        if (r >= 0)
+                r = RET_NERRNO(fsmount(context, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | attributes));
+        if (r < 0)
+                context_message(context, message, size);
+        return r;
+}
+
+int mnt_filesystem(const char *device, const char *fstype, bool read_only, char *message, size_t size) {
+        return filesystem_open(device, fstype, read_only ? MOUNT_ATTR_RDONLY : 0, message, size);
+}
+
+int mnt_filesystem_noexec(const char *device, const char *fstype, char *message, size_t size) {
+        return filesystem_open(device, fstype, MOUNT_ATTR_NOEXEC, message, size);
+}
+
+typedef struct Stage {
+        int mount_fd;
+        const char *folder;
+        int result;
+} Stage;
+
+/* Runs on our memory and descriptors, but with a mount namespace of its own, which ends with it. */
+static int stage_main(void *userdata) {
+        Stage *stage = userdata;
+        int r;
+
+        r = RET_NERRNO(unshare(CLONE_NEWNS));
+        /* Unmounts of the host still come in, so nothing is held; nothing goes out. */
+        if (r >= 0)
+                r = RET_NERRNO(mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL));
+        if (r >= 0)
+                r = RET_NERRNO(move_mount(stage->mount_fd, "", AT_FDCWD, STAGE_PLACE, MOVE_MOUNT_F_EMPTY_PATH));
+        if (r >= 0)
+                r = RET_NERRNO(open_tree(stage->mount_fd, stage->folder,
+                                         OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW));
+        stage->result = r;
+        return 0;
+}
+
+/* The kernel (before 6.15) clones only of mounts in the caller's namespace, not of detached ones. So the
+ * mount is attached for a moment where nobody sees it, and where nothing is left if we are killed. */
+static int stage_clone(int mount_fd, const char *folder) {
+        static char stack[STAGE_STACK_SIZE] __attribute__((aligned(16)));
+        Stage stage = { .mount_fd = mount_fd, .folder = folder, .result = -EIO };
+        pid_t pid;
+
+        pid = clone(stage_main, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD, &stage);
+        if (pid < 0)
+                return -errno;
+        while (waitpid(pid, NULL, 0) < 0)
+                if (errno != EINTR)
+                        break;
+        return stage.result;
+}
+
+int mnt_subtree(int mount_fd, const char *folder, bool read_only) {
+        struct mount_attr attributes = { .attr_set = MOUNT_ATTR_RDONLY };
+        _cleanup_close_ int fd = -EBADF;
+
+        fd = stage_clone(mount_fd, folder);
+        if (fd < 0)
+                return fd;
+        if (read_only && mount_setattr(fd, "", AT_EMPTY_PATH, &attributes, sizeof(attributes)) < 0)
+                return -errno;
+        return TAKE_FD(fd);
+}
+
+int mnt_attach(int mount_fd, const char *target) {
+        return RET_NERRNO(move_mount(mount_fd, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH));
+}
+
+int mnt_unmount(const char *target) {
+        return RET_NERRNO(umount2(target, UMOUNT_NOFOLLOW));
+}
+
+/* --- mount points --------------------------------------------------------------------------------------- */
+
+/* Opens folder, which lies in the folder of dir_fd, after making it if need be. */
+static int folder_enter(int dir_fd, const char *folder) {
+        if (mkdirat(dir_fd, folder, 0755) < 0 && errno != EEXIST)
+                return -errno;
+        return RET_NERRNO(openat(dir_fd, folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+}
+
+/* Walks down path from dir_fd, which it takes over. */
+static int folders_enter(int dir_fd, const char *path) {
+        _cleanup_close_ int fd = dir_fd;
+
+        for (;;) {
+                char folder[NAME_MAX + 1];
+                size_t n;
+                int next;
+
+                path += strspn(path, "/");
+                n = strcspn(path, "/");
+                if (n == 0)
+                        return TAKE_FD(fd);
+                if (!buffer_format(folder, sizeof(folder), "%.*s", (int) n, path))
+                        return -ENAMETOOLONG;
+                next = folder_enter(fd, folder);
+                if (next < 0)
+                        return next;
+                close(fd);
+                fd = next;
+                path += n;
+        }
+}
+
+static int is_mounted_on(int fd) {
+        struct statx status;
+
+        if (statx(fd, "", AT_EMPTY_PATH, STATX_TYPE, &status) < 0)
+                return -errno;
+        return (status.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+}
+
+static int immutable_set(int fd, bool on) {
+        int flags;
+
+        if (ioctl(fd, FS_IOC_GETFLAGS, &flags) < 0)
+                return -errno;
+        flags = on ? flags | FS_IMMUTABLE_FL : flags & ~FS_IMMUTABLE_FL;
+        return RET_NERRNO(ioctl(fd, FS_IOC_SETFLAGS, &flags));
+}
+
+static int folder_is_empty(int fd) {
+        struct dirent *entry;
+        DIR *dir;
+        int copy, r = 1;
+
+        copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (copy < 0)
+                return -errno;
+        dir = fdopendir(copy);
+        if (!dir) {
+                r = -errno;
+                close(copy);
+                return r;
+        }
+        while (r > 0 && (entry = readdir(dir)))
+                if (!streq(entry->d_name, ".") && !streq(entry->d_name, ".."))
+                        r = 0;
+        closedir(dir);
+        return r;
+}
+
+int mnt_point_make(const char *base, const char *target) {
+        _cleanup_close_ int fd = -EBADF;
+        const char *below = startswith(target, base);
+        int r;
+
+        if (!below || *below != '/')
+                return -EINVAL;
+        fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        fd = folders_enter(TAKE_FD(fd), target);
+        if (fd < 0)
+                return fd;
+        r = is_mounted_on(fd);
+        if (r != 0)
+                return r < 0 ? r : -EBUSY;
+        r = immutable_set(fd, true);
+        if (r < 0)
+                return r;
+        r = folder_is_empty(fd); /* after the flag: nothing comes in any more */
+        if (r != 0)
+                return r < 0 ? r : 0;
+        (void) immutable_set(fd, false); /* somebody has to clear it up */
+        return -ENOTEMPTY;
+}
+
+int mnt_point_remove(const char *target) {
+        _cleanup_close_ int fd = -EBADF;
+        int r;
+
+        fd = open(target, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0)
+                return errno == ENOENT ? 0 : -errno;
+        r = is_mounted_on(fd);
+        if (r != 0)
+                return r < 0 ? r : -EBUSY;
+        r = immutable_set(fd, false);
+        if (r < 0)
+                return r;
+        return rmdir(target) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+int mnt_point_device(const char *target, dev_t *ret_device, bool *ret_read_only) {
+        _cleanup_close_ int fd = -EBADF;
+        struct statvfs filesystem;
+        struct stat status;
+        int r;
+
+        fd = open(target, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0)
+                return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
+        r = is_mounted_on(fd);
+        if (r <= 0)
+                return r;
+        if (fstat(fd, &status) < 0 || fstatvfs(fd, &filesystem) < 0)
+                return -errno;
+        *ret_device = status.st_dev;
+        *ret_read_only = (filesystem.f_flag & ST_RDONLY) != 0;
+        return 1;
+}

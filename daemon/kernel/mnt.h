@@ -1,0 +1,34 @@
+#pragma once
+
+/* Mounts by descriptor: fsopen(2), fsmount(2), open_tree(2), move_mount(2). Return >= 0 or -errno. */
+
+#include <quarry/base.h>
+
+#include <sys/types.h>
+
+/* Mounts the filesystem on a device, detached, nosuid and nodev. read_only makes the mount (not the
+ * superblock, which others may share) read-only. message, if not NULL, receives the kernel's own words on
+ * failure (fscontext log), or "". Returns the descriptor. */
+int mnt_filesystem(const char *device, const char *fstype, bool read_only, char *message, size_t size);
+
+/* The same with noexec: for the catalog. */
+int mnt_filesystem_noexec(const char *device, const char *fstype, char *message, size_t size);
+
+/* A detached mount of a folder inside a mount: what users see. Returns the descriptor. */
+int mnt_subtree(int mount_fd, const char *folder, bool read_only);
+
+/* Attaches a detached mount to an existing folder. */
+int mnt_attach(int mount_fd, const char *target);
+
+/* Unmounts exactly what is mounted at target, without following a link. -EINVAL if nothing is, -EBUSY. */
+int mnt_unmount(const char *target);
+
+/* Makes the folder (and its parents below base, mode 0755), sets its immutable flag, so that nobody can
+ * write into it while nothing is mounted there. Existing: checked that it is an empty immutable folder. */
+int mnt_point_make(const char *base, const char *target);
+/* Clears the flag and removes it; a missing one is fine. */
+int mnt_point_remove(const char *target);
+
+/* Whether a device is mounted at target now (top-most mount), by /proc/self/mountinfo. 1 with *ret_device
+ * and *ret_read_only, 0. */
+int mnt_point_device(const char *target, dev_t *ret_device, bool *ret_read_only);

@@ -1,0 +1,18 @@
+#pragma once
+
+/* What is on a block device, and who has it, before anything is done to it. */
+
+#include <quarry/base.h>
+#include <quarry/error.h>
+
+#include <sys/types.h>
+
+/* Refuses with ERROR_DEVICE_UNUSABLE and the reason what a pool must not take: not a block device, read-only,
+ * too small, a partition or disk that is mounted, swapped on, held by another device or opened exclusively,
+ * and any signature that libblkid knows (filesystem, RAID, LVM, partition table ...), with the `wipefs`
+ * command as hint. Only reads. */
+int probe_device_is_free(const char *path, Error *err);
+
+/* Size in bytes, device number. */
+int probe_block_size(const char *path, uint64_t *ret_size);
+int probe_device_number(const char *path, dev_t *ret);

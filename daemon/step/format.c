@@ -1,0 +1,97 @@
+/* The filesystem of a volume. mkfs runs only on a device that this very job made. */
+
+#include "step/step.h"
+
+#include "kernel/dm.h"
+#include "kernel/mnt.h"
+#include "kernel/spawn.h"
+
+#include <quarry/text.h>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#define MKFS_TIMEOUT 600u /* seconds */
+
+/* What users see is this folder: an empty directory without lost+found. */
+#define ROOT_FOLDER "data"
+
+static int mkfs_argv(const VolumeSpec *spec, const char *device, char ***ret, Error *err) {
+        /* Fresh thin chunks read as zeros: nothing to discard, and tables need no writing now. */
+        static const char *const ext4[] = { "mke2fs", "-q",   "-F",
+                                            "-t",     "ext4", "-m",
+                                            "0",      "-E",   "nodiscard,lazy_itable_init=1" };
+        static const char *const xfs[] = { "mkfs.xfs", "-q", "-f", "-K" };
+        _cleanup_strv_ char **argv = NULL, **options = NULL;
+        const char *const *base = spec->fs == FILESYSTEM_XFS ? xfs : ext4;
+        size_t n_base = spec->fs == FILESYSTEM_XFS ? ELEMENTSOF(xfs) : ELEMENTSOF(ext4);
+        int r;
+
+        r = mkfs_options_parse(spec->fs, spec->mkfs_options, &options, err);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < n_base; i++)
+                if (strv_append(&argv, base[i]) < 0)
+                        return error_oom(err);
+        for (char **o = options; o && *o; o++)
+                if (strv_append(&argv, *o) < 0)
+                        return error_oom(err);
+        if (strv_append(&argv, device) < 0)
+                return error_oom(err);
+        *ret = TAKE_PTR(argv);
+        return 0;
+}
+
+static int format_run(StepContext *c, Error *err) {
+        _cleanup_(spawn_output_done) SpawnOutput output = {};
+        _cleanup_strv_ char **argv = NULL;
+        char device[DEVICE_PATH_MAX];
+        int r;
+
+        if (!c->thin_is_new)
+                return error_set(err, ERROR_FAILED, EEXIST, "refusing to format a device that this job did not make");
+
+        dm_device_path(c->device, device);
+        r = mkfs_argv(&c->job->volume.spec, device, &argv, err);
+        if (r < 0)
+                return r;
+        r = spawn_run(argv, MKFS_TIMEOUT, &output);
+        if (r < 0)
+                return error_errno(err, r, "cannot run %s", argv[0]);
+        if (r > 0)
+                return error_set(err, ERROR_FAILED, EIO, "%s failed: %s", argv[0],
+                                 isempty(output.err) ? "it says nothing" : output.err);
+        return 0;
+}
+
+static int root_make(int mount_fd, const VolumeSpec *spec) {
+        _cleanup_close_ int fd = -EBADF;
+
+        if (mkdirat(mount_fd, ROOT_FOLDER, 0700) < 0)
+                return -errno;
+        fd = openat(mount_fd, ROOT_FOLDER, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        if (fd < 0)
+                return -errno;
+        if (fchown(fd, spec->uid, spec->gid) < 0 || fchmod(fd, spec->mode) < 0)
+                return -errno;
+        /* Durable before the volume is answered as created. */
+        return RET_NERRNO(syncfs(fd));
+}
+
+static int root_run(StepContext *c, Error *err) {
+        const VolumeSpec *spec = &c->job->volume.spec;
+        _cleanup_close_ int fd = -EBADF;
+        char device[DEVICE_PATH_MAX], message[128];
+        int r;
+
+        dm_device_path(c->device, device);
+        fd = mnt_filesystem(device, filesystem_to_string(spec->fs), false, message, sizeof(message));
+        if (fd < 0)
+                return error_set(err, ERROR_FAILED, fd, "cannot mount the new filesystem: %s",
+                                 isempty(message) ? strerror(-fd) : message);
+        r = root_make(fd, spec);
+        return r < 0 ? error_errno(err, r, "cannot make the root directory") : 0;
+}
+
+const Step step_format = { "making the filesystem", NULL, format_run, NULL };
+const Step step_root = { "making the root directory", NULL, root_run, NULL };

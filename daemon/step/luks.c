@@ -1,0 +1,225 @@
+/* The encryption of a volume: a LUKS2 header on its thin device, the mapping quarry-<uuid>-crypt. */
+
+#include "step/step.h"
+
+#include "kernel/dm.h"
+#include "kernel/hostkey.h"
+#include "kernel/luks.h"
+
+#include <quarry/fd.h>
+#include <quarry/log.h>
+
+#include <string.h>
+
+static bool is_plain(const StepContext *c) {
+        return c->job->volume.spec.key_source == KEY_SOURCE_NONE;
+}
+
+static int key_read(StepContext *c, char **ret, size_t *ret_size, Error *err) {
+        int r;
+
+        if (c->key_fd < 0) {
+                r = error_set(err, ERROR_KEY_REQUIRED, 0, "volume %s is encrypted with a passphrase and none was given",
+                              c->job->volume.spec.name);
+                error_hint(err, "give it on the terminal or with --key-file");
+                return r;
+        }
+        r = secret_read(c->key_fd, ret, ret_size);
+        if (r == -ENODATA)
+                return error_field(err, "keyFileDescriptor", "the passphrase is empty");
+        if (r == -EFBIG)
+                return error_field(err, "keyFileDescriptor", "the passphrase is longer than %u bytes", SECRET_SIZE_MAX);
+        if (r == -EPERM)
+                return error_field(err, "keyFileDescriptor", "the passphrase must come in a sealed memfd");
+        return r < 0 ? error_errno(err, r, "cannot read the passphrase") : 0;
+}
+
+static int format_with_passphrase(StepContext *c, const char *device, Error *err) {
+        LuksKdf kdf = { .argon2 = true,
+                        .memory = c->config->argon2_memory,
+                        .iterations = c->config->argon2_iterations };
+        char *secret = NULL;
+        size_t size = 0;
+        int r;
+
+        r = key_read(c, &secret, &size, err);
+        if (r < 0)
+                return r;
+        r = luks_format(device, c->job->volume.uuid, &kdf, secret, size, &c->luks);
+        secret_free(secret, size);
+        return r < 0 ? error_errno(err, r, "cannot write the LUKS2 header") : 0;
+}
+
+static int format_with_host_key(StepContext *c, const char *device, Error *err) {
+        static const LuksKdf kdf = { .argon2 = false };
+        _cleanup_(hostkey_freep) uint8_t *key = NULL;
+        _cleanup_(hostkey_passphrase_freep) uint8_t *passphrase = NULL;
+        _cleanup_free_ char *token = NULL;
+        int r;
+
+        r = hostkey_load(c->config->key_command, true, &key, err);
+        if (r < 0)
+                return r;
+        passphrase = hostkey_passphrase_new();
+        if (!passphrase)
+                return error_oom(err);
+        r = hostkey_wrap(key, c->job->volume.uuid, passphrase, &token, err);
+        if (r < 0)
+                return r;
+        r = luks_format(device, c->job->volume.uuid, &kdf, passphrase, VOLUME_PASSPHRASE_SIZE, &c->luks);
+        if (r < 0)
+                return error_errno(err, r, "cannot write the LUKS2 header");
+        r = luks_token_set(c->luks, token);
+        return r < 0 ? error_errno(err, r, "cannot write the wrapped key into the LUKS2 header") : 0;
+}
+
+static int luks_format_run(StepContext *c, Error *err) {
+        char device[DEVICE_PATH_MAX];
+
+        if (!c->thin_is_new)
+                return error_set(err, ERROR_FAILED, EEXIST, "refusing to format a device that this job did not make");
+        dm_device_path(c->thin, device);
+        return c->job->volume.spec.key_source == KEY_SOURCE_HOST ? format_with_host_key(c, device, err)
+                                                                 : format_with_passphrase(c, device, err);
+}
+
+/* A mapping of our name is taken over only if it sits on this very thin device. */
+static int luks_open_probe(StepContext *c, Error *err) {
+        char name[KERNEL_NAME_MAX];
+        dev_t backing, device;
+        int r;
+
+        volume_crypt_name(c->job->volume.uuid, name);
+        r = luks_backing(name, &backing, &device);
+        if (r == -ENXIO) {
+                r = luks_close(name); /* whoever created it may have died before giving it a table */
+                return r < 0 && r != -ENXIO ? error_errno(err, r, "cannot remove the unfinished device %s", name) : 0;
+        }
+        if (r < 0)
+                return error_errno(err, r, "cannot look at %s", name);
+        if (backing != c->thin)
+                return error_set(err, ERROR_FAILED, EEXIST, "mapping %s sits on another device than the volume's",
+                                 name);
+        c->device = device;
+        return 1;
+}
+
+static int unlock_with_host_key(StepContext *c, Error *err) {
+        _cleanup_(hostkey_freep) uint8_t *key = NULL;
+        _cleanup_(hostkey_passphrase_freep) uint8_t *passphrase = NULL;
+        _cleanup_free_ char *token = NULL;
+        int r;
+
+        r = luks_token_get(c->luks, &token);
+        if (r < 0)
+                return error_errno(err, r, "the LUKS2 header of volume %s holds no wrapped key",
+                                   c->job->volume.spec.name);
+        r = hostkey_load(c->config->key_command, false, &key, err);
+        if (r < 0)
+                return r;
+        r = hostkey_unwrap(key, c->job->volume.uuid, token, &passphrase, err);
+        if (r < 0)
+                return r;
+        r = luks_unlock(c->luks, passphrase, VOLUME_PASSPHRASE_SIZE);
+        if (r == -EPERM)
+                return error_set(err, ERROR_WRONG_KEY, r, "the wrapped key of volume %s opens no keyslot of it",
+                                 c->job->volume.spec.name);
+        return r < 0 ? error_errno(err, r, "cannot unlock volume %s", c->job->volume.spec.name) : 0;
+}
+
+static int unlock_with_passphrase(StepContext *c, Error *err) {
+        char *secret = NULL;
+        size_t size = 0;
+        int r;
+
+        r = key_read(c, &secret, &size, err);
+        if (r < 0)
+                return r;
+        r = luks_unlock(c->luks, secret, size);
+        secret_free(secret, size);
+        if (r == -EPERM)
+                return error_set(err, ERROR_WRONG_KEY, r, "that passphrase does not open volume %s",
+                                 c->job->volume.spec.name);
+        return r < 0 ? error_errno(err, r, "cannot unlock volume %s", c->job->volume.spec.name) : 0;
+}
+
+static int unlock(StepContext *c, Error *err) {
+        char device[DEVICE_PATH_MAX];
+        int r;
+
+        dm_device_path(c->thin, device);
+        r = luks_load(device, &c->luks);
+        if (r < 0)
+                return error_errno(err, r, "cannot read the LUKS2 header of volume %s", c->job->volume.spec.name);
+        return c->job->volume.spec.key_source == KEY_SOURCE_HOST ? unlock_with_host_key(c, err)
+                                                                 : unlock_with_passphrase(c, err);
+}
+
+static int luks_open_run(StepContext *c, Error *err) {
+        char name[KERNEL_NAME_MAX];
+        int r;
+
+        if (!c->luks) { /* else it was formatted a moment ago, and the key is in memory */
+                r = unlock(c, err);
+                if (r < 0)
+                        return r;
+        }
+        volume_crypt_name(c->job->volume.uuid, name);
+        r = luks_open(c->luks, name, &c->device);
+        return r < 0 ? error_errno(err, r, "cannot open the encrypted volume %s", c->job->volume.spec.name) : 0;
+}
+
+static int luks_remove(StepContext *c, Error *err) {
+        char name[KERNEL_NAME_MAX];
+        int r;
+
+        volume_crypt_name(c->job->volume.uuid, name);
+        r = luks_close(name);
+        if (r < 0 && r != -ENXIO)
+                return error_errno(err, r, "cannot close %s", name);
+        c->device = c->thin;
+        return 0;
+}
+
+static int luks_close_run(StepContext *c, Error *err) {
+        char name[KERNEL_NAME_MAX];
+        DmInfo info;
+        int r;
+
+        volume_crypt_name(c->job->volume.uuid, name);
+        r = dm_info(name, &info);
+        if (r == -ENXIO)
+                return 0;
+        if (r < 0)
+                return error_errno(err, r, "cannot look at %s", name);
+        if (info.open_count > 0)
+                return 0; /* in use: then the thin device beneath is too, and says so */
+        r = luks_close(name);
+        return r < 0 && r != -ENXIO && r != -EBUSY ? error_errno(err, r, "cannot close %s", name) : 0;
+}
+
+/* A volume whose creation was cut short may have no header, or no thin device, any more or yet. */
+static int luks_destroy_run(StepContext *c, Error *err) {
+        _cleanup_(luks_freep) Luks *luks = NULL;
+        char device[DEVICE_PATH_MAX];
+        int r;
+
+        if (is_plain(c))
+                return 0;
+        r = thin_open_if_exists(c, err);
+        if (r <= 0)
+                return r;
+        dm_device_path(c->thin, device);
+        r = luks_load(device, &luks);
+        if (r < 0) {
+                log_debug(c->job->volume.spec.name, "no LUKS2 header to destroy: %s", strerror(-r));
+                return 0;
+        }
+        r = luks_destroy_keyslots(luks);
+        return r < 0 ? error_errno(err, r, "cannot destroy the keyslots of volume %s", c->job->volume.spec.name) : 0;
+}
+
+const Step step_luks_format = { "writing the LUKS2 header", NULL, luks_format_run, NULL };
+const Step step_luks_open = { "unlocking", luks_open_probe, luks_open_run, luks_remove };
+const Step step_luks_close = { "closing the encryption", NULL, luks_close_run, NULL };
+const Step step_luks_destroy = { "destroying the keys", NULL, luks_destroy_run, NULL };

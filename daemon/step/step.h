@@ -1,0 +1,68 @@
+#pragma once
+
+/* A job is a list of steps; a step is one concern. The runner in work/ asks each step whether things are
+ * already as wanted (probe), else has it done (run), and when a later step fails has what was done undone in
+ * reverse. Every step can be repeated: a worker may have died after any of its system calls. */
+
+#include <quarry/config.h>
+#include <quarry/job.h>
+
+#include "kernel/luks.h"
+
+/* What the steps of one job share: the job, and what earlier steps found out. */
+typedef struct StepContext {
+        const Job *job;
+        const Config *config;
+        const char *host; /* tag by which this host owns pools */
+        int key_fd;       /* the passphrase given by the caller, or -EBADF; borrowed */
+        JobResult *result;
+
+        /* the volume */
+        bool thin_is_new; /* this very job made the thin device: only then may anything be formatted */
+        dev_t thin;       /* of the open thin device */
+        dev_t device;     /* what the filesystem is on: the crypt device, or the thin device */
+        Luks *luks;
+        int mount_fd;     /* detached mount of the filesystem's root, or of what users see of it */
+
+        /* the pool */
+        PoolInfo pool;
+        dev_t catalog_lv, metadata_lv, data_lv;
+        struct LvmPool *lvm_pool;
+        bool file_is_new; /* this very job made the file of a file-backed pool */
+} StepContext;
+
+void step_context_done(StepContext *context);
+
+typedef struct Step {
+        const char *name;                             /* for progress and errors: what is being done */
+        int (*probe)(StepContext *context, Error *err); /* 1: already as wanted; 0: to be run; may be NULL */
+        int (*run)(StepContext *context, Error *err);
+        int (*undo)(StepContext *context, Error *err);  /* after a run that succeeded; NULL: nothing to undo.
+                                                           A run that fails cleans up after itself. */
+} Step;
+
+/* thin.c: the thin device of a volume */
+/* For removal: opens it unless the pool has no such thin device. Returns 1 when open, 0 when there is none. */
+int thin_open_if_exists(StepContext *context, Error *err);
+extern const Step step_thin_create, step_thin_open, step_thin_close, step_thin_remove, step_thin_delete;
+/* luks.c: its encryption */
+extern const Step step_luks_format, step_luks_open, step_luks_close, step_luks_destroy;
+/* format.c: its filesystem, and the folder in it that users see */
+extern const Step step_format, step_root;
+/* mount.c */
+extern const Step step_mount, step_attach, step_unmount, step_mount_point_remove;
+/* device.c: the link to a volume without filesystem */
+extern const Step step_link;
+/* claim.c: nobody uses it */
+extern const Step step_claim;
+
+/* pool-storage.c: devices, file, volume group, logical volumes */
+extern const Step step_pool_file, step_pool_vg, step_pool_volumes, step_pool_found, step_pool_find, step_pool_activate,
+        step_pool_deactivate, step_pool_destroy, step_pool_own, step_pool_disown;
+/* pool-catalog.c: the filesystem of the catalog */
+extern const Step step_catalog_format, step_catalog_mount, step_catalog_unmount;
+/* pool-target.c: the thin-pool device */
+extern const Step step_pool_format, step_pool_check, step_pool_target, step_pool_target_remove, step_pool_status,
+        step_pool_release, step_pool_devices, step_thin_look;
+/* pool-list.c: which pools this host has */
+extern const Step step_list_begin, step_list_doom, step_list_add, step_list_remove, step_list_scan, step_list_import;

@@ -1,0 +1,195 @@
+/* The thin device of a volume: made in the pool by a message, opened as quarry-<uuid>. */
+
+#include "step/step.h"
+
+#include "kernel/dm.h"
+#include "kernel/udev.h"
+
+#include <quarry/log.h>
+
+static int thin_error(StepContext *c, int r, Error *err, const char *what) {
+        if (r == -ENOSPC)
+                return error_set(err, ERROR_NO_SPACE, r, "pool %s has no space left: cannot %s", c->pool.name, what);
+        if (r == -ENXIO)
+                return error_set(err, ERROR_POOL_UNAVAILABLE, r, "pool %s is not active: cannot %s", c->pool.name,
+                                 what);
+        return error_errno(err, r, "cannot %s in pool %s", what, c->pool.name);
+}
+
+/* mkfs on a full pool would wait a minute and then fail, and metadata that ran full must be repaired offline: a
+ * create is not to be what fills either. */
+#define METADATA_KEPT_PART 10u
+
+static int pool_has_room(StepContext *c, Error *err) {
+        DmPoolStatus status;
+        int r;
+
+        r = dm_pool_status(c->pool.uuid, &status);
+        if (r < 0)
+                return thin_error(c, r, err, "look at the pool");
+        if (status.failed || status.read_only || status.needs_check) {
+                r = error_set(err, ERROR_POOL_UNAVAILABLE, EROFS,
+                              "pool %s takes no changes: its metadata ran full or is damaged", c->pool.name);
+                error_hint(err, "journalctl -k -g thin; see thin_check(8)");
+                return r;
+        }
+        if (status.out_of_data_space || status.data_used >= status.data_size)
+                return error_set(err, ERROR_NO_SPACE, ENOSPC, "pool %s is full", c->pool.name);
+        if (status.metadata_size - status.metadata_used < status.metadata_size / METADATA_KEPT_PART)
+                return error_set(err, ERROR_NO_SPACE, ENOSPC, "the metadata of pool %s is nearly full", c->pool.name);
+        return 0;
+}
+
+static int thin_create_run(StepContext *c, Error *err) {
+        int r;
+
+        r = pool_has_room(c, err);
+        if (r < 0)
+                return r;
+        r = dm_thin_create(c->pool.uuid, c->job->volume.thin_id);
+        if (r == -EEXIST)
+                return error_set(err, ERROR_FAILED, r, "pool %s has a thin device %u that its catalog does not know",
+                                 c->pool.name, c->job->volume.thin_id);
+        if (r < 0)
+                return thin_error(c, r, err, "make a thin device");
+        c->thin_is_new = true;
+        return 0;
+}
+
+static int thin_delete_run(StepContext *c, Error *err) {
+        int r;
+
+        r = dm_thin_delete(c->pool.uuid, c->job->volume.thin_id);
+        if (r < 0 && r != -ENODATA)
+                return thin_error(c, r, err, "delete the thin device");
+        return 0;
+}
+
+/* An open device is taken over only if it is the one that the catalog means. */
+static int thin_open_probe(StepContext *c, Error *err) {
+        const Volume *v = &c->job->volume;
+        char name[KERNEL_NAME_MAX];
+        DmInfo info, pool;
+        uint64_t size;
+        uint32_t id;
+        dev_t on;
+        int r;
+
+        volume_thin_name(v->uuid, name);
+        r = dm_info(name, &info);
+        if (r == -ENXIO)
+                return 0;
+        if (r < 0)
+                return error_errno(err, r, "cannot look at %s", name);
+
+        r = dm_thin_table(v->uuid, &on, &id, &size);
+        if (r == -ENXIO) {
+                /* Whoever created it died before loading its table. */
+                r = dm_remove(name);
+                return r < 0 ? error_errno(err, r, "cannot remove the unfinished device %s", name) : 0;
+        }
+        if (r < 0)
+                return error_errno(err, r, "cannot read the table of %s", name);
+
+        char pool_name[KERNEL_NAME_MAX];
+        pool_kernel_name(c->pool.uuid, pool_name);
+        r = dm_info(pool_name, &pool);
+        if (r < 0)
+                return thin_error(c, r, err, "open the thin device");
+        if (on != pool.device || id != v->thin_id)
+                return error_set(err, ERROR_FAILED, EEXIST, "device %s is not the volume's: it is thin device %u", name,
+                                 id);
+
+        c->thin = c->device = info.device;
+        return 1;
+}
+
+static int thin_open_run(StepContext *c, Error *err) {
+        const Volume *v = &c->job->volume;
+        int r;
+
+        r = udev_describe(v->uuid, v->spec.tenant, v->spec.name, v->spec.key_source != KEY_SOURCE_NONE);
+        if (r < 0)
+                return error_errno(err, r, "cannot describe the device to udev");
+
+        r = dm_thin_open(c->pool.uuid, v->uuid, v->thin_id, volume_spec_device_size(&v->spec), &c->thin);
+        if (r < 0)
+                (void) udev_forget(v->uuid);
+        if (r == -ENODATA)
+                return error_set(err, ERROR_FAILED, r,
+                                 "pool %s has no thin device %u: its catalog and its metadata disagree", c->pool.name,
+                                 v->thin_id);
+        if (r < 0)
+                return thin_error(c, r, err, "open the thin device");
+        c->device = c->thin;
+        return 0;
+}
+
+int thin_open_if_exists(StepContext *c, Error *err) {
+        const Volume *v = &c->job->volume;
+        int r;
+
+        r = thin_open_probe(c, err);
+        if (r != 0)
+                return r;
+        r = dm_thin_open(c->pool.uuid, v->uuid, v->thin_id, volume_spec_device_size(&v->spec), &c->thin);
+        if (r == -ENODATA)
+                return 0;
+        return r < 0 ? thin_error(c, r, err, "open the thin device") : 1;
+}
+
+/* libcryptsetup keeps the device open as long as its context lives. */
+static void let_go(StepContext *c) {
+        luks_free(TAKE_PTR(c->luks));
+}
+
+static int thin_remove(StepContext *c, Error *err) {
+        char name[KERNEL_NAME_MAX];
+        int r;
+
+        let_go(c);
+        volume_thin_name(c->job->volume.uuid, name);
+        r = dm_remove(name);
+        if (r < 0 && r != -ENXIO)
+                return error_errno(err, r, "cannot close device %s", name);
+        (void) udev_forget(c->job->volume.uuid);
+        c->thin = c->device = 0;
+        return 0;
+}
+
+/* Closing what somebody still uses is no failure of "close if nobody uses it": the result says it is open. */
+static int thin_close_run(StepContext *c, Error *err) {
+        char name[KERNEL_NAME_MAX];
+        DmInfo info;
+        int r;
+
+        let_go(c);
+        volume_thin_name(c->job->volume.uuid, name);
+        r = dm_info(name, &info);
+        if (r == -ENXIO)
+                return 0;
+        if (r < 0)
+                return error_errno(err, r, "cannot look at %s", name);
+
+        (void) dm_thin_used(c->job->volume.uuid, &c->result->used); /* only a number for people */
+        if (info.open_count > 0) {
+                c->result->open = true;
+                return 0;
+        }
+        r = dm_remove(name);
+        if (r == -EBUSY) {
+                c->result->open = true;
+                return 0;
+        }
+        if (r < 0 && r != -ENXIO)
+                return error_errno(err, r, "cannot close device %s", name);
+        (void) udev_forget(c->job->volume.uuid); /* only describes the device that is gone */
+        c->thin = c->device = 0;
+        return 0;
+}
+
+const Step step_thin_create = { "making the thin device", NULL, thin_create_run, thin_delete_run };
+const Step step_thin_open = { "opening the thin device", thin_open_probe, thin_open_run, thin_remove };
+const Step step_thin_close = { "closing the thin device", NULL, thin_close_run, NULL };
+const Step step_thin_remove = { "closing the thin device", NULL, thin_remove, NULL };
+const Step step_thin_delete = { "deleting the thin device", NULL, thin_delete_run, NULL };

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <sqlite3.h>
+
+#include <quarry/volume.h>
+
+/* A volume as a row, and back. */
+
+#define ROW_SELECT                                                                                          \
+        "SELECT uuid, thin_id, tenant, name, state, failure, size, filesystem, key_source, uid, gid, mode," \
+        " mkfs_options, labels, created_usec FROM volume"
+/* Only the same volume is replaced: a row of another volume with this name or thin id is an error. */
+#define ROW_UPSERT                                                                                       \
+        "INSERT INTO volume (uuid, thin_id, tenant, name, state, failure, size, filesystem, key_source," \
+        " uid, gid, mode, mkfs_options, labels, created_usec)"                                           \
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"                     \
+        " ON CONFLICT (uuid) DO UPDATE SET tenant = excluded.tenant, name = excluded.name,"              \
+        " state = excluded.state, failure = excluded.failure, size = excluded.size, uid = excluded.uid," \
+        " gid = excluded.gid, mode = excluded.mode, labels = excluded.labels"
+#define ROW_DELETE "DELETE FROM volume WHERE uuid = ?1"
+
+/* Everything that is bound, as values of their own: the writer's thread sees nothing of the broker's. */
+typedef struct Row {
+        char uuid[UUID_TEXT_MAX];
+        uint32_t thin_id;
+        char *tenant, *name, *failure, *mkfs_options, *labels;
+        VolumeState state;
+        Filesystem fs;
+        KeySource key_source;
+        uint64_t size, created_usec;
+        uint32_t uid, gid, mode;
+} Row;
+
+int row_from_volume(const Volume *volume, Row *ret); /* 0 or -ENOMEM */
+void row_done(Row *row);
+void row_bind(const Row *row, sqlite3_stmt *statement);
+
+/* Reads the current row of ROW_SELECT. -EINVAL if it breaks a rule, -ENOMEM. */
+int row_to_volume(sqlite3_stmt *statement, Volume *ret);

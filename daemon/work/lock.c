@@ -1,0 +1,89 @@
+#include "work/lock.h"
+
+#include <quarry/text.h>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#define LOCK_FOLDER "/run/quarry/lock"
+
+/* Each pool has a file, in which bytes are locked: none must exist for that. */
+enum {
+        BYTE_POOL,   /* shared by those who need the pool to stay, exclusive for who makes it or takes it away */
+        BYTE_OPEN,   /* one opens the pool at a time */
+        BYTE_VOLUME, /* this and the thin id: two volumes never have the same one */
+};
+
+typedef struct Need {
+        short pool;   /* F_RDLCK, F_WRLCK */
+        off_t second; /* to be locked exclusively, too; 0 for none */
+} Need;
+
+/* Returns 0 if the job needs no lock: it only looks, or is about no pool in particular. */
+static int need_of(const Job *job, Need *ret) {
+        switch (job->verb) {
+        case JOB_POOL_SCAN:
+        case JOB_POOL_IMPORT:
+        case JOB_POOL_USAGE:
+        case JOB_VOLUME_USAGE:
+        case _JOB_VERB_MAX:
+                return 0;
+        case JOB_POOL_CREATE:
+        case JOB_POOL_REMOVE:
+        case JOB_POOL_EXPORT:
+                *ret = (Need) { F_WRLCK, 0 };
+                return 1;
+        case JOB_POOL_OPEN:
+                *ret = (Need) { F_RDLCK, BYTE_OPEN };
+                return 1;
+        case JOB_VOLUME_CREATE:
+        case JOB_VOLUME_CLAIM:
+        case JOB_VOLUME_REMOVE:
+        case JOB_VOLUME_MOUNT:
+        case JOB_VOLUME_UMOUNT:
+        case JOB_VOLUME_RELEASE:
+                *ret = (Need) { F_RDLCK, BYTE_VOLUME + (off_t) job->volume.thin_id };
+                return 1;
+        }
+        return 0;
+}
+
+static int lock_byte(int fd, short type, off_t byte) {
+        struct flock lock = { .l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
+        int r;
+
+        do
+                r = RET_NERRNO(fcntl(fd, F_OFD_SETLKW, &lock));
+        while (r == -EINTR);
+        return r;
+}
+
+static int folder_make(const char *path, mode_t mode) {
+        return mkdir(path, mode) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+int lock_take(const Job *job, int *ret, Error *err) {
+        char path[sizeof(LOCK_FOLDER) + UUID_TEXT_MAX + 1], uuid[UUID_TEXT_MAX];
+        _cleanup_close_ int fd = -EBADF;
+        Need need;
+        int r;
+
+        if (need_of(job, &need) == 0) {
+                *ret = -EBADF;
+                return 0;
+        }
+        buffer_format(path, sizeof(path), LOCK_FOLDER "/%s", uuid_format(job->pool, uuid));
+        r = folder_make("/run/quarry", 0755);
+        if (r >= 0)
+                r = folder_make(LOCK_FOLDER, 0700);
+        if (r >= 0)
+                fd = r = RET_NERRNO(open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+        if (r >= 0)
+                r = lock_byte(fd, need.pool, BYTE_POOL);
+        if (r >= 0 && need.second > 0)
+                r = lock_byte(fd, F_WRLCK, need.second);
+        if (r < 0)
+                return error_errno(err, r, "cannot lock %s", path);
+        *ret = TAKE_FD(fd);
+        return 0;
+}

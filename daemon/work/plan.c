@@ -1,0 +1,79 @@
+#include "work/plan.h"
+
+/* A table of its own at each place it is used. */
+#define PLAN(...)                                                        \
+        ({                                                               \
+                static const Step *const plan[] = { __VA_ARGS__, NULL }; \
+                plan;                                                    \
+        })
+
+static const Step *const *plan_volume_create(const VolumeSpec *spec) {
+        bool encrypted = spec->key_source != KEY_SOURCE_NONE;
+
+        if (spec->fs == FILESYSTEM_NONE)
+                return encrypted ? PLAN(&step_thin_create, &step_thin_open, &step_luks_format, &step_thin_close)
+                                 : PLAN(&step_thin_create);
+        if (encrypted)
+                return PLAN(&step_thin_create, &step_thin_open, &step_luks_format, &step_luks_open, &step_format,
+                            &step_root, &step_luks_close, &step_thin_close);
+        return PLAN(&step_thin_create, &step_thin_open, &step_format, &step_root, &step_thin_close);
+}
+
+static const Step *const *plan_volume_mount(const Job *job) {
+        bool encrypted = job->volume.spec.key_source != KEY_SOURCE_NONE;
+
+        if (job->volume.spec.fs == FILESYSTEM_NONE)
+                return encrypted ? PLAN(&step_thin_open, &step_luks_open, &step_link)
+                                 : PLAN(&step_thin_open, &step_link);
+        if (job->detached)
+                return encrypted ? PLAN(&step_thin_open, &step_luks_open, &step_mount)
+                                 : PLAN(&step_thin_open, &step_mount);
+        return encrypted ? PLAN(&step_thin_open, &step_luks_open, &step_mount, &step_attach)
+                         : PLAN(&step_thin_open, &step_mount, &step_attach);
+}
+
+const Step *const *plan_for(const Job *job) {
+        switch (job->verb) {
+        case JOB_POOL_SCAN:
+                return PLAN(&step_list_scan);
+        case JOB_POOL_CREATE:
+                return PLAN(&step_pool_file, &step_list_begin, &step_pool_vg, &step_pool_volumes, &step_pool_found,
+                            &step_pool_activate, &step_catalog_format, &step_catalog_mount, &step_pool_format,
+                            &step_pool_target, &step_list_add, &step_pool_status);
+        case JOB_POOL_OPEN:
+                return PLAN(&step_pool_find, &step_pool_activate, &step_pool_check, &step_pool_target,
+                            &step_catalog_mount, &step_pool_devices, &step_pool_status);
+        case JOB_POOL_EXPORT:
+                return PLAN(&step_pool_release, &step_pool_find, &step_pool_target_remove, &step_catalog_unmount,
+                            &step_pool_disown, &step_list_remove, &step_pool_deactivate);
+        case JOB_POOL_REMOVE:
+                return PLAN(&step_pool_release, &step_pool_find, &step_pool_target_remove, &step_catalog_unmount,
+                            &step_list_doom, &step_pool_destroy, &step_list_remove);
+        case JOB_POOL_IMPORT:
+                return PLAN(&step_list_import);
+        case JOB_POOL_USAGE:
+                return PLAN(&step_pool_devices, &step_pool_status);
+        case JOB_VOLUME_CREATE:
+                return plan_volume_create(&job->volume.spec);
+        case JOB_VOLUME_CLAIM:
+                return PLAN(&step_claim, &step_luks_close, &step_thin_remove);
+        case JOB_VOLUME_REMOVE:
+                return PLAN(&step_claim, &step_luks_close, &step_luks_destroy, &step_thin_remove, &step_thin_delete,
+                            &step_mount_point_remove);
+        case JOB_VOLUME_MOUNT:
+                return plan_volume_mount(job);
+        case JOB_VOLUME_UMOUNT:
+                return PLAN(&step_unmount, &step_luks_close, &step_thin_close);
+        case JOB_VOLUME_USAGE:
+                return PLAN(&step_thin_look, &step_pool_status);
+        case JOB_VOLUME_RELEASE:
+                return PLAN(&step_luks_close, &step_thin_close);
+        case _JOB_VERB_MAX:
+                break;
+        }
+        return NULL;
+}
+
+bool plan_needs_pool(JobVerb verb) {
+        return verb != JOB_POOL_SCAN && verb != JOB_POOL_CREATE && verb != JOB_POOL_IMPORT;
+}

@@ -1,0 +1,60 @@
+#include "work/runner.h"
+
+#include <quarry/log.h>
+#include <quarry/text.h>
+
+/* Undo goes on behind a failing undo: the less is left the better. Returns how many failed; *ret is the first. */
+static unsigned undo_all(const Step *const *done, unsigned n, StepContext *c, Error *ret) {
+        unsigned failed = 0;
+
+        while (n > 0) {
+                const Step *step = done[--n];
+                Error err = {};
+
+                if (!step->undo || step->undo(c, &err) >= 0)
+                        continue;
+                log_error(step->name, "cannot undo: %s", err.text);
+                if (failed++ == 0)
+                        *ret = err;
+        }
+        return failed;
+}
+
+int runner_run(const Step *const *plan, StepContext *c, RunnerProgress on_progress, void *userdata, Error *err) {
+        const Step *done[32];
+        unsigned total = 0, n_done = 0;
+        int r = 0;
+
+        while (plan[total])
+                total++;
+        if (total > ELEMENTSOF(done))
+                return error_set(err, ERROR_FAILED, E2BIG, "the plan has too many steps");
+
+        for (unsigned i = 0; i < total; i++) {
+                const Step *step = plan[i];
+
+                r = step->probe ? step->probe(c, err) : 0;
+                if (r > 0)
+                        continue;
+                if (r == 0) {
+                        on_progress(step->name, i + 1, total, userdata);
+                        r = step->run(c, err);
+                }
+                if (r < 0) {
+                        buffer_format(err->step, sizeof(err->step), "%s", step->name);
+                        break;
+                }
+                done[n_done++] = step;
+        }
+        if (r >= 0)
+                return 0;
+
+        Error undo = {};
+        if (undo_all(done, n_done, c, &undo) > 0) {
+                Error first = *err;
+
+                err->undo_failed = true;
+                buffer_format(err->text, sizeof(err->text), "%s; and then the undo failed: %s", first.text, undo.text);
+        }
+        return r;
+}

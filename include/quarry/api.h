@@ -1,0 +1,12 @@
+#pragma once
+
+/* The public interfaces, declared once with their comments; docs/<interface>.varlink is generated. */
+
+#include <systemd/sd-varlink-idl.h>
+
+#define API_SOCKET "/run/quarry/io.quarry"
+#define API_VOLUME "io.quarry.Volume"
+#define API_POOL "io.quarry.Pool"
+
+extern const sd_varlink_interface vl_interface_io_quarry_Volume;
+extern const sd_varlink_interface vl_interface_io_quarry_Pool;

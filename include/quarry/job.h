@@ -1,0 +1,64 @@
+#pragma once
+
+/* A job: what the broker asks of a worker, as data. The worker parses it again with this code and
+ * believes nothing else. There is no path in it but the devices and file of a new or imported pool. */
+
+#include <quarry/base.h>
+#include <quarry/error.h>
+#include <quarry/pool.h>
+#include <quarry/volume.h>
+
+typedef enum JobVerb {
+        JOB_POOL_SCAN,      /* the pools of this host: result.pools */
+        JOB_POOL_CREATE,    /* pool_spec, pool (uuid): result.pools[0] */
+        JOB_POOL_OPEN,      /* activates: result.pools[0], result.devices */
+        JOB_POOL_REMOVE,    /* destroys; the broker has seen that no volume is left */
+        JOB_POOL_IMPORT,    /* pool_spec.devices (may be empty): result.pools, then open */
+        JOB_POOL_EXPORT,    /* closes, and gives up ownership */
+        JOB_POOL_USAGE,     /* result.pools[0], result.devices with used bytes */
+        JOB_VOLUME_CREATE,
+        JOB_VOLUME_CLAIM,   /* sees that nobody uses it, and closes its devices; changes nothing on disk */
+        JOB_VOLUME_REMOVE,  /* also undoes a create that was cut short: every step may find nothing */
+        JOB_VOLUME_MOUNT,   /* opens, mounts: result.path, or a detached mount as descriptor */
+        JOB_VOLUME_UMOUNT,  /* unmounts the standard mount point, closes if nobody else uses it */
+        JOB_VOLUME_USAGE,   /* result.pools[0], and result.devices with this one if it is open */
+        JOB_VOLUME_RELEASE, /* closes the devices if nobody uses them */
+        _JOB_VERB_MAX,
+} JobVerb;
+
+const char *job_verb_to_string(JobVerb verb); /* "pool_scan" ... */
+int job_verb_from_string(const char *s);
+
+typedef struct Job {
+        JobVerb verb;
+        sd_id128_t pool;     /* uuid; null for JOB_POOL_SCAN and JOB_POOL_IMPORT */
+        PoolSpec pool_spec;  /* JOB_POOL_CREATE, JOB_POOL_IMPORT */
+        Volume volume;       /* the volume verbs: uuid, thin_id, spec */
+        bool read_only;      /* JOB_VOLUME_MOUNT */
+        bool detached;       /* JOB_VOLUME_MOUNT: hand over a descriptor, attach nothing */
+} Job;
+
+void job_done(Job *job);
+int job_to_json(const Job *job, sd_json_variant **ret);
+/* Every rule of pool_spec_validate() and volume_spec_normalize() is checked again. */
+int job_from_json(sd_json_variant *v, Job *ret, Error *err);
+
+/* A device of ours that the kernel has. */
+typedef struct JobDevice {
+        sd_id128_t uuid; /* of the volume */
+        uint64_t used;   /* bytes mapped, shared ones included */
+} JobDevice;
+
+typedef struct JobResult {
+        PoolInfo *pools;
+        size_t n_pools;
+        JobDevice *devices;
+        size_t n_devices;
+        char *path;      /* where it is mounted, or the device of a volume without filesystem */
+        bool open;       /* after a volume verb: its devices are (still) open */
+        uint64_t used;   /* bytes mapped by the volume */
+} JobResult;
+
+void job_result_done(JobResult *result);
+int job_result_to_json(const JobResult *result, sd_json_variant **ret);
+int job_result_from_json(sd_json_variant *v, JobResult *ret); /* -EINVAL, -ENOMEM */

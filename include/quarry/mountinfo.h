@@ -1,0 +1,24 @@
+#pragma once
+
+/* Parser of /proc/PID/mountinfo, proc_pid_mountinfo(5). Pure: the caller reads the file. */
+
+#include <quarry/base.h>
+
+#include <sys/types.h>
+
+typedef struct MountEntry {
+        unsigned id;
+        dev_t device;       /* of the filesystem */
+        const char *root;   /* these point into the text and are unescaped in place */
+        const char *target;
+        const char *options; /* of the mount point: "rw,nosuid,..." */
+        const char *fstype;
+        const char *source;
+} MountEntry;
+
+/* Takes the next entry off *text, which is changed. Returns 1, 0 at the end, -EINVAL for a line that is
+ * no mountinfo (skipped: the next call goes on behind it). */
+int mountinfo_next(char **text, MountEntry *ret);
+
+/* Whether a comma-separated list of options holds this one. */
+bool mount_options_contain(const char *options, const char *option);

@@ -1,0 +1,147 @@
+#pragma once
+
+/* A volume: its names, its kinds, its rules. Broker, worker and CLI all judge by this code. */
+
+#include <quarry/base.h>
+#include <quarry/error.h>
+
+#include <sys/types.h>
+
+#include <systemd/sd-id128.h>
+#include <systemd/sd-json.h>
+
+#define MIB (UINT64_C(1) << 20)
+#define GIB (UINT64_C(1) << 30)
+
+#define VOLUME_NAME_MAX 128
+#define TENANT_NAME_MAX 32
+#define POOL_NAME_MAX 32
+#define DEFAULT_TENANT "default"
+#define DEFAULT_POOL "default"
+
+/* Volumes are whole MiB; a request is rounded up. */
+#define VOLUME_SIZE_MIN (1 * MIB)
+#define EXT4_SIZE_MIN (16 * MIB)
+#define XFS_SIZE_MIN (300 * MIB)             /* mkfs.xfs refuses less */
+#define VOLUME_SIZE_MAX (UINT64_C(1) << 50)  /* 1 PiB */
+
+/* What the LUKS2 header takes of the thin device, before the payload that the user asked for. */
+#define LUKS_HEADER_SIZE (4 * MIB)
+
+#define LABELS_MAX 64
+#define LABEL_KEY_MAX 128
+#define LABEL_VALUE_MAX 1024
+#define MKFS_OPTIONS_MAX 16
+
+typedef enum Filesystem { FILESYSTEM_EXT4, FILESYSTEM_XFS, FILESYSTEM_NONE, _FILESYSTEM_MAX } Filesystem;
+typedef enum KeySource { KEY_SOURCE_NONE, KEY_SOURCE_HOST, KEY_SOURCE_PASSPHRASE, _KEY_SOURCE_MAX } KeySource;
+typedef enum VolumeState {
+        VOLUME_CREATING, /* row written, worker not done */
+        VOLUME_READY,
+        VOLUME_REMOVING,
+        VOLUME_BROKEN,   /* an undo failed: the text of the failure is kept beside it */
+        _VOLUME_STATE_MAX,
+} VolumeState;
+
+/* Enum to word and back; from_string gives -EINVAL for an unknown word. The words are the Varlink enum's. */
+const char *filesystem_to_string(Filesystem fs);
+int filesystem_from_string(const char *s);
+const char *key_source_to_string(KeySource source);
+int key_source_from_string(const char *s);
+const char *volume_state_to_string(VolumeState state);
+int volume_state_from_string(const char *s);
+
+/* [A-Za-z0-9][A-Za-z0-9_.-]{0,127}, Docker's rule. */
+bool volume_name_is_valid(const char *name);
+/* [a-z][a-z0-9-]{0,31} */
+bool tenant_name_is_valid(const char *name);
+bool pool_name_is_valid(const char *name);
+bool label_key_is_valid(const char *key);
+bool label_value_is_valid(const char *value);
+
+/* ERROR_BAD_REQUEST with the rule, for the request's field of this name. */
+int volume_name_check(const char *name, const char *field, Error *err);
+int tenant_name_check(const char *name, const char *field, Error *err);
+int pool_name_check(const char *name, const char *field, Error *err);
+
+/* [POOL:][TENANT/]NAME as typed; an empty pool or tenant means "not said". */
+typedef struct Reference {
+        char pool[POOL_NAME_MAX + 1];
+        char tenant[TENANT_NAME_MAX + 1];
+        char name[VOLUME_NAME_MAX + 1];
+} Reference;
+
+/* ERROR_BAD_REQUEST with the rule that is broken. field is the name of the request's field. A snapshot
+ * ("@...") is refused by name. */
+int reference_parse(const char *s, const char *field, Reference *ret, Error *err);
+
+/* Everything that is decided at creation. Strings are owned. */
+typedef struct VolumeSpec {
+        char pool[POOL_NAME_MAX + 1]; /* empty: the default pool */
+        char tenant[TENANT_NAME_MAX + 1];
+        char name[VOLUME_NAME_MAX + 1];
+        uint64_t size; /* bytes the user can fill, whole MiB */
+        Filesystem fs;
+        KeySource key_source; /* KEY_SOURCE_NONE: not encrypted */
+        uid_t uid;
+        gid_t gid;
+        mode_t mode;
+        char **mkfs_options; /* as typed: "-m 1", "-O ^has_journal" */
+        char **labels;       /* "key=value", sorted by key */
+} VolumeSpec;
+
+#define VOLUME_SPEC_DEFAULT { .tenant = DEFAULT_TENANT, .fs = FILESYSTEM_EXT4, .mode = 0755 }
+
+void volume_spec_done(VolumeSpec *spec);
+int volume_spec_copy(const VolumeSpec *from, VolumeSpec *ret);
+
+/* Checks every rule that needs no knowledge of the host, rounds the size up, sorts the labels. */
+int volume_spec_normalize(VolumeSpec *spec, Error *err);
+
+/* Adds "key=value"; refuses a second value for a key. */
+int volume_spec_add_label(VolumeSpec *spec, const char *label, Error *err);
+
+/* Names the first field in which two specs differ ("size", "filesystem", ...) and puts both values in buf
+ * ("1G, asked for 2G"), for the sentence "exists with size 1G, asked for 2G"; NULL if they are the same.
+ * Names are not compared; both specs are normalized. */
+const char *volume_spec_difference(const VolumeSpec *have, const VolumeSpec *want, char *buf, size_t size);
+
+/* Bytes of the thin device: size, plus the header when encrypted. */
+uint64_t volume_spec_device_size(const VolumeSpec *spec);
+
+/* Splits and checks mkfs options against the list of those that cannot reach outside the filesystem
+ * (mke2fs -d copies a host folder, mkfs.xfs -l logdev= takes another device ...). *ret becomes an argv
+ * part, to be freed with strv_free(); may be NULL when only checking. */
+int mkfs_options_parse(Filesystem fs, char *const *options, char ***ret, Error *err);
+
+/* A volume as the catalog knows it. */
+typedef struct Volume {
+        sd_id128_t uuid;
+        uint32_t thin_id;
+        VolumeSpec spec;
+        VolumeState state;
+        uint64_t created_usec; /* CLOCK_REALTIME, microseconds */
+        char *failure;         /* VOLUME_BROKEN: why */
+} Volume;
+
+#define THIN_ID_MAX 16777215u
+
+void volume_done(Volume *volume);
+
+/* Derived names; the only place that makes them. buf sizes are enough for every valid input. */
+#define KERNEL_NAME_MAX 64
+void volume_thin_name(sd_id128_t volume, char buf[static KERNEL_NAME_MAX]);  /* quarry-<uuid> */
+void volume_crypt_name(sd_id128_t volume, char buf[static KERNEL_NAME_MAX]); /* quarry-<uuid>-crypt */
+/* quarry-<uuid> or quarry-<uuid>-crypt back to the uuid; -EINVAL for any other name. */
+int volume_uuid_from_kernel_name(const char *name, sd_id128_t *ret);
+
+#define MOUNT_ROOT "/run/quarry/mnt"
+#define MOUNT_PATH_MAX (sizeof(MOUNT_ROOT) + TENANT_NAME_MAX + VOLUME_NAME_MAX + 3)
+void volume_mount_path(const char *tenant, const char *name, char buf[static MOUNT_PATH_MAX]);
+
+/* /dev/quarry/TENANT/NAME, kept by our udev rules while the device is open. */
+#define DEVICE_LINK_ROOT "/dev/quarry"
+void volume_device_link(const char *tenant, const char *name, char buf[static MOUNT_PATH_MAX]);
+
+#define UUID_TEXT_MAX 37
+char *uuid_format(sd_id128_t id, char buf[static UUID_TEXT_MAX]); /* 8-4-4-4-12 */

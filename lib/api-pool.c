@@ -1,0 +1,126 @@
+/* io.quarry.Pool: where volumes are carved out of. */
+
+#include <quarry/api.h>
+
+#include "api-errors.h"
+
+static SD_VARLINK_DEFINE_ENUM_TYPE(
+        PoolState,
+        SD_VARLINK_FIELD_COMMENT("Being brought up, for example after boot"),
+        SD_VARLINK_DEFINE_ENUM_VALUE(activating),
+        SD_VARLINK_DEFINE_ENUM_VALUE(active),
+        SD_VARLINK_FIELD_COMMENT("Known, but it could not be brought up; see failure"),
+        SD_VARLINK_DEFINE_ENUM_VALUE(unavailable));
+
+static SD_VARLINK_DEFINE_ENUM_TYPE(
+        PoolOrigin,
+        SD_VARLINK_FIELD_COMMENT("Whole block devices, in a volume group of its own"),
+        SD_VARLINK_DEFINE_ENUM_VALUE(devices),
+        SD_VARLINK_FIELD_COMMENT("A share of an existing volume group"),
+        SD_VARLINK_DEFINE_ENUM_VALUE(vg),
+        SD_VARLINK_FIELD_COMMENT("A file on another filesystem, for trying things out"),
+        SD_VARLINK_DEFINE_ENUM_VALUE(file));
+
+static SD_VARLINK_DEFINE_STRUCT_TYPE(
+        Pool,
+        SD_VARLINK_DEFINE_FIELD(name, SD_VARLINK_STRING, 0),
+        SD_VARLINK_DEFINE_FIELD(uuid, SD_VARLINK_STRING, 0),
+        SD_VARLINK_DEFINE_FIELD_BY_TYPE(state, PoolState, 0),
+        SD_VARLINK_FIELD_COMMENT("Why it is unavailable"),
+        SD_VARLINK_DEFINE_FIELD(failure, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
+        SD_VARLINK_DEFINE_FIELD_BY_TYPE(origin, PoolOrigin, 0),
+        SD_VARLINK_FIELD_COMMENT("Physical volumes beneath"),
+        SD_VARLINK_DEFINE_FIELD(devices, SD_VARLINK_STRING, SD_VARLINK_ARRAY),
+        SD_VARLINK_FIELD_COMMENT("LVM volume group"),
+        SD_VARLINK_DEFINE_FIELD(volumeGroup, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("The file beneath, if the origin is a file"),
+        SD_VARLINK_DEFINE_FIELD(file, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
+        SD_VARLINK_DEFINE_FIELD(chunkSizeBytes, SD_VARLINK_INT, 0),
+        SD_VARLINK_FIELD_COMMENT("Space for the contents of volumes"),
+        SD_VARLINK_DEFINE_FIELD(dataSizeBytes, SD_VARLINK_INT, 0),
+        SD_VARLINK_DEFINE_FIELD(dataUsedBytes, SD_VARLINK_INT, 0),
+        SD_VARLINK_FIELD_COMMENT("Space for the maps of volumes"),
+        SD_VARLINK_DEFINE_FIELD(metadataSizeBytes, SD_VARLINK_INT, 0),
+        SD_VARLINK_DEFINE_FIELD(metadataUsedBytes, SD_VARLINK_INT, 0),
+        SD_VARLINK_FIELD_COMMENT("Sum of the sizes of its volumes, and the most that may be promised"),
+        SD_VARLINK_DEFINE_FIELD(provisionedBytes, SD_VARLINK_INT, 0),
+        SD_VARLINK_DEFINE_FIELD(provisionedMaxBytes, SD_VARLINK_INT, 0),
+        SD_VARLINK_FIELD_COMMENT("How many volumes it holds"),
+        SD_VARLINK_DEFINE_FIELD(volumes, SD_VARLINK_INT, 0));
+
+static SD_VARLINK_DEFINE_STRUCT_TYPE(
+        Progress,
+        SD_VARLINK_FIELD_COMMENT("The step that begins now"),
+        SD_VARLINK_DEFINE_FIELD(step, SD_VARLINK_STRING, 0),
+        SD_VARLINK_FIELD_COMMENT("Its number, from 1, and how many there are"),
+        SD_VARLINK_DEFINE_FIELD(position, SD_VARLINK_INT, 0),
+        SD_VARLINK_DEFINE_FIELD(total, SD_VARLINK_INT, 0));
+
+#define PROGRESS_OUTPUT                                                                              \
+        SD_VARLINK_FIELD_COMMENT("Only in replies before the last, when the caller asked for more"), \
+                SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(progress, Progress, SD_VARLINK_NULLABLE)
+#define POOL_INPUT SD_VARLINK_DEFINE_INPUT(name, SD_VARLINK_STRING, 0)
+
+static SD_VARLINK_DEFINE_METHOD_FULL(
+        Create,
+        SD_VARLINK_SUPPORTS_MORE,
+        POOL_INPUT,
+        SD_VARLINK_FIELD_COMMENT("Absolute paths of block devices that are wholly given to the pool; they must bear "
+                                 "no signature. Give exactly one of devices, volumeGroup, file."),
+        SD_VARLINK_DEFINE_INPUT(devices, SD_VARLINK_STRING, SD_VARLINK_ARRAY | SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("Volume group to take free space from"),
+        SD_VARLINK_DEFINE_INPUT(volumeGroup, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("Absolute path of a file to be made"),
+        SD_VARLINK_DEFINE_INPUT(file, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("With volumeGroup or file: how much to take"),
+        SD_VARLINK_DEFINE_INPUT(sizeBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("Default: enough for every chunk twice, at least 64 MiB"),
+        SD_VARLINK_DEFINE_INPUT(metadataSizeBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("Unit of allocation, a multiple of 64 KiB; default 64 KiB"),
+        SD_VARLINK_DEFINE_INPUT(chunkSizeBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
+        PROGRESS_OUTPUT,
+        SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(pool, Pool, SD_VARLINK_NULLABLE));
+
+static SD_VARLINK_DEFINE_METHOD(List, SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(pools, Pool, SD_VARLINK_ARRAY));
+
+static SD_VARLINK_DEFINE_METHOD(Inspect, POOL_INPUT, SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(pool, Pool, 0));
+
+static SD_VARLINK_DEFINE_METHOD_FULL(Remove, SD_VARLINK_SUPPORTS_MORE, POOL_INPUT, PROGRESS_OUTPUT);
+
+static SD_VARLINK_DEFINE_METHOD_FULL(
+        Import,
+        SD_VARLINK_SUPPORTS_MORE,
+        SD_VARLINK_FIELD_COMMENT("Where to look; missing: every block device. A regular file is attached as a loop "
+                                 "device."),
+        SD_VARLINK_DEFINE_INPUT(devices, SD_VARLINK_STRING, SD_VARLINK_ARRAY | SD_VARLINK_NULLABLE),
+        PROGRESS_OUTPUT,
+        SD_VARLINK_FIELD_COMMENT("The pools that are new on this host now"),
+        SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(pools, Pool, SD_VARLINK_ARRAY | SD_VARLINK_NULLABLE));
+
+static SD_VARLINK_DEFINE_METHOD_FULL(Export, SD_VARLINK_SUPPORTS_MORE, POOL_INPUT, PROGRESS_OUTPUT);
+
+ERROR_KINDS(API_DEFINE_ERROR)
+
+SD_VARLINK_DEFINE_INTERFACE(
+        io_quarry_Pool,
+        API_POOL,
+        SD_VARLINK_INTERFACE_COMMENT("Pools of the storage host. Changing them takes an administrator: root or a "
+                                     "member of the group quarry-admin."),
+        SD_VARLINK_SYMBOL_COMMENT("Makes a pool. Nothing is ever wiped: a device that is in use or bears a "
+                                  "signature is refused."),
+        &vl_method_Create,
+        SD_VARLINK_SYMBOL_COMMENT("Lists the pools known to this host."),
+        &vl_method_List,
+        SD_VARLINK_SYMBOL_COMMENT("Shows one pool, with its use as of now."),
+        &vl_method_Inspect,
+        SD_VARLINK_SYMBOL_COMMENT("Destroys a pool; refused while it holds volumes."),
+        &vl_method_Remove,
+        SD_VARLINK_SYMBOL_COMMENT("Takes over pools from disks that came from another host or were exported."),
+        &vl_method_Import,
+        SD_VARLINK_SYMBOL_COMMENT("Closes a pool and gives it up, so that its disks can be moved to another host."),
+        &vl_method_Export,
+        &vl_type_PoolState,
+        &vl_type_PoolOrigin,
+        &vl_type_Pool,
+        &vl_type_Progress,
+        ERROR_KINDS(API_LIST_ERROR) NULL);

@@ -1,0 +1,194 @@
+/* io.quarry.Volume: the life of volumes. */
+
+#include <quarry/api.h>
+
+#include "api-errors.h"
+
+static SD_VARLINK_DEFINE_ENUM_TYPE(
+        Filesystem,
+        SD_VARLINK_FIELD_COMMENT("ext4; the default"),
+        SD_VARLINK_DEFINE_ENUM_VALUE(ext4),
+        SD_VARLINK_FIELD_COMMENT("XFS; at least 300 MiB, cannot shrink"),
+        SD_VARLINK_DEFINE_ENUM_VALUE(xfs),
+        SD_VARLINK_FIELD_COMMENT("No filesystem: a block device"),
+        SD_VARLINK_DEFINE_ENUM_VALUE(none));
+
+static SD_VARLINK_DEFINE_ENUM_TYPE(
+        KeySource,
+        SD_VARLINK_FIELD_COMMENT("Random passphrase, wrapped by the host key: opens unattended on this host"),
+        SD_VARLINK_DEFINE_ENUM_VALUE(host),
+        SD_VARLINK_FIELD_COMMENT("Passphrase given by the caller each time the volume is opened"),
+        SD_VARLINK_DEFINE_ENUM_VALUE(passphrase));
+
+static SD_VARLINK_DEFINE_ENUM_TYPE(
+        VolumeState,
+        SD_VARLINK_FIELD_COMMENT("Being made; not usable yet"),
+        SD_VARLINK_DEFINE_ENUM_VALUE(creating),
+        SD_VARLINK_FIELD_COMMENT("Whole and usable"),
+        SD_VARLINK_DEFINE_ENUM_VALUE(ready),
+        SD_VARLINK_FIELD_COMMENT("Being removed"),
+        SD_VARLINK_DEFINE_ENUM_VALUE(removing),
+        SD_VARLINK_FIELD_COMMENT("Something failed half way and could not be undone; see failure"),
+        SD_VARLINK_DEFINE_ENUM_VALUE(broken));
+
+static SD_VARLINK_DEFINE_STRUCT_TYPE(
+        Encryption,
+        SD_VARLINK_FIELD_COMMENT("Cipher in the kernel's notation"),
+        SD_VARLINK_DEFINE_FIELD(cipher, SD_VARLINK_STRING, 0),
+        SD_VARLINK_FIELD_COMMENT("Size of the volume key in bits"),
+        SD_VARLINK_DEFINE_FIELD(keyBits, SD_VARLINK_INT, 0),
+        SD_VARLINK_FIELD_COMMENT("Size of an encryption sector in bytes"),
+        SD_VARLINK_DEFINE_FIELD(sectorSize, SD_VARLINK_INT, 0),
+        SD_VARLINK_DEFINE_FIELD_BY_TYPE(keySource, KeySource, 0));
+
+static SD_VARLINK_DEFINE_STRUCT_TYPE(
+        Hold,
+        SD_VARLINK_FIELD_COMMENT("Where the volume is mounted, in the host's mount namespace"),
+        SD_VARLINK_DEFINE_FIELD(path, SD_VARLINK_STRING, 0),
+        SD_VARLINK_DEFINE_FIELD(readOnly, SD_VARLINK_BOOL, 0));
+
+static SD_VARLINK_DEFINE_STRUCT_TYPE(
+        Volume,
+        SD_VARLINK_DEFINE_FIELD(name, SD_VARLINK_STRING, 0),
+        SD_VARLINK_DEFINE_FIELD(tenant, SD_VARLINK_STRING, 0),
+        SD_VARLINK_DEFINE_FIELD(pool, SD_VARLINK_STRING, 0),
+        SD_VARLINK_FIELD_COMMENT("Identity that survives renames; kernel names are made of it"),
+        SD_VARLINK_DEFINE_FIELD(uuid, SD_VARLINK_STRING, 0),
+        SD_VARLINK_DEFINE_FIELD_BY_TYPE(state, VolumeState, 0),
+        SD_VARLINK_FIELD_COMMENT("Why the state is broken"),
+        SD_VARLINK_DEFINE_FIELD(failure, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("Size the user asked for, rounded up to whole MiB, in bytes"),
+        SD_VARLINK_DEFINE_FIELD(sizeBytes, SD_VARLINK_INT, 0),
+        SD_VARLINK_FIELD_COMMENT("Space taken in the pool in bytes, as last seen; missing if never seen"),
+        SD_VARLINK_DEFINE_FIELD(usedBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
+        SD_VARLINK_DEFINE_FIELD_BY_TYPE(filesystem, Filesystem, 0),
+        SD_VARLINK_FIELD_COMMENT("Missing if the volume is not encrypted"),
+        SD_VARLINK_DEFINE_FIELD_BY_TYPE(encryption, Encryption, SD_VARLINK_NULLABLE),
+        SD_VARLINK_DEFINE_FIELD(labels, SD_VARLINK_STRING, SD_VARLINK_MAP),
+        SD_VARLINK_FIELD_COMMENT("Owner, group and mode that the root directory was made with"),
+        SD_VARLINK_DEFINE_FIELD(uid, SD_VARLINK_INT, 0),
+        SD_VARLINK_DEFINE_FIELD(gid, SD_VARLINK_INT, 0),
+        SD_VARLINK_FIELD_COMMENT("Permission bits as a number, e.g. 493 for 0755"),
+        SD_VARLINK_DEFINE_FIELD(mode, SD_VARLINK_INT, 0),
+        SD_VARLINK_FIELD_COMMENT("Options that mkfs was given"),
+        SD_VARLINK_DEFINE_FIELD(mkfsOptions, SD_VARLINK_STRING, SD_VARLINK_ARRAY),
+        SD_VARLINK_FIELD_COMMENT("RFC 3339, UTC"),
+        SD_VARLINK_DEFINE_FIELD(createdAt, SD_VARLINK_STRING, 0),
+        SD_VARLINK_FIELD_COMMENT("Whether its devices are open in the kernel"),
+        SD_VARLINK_DEFINE_FIELD(open, SD_VARLINK_BOOL, 0),
+        SD_VARLINK_FIELD_COMMENT("The standard mount point while mounted there"),
+        SD_VARLINK_DEFINE_FIELD(mountPoint, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("Every mount of it, the standard one included"),
+        SD_VARLINK_DEFINE_FIELD_BY_TYPE(holds, Hold, SD_VARLINK_ARRAY));
+
+static SD_VARLINK_DEFINE_STRUCT_TYPE(
+        Progress,
+        SD_VARLINK_FIELD_COMMENT("The step that begins now"),
+        SD_VARLINK_DEFINE_FIELD(step, SD_VARLINK_STRING, 0),
+        SD_VARLINK_FIELD_COMMENT("Its number, from 1, and how many there are"),
+        SD_VARLINK_DEFINE_FIELD(position, SD_VARLINK_INT, 0),
+        SD_VARLINK_DEFINE_FIELD(total, SD_VARLINK_INT, 0));
+
+#define VOLUME_INPUT                                                                       \
+        SD_VARLINK_FIELD_COMMENT("Reference: [POOL:][TENANT/]NAME, or the volume's UUID"), \
+                SD_VARLINK_DEFINE_INPUT(volume, SD_VARLINK_STRING, 0)
+#define PROGRESS_OUTPUT                                                                              \
+        SD_VARLINK_FIELD_COMMENT("Only in replies before the last, when the caller asked for more"), \
+                SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(progress, Progress, SD_VARLINK_NULLABLE)
+#define KEY_INPUT                                                                                             \
+        SD_VARLINK_FIELD_COMMENT("Index of the passed descriptor that holds the passphrase: a sealed memfd"), \
+                SD_VARLINK_DEFINE_INPUT(keyFileDescriptor, SD_VARLINK_INT, SD_VARLINK_NULLABLE)
+
+static SD_VARLINK_DEFINE_METHOD_FULL(
+        Create,
+        SD_VARLINK_SUPPORTS_MORE,
+        SD_VARLINK_FIELD_COMMENT("Reference of the new volume: [POOL:][TENANT/]NAME"),
+        SD_VARLINK_DEFINE_INPUT(volume, SD_VARLINK_STRING, 0),
+        SD_VARLINK_FIELD_COMMENT("Bytes the user can fill; rounded up to whole MiB"),
+        SD_VARLINK_DEFINE_INPUT(sizeBytes, SD_VARLINK_INT, 0),
+        SD_VARLINK_FIELD_COMMENT("Default: ext4"),
+        SD_VARLINK_DEFINE_INPUT_BY_TYPE(filesystem, Filesystem, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("Where the key comes from; missing: not encrypted"),
+        SD_VARLINK_DEFINE_INPUT_BY_TYPE(keySource, KeySource, SD_VARLINK_NULLABLE),
+        KEY_INPUT,
+        SD_VARLINK_FIELD_COMMENT("\"key=value\", each key once"),
+        SD_VARLINK_DEFINE_INPUT(labels, SD_VARLINK_STRING, SD_VARLINK_ARRAY | SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("Owner of the root directory; default 0"),
+        SD_VARLINK_DEFINE_INPUT(uid, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("Group of the root directory; default 0"),
+        SD_VARLINK_DEFINE_INPUT(gid, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("Permission bits of the root directory as a number; default 493 (0755)"),
+        SD_VARLINK_DEFINE_INPUT(mode, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("Options for mkfs, such as \"-m 1\"; see quarry-create in quarry(1) for the list"),
+        SD_VARLINK_DEFINE_INPUT(mkfsOptions, SD_VARLINK_STRING, SD_VARLINK_ARRAY | SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("Success if a volume of this name with these same options exists"),
+        SD_VARLINK_DEFINE_INPUT(ifAbsent, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE),
+        PROGRESS_OUTPUT,
+        SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(volume, Volume, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("True if it was there already"),
+        SD_VARLINK_DEFINE_OUTPUT(existed, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE));
+
+static SD_VARLINK_DEFINE_METHOD_FULL(
+        List,
+        SD_VARLINK_SUPPORTS_MORE,
+        SD_VARLINK_FIELD_COMMENT("Only volumes of this pool"),
+        SD_VARLINK_DEFINE_INPUT(pool, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("Only volumes of this tenant"),
+        SD_VARLINK_DEFINE_INPUT(tenant, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("In batches when the caller asked for more, else all; may be empty"),
+        SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(volumes, Volume, SD_VARLINK_ARRAY));
+
+static SD_VARLINK_DEFINE_METHOD(
+        Inspect, VOLUME_INPUT, SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(volume, Volume, 0));
+
+static SD_VARLINK_DEFINE_METHOD_FULL(Remove, SD_VARLINK_SUPPORTS_MORE, VOLUME_INPUT, PROGRESS_OUTPUT);
+
+static SD_VARLINK_DEFINE_METHOD_FULL(
+        Mount,
+        SD_VARLINK_SUPPORTS_MORE,
+        VOLUME_INPUT,
+        SD_VARLINK_DEFINE_INPUT(readOnly, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("Do not attach it anywhere: pass a detached mount, to be attached with move_mount(2)"),
+        SD_VARLINK_DEFINE_INPUT(detached, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE),
+        KEY_INPUT,
+        PROGRESS_OUTPUT,
+        SD_VARLINK_FIELD_COMMENT("Mount point; for a volume without filesystem its device"),
+        SD_VARLINK_DEFINE_OUTPUT(path, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("Index of the passed descriptor of the detached mount"),
+        SD_VARLINK_DEFINE_OUTPUT(mountFileDescriptor, SD_VARLINK_INT, SD_VARLINK_NULLABLE));
+
+static SD_VARLINK_DEFINE_METHOD_FULL(Unmount, SD_VARLINK_SUPPORTS_MORE, VOLUME_INPUT, PROGRESS_OUTPUT);
+
+ERROR_KINDS(API_DEFINE_ERROR)
+
+SD_VARLINK_DEFINE_INTERFACE(
+        io_quarry_Volume,
+        API_VOLUME,
+        SD_VARLINK_INTERFACE_COMMENT("Volumes of the storage host: create, list, mount, remove. "
+                                     "A client that goes away does not cancel what it asked for."),
+        SD_VARLINK_SYMBOL_COMMENT("Creates a volume and answers when it is durable. The same call repeated while "
+                                  "it runs joins the running one."),
+        &vl_method_Create,
+        SD_VARLINK_SYMBOL_COMMENT("Lists the volumes that the caller may see."),
+        &vl_method_List,
+        SD_VARLINK_SYMBOL_COMMENT("Shows one volume, with its used space as of now."),
+        &vl_method_Inspect,
+        SD_VARLINK_SYMBOL_COMMENT("Removes a volume; refused while anybody uses it. The keyslots of an "
+                                  "encrypted one are destroyed first."),
+        &vl_method_Remove,
+        SD_VARLINK_SYMBOL_COMMENT("Opens a volume and mounts it at its standard place, /run/quarry/mnt/"
+                                  "TENANT/NAME, nosuid and nodev. Mounted already: answers where."),
+        &vl_method_Mount,
+        SD_VARLINK_SYMBOL_COMMENT("Takes away the standard mount, and closes the devices unless somebody else "
+                                  "uses them."),
+        &vl_method_Unmount,
+        SD_VARLINK_SYMBOL_COMMENT("What mkfs makes"),
+        &vl_type_Filesystem,
+        &vl_type_KeySource,
+        &vl_type_VolumeState,
+        &vl_type_Encryption,
+        SD_VARLINK_SYMBOL_COMMENT("Somebody who uses the volume now"),
+        &vl_type_Hold,
+        &vl_type_Volume,
+        &vl_type_Progress,
+        ERROR_KINDS(API_LIST_ERROR) NULL);

@@ -1,0 +1,143 @@
+#include <quarry/job.h>
+
+#include <quarry/text.h>
+
+void job_result_done(JobResult *result) {
+        for (size_t i = 0; i < result->n_pools; i++)
+                pool_info_done(&result->pools[i]);
+        free(result->pools);
+        free(result->devices);
+        free(result->path);
+        *result = (JobResult) {};
+}
+
+static int pools_to_json(const JobResult *result, sd_json_variant **ret) {
+        for (size_t i = 0; i < result->n_pools; i++) {
+                _cleanup_(sd_json_variant_unrefp) sd_json_variant *v = NULL;
+                int r = pool_info_to_json(&result->pools[i], &v);
+
+                if (r >= 0)
+                        r = sd_json_variant_append_array(ret, v);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int devices_to_json(const JobResult *result, sd_json_variant **ret) {
+        for (size_t i = 0; i < result->n_devices; i++) {
+                const JobDevice *d = &result->devices[i];
+                int r = sd_json_variant_append_arraybo(ret, SD_JSON_BUILD_PAIR_UUID("uuid", d->uuid),
+                                                       SD_JSON_BUILD_PAIR_UNSIGNED("usedBytes", d->used));
+
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+int job_result_to_json(const JobResult *result, sd_json_variant **ret) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *pools = NULL, *devices = NULL;
+
+        int r = pools_to_json(result, &pools);
+        if (r >= 0)
+                r = devices_to_json(result, &devices);
+        if (r < 0)
+                return r;
+
+        return sd_json_buildo(
+                        ret,
+                        SD_JSON_BUILD_PAIR_CONDITION(!!pools, "pools", SD_JSON_BUILD_VARIANT(pools)),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!devices, "devices", SD_JSON_BUILD_VARIANT(devices)),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!result->path, "path", SD_JSON_BUILD_STRING(result->path)),
+                        SD_JSON_BUILD_PAIR_BOOLEAN("open", result->open),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("usedBytes", result->used));
+}
+
+static int device_from_json(sd_json_variant *v, JobDevice *ret) {
+        static const sd_json_dispatch_field table[] = {
+                { "uuid", SD_JSON_VARIANT_STRING, sd_json_dispatch_id128, offsetof(JobDevice, uuid),
+                  SD_JSON_MANDATORY },
+                { "usedBytes", SD_JSON_VARIANT_UNSIGNED, sd_json_dispatch_uint64, offsetof(JobDevice, used),
+                  SD_JSON_MANDATORY },
+                {},
+        };
+
+        int r = sd_json_dispatch(v, table, 0, ret);
+        return r >= 0 && sd_id128_is_null(ret->uuid) ? -EINVAL : r;
+}
+
+static int devices_from_json(sd_json_variant *list, JobResult *result) {
+        size_t n = list ? sd_json_variant_elements(list) : 0;
+
+        if (n == 0)
+                return 0;
+        result->devices = calloc(n, sizeof(JobDevice));
+        if (!result->devices)
+                return -ENOMEM;
+
+        for (; result->n_devices < n; result->n_devices++) {
+                int r = device_from_json(sd_json_variant_by_index(list, result->n_devices),
+                                         &result->devices[result->n_devices]);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int pools_from_json(sd_json_variant *list, JobResult *result) {
+        size_t n = list ? sd_json_variant_elements(list) : 0;
+
+        if (n == 0)
+                return 0;
+        result->pools = calloc(n, sizeof(PoolInfo));
+        if (!result->pools)
+                return -ENOMEM;
+
+        for (; result->n_pools < n; result->n_pools++) {
+                int r = pool_info_from_json(sd_json_variant_by_index(list, result->n_pools),
+                                            &result->pools[result->n_pools]);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+int job_result_from_json(sd_json_variant *v, JobResult *ret) {
+        typedef struct Parsed {
+                JobResult result;
+                const char *path;
+                sd_json_variant *pools, *devices;
+        } Parsed;
+        static const sd_json_dispatch_field table[] = {
+                { "pools", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(Parsed, pools), 0 },
+                { "devices", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(Parsed, devices), 0 },
+                { "path", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(Parsed, path), 0 },
+                { "open", SD_JSON_VARIANT_BOOLEAN, sd_json_dispatch_stdbool, offsetof(Parsed, result.open), 0 },
+                { "usedBytes", SD_JSON_VARIANT_UNSIGNED, sd_json_dispatch_uint64, offsetof(Parsed, result.used), 0 },
+                {},
+        };
+        Parsed p = {};
+
+        int r = sd_json_dispatch(v, table, 0, &p);
+        if (r < 0)
+                return r == -ENOMEM ? r : -EINVAL;
+        if (p.path && !path_is_plain(p.path))
+                return -EINVAL;
+
+        _cleanup_(job_result_done) JobResult result = p.result;
+        if (p.path) {
+                result.path = strdup(p.path);
+                if (!result.path)
+                        return -ENOMEM;
+        }
+        r = pools_from_json(p.pools, &result);
+        if (r >= 0)
+                r = devices_from_json(p.devices, &result);
+        if (r < 0)
+                return r == -ENOMEM ? r : -EINVAL;
+
+        *ret = result;
+        result = (JobResult) {};
+        return 0;
+}

@@ -1,0 +1,299 @@
+#include <quarry/job.h>
+
+#include <quarry/text.h>
+
+/* What belongs to a verb's job; everything else is refused. */
+enum {
+        WITH_POOL = 1 << 0,    /* the uuid */
+        WITH_SPEC = 1 << 1,    /* pool_spec, whole */
+        WITH_DEVICES = 1 << 2, /* pool_spec, of which only the devices */
+        WITH_VOLUME = 1 << 3,
+        WITH_MOUNT = 1 << 4, /* read_only, detached */
+};
+
+static const struct {
+        const char *word;
+        unsigned parts;
+} verbs[_JOB_VERB_MAX] = {
+        [JOB_POOL_SCAN] = { "pool_scan", 0 },
+        [JOB_POOL_CREATE] = { "pool_create", WITH_POOL | WITH_SPEC },
+        [JOB_POOL_OPEN] = { "pool_open", WITH_POOL },
+        [JOB_POOL_REMOVE] = { "pool_remove", WITH_POOL },
+        [JOB_POOL_IMPORT] = { "pool_import", WITH_DEVICES },
+        [JOB_POOL_EXPORT] = { "pool_export", WITH_POOL },
+        [JOB_POOL_USAGE] = { "pool_usage", WITH_POOL },
+        [JOB_VOLUME_CREATE] = { "volume_create", WITH_POOL | WITH_VOLUME },
+        [JOB_VOLUME_CLAIM] = { "volume_claim", WITH_POOL | WITH_VOLUME },
+        [JOB_VOLUME_REMOVE] = { "volume_remove", WITH_POOL | WITH_VOLUME },
+        [JOB_VOLUME_MOUNT] = { "volume_mount", WITH_POOL | WITH_VOLUME | WITH_MOUNT },
+        [JOB_VOLUME_UMOUNT] = { "volume_umount", WITH_POOL | WITH_VOLUME },
+        [JOB_VOLUME_USAGE] = { "volume_usage", WITH_POOL | WITH_VOLUME },
+        [JOB_VOLUME_RELEASE] = { "volume_release", WITH_POOL | WITH_VOLUME },
+};
+
+const char *job_verb_to_string(JobVerb verb) {
+        return verb < _JOB_VERB_MAX ? verbs[verb].word : NULL;
+}
+
+int job_verb_from_string(const char *s) {
+        for (int i = 0; i < _JOB_VERB_MAX; i++)
+                if (streq_ptr(verbs[i].word, s))
+                        return i;
+        return -EINVAL;
+}
+
+void job_done(Job *job) {
+        pool_spec_done(&job->pool_spec);
+        volume_done(&job->volume);
+}
+
+static int pool_spec_to_json(const PoolSpec *spec, sd_json_variant **ret) {
+        return sd_json_buildo(
+                        ret,
+                        SD_JSON_BUILD_PAIR_CONDITION(*spec->name, "name", SD_JSON_BUILD_STRING(spec->name)),
+                        SD_JSON_BUILD_PAIR_STRV("devices", spec->devices),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!spec->vg, "volumeGroup", SD_JSON_BUILD_STRING(spec->vg)),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!spec->file, "file", SD_JSON_BUILD_STRING(spec->file)),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("sizeBytes", spec->size),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("metadataSizeBytes", spec->metadata_size),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("chunkSizeBytes", spec->chunk_size));
+}
+
+static int volume_to_json(const Volume *volume, sd_json_variant **ret) {
+        const VolumeSpec *spec = &volume->spec;
+
+        return sd_json_buildo(
+                        ret,
+                        SD_JSON_BUILD_PAIR_UUID("uuid", volume->uuid),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("thinId", volume->thin_id),
+                        SD_JSON_BUILD_PAIR_CONDITION(*spec->pool, "pool", SD_JSON_BUILD_STRING(spec->pool)),
+                        SD_JSON_BUILD_PAIR_STRING("tenant", spec->tenant),
+                        SD_JSON_BUILD_PAIR_STRING("name", spec->name),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("sizeBytes", spec->size),
+                        SD_JSON_BUILD_PAIR_STRING("filesystem", filesystem_to_string(spec->fs)),
+                        SD_JSON_BUILD_PAIR_STRING("keySource", key_source_to_string(spec->key_source)),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("uid", spec->uid),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("gid", spec->gid),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("mode", spec->mode),
+                        SD_JSON_BUILD_PAIR_STRV("mkfsOptions", spec->mkfs_options),
+                        SD_JSON_BUILD_PAIR_STRV("labels", spec->labels));
+}
+
+int job_to_json(const Job *job, sd_json_variant **ret) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *pool_spec = NULL, *volume = NULL;
+        const char *word = job_verb_to_string(job->verb);
+        int r = 0;
+
+        if (!word)
+                return -EINVAL;
+
+        unsigned parts = verbs[job->verb].parts;
+        if (parts & WITH_SPEC)
+                r = pool_spec_to_json(&job->pool_spec, &pool_spec);
+        else if (parts & WITH_DEVICES)
+                r = pool_spec_to_json(&(PoolSpec) { .devices = job->pool_spec.devices }, &pool_spec);
+        if (r >= 0 && (parts & WITH_VOLUME))
+                r = volume_to_json(&job->volume, &volume);
+        if (r < 0)
+                return r;
+
+        return sd_json_buildo(
+                        ret,
+                        SD_JSON_BUILD_PAIR_STRING("verb", word),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!(parts & WITH_POOL), "pool", SD_JSON_BUILD_UUID(job->pool)),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!pool_spec, "poolSpec", SD_JSON_BUILD_VARIANT(pool_spec)),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!volume, "volume", SD_JSON_BUILD_VARIANT(volume)),
+                        SD_JSON_BUILD_PAIR_CONDITION(
+                                        !!(parts & WITH_MOUNT), "readOnly", SD_JSON_BUILD_BOOLEAN(job->read_only)),
+                        SD_JSON_BUILD_PAIR_CONDITION(
+                                        !!(parts & WITH_MOUNT), "detached", SD_JSON_BUILD_BOOLEAN(job->detached)));
+}
+
+/* --- the way back -------------------------------------------------------------------------------------- */
+
+#define STRING SD_JSON_VARIANT_STRING, sd_json_dispatch_string
+#define CONST_STRING SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string
+#define STRINGS SD_JSON_VARIANT_ARRAY, sd_json_dispatch_strv
+#define UUID SD_JSON_VARIANT_STRING, sd_json_dispatch_id128
+#define NUMBER SD_JSON_VARIANT_UNSIGNED, sd_json_dispatch_uint64
+#define NUMBER32 SD_JSON_VARIANT_UNSIGNED, sd_json_dispatch_uint32
+#define BOOLEAN SD_JSON_VARIANT_BOOLEAN, sd_json_dispatch_stdbool
+#define OBJECT SD_JSON_VARIANT_OBJECT, sd_json_dispatch_variant_noref
+
+/* As sd_json_dispatch(), but the error names the field. */
+static int dispatch(sd_json_variant *v, const sd_json_dispatch_field table[], const char *what, void *data,
+                    Error *err) {
+        char echo[TEXT_ECHO_MAX];
+        const char *field = NULL;
+
+        int r = sd_json_dispatch_full(v, table, NULL, 0, data, &field);
+        if (r == -ENOMEM)
+                return error_oom(err);
+        if (r < 0)
+                return error_field(err, field ?: what,
+                                   "malformed %s: field \"%s\" is missing, unknown, of the wrong type or twice there",
+                                   what, text_echo(field ?: "", echo));
+        return 0;
+}
+
+static int devices_only_check(const PoolSpec *spec, const char *name, Error *err) {
+        if (name || spec->vg || spec->file || spec->size || spec->metadata_size || spec->chunk_size)
+                return error_field(err, "poolSpec", "this verb takes devices only");
+        return pool_devices_check(spec->devices, err);
+}
+
+/* What was parsed goes into the job before it is checked: job_done() frees it then. */
+static int pool_spec_from_json(sd_json_variant *v, unsigned parts, PoolSpec *ret, Error *err) {
+        typedef struct Parsed {
+                PoolSpec spec;
+                const char *name;
+        } Parsed;
+        static const sd_json_dispatch_field table[] = {
+                { "name", CONST_STRING, offsetof(Parsed, name), 0 },
+                { "devices", STRINGS, offsetof(Parsed, spec.devices), 0 },
+                { "volumeGroup", STRING, offsetof(Parsed, spec.vg), 0 },
+                { "file", STRING, offsetof(Parsed, spec.file), 0 },
+                { "sizeBytes", NUMBER, offsetof(Parsed, spec.size), 0 },
+                { "metadataSizeBytes", NUMBER, offsetof(Parsed, spec.metadata_size), 0 },
+                { "chunkSizeBytes", NUMBER, offsetof(Parsed, spec.chunk_size), 0 },
+                {},
+        };
+        Parsed p = {};
+
+        int r = dispatch(v, table, "poolSpec", &p, err);
+        *ret = p.spec;
+        if (r < 0)
+                return r;
+        if (parts & WITH_DEVICES)
+                return devices_only_check(ret, p.name, err);
+
+        r = pool_name_check(p.name ?: "", "name", err);
+        if (r < 0)
+                return r;
+        (void) buffer_format(ret->name, sizeof(ret->name), "%s", p.name);
+        return pool_spec_validate(ret, err);
+}
+
+typedef struct ParsedVolume {
+        Volume volume;
+        const char *name, *tenant, *pool, *filesystem, *key_source;
+} ParsedVolume;
+
+/* Names and words, which have a fixed place in the volume. */
+static int volume_take_words(const ParsedVolume *p, VolumeSpec *spec, Error *err) {
+        int fs = filesystem_from_string(p->filesystem), source = key_source_from_string(p->key_source);
+        int r = volume_name_check(p->name, "volume", err);
+
+        if (r >= 0)
+                r = tenant_name_check(p->tenant, "volume", err);
+        if (r >= 0 && p->pool)
+                r = pool_name_check(p->pool, "volume", err);
+        if (r < 0)
+                return r;
+        if (fs < 0)
+                return error_field(err, "filesystem", "unknown filesystem");
+        if (source < 0)
+                return error_field(err, "keySource", "unknown key source");
+
+        (void) buffer_format(spec->name, sizeof(spec->name), "%s", p->name);
+        (void) buffer_format(spec->tenant, sizeof(spec->tenant), "%s", p->tenant);
+        (void) buffer_format(spec->pool, sizeof(spec->pool), "%s", p->pool ?: "");
+        spec->fs = (Filesystem) fs;
+        spec->key_source = (KeySource) source;
+        return 0;
+}
+
+static int volume_from_json(sd_json_variant *v, Volume *ret, Error *err) {
+        static const sd_json_dispatch_field table[] = {
+                { "uuid", UUID, offsetof(ParsedVolume, volume.uuid), SD_JSON_MANDATORY },
+                { "thinId", NUMBER32, offsetof(ParsedVolume, volume.thin_id), SD_JSON_MANDATORY },
+                { "pool", CONST_STRING, offsetof(ParsedVolume, pool), 0 },
+                { "tenant", CONST_STRING, offsetof(ParsedVolume, tenant), SD_JSON_MANDATORY },
+                { "name", CONST_STRING, offsetof(ParsedVolume, name), SD_JSON_MANDATORY },
+                { "sizeBytes", NUMBER, offsetof(ParsedVolume, volume.spec.size), SD_JSON_MANDATORY },
+                { "filesystem", CONST_STRING, offsetof(ParsedVolume, filesystem), SD_JSON_MANDATORY },
+                { "keySource", CONST_STRING, offsetof(ParsedVolume, key_source), SD_JSON_MANDATORY },
+                { "uid", NUMBER32, offsetof(ParsedVolume, volume.spec.uid), SD_JSON_MANDATORY },
+                { "gid", NUMBER32, offsetof(ParsedVolume, volume.spec.gid), SD_JSON_MANDATORY },
+                { "mode", NUMBER32, offsetof(ParsedVolume, volume.spec.mode), SD_JSON_MANDATORY },
+                { "mkfsOptions", STRINGS, offsetof(ParsedVolume, volume.spec.mkfs_options), 0 },
+                { "labels", STRINGS, offsetof(ParsedVolume, volume.spec.labels), 0 },
+                {},
+        };
+        ParsedVolume p = {};
+
+        int r = dispatch(v, table, "volume", &p, err);
+        *ret = p.volume;
+        if (r < 0)
+                return r;
+        if (sd_id128_is_null(ret->uuid))
+                return error_field(err, "uuid", "the volume has no UUID");
+        if (ret->thin_id > THIN_ID_MAX)
+                return error_field(err, "thinId", "thin id %u is above %u", ret->thin_id, THIN_ID_MAX);
+
+        r = volume_take_words(&p, &ret->spec, err);
+        return r < 0 ? r : volume_spec_normalize(&ret->spec, err);
+}
+
+typedef struct ParsedJob {
+        Job job;
+        const char *verb;
+        sd_json_variant *pool_spec, *volume;
+} ParsedJob;
+
+static int part_check(bool there, bool wanted, const char *field, const char *verb, Error *err) {
+        if (there == wanted)
+                return 0;
+        return error_field(err, field, "a job \"%s\" takes %s \"%s\"", verb, wanted ? "a" : "no", field);
+}
+
+/* A verb is given what it needs and nothing else. */
+static int parts_check(const ParsedJob *p, unsigned parts, Error *err) {
+        int r = part_check(!sd_id128_is_null(p->job.pool), parts & WITH_POOL, "pool", p->verb, err);
+
+        if (r >= 0)
+                r = part_check(p->pool_spec, parts & (WITH_SPEC | WITH_DEVICES), "poolSpec", p->verb, err);
+        if (r >= 0)
+                r = part_check(p->volume, parts & WITH_VOLUME, "volume", p->verb, err);
+        if (r >= 0 && !(parts & WITH_MOUNT))
+                r = part_check(p->job.read_only, false, "readOnly", p->verb, err);
+        if (r >= 0 && !(parts & WITH_MOUNT))
+                r = part_check(p->job.detached, false, "detached", p->verb, err);
+        return r;
+}
+
+int job_from_json(sd_json_variant *v, Job *ret, Error *err) {
+        static const sd_json_dispatch_field table[] = {
+                { "verb", CONST_STRING, offsetof(ParsedJob, verb), SD_JSON_MANDATORY },
+                { "pool", UUID, offsetof(ParsedJob, job.pool), 0 },
+                { "poolSpec", OBJECT, offsetof(ParsedJob, pool_spec), 0 },
+                { "volume", OBJECT, offsetof(ParsedJob, volume), 0 },
+                { "readOnly", BOOLEAN, offsetof(ParsedJob, job.read_only), 0 },
+                { "detached", BOOLEAN, offsetof(ParsedJob, job.detached), 0 },
+                {},
+        };
+        ParsedJob p = {};
+
+        int r = dispatch(v, table, "job", &p, err);
+        if (r < 0)
+                return r;
+        int verb = job_verb_from_string(p.verb);
+        if (verb < 0)
+                return error_field(err, "verb", "the job's verb is unknown");
+        r = parts_check(&p, verbs[verb].parts, err);
+        if (r < 0)
+                return r;
+
+        _cleanup_(job_done) Job job = p.job;
+        job.verb = (JobVerb) verb;
+        if (p.pool_spec)
+                r = pool_spec_from_json(p.pool_spec, verbs[verb].parts, &job.pool_spec, err);
+        if (r >= 0 && p.volume)
+                r = volume_from_json(p.volume, &job.volume, err);
+        if (r < 0)
+                return r;
+
+        *ret = job;
+        job = (Job) {};
+        return 0;
+}

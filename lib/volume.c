@@ -1,0 +1,281 @@
+#include <quarry/volume.h>
+
+#include <quarry/text.h>
+
+#include <stdarg.h>
+#include <stdio.h>
+
+static const char *const filesystem_words[_FILESYSTEM_MAX] = {
+        [FILESYSTEM_EXT4] = "ext4",
+        [FILESYSTEM_XFS] = "xfs",
+        [FILESYSTEM_NONE] = "none",
+};
+
+static const char *const key_source_words[_KEY_SOURCE_MAX] = {
+        [KEY_SOURCE_NONE] = "none",
+        [KEY_SOURCE_HOST] = "host",
+        [KEY_SOURCE_PASSPHRASE] = "passphrase",
+};
+
+static const char *const volume_state_words[_VOLUME_STATE_MAX] = {
+        [VOLUME_CREATING] = "creating",
+        [VOLUME_READY] = "ready",
+        [VOLUME_REMOVING] = "removing",
+        [VOLUME_BROKEN] = "broken",
+};
+
+static const char *word_at(const char *const words[], int max, int i) {
+        return i >= 0 && i < max ? words[i] : NULL;
+}
+
+static int word_find(const char *const words[], int max, const char *s) {
+        for (int i = 0; i < max; i++)
+                if (streq_ptr(words[i], s))
+                        return i;
+        return -EINVAL;
+}
+
+const char *filesystem_to_string(Filesystem fs) {
+        return word_at(filesystem_words, _FILESYSTEM_MAX, (int) fs);
+}
+
+int filesystem_from_string(const char *s) {
+        return word_find(filesystem_words, _FILESYSTEM_MAX, s);
+}
+
+const char *key_source_to_string(KeySource source) {
+        return word_at(key_source_words, _KEY_SOURCE_MAX, (int) source);
+}
+
+int key_source_from_string(const char *s) {
+        return word_find(key_source_words, _KEY_SOURCE_MAX, s);
+}
+
+const char *volume_state_to_string(VolumeState state) {
+        return word_at(volume_state_words, _VOLUME_STATE_MAX, (int) state);
+}
+
+int volume_state_from_string(const char *s) {
+        return word_find(volume_state_words, _VOLUME_STATE_MAX, s);
+}
+
+void volume_spec_done(VolumeSpec *spec) {
+        spec->mkfs_options = strv_free(spec->mkfs_options);
+        spec->labels = strv_free(spec->labels);
+}
+
+int volume_spec_copy(const VolumeSpec *from, VolumeSpec *ret) {
+        VolumeSpec copy = *from;
+
+        copy.mkfs_options = copy.labels = NULL;
+        if (strv_copy(from->mkfs_options, &copy.mkfs_options) < 0 || strv_copy(from->labels, &copy.labels) < 0) {
+                volume_spec_done(&copy);
+                return -ENOMEM;
+        }
+        *ret = copy;
+        return 0;
+}
+
+void volume_done(Volume *volume) {
+        volume_spec_done(&volume->spec);
+        free(volume->failure);
+        volume->failure = NULL;
+}
+
+uint64_t volume_spec_device_size(const VolumeSpec *spec) {
+        return spec->size + (spec->key_source == KEY_SOURCE_NONE ? 0 : LUKS_HEADER_SIZE);
+}
+
+static int label_key_compare(const char *a, const char *b) {
+        size_t n = strcspn(a, "="), m = strcspn(b, "=");
+        int c = memcmp(a, b, n < m ? n : m);
+
+        return c != 0 ? c : n < m ? -1 : n > m;
+}
+
+static int label_compare(const void *a, const void *b) {
+        return label_key_compare(*(char *const *) a, *(char *const *) b);
+}
+
+static int label_check(const char *label, Error *err) {
+        const char *equals = strchr(label, '=');
+        char echo[TEXT_ECHO_MAX];
+
+        if (!equals)
+                return error_field(err, "labels", "label \"%s\" is not of the form key=value", text_echo(label, echo));
+
+        _cleanup_free_ char *key = strndup(label, (size_t) (equals - label));
+        if (!key)
+                return error_oom(err);
+        if (!label_key_is_valid(key))
+                return error_field(err, "labels",
+                                   "label key \"%s\" is not valid: 1 to %d of A-Z a-z 0-9 _ . / -, beginning with a "
+                                   "letter or digit",
+                                   text_echo(key, echo), LABEL_KEY_MAX);
+        if (!label_value_is_valid(equals + 1))
+                return error_field(err, "labels",
+                                   "value of label \"%s\" is not valid: at most %d bytes of UTF-8 without control "
+                                   "characters",
+                                   text_echo(key, echo), LABEL_VALUE_MAX);
+        return 0;
+}
+
+static int label_refuse_second(const char *label, Error *err) {
+        char echo[TEXT_ECHO_MAX];
+        _cleanup_free_ char *key = strndup(label, strcspn(label, "="));
+
+        if (!key)
+                return error_oom(err);
+        return error_field(err, "labels", "label \"%s\" is given twice", text_echo(key, echo));
+}
+
+static int labels_check_count(size_t n, Error *err) {
+        if (n <= LABELS_MAX)
+                return 0;
+        return error_field(err, "labels", "%zu labels are too many: at most %d", n, LABELS_MAX);
+}
+
+int volume_spec_add_label(VolumeSpec *spec, const char *label, Error *err) {
+        int r = labels_check_count(strv_length(spec->labels) + 1, err);
+        if (r < 0)
+                return r;
+        r = label_check(label, err);
+        if (r < 0)
+                return r;
+
+        for (size_t i = 0; spec->labels && spec->labels[i]; i++)
+                if (label_key_compare(spec->labels[i], label) == 0)
+                        return label_refuse_second(label, err);
+        return strv_append(&spec->labels, label) < 0 ? error_oom(err) : 0;
+}
+
+static int labels_normalize(VolumeSpec *spec, Error *err) {
+        size_t n = strv_length(spec->labels);
+        int r = labels_check_count(n, err);
+
+        for (size_t i = 0; i < n && r >= 0; i++)
+                r = label_check(spec->labels[i], err);
+        if (r < 0 || n == 0)
+                return r;
+
+        qsort(spec->labels, n, sizeof(char *), label_compare);
+        for (size_t i = 1; i < n; i++)
+                if (label_compare(&spec->labels[i - 1], &spec->labels[i]) == 0)
+                        return label_refuse_second(spec->labels[i], err);
+        return 0;
+}
+
+static uint64_t size_min(Filesystem fs) {
+        return fs == FILESYSTEM_XFS ? XFS_SIZE_MIN : fs == FILESYSTEM_EXT4 ? EXT4_SIZE_MIN : VOLUME_SIZE_MIN;
+}
+
+static int size_normalize(VolumeSpec *spec, Error *err) {
+        char size[SIZE_TEXT_MAX], limit[SIZE_TEXT_MAX];
+
+        if (spec->size == 0)
+                return error_field(err, "sizeBytes", "the size must not be 0");
+        if (spec->size > VOLUME_SIZE_MAX)
+                return error_field(err, "sizeBytes", "size %s is too large: a volume has at most %s",
+                                   size_format_exact(spec->size, size), size_format(VOLUME_SIZE_MAX, limit));
+
+        uint64_t rounded = (spec->size + MIB - 1) / MIB * MIB;
+        if (rounded < size_min(spec->fs))
+                return error_field(err, "sizeBytes", "size %s is too small: %s needs at least %s",
+                                   size_format_exact(spec->size, size), spec->fs == FILESYSTEM_XFS ? "XFS" : "ext4",
+                                   size_format(size_min(spec->fs), limit));
+        spec->size = rounded;
+        return 0;
+}
+
+static int names_check(const VolumeSpec *spec, Error *err) {
+        int r = volume_name_check(spec->name, "volume", err);
+
+        if (r >= 0)
+                r = tenant_name_check(spec->tenant, "volume", err);
+        if (r >= 0 && !isempty(spec->pool))
+                r = pool_name_check(spec->pool, "volume", err);
+        return r;
+}
+
+static int owner_check(const VolumeSpec *spec, Error *err) {
+        if (spec->uid == (uid_t) -1)
+                return error_field(err, "uid", "uid %u is reserved", (unsigned) spec->uid);
+        if (spec->gid == (gid_t) -1)
+                return error_field(err, "gid", "gid %u is reserved", (unsigned) spec->gid);
+        if (spec->mode > 07777)
+                return error_field(err, "mode", "mode %#o is not valid: at most 07777", (unsigned) spec->mode);
+        return 0;
+}
+
+int volume_spec_normalize(VolumeSpec *spec, Error *err) {
+        int r = names_check(spec, err);
+
+        if (r < 0)
+                return r;
+        if (!filesystem_to_string(spec->fs))
+                return error_field(err, "filesystem", "the filesystem must be ext4, xfs or none");
+        if (!key_source_to_string(spec->key_source))
+                return error_field(err, "keySource", "the key source must be host or passphrase");
+
+        r = size_normalize(spec, err);
+        if (r >= 0)
+                r = owner_check(spec, err);
+        if (r >= 0)
+                r = mkfs_options_parse(spec->fs, spec->mkfs_options, NULL, err);
+        if (r >= 0)
+                r = labels_normalize(spec, err);
+        return r;
+}
+
+static const char *list_text(char *const *list, char *buf, size_t size) {
+        size_t n = 0;
+
+        if (strv_length(list) == 0)
+                return "none";
+        for (*buf = 0; *list && n < size; list++, n += strlen(buf + n))
+                if (!buffer_format(buf + n, size - n, "%s\"%s\"", n > 0 ? " " : "", *list))
+                        break;
+        return buf;
+}
+
+static const char *lists_differ(const char *field, char *const *have, char *const *want, char *buf, size_t size) {
+        char a[200], b[200];
+
+        (void) buffer_format(buf, size, "%s, asked for %s", list_text(have, a, sizeof(a)),
+                             list_text(want, b, sizeof(b)));
+        return field;
+}
+
+_printf_(4, 5) static const char *values_differ(const char *field, char *buf, size_t size, const char *format, ...) {
+        va_list ap;
+
+        va_start(ap, format);
+        (void) vsnprintf(buf, size, format, ap);
+        va_end(ap);
+        return field;
+}
+
+const char *volume_spec_difference(const VolumeSpec *have, const VolumeSpec *want, char *buf, size_t size) {
+        char a[SIZE_TEXT_MAX], b[SIZE_TEXT_MAX];
+
+        if (have->size != want->size)
+                return values_differ("size", buf, size, "%s, asked for %s", size_format_exact(have->size, a),
+                                     size_format_exact(want->size, b));
+        if (have->fs != want->fs)
+                return values_differ("filesystem", buf, size, "%s, asked for %s", filesystem_to_string(have->fs),
+                                     filesystem_to_string(want->fs));
+        if (have->key_source != want->key_source)
+                return values_differ("key source", buf, size, "%s, asked for %s",
+                                     key_source_to_string(have->key_source), key_source_to_string(want->key_source));
+        if (have->uid != want->uid)
+                return values_differ("uid", buf, size, "%u, asked for %u", have->uid, want->uid);
+        if (have->gid != want->gid)
+                return values_differ("gid", buf, size, "%u, asked for %u", have->gid, want->gid);
+        if (have->mode != want->mode)
+                return values_differ("mode", buf, size, "%04o, asked for %04o", have->mode, want->mode);
+        if (!strv_equal(have->mkfs_options, want->mkfs_options))
+                return lists_differ("mkfs options", have->mkfs_options, want->mkfs_options, buf, size);
+        if (!strv_equal(have->labels, want->labels))
+                return lists_differ("labels", have->labels, want->labels, buf, size);
+        return NULL;
+}

@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+"""Runs in the test machine: pairs of commands in turn, medians and ratios. /dev/vda is quarry's, /dev/vdb LVM's.
+
+bench.py [ROUNDS]
+"""
+import glob
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 9
+VOLUMES = 200
+QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+results = []
+
+
+def run(*command, **options):
+    subprocess.run(command, check=True, **{**QUIET, **options})
+
+
+def timed(action):
+    began = time.monotonic()
+    action()
+    return (time.monotonic() - began) * 1000
+
+
+def pair(case, peer_name, ours, peer, after_ours=None, after_peer=None):
+    """Both in turn, so that a slow moment of the machine hits both."""
+    mine, theirs = [], []
+    for i in range(ROUNDS):
+        mine.append(timed(lambda: ours(i)))
+        if after_ours:
+            after_ours(i)
+        theirs.append(timed(lambda: peer(i)))
+        if after_peer:
+            after_peer(i)
+    a, b = statistics.median(mine), statistics.median(theirs)
+    results.append({"case": case, "ours_ms": round(a, 1), "ours_min_ms": round(min(mine), 1), "ours_max_ms": round(max(mine), 1),
+                    "peer": peer_name, "peer_ms": round(b, 1), "peer_min_ms": round(min(theirs), 1),
+                    "peer_max_ms": round(max(theirs), 1), "ratio": round(b / a, 2), "rounds": ROUNDS})
+    print(f"{case:<34} {a:9.1f} ms ({min(mine):.0f}..{max(mine):.0f})   {peer_name:<44} {b:9.1f} ms "
+          f"({min(theirs):.0f}..{max(theirs):.0f})   {b / a:6.2f} times faster", flush=True)
+
+
+def resident_kib(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("VmRSS:"))
+
+
+def pids_of(name):
+    found = []
+    for path in glob.glob("/proc/[0-9]*/comm"):
+        try:
+            with open(path, encoding="utf-8") as f:
+                if f.read().strip() == name[:15]:
+                    found.append(int(path.split("/")[2]))
+        except OSError:
+            pass
+    return found
+
+
+def quarry_create(name, *options):
+    run("quarry", "create", name, "--size", "1G", *options)
+    run("quarry", "mount", name)
+
+
+def quarry_remove(name):
+    run("quarry", "umount", name)
+    run("quarry", "rm", "--yes", name)
+
+
+def lvm_create(name):
+    run("lvcreate", "-q", "-V", "1G", "-T", "peer/pool", "-n", name)
+    run("mkfs.ext4", "-q", f"/dev/peer/{name}")
+    run("mount", f"/dev/peer/{name}", "/mnt")
+
+
+def lvm_create_encrypted(name):
+    run("lvcreate", "-q", "-V", "1G", "-T", "peer/pool", "-n", name)
+    # The same key derivation as quarry's for a key that is random: PBKDF2 at its minimum.
+    run("cryptsetup", "luksFormat", "-q", "--type", "luks2", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000",
+        "--sector-size", "4096", "--key-file", "/run/key", f"/dev/peer/{name}")
+    run("cryptsetup", "open", "--key-file", "/run/key", f"/dev/peer/{name}", f"crypt-{name}")
+    run("mkfs.ext4", "-q", f"/dev/mapper/crypt-{name}")
+    run("mount", f"/dev/mapper/crypt-{name}", "/mnt")
+
+
+def lvm_remove(name, encrypted=False):
+    run("umount", "/mnt")
+    if encrypted:
+        run("cryptsetup", "close", f"crypt-{name}")
+    run("lvremove", "-q", "-y", f"peer/{name}")
+
+
+def main():
+    run("quarry", "pool", "create", "default", "/dev/vda")
+    run("vgcreate", "-q", "peer", "/dev/vdb")
+    run("lvcreate", "-q", "-T", "peer/pool", "-L", "10G", "--poolmetadatasize", "128M")
+    with open("/run/key", "wb") as f:
+        f.write(os.urandom(64))
+
+    print(f"medians of {ROUNDS} rounds, in turn; in parentheses the smallest and the largest\n")
+    pair("create + mount, ext4 1 GiB", "lvcreate -V + mkfs.ext4 + mount",
+         lambda i: quarry_create(f"v{i}"), lambda i: lvm_create(f"v{i}"),
+         lambda i: quarry_remove(f"v{i}"), lambda i: lvm_remove(f"v{i}"))
+    pair("create + mount, encrypted", "lvcreate + luksFormat + open + mkfs + mount",
+         lambda i: quarry_create(f"e{i}", "--encrypt"), lambda i: lvm_create_encrypted(f"e{i}"),
+         lambda i: quarry_remove(f"e{i}"), lambda i: lvm_remove(f"e{i}", encrypted=True))
+
+    for i in range(VOLUMES):
+        run("quarry", "create", f"n{i}", "--size", "1G", "--fs", "none")
+        run("lvcreate", "-q", "-an", "-V", "1G", "-T", "peer/pool", "-n", f"n{i}")
+    pair(f"ls of {VOLUMES} volumes", "lvs", lambda i: run("quarry", "ls"), lambda i: run("lvs", "peer"))
+
+    memory = {"quarryd_kib": resident_kib(pids_of("quarryd")[0]),
+              "worker_kib": sorted(resident_kib(pid) for pid in pids_of("quarry-worker"))}
+    print(f"\nresident memory with {VOLUMES} volumes: quarryd {memory['quarryd_kib']} KiB, workers {memory['worker_kib']} KiB")
+    print("results: " + json.dumps(results + [{"case": "resident memory", **memory}]))
+
+
+main()

@@ -1,0 +1,307 @@
+"""A stand-in for quarryd: io.quarry.Volume and io.quarry.Pool over a plain Varlink socket, from fixed data.
+
+Started by hand it lets one look at the quarry command without a storage host:
+    python3 tests/fake/api_server.py /tmp/quarry.sock &  QUARRY_SOCKET=/tmp/quarry.sock build/gcc/quarry ls
+"""
+
+import array
+import fcntl
+import json
+import os
+import socket
+import sys
+import threading
+import time
+
+GIB = 1 << 30
+MIB = 1 << 20
+F_GET_SEALS = 1034
+ALL_SEALS = 0x0F  # seal, shrink, grow, write
+
+
+class Failure(Exception):
+    """An error reply: kind, message, other members."""
+
+    def __init__(self, kind, message, interface="io.quarry.Volume", **members):
+        super().__init__(message)
+        self.name = kind if "." in kind else f"{interface}.{kind}"
+        self.parameters = {"message": message, **members}
+
+
+class Hangup(Exception):
+    """The daemon dies in the middle of a call."""
+
+
+def volume(name, **changes):
+    found = {
+        "name": name,
+        "tenant": "default",
+        "pool": "default",
+        "uuid": "6f1c2f6e-0000-4000-8000-%012x" % (sum(name.encode()) * 7919),
+        "state": "ready",
+        "sizeBytes": 10 * GIB,
+        "usedBytes": 1288490189,
+        "filesystem": "ext4",
+        "labels": {},
+        "uid": 0,
+        "gid": 0,
+        "mode": 0o755,
+        "mkfsOptions": [],
+        "createdAt": "2026-02-03T10:00:00Z",
+        "open": False,
+        "holds": [],
+    }
+    found.update(changes)
+    return {k: v for k, v in found.items() if v is not None}
+
+
+def mounted(tenant, name, *others):
+    place = f"/run/quarry/mnt/{tenant}/{name}"
+    holds = [{"path": p, "readOnly": p != place} for p in (place, *others)]
+    return {"open": True, "mountPoint": place, "holds": holds}
+
+
+def encryption(source):
+    return {"cipher": "aes-xts-plain64", "keyBits": 512, "sectorSize": 4096, "keySource": source}
+
+
+def default_volumes():
+    volumes = [
+        volume("db", labels={"app": "db", "tier": "prod"}, encryption=encryption("host"), mkfsOptions=["-m 1"],
+               **mounted("default", "db", "/srv/db")),
+        volume("web10", sizeBytes=20 * GIB, usedBytes=None, labels={"app": "web"}),
+        volume("web2", sizeBytes=512 * MIB, usedBytes=40 * MIB, filesystem="xfs", uid=33, gid=33, mode=0o750),
+        volume("vault", encryption=encryption("passphrase"), sizeBytes=2 * GIB, usedBytes=0),
+        volume("raw", filesystem="none", open=True),
+        volume("hurt", state="broken", failure="undo of mkfs failed"),
+        volume("db", tenant="acme", sizeBytes=GIB, labels={"note": "evil\x1b[31m\nline"}),
+        volume("a" * 64, **mounted("default", "a" * 64)),
+    ]
+    return volumes
+
+
+def pool(name, **changes):
+    found = {
+        "name": name,
+        "uuid": "0b0e7f3c-0000-4000-8000-00000000000a",
+        "state": "active",
+        "origin": "devices",
+        "devices": ["/dev/nvme1n1"],
+        "volumeGroup": f"quarry-{name}",
+        "chunkSizeBytes": 65536,
+        "dataSizeBytes": 100 * GIB,
+        "dataUsedBytes": 25 * GIB,
+        "metadataSizeBytes": 160 * MIB,
+        "metadataUsedBytes": 1 * MIB,
+        "provisionedBytes": 300 * GIB,
+        "provisionedMaxBytes": 1000 * GIB,
+        "volumes": 8,
+    }
+    found.update(changes)
+    return found
+
+
+def default_pools():
+    return [
+        pool("default"),
+        pool("try", origin="file", file="/var/lib/try.img", devices=["/dev/loop0"], dataSizeBytes=10 * GIB,
+             dataUsedBytes=0, provisionedBytes=0, volumes=0),
+    ]
+
+
+class Server:
+    """Serves until close(). requests holds (method, parameters, texts of passed descriptors, seals)."""
+
+    def __init__(self, path):
+        self.volumes, self.pools = default_volumes(), default_pools()
+        self.requests = []
+        self.passphrase = b"sesame"
+        self.mount_source = None  # a function that gives a detached mount as descriptor
+        self.pause = 0.0          # seconds a step of a long call takes
+        self.burst = False        # all replies of a call are written at once
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.bind(path)
+        self.socket.listen(64)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self):
+        self.socket.close()
+
+    def _accept(self):
+        while True:
+            try:
+                connection, _ = self.socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection):
+        pending, fds = b"", []
+        with connection:
+            while True:
+                data, control, _, _ = connection.recvmsg(65536, 4096)
+                for level, kind, payload in control:
+                    if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                        numbers = array.array("i")
+                        numbers.frombytes(payload[: len(payload) - len(payload) % numbers.itemsize])
+                        fds += list(numbers)
+                if not data:
+                    return
+                pending += data
+                while b"\0" in pending:
+                    message, pending = pending.split(b"\0", 1)
+                    try:
+                        self._answer(connection, json.loads(message), fds)
+                    except Hangup:
+                        return
+                    fds = []
+
+    def _answer(self, connection, call, fds):
+        texts, seals = [], []
+        for fd in fds:
+            texts.append(os.pread(fd, 65536, 0))
+            seals.append(fcntl.fcntl(fd, F_GET_SEALS))
+            os.close(fd)
+        method, parameters = call["method"], call.get("parameters") or {}
+        self.requests.append((method, parameters, texts, seals))
+
+        unsent = []
+
+        def send(reply, passed=()):
+            control = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", passed))] if passed else []
+            unsent.append(json.dumps(reply).encode() + b"\0")
+            if not self.burst or not reply.get("continues"):
+                connection.sendmsg(unsent, control)
+                unsent.clear()
+
+        def notify(members):
+            if call.get("more"):
+                send({"parameters": members, "continues": True})
+
+        interface, name = method.rsplit(".", 1)
+        handler = getattr(self, f"{interface.rsplit('.', 1)[-1].lower()}_{name.lower()}", None)
+        try:
+            if not handler:
+                raise Failure("org.varlink.service.MethodNotFound", "", method=method)
+            members, passed = handler(parameters, texts, notify)
+        except Failure as failure:
+            send({"error": failure.name, "parameters": failure.parameters})
+            return
+        send({"parameters": members}, passed)
+        for fd in passed:
+            os.close(fd)
+
+    def _steps(self, notify, *names):
+        for position, name in enumerate(names, 1):
+            notify({"progress": {"step": name, "position": position, "total": len(names)}})
+            time.sleep(self.pause)
+
+    def _find(self, reference):
+        tenant, _, name = reference.rpartition("/")
+        for v in self.volumes:
+            if v["uuid"] == reference or (v["name"] == name and v["tenant"] == (tenant or "default")):
+                return v
+        if reference == "dropped":
+            raise Hangup
+        raise Failure("NoSuchVolume", f"there is no volume {reference}", hint="quarry ls")
+
+    # --- io.quarry.Volume
+
+    def volume_list(self, parameters, texts, notify):
+        chosen = [v for v in self.volumes if parameters.get("tenant", v["tenant"]) == v["tenant"]
+                  and parameters.get("pool", v["pool"]) == v["pool"]]
+        for v in chosen[:-1]:
+            notify({"volumes": [v]})
+        return {"volumes": chosen[-1:]}, ()
+
+    def volume_inspect(self, parameters, texts, notify):
+        return {"volume": self._find(parameters["volume"])}, ()
+
+    def volume_create(self, parameters, texts, notify):
+        tenant, _, name = parameters["volume"].rpartition("/")
+        if name.startswith("error-"):  # any error by its name
+            raise Failure(name[len("error-"):], "as asked for")
+        if name == "nopool":
+            raise Failure("NoPool", "There is no pool yet",
+                          hint="quarry pool create default --file /var/lib/quarry.img --size 10G")
+        if name == "huge":
+            raise Failure("BadRequest", "size 9P is more than the pool can promise", field="sizeBytes")
+        if name == "unlucky":
+            raise Failure("Failed", "mkfs.ext4 failed: Input/output error", step="making the filesystem",
+                          errorNumber=5)
+        known = [v for v in self.volumes if v["name"] == name]
+        if known and not parameters.get("ifAbsent"):
+            raise Failure("VolumeExists", f"volume {name} exists already")
+        self._steps(notify, "making the thin device", "making the filesystem", "making the root directory")
+        made = known[0] if known else volume(name, tenant=tenant or "default", sizeBytes=parameters["sizeBytes"])
+        return {"volume": made, "existed": bool(known)}, ()
+
+    def volume_remove(self, parameters, texts, notify):
+        v = self._find(parameters["volume"])
+        if v["holds"]:
+            raise Failure("VolumeBusy", f"it is in use: mounted at {v['holds'][-1]['path']}",
+                          hint=f"quarry umount {v['name']}", step="looking for users")
+        self._steps(notify, "looking for users", "deleting the thin device")
+        self.volumes.remove(v)
+        return {}, ()
+
+    def volume_mount(self, parameters, texts, notify):
+        v = self._find(parameters["volume"])
+        if v.get("encryption", {}).get("keySource") == "passphrase":
+            if "keyFileDescriptor" not in parameters:
+                raise Failure("KeyRequired", f"volume {v['name']} is encrypted with a passphrase and none was given")
+            if texts[parameters["keyFileDescriptor"]] != self.passphrase:
+                raise Failure("WrongKey", f"that passphrase does not open volume {v['name']}")
+        self._steps(notify, "unlocking", "mounting")
+        if parameters.get("detached") and self.mount_source:
+            return {"mountFileDescriptor": 0}, (self.mount_source(),)
+        if v["filesystem"] == "none":
+            return {"path": f"/dev/quarry/{v['tenant']}/{v['name']}"}, ()
+        return {"path": f"/run/quarry/mnt/{v['tenant']}/{v['name']}"}, ()
+
+    def volume_unmount(self, parameters, texts, notify):
+        v = self._find(parameters["volume"])
+        if not v["holds"]:
+            raise Failure("BadRequest", f"volume {v['name']} is not mounted", field="volume")
+        return {}, ()
+
+    # --- io.quarry.Pool
+
+    def _find_pool(self, name):
+        for p in self.pools:
+            if p["name"] == name:
+                return p
+        raise Failure("NoSuchPool", f"there is no pool {name}", "io.quarry.Pool", hint="quarry pool ls")
+
+    def pool_list(self, parameters, texts, notify):
+        return {"pools": self.pools}, ()
+
+    def pool_inspect(self, parameters, texts, notify):
+        return {"pool": self._find_pool(parameters["name"])}, ()
+
+    def pool_create(self, parameters, texts, notify):
+        if parameters.get("devices") == ["/dev/used"]:
+            raise Failure("DeviceUnusable", "/dev/used bears a signature: ext4", "io.quarry.Pool",
+                          hint="to give it to quarry anyway: wipefs --all /dev/used")
+        self._steps(notify, "making the volume group", "making the catalog")
+        return {"pool": pool(parameters["name"])}, ()
+
+    def pool_remove(self, parameters, texts, notify):
+        p = self._find_pool(parameters["name"])
+        if p["volumes"]:
+            raise Failure("PoolBusy", f"it holds {p['volumes']} volumes", "io.quarry.Pool")
+        self.pools.remove(p)
+        return {}, ()
+
+    def pool_import(self, parameters, texts, notify):
+        return {"pools": [pool("moved")] if parameters.get("devices") else []}, ()
+
+    def pool_export(self, parameters, texts, notify):
+        self._find_pool(parameters["name"])
+        return {}, ()
+
+
+if __name__ == "__main__":
+    server = Server(sys.argv[1])
+    server.pause = 0.5
+    threading.Event().wait()

@@ -1,0 +1,382 @@
+"""A stand-in for quarry-worker: io.quarry.Worker over a plain socket, with pools and volumes in memory.
+
+It is there for making failures happen on purpose: rules say what goes wrong at which call of which verb. It also
+watches the broker: what must never be asked for is noted in `violations`.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import sys
+import threading
+import time
+import uuid as uuids
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import wire  # noqa: E402
+
+MIB, GIB = 1 << 20, 1 << 30
+CATALOGS = "/run/quarry/catalog"
+STEPS = {
+    "volume_create": ["making the thin device", "opening the thin device", "making the filesystem"],
+    "volume_remove": ["looking for users", "deleting the thin device"],
+    "volume_mount": ["opening the thin device", "mounting"],
+    "pool_create": ["making the volume group", "making the catalog", "starting the pool"],
+}
+
+
+# --- what can go wrong: each is called with what follows, and decides whether it is done
+
+class Hangup(Exception):
+    """The worker dies here."""
+
+
+def fail(kind, message="as asked for", **members):
+    """An error reply instead of the work."""
+    def rule(job, work):
+        raise wire.Failure(f"io.quarry.Worker.{kind}", {"message": message, **members})
+    return rule
+
+
+def fail_by_name(name, parameters=None):
+    def rule(job, work):
+        raise wire.Failure(name, parameters)
+    return rule
+
+
+def die_before(job, work):
+    raise Hangup
+
+
+def die_after(job, work):
+    work()
+    raise Hangup
+
+
+def answer(data, hangup=False):
+    """These bytes instead of the answer to work that was done, and then the end if asked for."""
+    def rule(job, work):
+        work()
+        return data, hangup
+    return rule
+
+
+def first(hook):
+    """hook() before the work."""
+    def rule(job, work):
+        hook()
+        return work()
+    return rule
+
+
+def last(hook):
+    """hook() between the work and its answer."""
+    def rule(job, work):
+        result = work()
+        hook()
+        return result
+    return rule
+
+
+class Gate:
+    """Holds a job back until it is released; `begun` tells that it is there."""
+
+    def __init__(self):
+        self.begun, self.opened = threading.Event(), threading.Event()
+
+    def __call__(self, job, work):
+        self.begun.set()
+        self.opened.wait(60)
+        return work()
+
+    def wait(self):
+        if not self.begun.wait(15):
+            raise AssertionError("the job never reached the worker")
+
+    def release(self):
+        self.opened.set()
+
+
+def read_key(fd):
+    """The passphrase; empty if fd is no sealed memfd."""
+    try:
+        sealed = fcntl.fcntl(fd, fcntl.F_GET_SEALS) & fcntl.F_SEAL_WRITE
+        return os.pread(fd, 8192, 0) if sealed else b""
+    except OSError:
+        return b""
+
+
+class Worker:
+    def __init__(self, path):
+        self.path = path
+        self.lock = threading.RLock()
+        self.pools = {}      # those that this host has: uuid -> info
+        self.elsewhere = {}  # those that an import finds
+        self.unopened = {}   # uuid -> why it cannot be opened
+        self.thin = {}       # (pool, thin id) -> volume uuid
+        self.open, self.mounted = set(), set()
+        self.rules = []      # [verb, object, calls to let pass, calls to hit, rule]
+        self.jobs = []       # (verb, job, passphrase or None) in the order of arrival
+        self.violations = []
+        self.running = self.running_max = 0
+        self.busy = {}       # (pool, thin id): lock
+        self.after_answer = {}  # verb: hook
+        self.burst = False      # progress is held back and sent together with the answer
+        self.listen()
+
+    # --- steering
+
+    def rule(self, verb, rule, after=0, times=1, name=None):
+        """For calls of verb (about the volume of this name): lets so many pass, then hits so many."""
+        with self.lock:
+            self.rules.append([verb, name, after, times, rule])
+
+    def forget_rules(self):
+        with self.lock:
+            self.rules, self.after_answer = [], {}
+
+    def verbs(self, name=None):
+        """What was asked for; questions about use left out."""
+        with self.lock:
+            return [v for v, job, _ in self.jobs
+                    if not v.endswith("_usage") and name in (None, job.get("volume", {}).get("name"))]
+
+    def count(self, verb, name=None):
+        return self.verbs(name).count(verb)
+
+    def add_pool(self, name="default", where=None, size=100 * GIB, **changes):
+        info = {"name": name, "uuid": str(uuids.uuid4()), "origin": "devices", "volumeGroup": f"quarry-{name}",
+                "devices": ["/dev/fake"], "chunkSizeBytes": 65536, "dataSizeBytes": size, "dataUsedBytes": GIB,
+                "metadataSizeBytes": 64 * MIB, "metadataUsedBytes": MIB, **changes}
+        (self.pools if where is None else where)[info["uuid"]] = info
+        return info["uuid"]
+
+    def listen(self):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.bind(self.path)
+        self.socket.listen(64)
+        threading.Thread(target=self._accept, args=(self.socket,), daemon=True).start()
+
+    def unlisten(self):
+        """As if systemd's socket were gone."""
+        os.unlink(self.path)
+        self.close()
+
+    def close(self):
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+
+    # --- serving
+
+    def _accept(self, listener):
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(wire.Connection(connection),), daemon=True).start()
+
+    def _serve(self, connection):
+        try:
+            while True:
+                self._run(connection, connection.receive())
+        except (wire.Gone, OSError, Hangup):
+            connection.close()
+
+    def _run(self, connection, call):
+        job, key = call["parameters"]["job"], None
+        if "keyFileDescriptor" in call["parameters"]:
+            key = read_key(connection.fds[call["parameters"]["keyFileDescriptor"]])
+        for fd in connection.fds:
+            os.close(fd)
+        connection.fds = []
+        with self.lock:
+            self.jobs.append((job["verb"], job, key))
+            # The real one locks volumes, too: a worker may outlive its broker.
+            busy = self.busy.setdefault((job.get("pool"), job.get("volume", {}).get("thinId")), threading.Lock())
+            self.running += 1
+            self.running_max = max(self.running, self.running_max)
+        try:
+            if key == b"":
+                raise wire.Failure("io.quarry.Worker.BadRequest", {"message": "the key is not in a sealed memfd",
+                                                                   "field": "keyFileDescriptor"})
+            with busy if "volume" in job and job["verb"] != "volume_usage" else contextlib.nullcontext():
+                if connection.peer_is_gone():
+                    raise Hangup  # as the real one does: a job that has not begun dies with its broker
+                reply = self._do(connection, job)
+        except wire.Failure as failure:
+            reply = {"error": failure.name, "parameters": failure.parameters}
+        finally:
+            with self.lock:
+                self.running -= 1
+        if isinstance(reply, tuple):
+            connection.send_bytes(reply[0])
+            if reply[1]:
+                raise Hangup
+        else:
+            fd, progress = reply.pop("fd", None), reply.pop("progress", b"")
+            connection.send_bytes(progress + json.dumps(reply).encode() + b"\0", () if fd is None else (fd,))
+            if fd is not None:
+                os.close(fd)
+        hook = self.after_answer.pop(job["verb"], None)
+        if hook:
+            hook()
+
+    def _do(self, connection, job):
+        def work():
+            steps = STEPS.get(job["verb"], ["working"])
+            progress = b"".join(
+                json.dumps({"parameters": {"step": step, "position": position, "total": len(steps)}, "continues": True})
+                .encode() + b"\0" for position, step in enumerate(steps, 1))
+            try:
+                if not self.burst:
+                    connection.send_bytes(progress)
+            except OSError:
+                pass  # a broker that is gone does not stop the job
+            with self.lock:
+                result = getattr(self, job["verb"])(job)
+            fd = result.pop("fd", None)
+            reply = {"parameters": {"result": {"open": False, "usedBytes": 0, **result}}}
+            if fd is not None:
+                reply["fd"] = fd
+                reply["parameters"]["mountFileDescriptor"] = 0
+            if self.burst:
+                reply["progress"] = progress
+            return reply
+
+        rule = self._take_rule(job)
+        return rule(job, work) if rule else work()
+
+    def _take_rule(self, job):
+        with self.lock:
+            for entry in self.rules:
+                verb, name, after, times, rule = entry
+                if verb != job["verb"] or name not in (None, job.get("volume", {}).get("name")):
+                    continue
+                if after > 0:
+                    entry[2] -= 1
+                elif times > 0:
+                    entry[3] -= 1
+                    return rule
+        return None
+
+    # --- the verbs
+
+    def _active(self, job):
+        info = self.pools.get(job["pool"])
+        if not info:
+            raise wire.Failure("io.quarry.Worker.NoSuchPool", {"message": "there is no such pool on this host"})
+        return info
+
+    def _devices(self, pool):
+        return [{"uuid": v, "usedBytes": 3 * MIB} for (p, _), v in self.thin.items() if p == pool and v in self.open]
+
+    def pool_scan(self, job):
+        return {"pools": list(self.pools.values())}
+
+    def pool_open(self, job):
+        if job["pool"] in self.unopened:
+            raise wire.Failure("io.quarry.Worker.PoolUnavailable", {"message": self.unopened[job["pool"]]})
+        os.makedirs(f"{CATALOGS}/{job['pool']}", exist_ok=True)
+        return {"pools": [self._active(job)], "devices": self._devices(job["pool"])}
+
+    def pool_create(self, job):
+        spec = job["poolSpec"]
+        if job["pool"] in self.pools or spec["name"] in [p["name"] for p in self.pools.values()]:
+            self.violations.append(f"pool {spec['name']} is made twice")
+        uuid = self.add_pool(spec["name"], uuid=job["pool"])
+        return self.pool_open({"pool": uuid})
+
+    def pool_import(self, job):
+        found, self.elsewhere = self.elsewhere, {}
+        self.pools.update(found)
+        return {"pools": list(found.values())}
+
+    def pool_export(self, job):
+        self._leave(job)
+        self.elsewhere[job["pool"]] = self.pools.pop(job["pool"])
+        return {}
+
+    def pool_remove(self, job):
+        self._leave(job)
+        if any(p == job["pool"] for p, _ in self.thin):
+            self.violations.append("a pool with volumes is destroyed")
+        del self.pools[job["pool"]]
+        return {}
+
+    def _leave(self, job):
+        self._active(job)
+        if any(p == job["pool"] and v in self.mounted for (p, _), v in self.thin.items()):
+            raise wire.Failure("io.quarry.Worker.PoolBusy", {"message": "a volume is mounted"})
+
+    def pool_usage(self, job):
+        return {"pools": [self._active(job)], "devices": self._devices(job["pool"])}
+
+    volume_usage = pool_usage
+
+    def _thin(self, job):
+        """The place of the job's volume; None if it has none."""
+        volume = job["volume"]
+        place = (job["pool"], volume["thinId"])
+        if self.thin.get(place, volume["uuid"]) != volume["uuid"]:
+            self.violations.append(f"{job['verb']} of {volume['name']} is about a thin id of another volume")
+        return place if place in self.thin else None
+
+    def volume_create(self, job):
+        self._active(job)
+        if self._thin(job):
+            self.violations.append(f"thin id of {job['volume']['name']} is made twice")
+        self.thin[(job["pool"], job["volume"]["thinId"])] = job["volume"]["uuid"]
+        return {"usedBytes": 2 * MIB}
+
+    def volume_claim(self, job):
+        self._thin(job)
+        if job["volume"]["uuid"] in self.mounted:
+            raise wire.Failure("io.quarry.Worker.VolumeBusy",
+                                  {"message": "it is mounted at /run/quarry/mnt/x", "hint": "quarry umount x"})
+        self.open.discard(job["volume"]["uuid"])
+        return {}
+
+    def volume_remove(self, job):
+        self.volume_claim(job)
+        place = self._thin(job)
+        if place:
+            del self.thin[place]
+        return {}
+
+    def volume_mount(self, job):
+        volume = job["volume"]
+        if not self._thin(job):
+            self.violations.append(f"{volume['name']} is mounted and was never made")
+        self.open.add(volume["uuid"])
+        if job["detached"]:
+            return {"open": True, "fd": os.open("/", os.O_PATH)}
+        if volume["filesystem"] == "none":
+            return {"open": True, "path": f"/dev/quarry/{volume['tenant']}/{volume['name']}"}
+        self.mounted.add(volume["uuid"])
+        return {"open": True, "path": f"/run/quarry/mnt/{volume['tenant']}/{volume['name']}"}
+
+    def volume_umount(self, job):
+        if job["volume"]["uuid"] not in self.mounted:
+            raise wire.Failure("io.quarry.Worker.BadRequest", {"message": "it is not mounted", "field": "volume"})
+        self.mounted.discard(job["volume"]["uuid"])
+        return self.volume_release(job)
+
+    def volume_release(self, job):
+        if job["volume"]["uuid"] in self.mounted:
+            return {"open": True}
+        self.open.discard(job["volume"]["uuid"])
+        return {"usedBytes": 3 * MIB}
+
+
+if __name__ == "__main__":
+    worker = Worker(sys.argv[1])
+    worker.add_pool()
+    seen = 0
+    while True:
+        for verb, job, _ in worker.jobs[seen:]:
+            print(verb, json.dumps(job.get("volume", {})), flush=True)
+            seen += 1
+        time.sleep(0.1)

@@ -1,0 +1,341 @@
+#!/usr/bin/python3
+"""What becomes of a call, and of the volume, when the worker fails in every way there is. TAP on stdout."""
+
+import json
+import os
+import sys
+
+from tap import contains, eventually, same, test
+from world import GIB, Failure, libc, main
+from worker import CATALOGS, answer, die_after, die_before, fail, fail_by_name
+
+world = None  # what the test that runs now uses
+
+KINDS = ["Failed", "BadRequest", "NotSupported", "PermissionDenied", "NoSuchVolume", "NoSuchPool", "NoPool",
+         "VolumeExists", "PoolExists", "VolumeBusy", "PoolBusy", "DeviceUnusable", "NoSpace", "KeyRequired", "WrongKey",
+         "VolumeBroken", "PoolUnavailable", "WorkerDied", "Overloaded"]
+WHOLE = {"message": "the sentence", "hint": "run this", "field": "volume", "step": "making it", "errorNumber": 28}
+UNCLEAR = {  # what leaves it open whether the job was done
+    "died before": die_before,
+    "died after": die_after,
+    "no JSON": answer(b"garbage\0"),
+    "no object": answer(b"[1]\0"),
+    "binary": answer(bytes(range(1, 256)) + b"\0"),
+    "half a message": answer(b'{"parameters":', hangup=True),
+    "no result": answer(b'{"parameters":{}}\0'),
+    "a result of wrong type": answer(b'{"parameters":{"result":{"open":7}}}\0'),
+    "a result with more in it": answer(b'{"parameters":{"result":{"surprise":7}}}\0'),
+    "a path that is none": answer(b'{"parameters":{"result":{"path":"../etc"}}}\0'),
+    "an error without a name": answer(b'{"error":""}\0'),
+    "an unknown error": fail_by_name("io.quarry.Worker.Unheard", {"message": "?"}),
+    "a number": fail_by_name("io.systemd.System", {"errno": 5}),
+}
+
+
+def fails_whole(kind, verb, method, **parameters):
+    world.worker.rule(verb, fail(kind, **{"message": WHOLE["message"], **WHOLE}))
+    failure = world.refused(kind, method, **parameters)
+    return failure.parameters
+
+
+# --- create
+
+@test
+def every_error_of_a_create_reaches_the_caller_and_leaves_nothing():
+    world.worker.add_pool()
+    world.start()
+    for kind in KINDS:
+        same(fails_whole(kind, "volume_create", "Volume.Create", volume="db", sizeBytes=GIB), WHOLE)
+        same((world.names(), world.worker.thin), ([], {}), kind)
+        # Only where the worker could not undo what it had done the broker cleans up.
+        same(world.worker.count("volume_remove"), 1 if kind == "WorkerDied" else 0, kind)
+        world.worker.jobs.clear()
+        world.worker.rule("volume_create", fail(kind, **WHOLE, undoFailed=True))
+        same(world.refused(kind, "Volume.Create", volume="db", sizeBytes=GIB).parameters, WHOLE)
+        same((world.worker.count("volume_remove"), world.names()), (1, []), kind)
+        world.create("db")
+        world.call("Volume.Remove", volume="db")
+        world.worker.jobs.clear()
+    world.check_consistent()
+
+
+@test
+def a_create_whose_end_is_unclear_is_cleaned_up():
+    world.worker.add_pool()
+    world.configure("[Jobs]\nWorkers=1\n")  # the place of a worker that died must become free
+    world.start()
+    for what, rule in UNCLEAR.items():
+        world.worker.rule("volume_create", rule)
+        failure = world.refused("WorkerDied", "Volume.Create", volume="db", sizeBytes=GIB)
+        contains(failure.parameters["hint"], "journalctl")
+        same((world.names(), world.worker.thin), ([], {}), what)
+        same(world.worker.verbs()[-2:], ["volume_create", "volume_remove"], what)
+        world.create("db")
+        world.call("Volume.Remove", volume="db")
+    world.check_consistent()
+
+
+@test
+def a_refused_create_is_not_cleaned_up():
+    world.worker.add_pool()
+    world.start()
+    world.worker.rule("volume_create", fail_by_name("org.varlink.service.PermissionDenied", {}))
+    contains(world.refused("Failed", "Volume.Create", volume="db", sizeBytes=GIB).message, "PermissionDenied")
+    same((world.names(), world.worker.count("volume_remove")), ([], 0))
+
+
+@test
+def a_create_that_cannot_be_cleaned_up_is_broken_until_removed():
+    world.worker.add_pool()
+    world.start()
+    world.worker.rule("volume_create", fail("Failed", "mkfs failed; and then the undo failed: EIO", undoFailed=True))
+    world.worker.rule("volume_remove", fail("Failed", "the pool does not answer", step="deleting the thin device"))
+    failure = world.refused("Failed", "Volume.Create", volume="db", sizeBytes=GIB)
+    contains(failure.message, "mkfs failed")
+    same(failure.parameters["undoFailed"], True)
+    contains(failure.parameters["hint"], "quarry rm db")
+    for _ in range(2):
+        shown = world.inspect("db")
+        same((shown["state"], shown["failure"]), ("broken", "the pool does not answer"))
+        for method, parameters in (("Mount", {}), ("Create", {"sizeBytes": GIB, "ifAbsent": True})):
+            failure = world.refused("VolumeBroken", f"Volume.{method}", volume="db", **parameters)
+            contains(failure.message, "broken: the pool does not answer")
+            same(failure.parameters["hint"], "quarry rm db")
+        world.restart()
+    world.call("Volume.Remove", volume="db")
+    world.create("db")
+    world.check_consistent()
+
+
+# --- remove
+
+@test
+def a_volume_that_is_in_use_stays_as_it_is():
+    world.worker.add_pool()
+    world.start()
+    world.create("db")
+    for kind in KINDS:
+        same(fails_whole(kind, "volume_claim", "Volume.Remove", volume="db"), WHOLE)
+        same(world.inspect("db")["state"], "ready")
+    for what, rule in UNCLEAR.items():
+        world.worker.rule("volume_claim", rule)
+        world.refused("WorkerDied", "Volume.Remove", volume="db")
+        same(world.inspect("db")["state"], "ready", what)
+    same(world.worker.count("volume_remove"), 0)
+    world.call("Volume.Mount", volume="db")
+    failure = world.refused("VolumeBusy", "Volume.Remove", volume="db")
+    same(failure.parameters["hint"], "quarry umount x")
+    same(world.inspect("db")["state"], "ready")
+    world.call("Volume.Unmount", volume="db")
+    world.call("Volume.Remove", volume="db")
+    world.check_consistent()
+
+
+@test
+def a_removal_that_failed_half_way_can_only_be_repeated():
+    world.worker.add_pool()
+    world.start()
+    for what, rule in [*[(kind, fail(kind, **WHOLE)) for kind in KINDS], *UNCLEAR.items()]:
+        world.create("db")
+        world.worker.rule("volume_remove", rule)
+        failure = world.refused("WorkerDied" if what in UNCLEAR else what, "Volume.Remove", volume="db")
+        if what not in UNCLEAR:
+            same(failure.parameters, WHOLE)
+        shown = world.inspect("db")
+        same((shown["state"], shown["failure"]), ("removing", failure.message), what)
+        world.refused("VolumeBroken", "Volume.Mount", volume="db")
+        world.refused("VolumeBroken", "Volume.Create", volume="db", sizeBytes=GIB)
+        world.call("Volume.Remove", volume="db")
+        same((world.names(), world.worker.thin), ([], {}), what)
+    world.create("db")
+    world.worker.rule("volume_remove", fail("Failed", "not now"))
+    contains(world.refused("Failed", "Volume.Remove", volume="db").parameters["hint"], "quarry rm db")
+    world.restart()
+    eventually(lambda: not world.names(), "the removal is finished after a restart")
+    world.check_consistent()
+
+
+# --- mount, unmount, inspect
+
+@test
+def a_mount_that_failed_changes_nothing():
+    world.worker.add_pool()
+    world.start()
+    world.create("db")
+    for kind in KINDS:
+        same(fails_whole(kind, "volume_mount", "Volume.Mount", volume="db"), WHOLE)
+    for what, rule in UNCLEAR.items():
+        world.worker.rule("volume_mount", rule)
+        contains(world.refused("WorkerDied", "Volume.Mount", volume="db").message, "worker")
+        same(world.inspect("db")["state"], "ready", what)
+    for result in ({}, {"open": True}):
+        for detached in (False, True):
+            world.worker.rule("volume_mount", answer(json.dumps({"parameters": {"result": result}}).encode() + b"\0"))
+            world.refused("Failed", "Volume.Mount", volume="db", detached=detached)
+    world.worker.rule("volume_mount", answer(b'{"parameters":{"result":{"path":"/x"},"mountFileDescriptor":3}}\0'))
+    world.refused("Failed", "Volume.Mount", volume="db", detached=True)
+    same(world.call("Volume.Mount", volume="db"), {"path": "/run/quarry/mnt/default/db"})
+    for kind in KINDS:
+        same(fails_whole(kind, "volume_umount", "Volume.Unmount", volume="db"), WHOLE)
+    for rule in UNCLEAR.values():
+        world.worker.rule("volume_umount", rule)
+        world.refused("WorkerDied", "Volume.Unmount", volume="db")
+        world.call("Volume.Mount", volume="db")
+    world.call("Volume.Unmount", volume="db")
+
+
+@test
+def inspect_shows_what_was_seen_last_when_the_worker_fails():
+    world.worker.add_pool()
+    world.start()
+    world.create("db")
+    before = world.inspect("db")
+    for rule in [*[fail(kind, **WHOLE) for kind in KINDS], *UNCLEAR.values()]:
+        for verb in ("volume_usage", "pool_usage"):
+            world.worker.rule(verb, rule)
+        same(world.inspect("db"), before)
+        same(world.pool()["state"], "active")
+        same(world.names(), ["db"])
+        world.worker.forget_rules()
+
+
+# --- pools
+
+@test
+def every_error_of_a_pool_verb_reaches_the_caller():
+    world.worker.add_pool("there")
+    world.worker.add_pool("moved", where=world.worker.elsewhere)
+    world.start()
+    for kind in KINDS:
+        same(fails_whole(kind, "pool_create", "Pool.Create", name="new", devices=["/dev/fake"]), WHOLE)
+        same(fails_whole(kind, "pool_import", "Pool.Import"), WHOLE)
+        same(fails_whole(kind, "pool_export", "Pool.Export", name="there"), WHOLE)
+        if kind != "WorkerDied":  # then it is gone on with
+            same(fails_whole(kind, "pool_remove", "Pool.Remove", name="there"), WHOLE)
+        same([(p["name"], p["state"]) for p in world.call("Pool.List")["pools"]], [("there", "active")], kind)
+    for verb, rule, method, parameters in (("pool_export", die_before, "Pool.Export", {"name": "there"}),
+                                           ("pool_import", die_before, "Pool.Import", {}),
+                                           ("pool_import", answer(b"garbage\0"), "Pool.Import", {})):
+        world.worker.rule(verb, rule)
+        world.refused("WorkerDied", method, **parameters)
+    world.create("there:db")
+    world.check_consistent()
+
+
+@test
+def a_pool_whose_creation_is_cut_short_is_taken_away():
+    world.start()
+    for kind, rule, again in (("WorkerDied", die_before, 1), ("WorkerDied", die_after, 1),
+                              ("Failed", fail("Failed", "no", undoFailed=True), 1),
+                              ("Failed", fail("Failed", "no"), 0)):
+        world.worker.jobs.clear()
+        world.worker.rule("pool_create", rule)
+        world.refused(kind, "Pool.Create", name="new", devices=["/dev/fake"])
+        same(world.worker.count("pool_remove"), again)
+        same((world.worker.pools, world.call("Pool.List")["pools"]), ({}, []))
+    world.call("Pool.Create", name="new", devices=["/dev/fake"])
+    world.check_consistent()
+
+
+@test
+def a_pool_whose_removal_is_cut_short_is_taken_away():
+    world.start()
+    for rule in (die_before, die_after):
+        world.call("Pool.Create", name="there", devices=["/dev/fake"])
+        world.worker.rule("pool_remove", rule)
+        world.call("Pool.Remove", name="there")
+        same((world.worker.pools, world.call("Pool.List")["pools"]), ({}, []))
+    world.call("Pool.Create", name="there", devices=["/dev/fake"])
+    world.worker.rule("pool_remove", die_before, times=2)
+    world.refused("WorkerDied", "Pool.Remove", name="there")
+    world.create("there:db")
+    world.check_consistent()
+
+
+@test
+def what_an_earlier_broker_left_of_a_pool_is_taken_away():
+    world.worker.add_pool("half", unfinished=True)
+    world.worker.unopened = {uuid: "it was cut short" for uuid in world.worker.pools}
+    world.worker.add_pool("whole")
+    world.start()
+    same([(p["name"], p["state"]) for p in world.call("Pool.List")["pools"]], [("whole", "active")])
+    same([p["name"] for p in world.worker.pools.values()], ["whole"])
+    world.check_consistent()
+
+
+@test
+def a_pool_that_cannot_be_taken_away_is_there_again_with_its_volumes():
+    world.worker.add_pool()
+    world.start()
+    world.create("db")
+    world.worker.rule("pool_export", fail("PoolBusy", "a device is held open"))
+    world.refused("PoolBusy", "Pool.Export", name="default")
+    same(world.names(), ["db"])
+    world.create("db2")
+    world.worker.rule("pool_export", fail("Failed", "lvm failed"))
+    world.worker.rule("pool_open", fail("Failed", "a disk is missing"))
+    same(world.refused("Failed", "Pool.Export", name="default").message, "lvm failed")
+    pool = world.pool()
+    same((pool["state"], pool["failure"]), ("unavailable", "a disk is missing"))
+    world.worker.elsewhere.update(world.worker.pools)
+    same([p["state"] for p in world.call("Pool.Import")["pools"]], ["active"])
+    same(world.names(), ["db", "db2"])
+
+
+# --- the catalog's disk is full
+
+@test
+def when_the_catalog_cannot_be_written_nothing_is_promised():
+    pool = world.worker.add_pool()
+    os.makedirs(f"{CATALOGS}/{pool}")
+    if libc.mount(b"tmpfs", f"{CATALOGS}/{pool}".encode(), b"tmpfs", 0, b"size=1m") < 0:
+        return "needs a mount"
+    try:
+        world.start()
+        for i in range(20):
+            world.create(f"old{i}")
+        filler = f"{CATALOGS}/{pool}/filler"
+
+        def fill():
+            with open(filler, "wb", buffering=0) as f:
+                try:
+                    while f.write(b"x" * 4096):
+                        pass
+                except OSError:
+                    pass
+
+        def until_full(method, names, **parameters):
+            """Goes on with other volumes until the disk is full; returns the name of that volume."""
+            for name in names:
+                try:
+                    world.call(method, volume=name, **parameters)
+                except Failure as failure:
+                    same(failure.kind, "NoSpace")
+                    contains(failure.message, "full")
+                    return name
+            raise AssertionError("the disk never ran full")
+
+        fill()
+        until_full("Volume.Create", [f"new{i}" for i in range(99)], sizeBytes=GIB, labels=[f"l={'x' * 1000}"])
+        name = until_full("Volume.Remove", [v["name"] for v in world.volumes() if v["state"] == "ready"])
+        same(world.inspect(name)["state"], "ready")
+        world.call("Volume.Mount", volume=name)  # writes nothing
+        world.call("Volume.Unmount", volume=name)
+        os.unlink(filler)
+        world.create("again")
+        world.call("Volume.Remove", volume=name)
+        for v in world.volumes():
+            if v["state"] == "broken":  # made, and then its row could not be written
+                world.call("Volume.Remove", volume=v["name"])
+        names = world.names()
+        world.restart()
+        same(world.names(), names)
+        world.check_consistent()
+    finally:
+        if world.process:
+            world.stop()
+        libc.umount2(f"{CATALOGS}/{pool}".encode(), 2)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+#include <quarry/job.h>
+#include <quarry/text.h>
+
+#include "../unit.h"
+
+#define UUID "01234567-89ab-cdef-0123-456789abcdef"
+static const sd_id128_t id = SD_ID128_MAKE(01, 23, 45, 67, 89, ab, cd, ef, 01, 23, 45, 67, 89, ab, cd, ef);
+
+static int parse(const char *text, JobResult *ret) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *v = NULL;
+
+        assert_true(sd_json_parse(text, 0, &v, NULL, NULL) >= 0);
+        return job_result_from_json(v, ret);
+}
+
+static void test_comes_back_as_it_went(void **state) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *v = NULL;
+        _cleanup_(job_result_done) JobResult back = {};
+        JobResult result = { .n_pools = 2, .n_devices = 3, .open = true, .used = UINT64_C(1) << 62 };
+
+        result.pools = calloc(2, sizeof(PoolInfo));
+        result.devices = calloc(3, sizeof(JobDevice));
+        result.path = strdup("/run/quarry/mnt/team/db");
+        for (size_t i = 0; i < 2; i++) {
+                result.pools[i] = (PoolInfo) { .uuid = id, .vg = strdup("vg") };
+                snprintf(result.pools[i].name, sizeof(result.pools[i].name), "p%zu", i);
+        }
+        for (size_t i = 0; i < 3; i++)
+                result.devices[i] = (JobDevice) { .uuid = id, .used = i };
+
+        assert_true(job_result_to_json(&result, &v) >= 0);
+        assert_int_equal(job_result_from_json(v, &back), 0);
+        assert_int_equal(back.n_pools, 2);
+        assert_string_equal(back.pools[1].name, "p1");
+        assert_string_equal(back.pools[1].vg, "vg");
+        assert_int_equal(back.n_devices, 3);
+        assert_int_equal(back.devices[2].used, 2);
+        assert_true(sd_id128_equal(back.devices[2].uuid, id));
+        assert_string_equal(back.path, result.path);
+        assert_true(back.open);
+        assert_true(back.used == result.used);
+        job_result_done(&result);
+        job_result_done(&result);
+}
+
+static void test_empty(void **state) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *v = NULL;
+        JobResult result = {}, back = { .open = true };
+
+        assert_true(job_result_to_json(&result, &v) >= 0);
+        assert_int_equal(job_result_from_json(v, &back), 0);
+        assert_false(back.open);
+        assert_int_equal(back.n_pools, 0);
+        assert_null(back.pools);
+        assert_int_equal(parse("{}", &back), 0);
+        assert_int_equal(parse("{\"pools\":[],\"devices\":[]}", &back), 0);
+        assert_null(back.devices);
+}
+
+static void test_rules(void **state) {
+        static const char *const bad[] = {
+                "null",
+                "[]",
+                "5",
+                "{\"unknown\":1}",
+                "{\"path\":\"relative\"}",
+                "{\"path\":\"/run/../etc\"}",
+                "{\"path\":5}",
+                "{\"open\":1}",
+                "{\"usedBytes\":-1}",
+                "{\"usedBytes\":\"5\"}",
+                "{\"pools\":{}}",
+                "{\"pools\":[5]}",
+                "{\"pools\":[{\"name\":\"p\",\"uuid\":\"" UUID "\",\"origin\":\"vg\"},{}]}",
+                "{\"devices\":5}",
+                "{\"devices\":[5]}",
+                "{\"devices\":[{\"uuid\":\"" UUID "\"}]}",
+                "{\"devices\":[{\"usedBytes\":5}]}",
+                "{\"devices\":[{\"uuid\":\"" UUID "\",\"usedBytes\":5},{\"uuid\":\"" UUID "\",\"usedBytes\":-5}]}",
+                "{\"devices\":[{\"uuid\":\"" UUID "\",\"usedBytes\":5,\"more\":1}]}",
+                "{\"devices\":[{\"uuid\":\"00000000-0000-0000-0000-000000000000\",\"usedBytes\":5}]}",
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
+                JobResult result = { .used = 4711 };
+
+                assert_row(parse(bad[i], &result) == -EINVAL, bad[i]);
+                assert_int_equal(result.used, 4711);
+                assert_null(result.pools);
+        }
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_comes_back_as_it_went),
+                cmocka_unit_test(test_empty),
+                cmocka_unit_test(test_rules),
+        };
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
