@@ -116,6 +116,10 @@ int operation_run_job(Operation *op, JobVerb verb, JobDone on_done, Error *err) 
         return queue_submit(op->manager->queue, &op->job, op->key_fd, on_progress, on_done, op, err);
 }
 
+bool operation_outlives_worker(Operation *op, const Error *err) {
+        return err && err->kind == ERROR_WORKER_DIED && ++op->deaths < WORKER_DEATHS_MAX;
+}
+
 static void tell(Operation *op, const Error *err) {
         const char *object = op->volume ? op->volume->volume.spec.name : op->pool ? op->pool->info.name : "quarryd";
 

@@ -5,6 +5,9 @@
 
 #include "broker/manager.h"
 
+/* A worker that somebody killed says nothing about its job; a job that kills its worker would do so for ever. */
+#define WORKER_DEATHS_MAX 3u
+
 typedef struct Watcher {
         struct Watcher *next;
         /* Either may be called from the event loop only; done exactly once. A client that is gone
@@ -36,6 +39,7 @@ struct Operation {
         size_t n_pools;
 
         bool again;    /* who waited for its end asks anew: a create that joined the undo of an earlier one */
+        unsigned deaths; /* of workers, see operation_outlives_worker() */
         Error failure; /* kept while the operation cleans up behind itself */
         VolumeState state_before; /* of the volume, should its row not be written */
 };
@@ -57,6 +61,10 @@ void operation_begin(Operation *operation, Lane *lane);
 
 /* Sends operation->job to a worker, with its pool and volume filled in. */
 int operation_run_job(Operation *operation, JobVerb verb, JobDone on_done, Error *err);
+
+/* Whether a job that may be repeated failed only because its worker died, and is worth another: not when the
+ * job itself seems to kill them. */
+bool operation_outlives_worker(Operation *operation, const Error *err);
 
 /* Tells the watchers and ends the operation; starts the next one of its lane. err: NULL for success. */
 void operation_finish(Operation *operation, const Error *err);

@@ -183,7 +183,7 @@ static int try_missing_start(Operation *op, Error *err) {
         if (!op->pools)
                 return error_oom(err);
         for (PoolEntry *p = op->manager->registry.pools; p; p = p->next)
-                if (p->state == POOL_UNAVAILABLE && p->disks_are_missing && !p->operation) {
+                if (p->state == POOL_UNAVAILABLE && p->may_come_yet && !p->operation) {
                         op->pools[op->n_pools++] = p->info.uuid;
                         pool_entry_set_state(p, POOL_ACTIVATING, NULL);
                 }
@@ -198,7 +198,7 @@ void pool_try_missing(Manager *m) {
         Error err = {};
 
         for (PoolEntry *p = m->registry.pools; p; p = p->next)
-                missing |= p->state == POOL_UNAVAILABLE && p->disks_are_missing;
+                missing |= p->state == POOL_UNAVAILABLE && p->may_come_yet;
         if (!missing)
                 return;
         if (operation_new(m, NULL, &self, NULL, try_missing_start, &op, &err) < 0)

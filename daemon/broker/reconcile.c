@@ -22,6 +22,7 @@ typedef struct Opening {
         Start *start;
         sd_id128_t pool;
         sd_event_source *pause;
+        unsigned deaths; /* of workers that were to open it */
 } Opening;
 
 static void one_less(Start *start) {
@@ -84,9 +85,15 @@ static int on_pause_over(sd_event_source *source, uint64_t usec, void *userdata)
         return 0;
 }
 
+static bool is_worth_a_wait(Opening *opening, const PoolEntry *pool, const Error *err) {
+        if (err->kind == ERROR_WORKER_DIED)
+                return ++opening->deaths < WORKER_DEATHS_MAX;
+        return pool->may_come_yet && host_is_booting();
+}
+
 /* Returns whether it will be tried again. */
-static bool wait_for_disks(Manager *m, PoolEntry *pool, Opening *opening) {
-        if (!pool->disks_are_missing || !host_is_booting())
+static bool wait_for_it(Manager *m, PoolEntry *pool, Opening *opening, const Error *err) {
+        if (!is_worth_a_wait(opening, pool, err))
                 return false;
         opening->pause = sd_event_source_disable_unref(opening->pause);
         if (sd_event_add_time_relative(m->event, &opening->pause, CLOCK_MONOTONIC, BOOT_PAUSE_USEC, 0, on_pause_over,
@@ -106,7 +113,7 @@ static void on_opened(JobResult *result, int *mount_fd, const Error *err, void *
                 if (clean_up(m, pool, opening))
                         return;
                 pool_entry_set_failed(pool, err);
-                if (wait_for_disks(m, pool, opening))
+                if (wait_for_it(m, pool, opening, err))
                         return;
                 log_failure(pool->info.name, err, "cannot activate the pool");
         } else if (pool_open_catalog(m, pool, result, &failure) < 0)

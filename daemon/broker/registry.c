@@ -95,7 +95,7 @@ void pool_entry_set_state(PoolEntry *pool, PoolState state, const char *failure)
 
 void pool_entry_set_failed(PoolEntry *pool, const Error *err) {
         pool_entry_set_state(pool, POOL_UNAVAILABLE, err->text);
-        pool->disks_are_missing = err->number == ENODEV || err->number == ENOENT;
+        pool->may_come_yet = err->number == ENODEV || err->number == ENOENT || err->kind == ERROR_WORKER_DIED;
 }
 
 int pool_entry_check(const PoolEntry *pool, Error *err) {

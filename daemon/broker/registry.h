@@ -41,7 +41,7 @@ struct PoolEntry {
         PoolInfo info;
         PoolState state;
         char *failure; /* POOL_UNAVAILABLE: why */
-        bool disks_are_missing; /* they may come yet: it is tried again from time to time */
+        bool may_come_yet; /* its disks were not there, or a worker died: it is tried again from time to time */
         Catalog *catalog;
         sd_event_source *catalog_source;
         void *by_name;     /* tsearch(3) tree of VolumeEntry */

@@ -58,9 +58,15 @@ static void drop_row(Operation *op) {
                 on_row_gone(&err, op);
 }
 
+static void clean_up(Operation *op);
+
 static void on_cleaned(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
         Operation *op = userdata;
 
+        if (operation_outlives_worker(op, err)) {
+                clean_up(op);
+                return;
+        }
         op->failure.undo_failed = err;
         if (!err) {
                 drop_row(op);

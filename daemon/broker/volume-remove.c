@@ -20,6 +20,8 @@ static void on_removed(JobResult *result, int *mount_fd, const Error *err, void 
         VolumeEntry *entry = op->volume;
         Error failure = {};
 
+        if (operation_outlives_worker(op, err) && operation_run_job(op, JOB_VOLUME_REMOVE, on_removed, &failure) >= 0)
+                return;
         if (!err && catalog_delete_volume(op->pool->catalog, entry->volume.uuid, on_row_gone, op, &failure) >= 0)
                 return;
         if (err)

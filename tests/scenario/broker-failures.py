@@ -137,8 +137,9 @@ def a_removal_that_failed_half_way_can_only_be_repeated():
     world.start()
     for what, rule in [*[(kind, fail(kind, **WHOLE)) for kind in KINDS], *UNCLEAR.items()]:
         world.create("db")
-        world.worker.rule("volume_remove", rule)
-        failure = world.refused("WorkerDied" if what in UNCLEAR else what, "Volume.Remove", volume="db")
+        unclear = what in UNCLEAR or what == "WorkerDied"
+        world.worker.rule("volume_remove", rule, times=3 if unclear else 1)
+        failure = world.refused("WorkerDied" if unclear else what, "Volume.Remove", volume="db")
         if what not in UNCLEAR:
             same(failure.parameters, WHOLE)
         shown = world.inspect("db")
@@ -152,6 +153,35 @@ def a_removal_that_failed_half_way_can_only_be_repeated():
     contains(world.refused("Failed", "Volume.Remove", volume="db").parameters["hint"], "quarry rm db")
     world.restart()
     eventually(lambda: not world.names(), "the removal is finished after a restart")
+    world.check_consistent()
+
+
+@test
+def a_removal_and_a_clean_up_outlive_a_worker_that_dies():
+    world.worker.add_pool()
+    world.start()
+    for times in (1, 2):
+        for rule in (die_before, die_after):
+            world.create("db")
+            world.worker.rule("volume_remove", rule, times=times)
+            world.call("Volume.Remove", volume="db")
+            same((world.names(), world.worker.thin), ([], {}))
+            world.worker.rule("volume_create", die_after)
+            world.worker.rule("volume_remove", rule, times=times)
+            world.refused("WorkerDied", "Volume.Create", volume="db", sizeBytes=GIB)
+            same((world.names(), world.worker.thin), ([], {}))
+    world.check_consistent()
+
+
+@test
+def a_pool_is_opened_though_workers_die():
+    world.worker.add_pool()
+    world.start()
+    world.create("db")
+    for times in (1, 2):
+        world.worker.rule("pool_open", die_before, times=times)
+        world.restart()
+        same(world.names(), ["db"])
     world.check_consistent()
 
 
