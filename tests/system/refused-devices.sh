@@ -28,6 +28,9 @@ signature() { # WHAT REGEX COMMAND...: makes it on /dev/vda
     like "$what: wipefs is named" "$err" 'wipefs --all /dev/vda'
     blank /dev/vda
 }
+reread() { # of partitions that udev looks at meanwhile none can be taken away
+    wait_for 30 blockdev --rereadpt /dev/vda && udevadm settle
+}
 raid_make() { # superblock 1.2: magic, version, and its own place in sectors
     python3 - <<'PY'
 import struct
@@ -64,7 +67,7 @@ with open("/dev/vda", "r+b") as device:
     device.seek((sectors - 33) * 512)
     device.write(table + header(sectors - 1, 1, sectors - 33))
 PY
-    blockdev --rereadpt /dev/vda 2>/dev/null
+    reread
 }
 
 signature "an ext4 filesystem" 'an ext4 filesystem \(label "theirs"\)' mkfs.ext4 -q -L theirs /dev/vda
@@ -75,7 +78,7 @@ signature "an LVM physical volume" 'an? LVM2_member' pvcreate -q /dev/vda
 signature "a RAID member" 'a linux_raid_member' raid_make
 signature "an empty MBR partition table" 'a dos partition table' mbr_make
 
-backup_gpt_make() { gpt_make && dd if=/dev/zero of=/dev/vda bs=1M count=1 conv=notrunc,fsync status=none && blockdev --rereadpt /dev/vda 2>/dev/null; }
+backup_gpt_make() { gpt_make && dd if=/dev/zero of=/dev/vda bs=1M count=1 conv=notrunc,fsync status=none && reread; }
 signature "the backup of a GPT" 'an? gpt partition table' backup_gpt_make
 
 # --- how it is used ---
