@@ -5,7 +5,7 @@
 #   make           builds quarryd, quarry-worker, quarry              (Debian 13)
 #   make install   installs them with units, rules, manual pages      (PREFIX=, DESTDIR=)
 #
-# Knobs: V=1 shows commands, OPT=-O0, SAN=1 builds with ASan and UBSan, CC=clang.
+# Knobs: V=1 shows commands, OPT=-O0, SAN=1 builds with ASan and UBSan, FAILPOINTS=1 with failpoints, CC=clang.
 
 PREFIX ?= /usr
 SYSCONFDIR ?= /etc
@@ -14,7 +14,7 @@ OPT ?= -O2
 CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
 VERSION := 0.1.0
 
-OUT := build/$(CC)$(if $(SAN),-san)$(if $(FUZZ),-fuzz)
+OUT := build/$(CC)$(if $(SAN),-san)$(if $(FAILPOINTS),-failpoints)$(if $(FUZZ),-fuzz)
 
 CFLAGS ?= $(OPT) -g
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wundef \
@@ -28,6 +28,10 @@ ALL_CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-
 ALL_LDFLAGS += -fsanitize=address,undefined
 else
 ALL_CFLAGS += $(if $(filter -O0,$(OPT)),,-D_FORTIFY_SOURCE=2)
+endif
+
+ifdef FAILPOINTS
+ALL_CFLAGS += -DQUARRY_FAILPOINTS
 endif
 
 room = $(patsubst %.c,$(OUT)/%.o,$(wildcard $(1)/*.c))

@@ -1,5 +1,6 @@
 #include "front/call.h"
 
+#include <quarry/failpoint.h>
 #include <quarry/log.h>
 #include <quarry/text.h>
 
@@ -58,6 +59,22 @@ static void on_progress(const char *step, unsigned position, unsigned total, voi
                                                              SD_JSON_BUILD_PAIR_UNSIGNED("total", total)));
 }
 
+static void reply(Call *call, Operation *op, int r) {
+        Error failure = {};
+
+        if (r >= 0)
+                r = call->reply(call, op);
+        if (r >= 0)
+                return;
+        if (r == -ENOTCONN) {
+                log_debug("varlink", "the client went away before its answer");
+                return;
+        }
+        log_error("varlink", "cannot answer: %s", strerror(-r));
+        error_errno(&failure, r, "it was done, but the answer cannot be written");
+        (void) call_error(call->link, call->interface, &failure);
+}
+
 static void on_done(Operation *op, const Error *err, void *userdata) {
         _cleanup_(call_freep) Call *call = userdata;
         int r;
@@ -66,19 +83,14 @@ static void on_done(Operation *op, const Error *err, void *userdata) {
                 return;
         if (op->again && sd_varlink_dispatch_again(call->link) >= 0)
                 return;
-        if (err) {
+        r = failpoint("answer.%s.before", op->verb ?: "look");
+        if (err)
                 (void) call_error(call->link, call->interface, err); /* negative on purpose, see sd_varlink_error() */
-                return;
-        }
-        r = call->reply(call, op);
-        if (r == -ENOTCONN)
-                log_debug("varlink", "the client went away before its answer");
-        else if (r < 0) {
-                Error failure = {};
-
-                log_error("varlink", "cannot answer: %s", strerror(-r));
-                error_errno(&failure, r, "it was done, but the answer cannot be written");
-                (void) call_error(call->link, call->interface, &failure);
+        else
+                reply(call, op, r);
+        if (FAILPOINTS_BUILT) { /* else it leaves when the loop comes to it */
+                (void) sd_varlink_flush(call->link);
+                (void) failpoint("answer.%s.after", op->verb ?: "look");
         }
 }
 

@@ -3,6 +3,7 @@
 #include "store/row.h"
 #include "store/schema.h"
 
+#include <quarry/failpoint.h>
 #include <quarry/log.h>
 #include <quarry/text.h>
 
@@ -80,6 +81,23 @@ static int change_write(Catalog *c, Change *change) {
         return code == SQLITE_DONE ? 0 : -EIO;
 }
 
+static const char *change_name(const Change *change) {
+        return change->is_delete ? "delete" : volume_state_to_string(change->row.state);
+}
+
+static int batch_commit(Catalog *c, const char *name, Error *err) {
+        int r;
+
+        r = failpoint("catalog.%s.before", name);
+        if (r >= 0 && sqlite3_exec(c->db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)
+                return sqlite_error(c->db, err, "write the catalog");
+        if (r >= 0) /* a commit that is said to have failed may be on the disk all the same */
+                r = failpoint("catalog.%s.after", name);
+        return r < 0 ? error_set(err, r == -ENOSPC ? ERROR_NO_SPACE : ERROR_FAILED, r, "cannot write the catalog: %s",
+                                 strerror(-r))
+                     : 0;
+}
+
 /* All or none: when one fails, each is tried again in a transaction of its own, so that only the bad one is
  * refused. */
 static int batch_write(Catalog *c, Change *batch, Change *end) {
@@ -92,8 +110,8 @@ static int batch_write(Catalog *c, Change *batch, Change *end) {
                 r = change_write(c, change);
                 err = change->err;
         }
-        if (r >= 0 && sqlite3_exec(c->db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)
-                r = sqlite_error(c->db, &err, "write the catalog");
+        if (r >= 0)
+                r = batch_commit(c, change_name(batch), &err);
         if (r >= 0)
                 return 0;
 

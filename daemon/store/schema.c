@@ -1,5 +1,6 @@
 #include "store/schema.h"
 
+#include <quarry/failpoint.h>
 #include <quarry/text.h>
 
 /* migrations[n] leads from version n to n + 1. Never change one that was released. */
@@ -58,8 +59,8 @@ static int migrate(sqlite3 *db, unsigned version, Error *err) {
         buffer_format(version_sql, sizeof(version_sql), "PRAGMA user_version = %u", version + 1);
         if (sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK ||
             sqlite3_exec(db, migrations[version], NULL, NULL, NULL) != SQLITE_OK ||
-            sqlite3_exec(db, version_sql, NULL, NULL, NULL) != SQLITE_OK ||
-            sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK) {
+            sqlite3_exec(db, version_sql, NULL, NULL, NULL) != SQLITE_OK || failpoint("catalog.migration.before") < 0 ||
+            sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK || failpoint("catalog.migration.after") < 0) {
                 int r = sqlite_error(db, err, "bring the catalog up to date");
                 (void) sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
                 return r;

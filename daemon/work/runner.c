@@ -1,7 +1,33 @@
 #include "work/runner.h"
 
+#include <quarry/failpoint.h>
 #include <quarry/log.h>
 #include <quarry/text.h>
+
+/* Between what two steps do: where a job can be cut short. */
+static int boundary(const StepContext *c, const char *step, const char *next, Error *err) {
+        int r = failpoint("%s.%s.%s", job_verb_to_string(c->job->verb), step, next);
+
+        return r < 0 ? error_errno(err, r, "stopped at a failpoint") : 0;
+}
+
+static int step_probe(const Step *step, StepContext *c, Error *err) {
+        int r = boundary(c, step->name, "probe", err);
+
+        return r < 0 ? r : step->probe(c, err);
+}
+
+static int step_run(const Step *step, StepContext *c, Error *err) {
+        int r = boundary(c, step->name, "run", err);
+
+        return r < 0 ? r : step->run(c, err);
+}
+
+static int step_undo(const Step *step, StepContext *c, Error *err) {
+        int r = boundary(c, step->name, "undo", err);
+
+        return r < 0 ? r : step->undo(c, err);
+}
 
 /* Undo goes on behind a failing undo: the less is left the better. Returns how many failed; *ret is the first. */
 static unsigned undo_all(const Step *const *done, unsigned n, StepContext *c, Error *ret) {
@@ -11,7 +37,7 @@ static unsigned undo_all(const Step *const *done, unsigned n, StepContext *c, Er
                 const Step *step = done[--n];
                 Error err = {};
 
-                if (!step->undo || step->undo(c, &err) >= 0)
+                if (!step->undo || step_undo(step, c, &err) >= 0)
                         continue;
                 log_error(step->name, "cannot undo: %s", err.text);
                 if (failed++ == 0)
@@ -33,12 +59,12 @@ int runner_run(const Step *const *plan, StepContext *c, RunnerProgress on_progre
         for (unsigned i = 0; i < total; i++) {
                 const Step *step = plan[i];
 
-                r = step->probe ? step->probe(c, err) : 0;
+                r = step->probe ? step_probe(step, c, err) : 0;
                 if (r > 0)
                         continue;
                 if (r == 0) {
                         on_progress(step->name, i + 1, total, userdata);
-                        r = step->run(c, err);
+                        r = step_run(step, c, err);
                 }
                 if (r < 0) {
                         buffer_format(err->step, sizeof(err->step), "%s", step->name);
@@ -46,6 +72,8 @@ int runner_run(const Step *const *plan, StepContext *c, RunnerProgress on_progre
                 }
                 done[n_done++] = step;
         }
+        if (r >= 0)
+                r = boundary(c, "all", "done", err);
         if (r >= 0)
                 return 0;
 

@@ -7,6 +7,7 @@
 #include "work/plan.h"
 #include "work/runner.h"
 
+#include <quarry/failpoint.h>
 #include <quarry/job.h>
 #include <quarry/log.h>
 #include <quarry/text.h>
@@ -66,6 +67,20 @@ static int reply_result(sd_varlink *link, StepContext *context) {
                                           index >= 0, "mountFileDescriptor", SD_JSON_BUILD_INTEGER(index)));
 }
 
+static int answer(sd_varlink *link, StepContext *context, const Error *err) {
+        const char *verb = job_verb_to_string(context->job->verb);
+        int r;
+
+        r = failpoint("%s.answer.before", verb);
+        if (r >= 0)
+                r = err ? reply_error(link, err) : reply_result(link, context);
+        if (FAILPOINTS_BUILT) { /* else it leaves when the loop comes to it */
+                (void) sd_varlink_flush(link);
+                (void) failpoint("%s.answer.after", verb);
+        }
+        return r;
+}
+
 /* The pool comes from the root-owned list by UUID: its name is not taken from the job. */
 static int pool_find(const Job *job, PoolInfo *ret, Error *err) {
         if (plan_needs_pool(job->verb))
@@ -107,11 +122,9 @@ static int run_job(Server *server, sd_varlink *link, const Job *job, int key_fd)
                 r = pool_find(job, &context.pool, &err);
         if (r >= 0)
                 r = runner_run(plan_for(job), &context, on_progress, link, &err);
-        if (r < 0) {
+        if (r < 0)
                 log_debug(job_verb_to_string(job->verb), "%s", err.text);
-                return reply_error(link, &err);
-        }
-        return reply_result(link, &context);
+        return answer(link, &context, r < 0 ? &err : NULL);
 }
 
 static int vl_method_run(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,

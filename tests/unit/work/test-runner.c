@@ -60,7 +60,8 @@ static void on_progress(const char *step, unsigned position, unsigned total, voi
 }
 
 static int run_plan(const Step *const *steps, Error *err) {
-        StepContext context = {};
+        Job job = {};
+        StepContext context = { .job = &job };
 
         *story = *told = 0;
         return runner_run(steps, &context, on_progress, told, err);
