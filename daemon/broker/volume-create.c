@@ -19,12 +19,15 @@ static void set_broken(VolumeEntry *entry, const char *why) {
         entry->volume.failure = strdup(why);
 }
 
+static void clean_up(Operation *op);
+
 static void on_row_settled(const Error *err, void *userdata) {
         Operation *op = userdata;
 
-        if (err) {
-                set_broken(op->volume, err->text);
-                operation_finish(op, err);
+        if (err && op->failure.kind == ERROR_NONE) { /* made, and that could not be noted: it goes again */
+                op->failure = *err;
+                op->volume->volume.state = VOLUME_CREATING;
+                clean_up(op);
         } else if (op->failure.kind != ERROR_NONE)
                 operation_finish(op, &op->failure);
         else
@@ -57,8 +60,6 @@ static void drop_row(Operation *op) {
         if (catalog_delete_volume(op->pool->catalog, op->volume->volume.uuid, on_row_gone, op, &err) < 0)
                 on_row_gone(&err, op);
 }
-
-static void clean_up(Operation *op);
 
 static void on_cleaned(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
         Operation *op = userdata;
@@ -113,7 +114,8 @@ static void on_row_written(const Error *err, void *userdata) {
         if (!err && operation_run_job(op, JOB_VOLUME_CREATE, on_made, &failure) >= 0)
                 return;
         op->failure = err ? *err : failure;
-        if (err) /* nothing was written, nothing was made */
+        /* A commit that is said to have failed may have reached the disk, unless the disk is full. */
+        if (err && err->kind == ERROR_NO_SPACE)
                 operation_finish_removed(op, &op->failure);
         else
                 drop_row(op);

@@ -6,26 +6,11 @@
 #include <quarry/log.h>
 #include <quarry/text.h>
 
-static void on_row_gone(const Error *err, void *userdata) {
-        Operation *op = userdata;
-
-        if (err)
-                operation_finish(op, err);
-        else
-                operation_finish_removed(op, NULL);
-}
-
-static void on_removed(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
-        Operation *op = userdata;
+static void stay_removing(Operation *op, const Error *err) {
         VolumeEntry *entry = op->volume;
-        Error failure = {};
+        Error failure = *err;
 
-        if (operation_outlives_worker(op, err) && operation_run_job(op, JOB_VOLUME_REMOVE, on_removed, &failure) >= 0)
-                return;
-        if (!err && catalog_delete_volume(op->pool->catalog, entry->volume.uuid, on_row_gone, op, &failure) >= 0)
-                return;
-        if (err)
-                failure = *err;
+        entry->volume.state = VOLUME_REMOVING;
         free(entry->volume.failure);
         entry->volume.failure = strdup(failure.text);
         if (isempty(failure.hint))
@@ -33,15 +18,57 @@ static void on_removed(JobResult *result, int *mount_fd, const Error *err, void 
         operation_finish(op, &failure);
 }
 
+static void on_row_gone(const Error *err, void *userdata) {
+        Operation *op = userdata;
+
+        if (err)
+                stay_removing(op, err);
+        else
+                operation_finish_removed(op, NULL);
+}
+
+static void on_removed(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
+        Operation *op = userdata;
+        Error failure = {};
+
+        if (operation_outlives_worker(op, err) && operation_run_job(op, JOB_VOLUME_REMOVE, on_removed, &failure) >= 0)
+                return;
+        if (!err && catalog_delete_volume(op->pool->catalog, op->volume->volume.uuid, on_row_gone, op, &failure) >= 0)
+                return;
+        stay_removing(op, err ?: &failure);
+}
+
+/* Nobody may write into what the next start takes away. */
+static void on_row_back(const Error *err, void *userdata) {
+        Operation *op = userdata;
+
+        if (err)
+                stay_removing(op, &op->failure);
+        else
+                operation_finish(op, &op->failure);
+}
+
+/* A commit that is said to have failed may have reached the disk, unless the disk is full: then the next start would go
+ * on with a removal that was answered as failed. So the row is written as it was. */
+static void take_back(Operation *op, const Error *err) {
+        Error failure = {};
+
+        op->failure = *err;
+        op->volume->volume.state = op->state_before;
+        if (err->kind == ERROR_NO_SPACE)
+                operation_finish(op, &op->failure);
+        else if (catalog_put_volume(op->pool->catalog, &op->volume->volume, on_row_back, op, &failure) < 0)
+                on_row_back(&failure, op);
+}
+
 static void on_row_removing(const Error *err, void *userdata) {
         Operation *op = userdata;
         Error failure = {};
 
         if (err)
-                op->volume->volume.state = op->state_before;
-        if (!err && operation_run_job(op, JOB_VOLUME_REMOVE, on_removed, &failure) >= 0)
-                return;
-        operation_finish(op, err ?: &failure);
+                take_back(op, err);
+        else if (operation_run_job(op, JOB_VOLUME_REMOVE, on_removed, &failure) < 0)
+                stay_removing(op, &failure);
 }
 
 static void on_claimed(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
