@@ -11,7 +11,10 @@
 
 static void on_cleaned(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
         Operation *op = userdata;
+        Error failure = {};
 
+        if (operation_outlives_worker(op, err) && operation_run_job(op, JOB_POOL_REMOVE, on_cleaned, &failure) >= 0)
+                return;
         op->failure.undo_failed = err && err->kind != ERROR_NO_SUCH_POOL;
         if (op->failure.undo_failed) {
                 log_error(op->job.pool_spec.name, "cannot clean up behind a failed create: %s", err->text);
@@ -20,13 +23,11 @@ static void on_cleaned(JobResult *result, int *mount_fd, const Error *err, void 
         operation_finish(op, &op->failure);
 }
 
-/* The worker undoes what it did, unless it died or could not. */
 static void clean_up(Operation *op, const Error *err) {
         Error failure = {};
 
         op->failure = *err;
-        if ((err->kind != ERROR_WORKER_DIED && !err->undo_failed) ||
-            operation_run_job(op, JOB_POOL_REMOVE, on_cleaned, &failure) < 0)
+        if (operation_run_job(op, JOB_POOL_REMOVE, on_cleaned, &failure) < 0)
                 operation_finish(op, &op->failure);
 }
 
@@ -37,7 +38,11 @@ static void on_created(JobResult *result, int *mount_fd, const Error *err, void 
         PoolEntry *pool;
 
         if (err) {
-                clean_up(op, err);
+                /* The worker undoes what it did, unless it died or could not. */
+                if (err->kind == ERROR_WORKER_DIED || err->undo_failed)
+                        clean_up(op, err);
+                else
+                        operation_finish(op, err);
                 return;
         }
         if (result->n_pools != 1 || !(pool = registry_add_pool(&m->registry, &result->pools[0]))) {
@@ -51,7 +56,12 @@ static void on_created(JobResult *result, int *mount_fd, const Error *err, void 
                 op->n_pools = 1;
         }
         result->n_pools = 0; /* taken over */
-        operation_finish(op, pool_open_catalog(m, pool, result, &failure) < 0 ? &failure : NULL);
+        if (pool_open_catalog(m, pool, result, &failure) >= 0) {
+                operation_finish(op, NULL);
+                return;
+        }
+        registry_remove_pool(&m->registry, pool);
+        clean_up(op, &failure);
 }
 
 static int create_start(Operation *op, Error *err) {
@@ -95,6 +105,8 @@ static void on_opened(JobResult *result, int *mount_fd, const Error *err, void *
         PoolEntry *pool = registry_find_pool_uuid(&op->manager->registry, op->job.pool);
         Error failure = {};
 
+        if (operation_outlives_worker(op, err) && operation_run_job(op, JOB_POOL_OPEN, on_opened, &failure) >= 0)
+                return;
         if (err)
                 pool_entry_set_failed(pool, err);
         else if (pool_open_catalog(op->manager, pool, result, &failure) < 0)
@@ -121,11 +133,32 @@ static void import_next(Operation *op) {
         operation_finish(op, op->failure.kind == ERROR_NONE ? NULL : &op->failure);
 }
 
+/* Takes up the pools that are unavailable, all or those that may come yet. Returns whether there is any, or -ENOMEM. */
+static int take_up_unavailable(Operation *op, bool all) {
+        size_t n = 0;
+
+        for (PoolEntry *p = op->manager->registry.pools; p; p = p->next)
+                n++;
+        op->pools = calloc(n + 1, sizeof(*op->pools));
+        if (!op->pools)
+                return -ENOMEM;
+        for (PoolEntry *p = op->manager->registry.pools; p; p = p->next)
+                if (p->state == POOL_UNAVAILABLE && (all || p->may_come_yet) && !p->operation) {
+                        op->pools[op->n_pools++] = p->info.uuid;
+                        pool_entry_set_state(p, POOL_ACTIVATING, NULL);
+                }
+        return op->n_pools > 0;
+}
+
 static void on_imported(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
         Operation *op = userdata;
         Registry *registry = &op->manager->registry;
         Error oom = {};
 
+        if (err && err->kind == ERROR_NO_SUCH_POOL && take_up_unavailable(op, true) > 0) {
+                import_next(op);
+                return;
+        }
         if (!err) {
                 op->pools = calloc(result->n_pools, sizeof(*op->pools));
                 if (!op->pools) {
@@ -175,18 +208,8 @@ int pool_import(Manager *m, const Caller *caller, char *const *devices, const Wa
 /* --- disks that come late ------------------------------------------------------------------------------- */
 
 static int try_missing_start(Operation *op, Error *err) {
-        size_t n = 0;
-
-        for (PoolEntry *p = op->manager->registry.pools; p; p = p->next)
-                n++;
-        op->pools = calloc(n + 1, sizeof(*op->pools));
-        if (!op->pools)
+        if (take_up_unavailable(op, false) < 0)
                 return error_oom(err);
-        for (PoolEntry *p = op->manager->registry.pools; p; p = p->next)
-                if (p->state == POOL_UNAVAILABLE && p->may_come_yet && !p->operation) {
-                        op->pools[op->n_pools++] = p->info.uuid;
-                        pool_entry_set_state(p, POOL_ACTIVATING, NULL);
-                }
         import_next(op);
         return 0;
 }

@@ -10,8 +10,10 @@ static void on_reopened(JobResult *result, int *mount_fd, const Error *err, void
         Operation *op = userdata;
         Error failure = {};
 
+        if (operation_outlives_worker(op, err) && operation_run_job(op, JOB_POOL_OPEN, on_reopened, &failure) >= 0)
+                return;
         if (err)
-                pool_entry_set_state(op->pool, POOL_UNAVAILABLE, err->text);
+                pool_entry_set_failed(op->pool, err);
         else if (pool_open_catalog(op->manager, op->pool, result, &failure) < 0)
                 log_failure(op->pool->info.name, &failure, "cannot open the catalog again");
         operation_finish(op, &op->failure);
@@ -32,7 +34,7 @@ static void on_taken_away(JobResult *result, int *mount_fd, const Error *err, vo
                 return;
         }
         /* A removal that has begun is gone on with. */
-        if (err->kind == ERROR_WORKER_DIED && removes && !again) {
+        if (removes && operation_outlives_worker(op, err)) {
                 op->failure = *err;
                 if (operation_run_job(op, JOB_POOL_REMOVE, on_taken_away, &failure) >= 0)
                         return;

@@ -42,11 +42,16 @@ static void opening_end(Opening *opening) {
         free(opening);
 }
 
+static bool clean_up(Manager *m, const PoolEntry *pool, Opening *opening);
+
 static void on_cleaned(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
         Opening *opening = userdata;
         Manager *m = opening->start->manager;
         PoolEntry *pool = registry_find_pool_uuid(&m->registry, opening->pool);
 
+        if (err && err->kind == ERROR_WORKER_DIED && ++opening->deaths < WORKER_DEATHS_MAX &&
+            clean_up(m, pool, opening))
+                return;
         if (err) {
                 pool_entry_set_state(pool, POOL_UNAVAILABLE, err->text);
                 log_failure(pool->info.name, err, "cannot take away what is left of the pool");

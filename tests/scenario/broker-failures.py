@@ -271,12 +271,13 @@ def a_pool_whose_creation_is_cut_short_is_taken_away():
 def a_pool_whose_removal_is_cut_short_is_taken_away():
     world.start()
     for rule in (die_before, die_after):
-        world.call("Pool.Create", name="there", devices=["/dev/fake"])
-        world.worker.rule("pool_remove", rule)
-        world.call("Pool.Remove", name="there")
-        same((world.worker.pools, world.call("Pool.List")["pools"]), ({}, []))
+        for times in (1, 2):
+            world.call("Pool.Create", name="there", devices=["/dev/fake"])
+            world.worker.rule("pool_remove", rule, times=times)
+            world.call("Pool.Remove", name="there")
+            same((world.worker.pools, world.call("Pool.List")["pools"]), ({}, []))
     world.call("Pool.Create", name="there", devices=["/dev/fake"])
-    world.worker.rule("pool_remove", die_before, times=2)
+    world.worker.rule("pool_remove", die_before, times=3)
     world.refused("WorkerDied", "Pool.Remove", name="there")
     world.create("there:db")
     world.check_consistent()
@@ -307,9 +308,26 @@ def a_pool_that_cannot_be_taken_away_is_there_again_with_its_volumes():
     same(world.refused("Failed", "Pool.Export", name="default").message, "lvm failed")
     pool = world.pool()
     same((pool["state"], pool["failure"]), ("unavailable", "a disk is missing"))
-    world.worker.elsewhere.update(world.worker.pools)
+    world.worker.rule("pool_import", fail("NoSuchPool", "found no pool to import"), times=2)
     same([p["state"] for p in world.call("Pool.Import")["pools"]], ["active"])
     same(world.names(), ["db", "db2"])
+    world.refused("NoSuchPool", "Pool.Import")
+
+
+@test
+def a_pool_that_comes_outlives_workers_that_die():
+    world.worker.add_pool()
+    world.start()
+    world.create("db")
+    for times in (1, 2):
+        world.call("Pool.Export", name="default")
+        world.worker.rule("pool_open", die_before, times=times)
+        same([p["state"] for p in world.call("Pool.Import")["pools"]], ["active"])
+        world.worker.rule("pool_export", die_before)
+        world.worker.rule("pool_open", die_before, times=times)
+        world.refused("WorkerDied", "Pool.Export", name="default")
+        same((world.pool()["state"], world.names()), ("active", ["db"]))
+    world.check_consistent()
 
 
 # --- the catalog's disk is full
