@@ -15,6 +15,8 @@
 #include <quarry/text.h>
 #include <quarry/volume.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 
 #define MOUNTINFO_MAX (64u << 20)
@@ -104,6 +106,23 @@ static int mount_attach(int mount_fd, int target_fd, const char *target, Error *
         return error_code(err);
 }
 
+/* Returns 1 if the volume is attached there already, as asked for: a second mount would only hide the first. */
+static int target_has_it(int mount_fd, int target_fd, const char *target, Error *err) {
+        struct statvfs wanted, there;
+        struct stat a, b;
+
+        if (fstat(mount_fd, &a) < 0 || fstat(target_fd, &b) < 0 || a.st_dev != b.st_dev || a.st_ino != b.st_ino)
+                return 0;
+        if (fstatvfs(mount_fd, &wanted) < 0 || fstatvfs(target_fd, &there) < 0)
+                return error_errno(err, errno, "cannot look at %s", target);
+        if ((wanted.f_flag & ST_RDONLY) == (there.f_flag & ST_RDONLY))
+                return 1;
+        error_set(err, ERROR_VOLUME_BUSY, EBUSY, "it is mounted at %s already, %s", target,
+                  there.f_flag & ST_RDONLY ? "read-only" : "writable");
+        error_hint(err, "quarry umount %s", target);
+        return error_code(err);
+}
+
 static int mount_volume(const char *name, const char *target, char **ret_path, Error *err) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *reply = NULL;
         _cleanup_close_ int target_fd = -EBADF, mount_fd = -EBADF;
@@ -116,6 +135,8 @@ static int mount_volume(const char *name, const char *target, char **ret_path, E
         }
         r = open_volume(name, target, &reply, &mount_fd, err);
         if (r >= 0 && target)
+                r = target_has_it(mount_fd, target_fd, target, err);
+        if (r == 0 && target)
                 r = mount_attach(mount_fd, target_fd, target, err);
         if (r < 0)
                 return r;

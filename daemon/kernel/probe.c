@@ -239,7 +239,13 @@ static int check_signatures(const char *path, int fd, Error *err) {
                 return 0;
         r = error_set(err, ERROR_DEVICE_UNUSABLE, EEXIST, "%s bears %s %s", path,
                       strchr("aeioxLAEIOX", text[0]) ? "an" : "a", text);
-        error_hint(err, "to give it to quarry anyway, its contents are lost: wipefs --all %s", path);
+        if (strstr(text, "LVM2_member"))
+                error_hint(err,
+                           "if it holds a pool: quarry pool import %s; to use what is free in its volume group: quarry "
+                           "pool create NAME --vg VG --size SIZE; to lose what is on it: wipefs --all %s",
+                           path, path);
+        else
+                error_hint(err, "to give it to quarry anyway, its contents are lost: wipefs --all %s", path);
         return r;
 }
 

@@ -75,6 +75,10 @@ signature "an XFS filesystem" 'an? xfs filesystem' xfs_make
 signature "swap space" 'a swap' mkswap -q /dev/vda
 signature "a LUKS header" 'a crypto_LUKS' luks_make
 signature "an LVM physical volume" 'an? LVM2_member' pvcreate -q /dev/vda
+try pvcreate -q /dev/vda
+run quarry pool create p /dev/vda
+like "for a physical volume what else can be done is named" "$err" 'quarry pool import /dev/vda; .*--vg VG'
+blank /dev/vda
 signature "a RAID member" 'a linux_raid_member' raid_make
 signature "an empty MBR partition table" 'a dos partition table' mbr_make
 

@@ -45,6 +45,9 @@ like "ls shows it" "$(quarry ls)" "db +512M +[0-9.]+M +ext4 +- +ready +$root/db"
 mkdir -p /srv/db
 exits "mount at a place of the caller's" 0 quarry mount db /srv/db
 is "prints it" "$out" /srv/db
+exits "once more" 0 quarry mount db /srv/db
+is "which does not stack" "$(grep -c ' /srv/db ' /proc/self/mountinfo)" 1
+refused "nor read-only over it" 4 'mounted at /srv/db already, writable' quarry mount db /srv/db --read-only
 is "shows the same files" "$(cat /srv/db/file)" hello
 is "is nosuid and nodev too" "$(findmnt -no OPTIONS /srv/db | grep -o 'nosuid\|nodev' | xargs)" "nosuid nodev"
 is "inspect names both mounts" "$(json '.volumes[0].holds[].path' quarry inspect db | sort | xargs)" "$root/db /srv/db"
