@@ -76,7 +76,7 @@ _quarry_argument() { # VERB NUMBER CURRENT
         if [ "$2" = 1 ]; then _quarry_reply "$(_quarry_verbs | sort -u)" "$3"
         else _quarry_reply "$(_quarry_verbs "${words[2]}")" "$3"; fi
         ;;
-    inspect | rm) _quarry_reply "$(_quarry_names ls)" "$3" ;;
+    inspect | rm | trim) _quarry_reply "$(_quarry_names ls)" "$3" ;;
     exists) [ "$2" != 1 ] || _quarry_reply "$(_quarry_names ls)" "$3" ;;
     mount)
         if [ "$2" = 1 ]; then _quarry_reply "$(_quarry_names ls)" "$3"
@@ -90,6 +90,10 @@ _quarry_argument() { # VERB NUMBER CURRENT
         ;;
     'pool inspect' | 'pool rm') _quarry_reply "$(_quarry_names 'pool ls')" "$3" ;;
     'pool export') [ "$2" != 1 ] || _quarry_reply "$(_quarry_names 'pool ls')" "$3" ;;
+    'pool extend')
+        if [ "$2" = 1 ]; then _quarry_reply "$(_quarry_names 'pool ls')" "$3"
+        else _quarry_files -f "${3:-/dev/}"; fi
+        ;;
     'pool create') [ "$2" = 1 ] || _quarry_files -f "${3:-/dev/}" ;;
     'pool import') _quarry_files -f "${3:-/dev/}" ;;
     esac

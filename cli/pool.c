@@ -22,6 +22,11 @@ const Option pool_create_options[] = {
         {},
 };
 
+const Option pool_extend_options[] = {
+        { 0, "size", "SIZE", "How much the pool is to have then", option_size, &arg_size },
+        {},
+};
+
 const Option pool_rm_options[] = {
         { 0, "dry-run", NULL, "Say what would be removed, and remove nothing", option_flag, &arg_dry_run },
         { 'y', "yes", NULL, "Do not ask", option_flag, &arg_yes },
@@ -155,6 +160,48 @@ int verb_pool_create(char **arguments) {
         fflush(stdout);
         if (isatty(STDERR_FILENO))
                 say_next(name, pool);
+        return EXIT_DONE;
+}
+
+/* --- extend ---------------------------------------------------------------------------------------------- */
+
+static int extend(const char *name, char **devices, sd_json_variant **ret, Error *err) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
+        _cleanup_free_ char *what = must_have(format_new("extending pool %s", name));
+        _cleanup_strv_ char **paths = NULL;
+
+        if (!*devices == (arg_size == 0))
+                return error_field(err, FIELD_ARGUMENTS, "by what? Name block devices, or give --size");
+        int r = paths_absolute(devices, &paths, err);
+        if (r < 0)
+                return r;
+        must(sd_json_buildo(
+                        &parameters,
+                        SD_JSON_BUILD_PAIR_STRING("name", name),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!paths, "devices", SD_JSON_BUILD_STRV(paths)),
+                        SD_JSON_BUILD_PAIR_CONDITION(arg_size > 0, "sizeBytes", SD_JSON_BUILD_UNSIGNED(arg_size))));
+        Call call = { .method = API_POOL ".Extend", .parameters = parameters, .what = what };
+        return client_call(&call, ret, NULL, err);
+}
+
+int verb_pool_extend(char **arguments) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *reply = NULL, *document = NULL;
+        const char *name = arguments[0];
+        Error err = {};
+
+        if (extend(name, arguments + 1, &reply, &err) < 0)
+                return report_error("cannot extend pool", name, &err);
+
+        sd_json_variant *pool = sd_json_variant_by_key(reply, "pool");
+        if (arg_json) {
+                must(sd_json_buildo(&document, SD_JSON_BUILD_PAIR_VARIANT("pool", pool)));
+                return report_document(document);
+        }
+        _cleanup_free_ char *size = table_size(sd_json_variant_by_key(pool, "dataSizeBytes"));
+        puts(name);
+        fflush(stdout);
+        if (isatty(STDERR_FILENO))
+                fprintf(stderr, "Pool %s has %s for volumes now.\n", name, size);
         return EXIT_DONE;
 }
 

@@ -71,6 +71,12 @@ static const Verb verbs[] = {
           "  quarry rm db\n"
           "  quarry rm --dry-run db www\n",
           rm_options, false, 1, ANY, verb_rm },
+        { "trim", "NAME... | --all", "Give back to the pool what volumes no longer use",
+          "Volumes may be in use meanwhile. Prints each, and how much less of the pool it\n"
+          "takes than before.\n",
+          "  quarry trim db\n"
+          "  quarry trim --all\n",
+          trim_options, false, 0, ANY, verb_trim },
         { "pool create", "NAME (DEVICE... | --vg VG | --file PATH) [OPTION]...",
           "Make a pool that volumes are taken from",
           "Nothing is ever wiped: a device that is in use or bears a signature is refused.\n"
@@ -85,6 +91,13 @@ static const Verb verbs[] = {
           no_options, true, 0, 0, verb_pool_ls },
         { "pool inspect", "NAME...", "Show everything about pools", NULL, "  quarry pool inspect default\n", no_options,
           false, 1, ANY, verb_pool_inspect },
+        { "pool extend", "NAME (DEVICE... | --size SIZE)", "Give a pool more space while it is in use",
+          "DEVICE...: added to a pool of whole devices; nothing is ever wiped, as with pool\n"
+          "create. --size: how much a pool in a volume group or a file is to have then.\n"
+          "The same command can be given again after a failure.\n",
+          "  quarry pool extend default /dev/nvme2n1\n"
+          "  quarry pool extend default --size 800G\n",
+          pool_extend_options, false, 1, ANY, verb_pool_extend },
         { "pool rm", "NAME... [OPTION]...", "Destroy pools that hold no volumes", "Asks first on a terminal.\n",
           "  quarry pool rm try\n", pool_rm_options, false, 1, ANY, verb_pool_rm },
         { "pool import", "[DEVICE...]", "Take over pools from disks of another host",
@@ -174,7 +187,8 @@ static int unknown_verb(char *const *words) {
         Error err = {};
 
         if (streq(words[0], "pool"))
-                error_field(&err, FIELD_ARGUMENTS, "pool is followed by create, ls, inspect, rm, import or export");
+                error_field(&err, FIELD_ARGUMENTS,
+                            "pool is followed by create, ls, inspect, extend, rm, import or export");
         else
                 error_field(&err, FIELD_ARGUMENTS, "there is no verb \"%s\"", text_echo(words[0], echo));
         error_hint(&err, "quarry help");

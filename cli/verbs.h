@@ -21,11 +21,16 @@ int verb_mount(char **arguments);
 int verb_umount(char **arguments);
 extern const Option mount_options[];
 
+/* trim.c */
+int verb_trim(char **arguments);
+extern const Option trim_options[];
+
 /* pool.c */
 int verb_pool_create(char **arguments);
 int verb_pool_ls(char **arguments);
 int verb_pool_inspect(char **arguments);
 int verb_pool_rm(char **arguments);
 int verb_pool_import(char **arguments);
+int verb_pool_extend(char **arguments);
 int verb_pool_export(char **arguments);
-extern const Option pool_create_options[], pool_rm_options[];
+extern const Option pool_create_options[], pool_extend_options[], pool_rm_options[];

@@ -81,6 +81,19 @@ static SD_VARLINK_DEFINE_METHOD_FULL(
         PROGRESS_OUTPUT,
         SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(pool, Pool, SD_VARLINK_NULLABLE));
 
+static SD_VARLINK_DEFINE_METHOD_FULL(
+        Extend,
+        SD_VARLINK_SUPPORTS_MORE,
+        POOL_INPUT,
+        SD_VARLINK_FIELD_COMMENT("For a pool of whole devices: block devices to be added, by the rules of Create. Give "
+                                 "exactly one of devices, sizeBytes."),
+        SD_VARLINK_DEFINE_INPUT(devices, SD_VARLINK_STRING, SD_VARLINK_ARRAY | SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("For a pool in a volume group or a file: how much it is to have then, counted as in "
+                                 "Create; not less than it has"),
+        SD_VARLINK_DEFINE_INPUT(sizeBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
+        PROGRESS_OUTPUT,
+        SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(pool, Pool, SD_VARLINK_NULLABLE));
+
 static SD_VARLINK_DEFINE_METHOD(List, SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(pools, Pool, SD_VARLINK_ARRAY));
 
 static SD_VARLINK_DEFINE_METHOD(Inspect, POOL_INPUT, SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(pool, Pool, 0));
@@ -113,6 +126,9 @@ SD_VARLINK_DEFINE_INTERFACE(
         &vl_method_List,
         SD_VARLINK_SYMBOL_COMMENT("Shows one pool, with its use as of now."),
         &vl_method_Inspect,
+        SD_VARLINK_SYMBOL_COMMENT("Gives a pool more space while its volumes are in use. Repeated after a failure it "
+                                  "goes on where that one ended."),
+        &vl_method_Extend,
         SD_VARLINK_SYMBOL_COMMENT("Destroys a pool; refused while it holds volumes."),
         &vl_method_Remove,
         SD_VARLINK_SYMBOL_COMMENT("Takes over pools from disks that came from another host or were exported."),

@@ -157,6 +157,14 @@ static SD_VARLINK_DEFINE_METHOD_FULL(
         SD_VARLINK_FIELD_COMMENT("Index of the passed descriptor of the detached mount"),
         SD_VARLINK_DEFINE_OUTPUT(mountFileDescriptor, SD_VARLINK_INT, SD_VARLINK_NULLABLE));
 
+static SD_VARLINK_DEFINE_METHOD_FULL(
+        Trim,
+        SD_VARLINK_SUPPORTS_MORE,
+        VOLUME_INPUT,
+        PROGRESS_OUTPUT,
+        SD_VARLINK_FIELD_COMMENT("How much less of the pool the volume takes than before"),
+        SD_VARLINK_DEFINE_OUTPUT(freedBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE));
+
 static SD_VARLINK_DEFINE_METHOD_FULL(Unmount, SD_VARLINK_SUPPORTS_MORE, VOLUME_INPUT, PROGRESS_OUTPUT);
 
 ERROR_KINDS(API_DEFINE_ERROR)
@@ -182,6 +190,9 @@ SD_VARLINK_DEFINE_INTERFACE(
         SD_VARLINK_SYMBOL_COMMENT("Takes away the standard mount, and closes the devices unless somebody else "
                                   "uses them."),
         &vl_method_Unmount,
+        SD_VARLINK_SYMBOL_COMMENT("Gives back to the pool what the volume's filesystem does not use. It may be mounted; "
+                                  "one that is not is opened for it, unless it needs a passphrase."),
+        &vl_method_Trim,
         SD_VARLINK_SYMBOL_COMMENT("What mkfs makes"),
         &vl_type_Filesystem,
         &vl_type_KeySource,

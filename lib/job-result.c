@@ -51,7 +51,8 @@ int job_result_to_json(const JobResult *result, sd_json_variant **ret) {
                         SD_JSON_BUILD_PAIR_CONDITION(!!devices, "devices", SD_JSON_BUILD_VARIANT(devices)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!result->path, "path", SD_JSON_BUILD_STRING(result->path)),
                         SD_JSON_BUILD_PAIR_BOOLEAN("open", result->open),
-                        SD_JSON_BUILD_PAIR_UNSIGNED("usedBytes", result->used));
+                        SD_JSON_BUILD_PAIR_UNSIGNED("usedBytes", result->used),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("freedBytes", result->freed));
 }
 
 static int device_from_json(sd_json_variant *v, JobDevice *ret) {
@@ -115,6 +116,7 @@ int job_result_from_json(sd_json_variant *v, JobResult *ret) {
                 { "path", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(Parsed, path), 0 },
                 { "open", SD_JSON_VARIANT_BOOLEAN, sd_json_dispatch_stdbool, offsetof(Parsed, result.open), 0 },
                 { "usedBytes", SD_JSON_VARIANT_UNSIGNED, sd_json_dispatch_uint64, offsetof(Parsed, result.used), 0 },
+                { "freedBytes", SD_JSON_VARIANT_UNSIGNED, sd_json_dispatch_uint64, offsetof(Parsed, result.freed), 0 },
                 {},
         };
         Parsed p = {};

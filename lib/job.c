@@ -9,6 +9,7 @@ enum {
         WITH_DEVICES = 1 << 2, /* pool_spec, of which only the devices */
         WITH_VOLUME = 1 << 3,
         WITH_MOUNT = 1 << 4, /* read_only, detached */
+        WITH_GROWTH = 1 << 5,
 };
 
 static const struct {
@@ -21,12 +22,14 @@ static const struct {
         [JOB_POOL_REMOVE] = { "pool_remove", WITH_POOL },
         [JOB_POOL_IMPORT] = { "pool_import", WITH_DEVICES },
         [JOB_POOL_EXPORT] = { "pool_export", WITH_POOL },
+        [JOB_POOL_EXTEND] = { "pool_extend", WITH_POOL | WITH_GROWTH },
         [JOB_POOL_USAGE] = { "pool_usage", WITH_POOL },
         [JOB_VOLUME_CREATE] = { "volume_create", WITH_POOL | WITH_VOLUME },
         [JOB_VOLUME_CLAIM] = { "volume_claim", WITH_POOL | WITH_VOLUME },
         [JOB_VOLUME_REMOVE] = { "volume_remove", WITH_POOL | WITH_VOLUME },
         [JOB_VOLUME_MOUNT] = { "volume_mount", WITH_POOL | WITH_VOLUME | WITH_MOUNT },
         [JOB_VOLUME_UMOUNT] = { "volume_umount", WITH_POOL | WITH_VOLUME },
+        [JOB_VOLUME_TRIM] = { "volume_trim", WITH_POOL | WITH_VOLUME },
         [JOB_VOLUME_USAGE] = { "volume_usage", WITH_POOL | WITH_VOLUME },
         [JOB_VOLUME_RELEASE] = { "volume_release", WITH_POOL | WITH_VOLUME },
 };
@@ -44,6 +47,7 @@ int job_verb_from_string(const char *s) {
 
 void job_done(Job *job) {
         pool_spec_done(&job->pool_spec);
+        pool_growth_done(&job->growth);
         volume_done(&job->volume);
 }
 
@@ -57,6 +61,15 @@ static int pool_spec_to_json(const PoolSpec *spec, sd_json_variant **ret) {
                         SD_JSON_BUILD_PAIR_UNSIGNED("sizeBytes", spec->size),
                         SD_JSON_BUILD_PAIR_UNSIGNED("metadataSizeBytes", spec->metadata_size),
                         SD_JSON_BUILD_PAIR_UNSIGNED("chunkSizeBytes", spec->chunk_size));
+}
+
+static int growth_to_json(const PoolGrowth *growth, sd_json_variant **ret) {
+        return sd_json_buildo(
+                        ret,
+                        SD_JSON_BUILD_PAIR_STRV("devices", growth->devices),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("sizeBytes", growth->total),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("dataBytes", growth->data),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("metadataBytes", growth->metadata));
 }
 
 static int volume_to_json(const Volume *volume, sd_json_variant **ret) {
@@ -80,7 +93,7 @@ static int volume_to_json(const Volume *volume, sd_json_variant **ret) {
 }
 
 int job_to_json(const Job *job, sd_json_variant **ret) {
-        _cleanup_(sd_json_variant_unrefp) sd_json_variant *pool_spec = NULL, *volume = NULL;
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *pool_spec = NULL, *growth = NULL, *volume = NULL;
         const char *word = job_verb_to_string(job->verb);
         int r = 0;
 
@@ -92,6 +105,8 @@ int job_to_json(const Job *job, sd_json_variant **ret) {
                 r = pool_spec_to_json(&job->pool_spec, &pool_spec);
         else if (parts & WITH_DEVICES)
                 r = pool_spec_to_json(&(PoolSpec) { .devices = job->pool_spec.devices }, &pool_spec);
+        if (r >= 0 && (parts & WITH_GROWTH))
+                r = growth_to_json(&job->growth, &growth);
         if (r >= 0 && (parts & WITH_VOLUME))
                 r = volume_to_json(&job->volume, &volume);
         if (r < 0)
@@ -102,6 +117,7 @@ int job_to_json(const Job *job, sd_json_variant **ret) {
                         SD_JSON_BUILD_PAIR_STRING("verb", word),
                         SD_JSON_BUILD_PAIR_CONDITION(!!(parts & WITH_POOL), "pool", SD_JSON_BUILD_UUID(job->pool)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!pool_spec, "poolSpec", SD_JSON_BUILD_VARIANT(pool_spec)),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!growth, "growth", SD_JSON_BUILD_VARIANT(growth)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!volume, "volume", SD_JSON_BUILD_VARIANT(volume)),
                         SD_JSON_BUILD_PAIR_CONDITION(
                                         !!(parts & WITH_MOUNT), "readOnly", SD_JSON_BUILD_BOOLEAN(job->read_only)),
@@ -174,6 +190,19 @@ static int pool_spec_from_json(sd_json_variant *v, unsigned parts, PoolSpec *ret
         return pool_spec_validate(ret, err);
 }
 
+static int growth_from_json(sd_json_variant *v, PoolGrowth *ret, Error *err) {
+        static const sd_json_dispatch_field table[] = {
+                { "devices", STRINGS, offsetof(PoolGrowth, devices), 0 },
+                { "sizeBytes", NUMBER, offsetof(PoolGrowth, total), 0 },
+                { "dataBytes", NUMBER, offsetof(PoolGrowth, data), 0 },
+                { "metadataBytes", NUMBER, offsetof(PoolGrowth, metadata), 0 },
+                {},
+        };
+
+        int r = dispatch(v, table, "growth", ret, err);
+        return r < 0 ? r : pool_growth_validate(ret, err);
+}
+
 typedef struct ParsedVolume {
         Volume volume;
         const char *name, *tenant, *pool, *filesystem, *key_source;
@@ -238,7 +267,7 @@ static int volume_from_json(sd_json_variant *v, Volume *ret, Error *err) {
 typedef struct ParsedJob {
         Job job;
         const char *verb;
-        sd_json_variant *pool_spec, *volume;
+        sd_json_variant *pool_spec, *growth, *volume;
 } ParsedJob;
 
 static int part_check(bool there, bool wanted, const char *field, const char *verb, Error *err) {
@@ -254,6 +283,8 @@ static int parts_check(const ParsedJob *p, unsigned parts, Error *err) {
         if (r >= 0)
                 r = part_check(p->pool_spec, parts & (WITH_SPEC | WITH_DEVICES), "poolSpec", p->verb, err);
         if (r >= 0)
+                r = part_check(p->growth, parts & WITH_GROWTH, "growth", p->verb, err);
+        if (r >= 0)
                 r = part_check(p->volume, parts & WITH_VOLUME, "volume", p->verb, err);
         if (r >= 0 && !(parts & WITH_MOUNT))
                 r = part_check(p->job.read_only, false, "readOnly", p->verb, err);
@@ -267,6 +298,7 @@ int job_from_json(sd_json_variant *v, Job *ret, Error *err) {
                 { "verb", CONST_STRING, offsetof(ParsedJob, verb), SD_JSON_MANDATORY },
                 { "pool", UUID, offsetof(ParsedJob, job.pool), 0 },
                 { "poolSpec", OBJECT, offsetof(ParsedJob, pool_spec), 0 },
+                { "growth", OBJECT, offsetof(ParsedJob, growth), 0 },
                 { "volume", OBJECT, offsetof(ParsedJob, volume), 0 },
                 { "readOnly", BOOLEAN, offsetof(ParsedJob, job.read_only), 0 },
                 { "detached", BOOLEAN, offsetof(ParsedJob, job.detached), 0 },
@@ -288,6 +320,8 @@ int job_from_json(sd_json_variant *v, Job *ret, Error *err) {
         job.verb = (JobVerb) verb;
         if (p.pool_spec)
                 r = pool_spec_from_json(p.pool_spec, verbs[verb].parts, &job.pool_spec, err);
+        if (r >= 0 && p.growth)
+                r = growth_from_json(p.growth, &job.growth, err);
         if (r >= 0 && p.volume)
                 r = volume_from_json(p.volume, &job.volume, err);
         if (r < 0)

@@ -57,7 +57,7 @@ int operation_new(Manager *m, const char *verb, const Caller *caller, const Watc
 static void start(Operation *op) {
         Error err = {};
 
-        if (op->volume)
+        if (op->pool && op->pool->operation != op)
                 op->pool->n_operations++;
         if (op->start(op, &err) < 0)
                 operation_finish(op, &err);
@@ -82,6 +82,11 @@ void operation_begin_on_volume(Operation *op, VolumeEntry *volume) {
         op->volume = volume;
         op->pool = volume->pool;
         operation_begin(op, &volume->lane);
+}
+
+void operation_begin_with_pool(Operation *op, PoolEntry *pool) {
+        op->pool = pool;
+        operation_begin(op, &pool->lane);
 }
 
 int operation_begin_on_pool(Operation *op, PoolEntry *pool, Error *err) {
@@ -143,10 +148,10 @@ static void tell(Operation *op, const Error *err) {
 static void release(Operation *op) {
         if (op->lane)
                 op->lane->running = NULL;
-        if (op->volume)
-                op->pool->n_operations--;
-        else if (op->pool && op->pool->operation == op)
+        if (op->pool && op->pool->operation == op)
                 op->pool->operation = NULL;
+        else if (op->pool)
+                op->pool->n_operations--;
 }
 
 /* The one that waited longest is next. */

@@ -35,6 +35,7 @@ struct Operation {
         /* answered */
         char *path;
         int mount_fd;
+        uint64_t freed; /* bytes that a trim gave back */
         sd_id128_t *pools; /* UUIDs of pools that were imported */
         size_t n_pools;
 
@@ -56,6 +57,8 @@ int operation_add_watcher(Operation *operation, const Watcher *watcher, Error *e
 void operation_begin_on_volume(Operation *operation, VolumeEntry *volume);
 /* Takes the pool for itself: ERROR_POOL_BUSY if anything runs on it. Frees the operation on failure. */
 int operation_begin_on_pool(Operation *operation, PoolEntry *pool, Error *err);
+/* Beside what runs on its volumes, behind what was begun with it before. */
+void operation_begin_with_pool(Operation *operation, PoolEntry *pool);
 /* On neither; behind the others of the lane, which may be NULL. */
 void operation_begin(Operation *operation, Lane *lane);
 

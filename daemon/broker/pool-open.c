@@ -60,15 +60,19 @@ static int forget_open(VolumeEntry *entry, void *userdata) {
         return 0;
 }
 
-void pool_take_usage(Manager *m, PoolEntry *pool, JobResult *result, VolumeEntry *entry) {
-        if (result->n_pools > 0) {
-                const PoolInfo *now = &result->pools[0];
+void pool_take_numbers(PoolEntry *pool, const JobResult *result) {
+        const PoolInfo *now = result->pools;
 
-                pool->info.data_size = now->data_size;
-                pool->info.data_used = now->data_used;
-                pool->info.metadata_size = now->metadata_size;
-                pool->info.metadata_used = now->metadata_used;
-        }
+        if (result->n_pools == 0)
+                return;
+        pool->info.data_size = now->data_size;
+        pool->info.data_used = now->data_used;
+        pool->info.metadata_size = now->metadata_size;
+        pool->info.metadata_used = now->metadata_used;
+}
+
+void pool_take_usage(Manager *m, PoolEntry *pool, JobResult *result, VolumeEntry *entry) {
+        pool_take_numbers(pool, result);
         if (entry)
                 (void) forget_open(entry, NULL);
         else

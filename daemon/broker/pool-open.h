@@ -8,6 +8,8 @@
  * open, and goes on with what was cut short. On failure the pool is POOL_UNAVAILABLE and *err says why. */
 int pool_open_catalog(Manager *manager, PoolEntry *pool, JobResult *result, Error *err);
 
+/* Takes the pool's numbers from a worker's answer, if they are there. */
+void pool_take_numbers(PoolEntry *pool, const JobResult *result);
 /* Takes the pool's numbers from a worker's answer, and its devices; with entry only those of that volume. */
 void pool_take_usage(Manager *manager, PoolEntry *pool, JobResult *result, VolumeEntry *entry);
 

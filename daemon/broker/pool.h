@@ -10,5 +10,8 @@ int pool_create(Manager *manager, const Caller *caller, PoolSpec *spec, const Wa
 int pool_import(Manager *manager, const Caller *caller, char *const *devices, const Watcher *watcher, Error *err);
 /* Tries again to activate the pools whose disks were not there. */
 void pool_try_missing(Manager *manager);
+/* Takes over the growth's contents in every case. */
+int pool_extend(Manager *manager, const Caller *caller, PoolEntry *pool, PoolGrowth *growth, const Watcher *watcher,
+                Error *err);
 int pool_remove(Manager *manager, const Caller *caller, PoolEntry *pool, const Watcher *watcher, Error *err);
 int pool_export(Manager *manager, const Caller *caller, PoolEntry *pool, const Watcher *watcher, Error *err);

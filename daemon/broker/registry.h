@@ -48,8 +48,9 @@ struct PoolEntry {
         size_t n_volumes;
         uint64_t provisioned; /* sum of sizes, bytes */
         uint8_t *thin_ids;    /* bitmap of those in use */
+        Lane lane;            /* of what runs beside the operations on its volumes: it is extended */
         Operation *operation; /* that runs on the whole pool now */
-        unsigned n_operations; /* that run on its volumes now */
+        unsigned n_operations; /* that run on its volumes or beside them now */
         bool look_is_out;      /* a worker is reading how full it is, see usage.h */
 };
 

@@ -6,7 +6,7 @@
 #include <quarry/log.h>
 #include <quarry/text.h>
 
-static int check_ready(const VolumeEntry *entry, Error *err) {
+int volume_check_ready(const VolumeEntry *entry, Error *err) {
         int r;
 
         r = pool_entry_check(entry->pool, err);
@@ -46,7 +46,7 @@ static void on_mounted(JobResult *result, int *mount_fd, const Error *err, void 
 static int mount_start(Operation *op, Error *err) {
         int r;
 
-        r = check_ready(op->volume, err);
+        r = volume_check_ready(op->volume, err);
         return r < 0 ? r : operation_run_job(op, JOB_VOLUME_MOUNT, on_mounted, err);
 }
 

@@ -17,6 +17,12 @@ int volume_mount(Manager *manager, const Caller *caller, VolumeEntry *entry, boo
                  const Watcher *watcher, Error *err);
 int volume_unmount(Manager *manager, const Caller *caller, VolumeEntry *entry, const Watcher *watcher, Error *err);
 
+/* The operation ends with freed. */
+int volume_trim(Manager *manager, const Caller *caller, VolumeEntry *entry, const Watcher *watcher, Error *err);
+
+/* ERROR_VOLUME_BROKEN or ERROR_POOL_UNAVAILABLE unless the volume can be worked with. */
+int volume_check_ready(const VolumeEntry *entry, Error *err);
+
 /* Nobody seems to use it any more: closes its devices if that is so. */
 void volume_release(Manager *manager, VolumeEntry *entry);
 

@@ -255,6 +255,50 @@ static int vl_method_inspect(sd_varlink *link, sd_json_variant *parameters, sd_v
         return on_pool(link, parameters, flags, usage_look_at_pools, inspect_reply);
 }
 
+static int vl_method_extend(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+                            void *userdata) {
+        typedef struct Parameters {
+                const char *name;
+                PoolGrowth growth;
+        } Parameters;
+        static const sd_json_dispatch_field table[] = {
+                { "name", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(Parameters, name),
+                  SD_JSON_MANDATORY },
+                { "devices", SD_JSON_VARIANT_ARRAY, call_dispatch_strv, offsetof(Parameters, growth.devices),
+                  SD_JSON_NULLABLE },
+                { "sizeBytes", _SD_JSON_VARIANT_TYPE_INVALID, call_dispatch_uint64, offsetof(Parameters, growth.total),
+                  SD_JSON_NULLABLE },
+                {},
+        };
+        _cleanup_(call_freep) Call *call = NULL;
+        Parameters p = {};
+        PoolEntry *pool;
+        Error err = {};
+        int r;
+
+        r = sd_varlink_dispatch(link, parameters, table, &p);
+        _cleanup_(pool_growth_done) PoolGrowth growth = p.growth;
+        if (r != 0)
+                return r;
+        call = call_new(link, flags, API_POOL, inspect_reply);
+        if (!call)
+                return -ENOMEM;
+        if (server_call_waits(call->server, link))
+                return 0;
+        Manager *m = server_manager(call->server);
+        r = find_pool(m, &call->caller, p.name, &pool, &err);
+        if (r >= 0) {
+                Watcher watcher = call_watcher(call);
+
+                call->object = pool->info.uuid;
+                r = pool_extend(m, &call->caller, pool, &growth, &watcher, &err);
+        }
+        if (r < 0)
+                return call_error(link, API_POOL, &err);
+        TAKE_PTR(call);
+        return 0;
+}
+
 static int vl_method_remove(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
                             void *userdata) {
         return on_pool(link, parameters, flags, pool_remove, empty_reply);
@@ -276,6 +320,7 @@ int front_pool_bind(sd_varlink_server *server) {
                 API_POOL ".Create", vl_method_create,
                 API_POOL ".List", vl_method_list,
                 API_POOL ".Inspect", vl_method_inspect,
+                API_POOL ".Extend", vl_method_extend,
                 API_POOL ".Remove", vl_method_remove,
                 API_POOL ".Import", vl_method_import,
                 API_POOL ".Export", vl_method_export);

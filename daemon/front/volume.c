@@ -405,6 +405,26 @@ static int vl_method_unmount(sd_varlink *link, sd_json_variant *parameters, sd_v
         return end(call, r, &err);
 }
 
+static int trim_reply(Call *call, Operation *op) {
+        return sd_varlink_replybo(call->link, SD_JSON_BUILD_PAIR_UNSIGNED("freedBytes", op->freed));
+}
+
+static int vl_method_trim(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+                          void *userdata) {
+        static const sd_json_dispatch_field table[] = { VOLUME_FIELD, {} };
+        VolumeParameters p = {};
+        VolumeEntry *entry;
+        Error err = {};
+        Call *call;
+        int r;
+
+        if (!begin(link, parameters, flags, table, &p, trim_reply, &call, &entry, &r))
+                return r;
+        Watcher watcher = call_watcher(call);
+        r = volume_trim(server_manager(call->server), &call->caller, entry, &watcher, &err);
+        return end(call, r, &err);
+}
+
 int front_volume_bind(sd_varlink_server *server) {
         int r;
 
@@ -418,5 +438,6 @@ int front_volume_bind(sd_varlink_server *server) {
                 API_VOLUME ".Inspect", vl_method_inspect,
                 API_VOLUME ".Remove", vl_method_remove,
                 API_VOLUME ".Mount", vl_method_mount,
-                API_VOLUME ".Unmount", vl_method_unmount);
+                API_VOLUME ".Unmount", vl_method_unmount,
+                API_VOLUME ".Trim", vl_method_trim);
 }

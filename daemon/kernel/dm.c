@@ -396,6 +396,48 @@ int dm_pool_open(sd_id128_t pool, dev_t metadata, dev_t data, uint64_t data_size
         return device_open(name, uuid, chunks * chunk_size / SECTOR, "thin-pool", params, ret);
 }
 
+/* One call of the kernel's suspends the device, puts the loaded table in place and resumes: nobody who dies on the
+ * way leaves it suspended. Not flushed: what waits for space must not be waited for. */
+static int table_switch(const char *name) {
+        _cleanup_task_ struct dm_task *task = NULL;
+        int r;
+
+        r = task_new(DM_DEVICE_RESUME, name, &task);
+        if (r < 0)
+                return r;
+        if (!dm_task_no_flush(task) || !dm_task_skip_lockfs(task))
+                return -EINVAL;
+        r = task_keep_private(task);
+        return r < 0 ? r : task_run(task);
+}
+
+int dm_pool_grow(sd_id128_t pool, uint64_t data_size, uint64_t low_water) {
+        _cleanup_task_ struct dm_task *task = NULL;
+        unsigned metadata_major, metadata_minor, data_major, data_minor;
+        char name[KERNEL_NAME_MAX], wanted[256], *params;
+        uint64_t sectors, chunk, size;
+        int r, rest = 0;
+
+        pool_kernel_name(pool, name);
+        r = target_params(DM_DEVICE_TABLE, name, "thin-pool", &task, &sectors, &params);
+        if (r < 0)
+                return r;
+        if (sscanf(params, "%u:%u %u:%u %" SCNu64 " %*u%n", &metadata_major, &metadata_minor, &data_major, &data_minor,
+                   &chunk, &rest) != 5 ||
+            rest == 0 || chunk == 0)
+                return -EBADMSG;
+        size = data_size / SECTOR / chunk * chunk;
+        if (!buffer_format(wanted, sizeof(wanted), "%u:%u %u:%u %" PRIu64 " %" PRIu64 "%s", metadata_major,
+                           metadata_minor, data_major, data_minor, chunk, low_water / SECTOR / chunk, params + rest))
+                return -EINVAL;
+        r = device_load(name, size > sectors ? size : sectors, "thin-pool", wanted);
+        if (r >= 0)
+                r = table_switch(name);
+        if (r < 0 && device_load(name, sectors, "thin-pool", params) >= 0)
+                (void) table_switch(name); /* a table that cannot be resumed took the place of the old one */
+        return r;
+}
+
 static int pool_message(sd_id128_t pool, const char *verb, uint32_t thin_id) {
         _cleanup_task_ struct dm_task *task = NULL;
         char name[KERNEL_NAME_MAX], message[64];

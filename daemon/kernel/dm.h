@@ -37,6 +37,11 @@ void dm_device_path(dev_t device, char buf[static DEVICE_PATH_MAX]);
 int dm_pool_open(sd_id128_t pool, dev_t metadata, dev_t data, uint64_t data_size, uint64_t chunk_size,
                  uint64_t low_water, dev_t *ret);
 
+/* Gives the pool device as much as its data device has now (never less than it has), and lets it take notice of
+ * larger metadata. Writers pause for some tens of milliseconds; those that wait for space go on. -ENXIO if the pool
+ * is not open. On failure it runs on with what it had. */
+int dm_pool_grow(sd_id128_t pool, uint64_t data_size, uint64_t low_water);
+
 typedef struct DmPoolStatus {
         uint64_t transaction_id;
         uint64_t metadata_used, metadata_size; /* bytes */

@@ -195,3 +195,30 @@ int loop_file_remove(const char *file) {
                 return folder == -ENOENT ? 0 : folder;
         return unlinkat(folder, file_name(file), 0) < 0 && errno != ENOENT ? -errno : 0;
 }
+
+int loop_file_size(const char *file, uint64_t *ret) {
+        struct stat status;
+
+        if (stat(file, &status) < 0)
+                return -errno;
+        *ret = (uint64_t) status.st_size;
+        return 0;
+}
+
+int loop_file_grow(const char *file, uint64_t size) {
+        _cleanup_close_ int fd = -EBADF, loop = -EBADF;
+        char path[LOOP_PATH_MAX];
+        struct stat status;
+        int r;
+
+        fd = file_open(file, &status);
+        if (fd < 0)
+                return fd;
+        if ((uint64_t) status.st_size < size && (ftruncate(fd, (off_t) size) < 0 || fsync(fd) < 0))
+                return -errno;
+        r = loop_find(&status, path);
+        if (r <= 0)
+                return r;
+        loop = open(path, O_RDWR | O_CLOEXEC);
+        return loop < 0 || ioctl(loop, LOOP_SET_CAPACITY, 0) < 0 ? -errno : 0;
+}

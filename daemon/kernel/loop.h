@@ -11,6 +11,9 @@ int loop_file_make(const char *file, uint64_t size);
 /* Removes it again, by the same rule; a missing one is fine. */
 int loop_file_remove(const char *file);
 
+/* Makes it, and the loop device that has it, larger; as large already is fine. */
+int loop_file_grow(const char *file, uint64_t size);
+int loop_file_size(const char *file, uint64_t *ret);
 /* Attaches the file, or finds the loop device that has it already. *ret_device: "/dev/loopN". */
 int loop_attach(const char *file, char **ret_device);
 

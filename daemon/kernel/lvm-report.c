@@ -180,7 +180,11 @@ static int pool_find_or_add(LvmPool **pools, size_t *count, sd_id128_t uuid, con
                 return -ENOMEM;
         *pools = more;
         *ret = more + (*count)++;
-        **ret = (LvmPool) { .info.uuid = uuid, .info.vg = strdup(row->vg), .vg_uuid = strdup(row->vg_uuid) };
+        **ret = (LvmPool) { .info.uuid = uuid,
+                            .info.vg = strdup(row->vg),
+                            .vg_uuid = strdup(row->vg_uuid),
+                            .vg_free = row->vg_free,
+                            .vg_extent = row->vg_extent };
         return (*ret)->info.vg && (*ret)->vg_uuid ? 0 : -ENOMEM;
 }
 

@@ -1,6 +1,6 @@
 #pragma once
 
-/* What `lvm pvs --reportformat json_std` says, and the pools in it by their tags. Private to lvm.c. */
+/* What `lvm pvs --reportformat json_std` says, and the pools in it by their tags. Private to the files of lvm. */
 
 #include "kernel/lvm.h"
 

@@ -1,9 +1,8 @@
 #include "kernel/lvm.h"
 
 #include "kernel/dm.h"
-#include "kernel/lvm-report.h"
+#include "kernel/lvm-command.h"
 #include "kernel/probe.h"
-#include "kernel/spawn.h"
 
 #include <quarry/fd.h>
 #include <quarry/text.h>
@@ -11,104 +10,9 @@
 #include <fcntl.h>
 #include <inttypes.h>
 
-#define LVM_TIMEOUT 180u /* seconds */
-#define LV_PATH_MAX 300  /* "vg/lv", and the device-mapper name of one */
-
-/* Backups of metadata would pile up in /etc; nothing of the host watches our volumes. */
-#define LVM_CONFIG \
-        "backup { backup=0 archive=0 } devices { hints=\"none\" } activation { monitoring=0 } global { notify_dbus=0 }"
+#define LV_PATH_MAX 300 /* "vg/lv", and the device-mapper name of one */
 
 static const char *const roles[] = { "catalog", "metadata", "data" };
-
-/* --- running it ----------------------------------------------------------------------------------------- */
-
-static int command_add(char ***argv, const char *word) {
-        return word ? strv_append(argv, word) : 0;
-}
-
-/* "lvm VERB" that looks at exactly these devices. */
-static int command_new(const char *verb, char *const *devices, char ***ret, Error *err) {
-        _cleanup_strv_ char **argv = NULL;
-
-        /* With none named it would look at all. */
-        if (!devices || !devices[0])
-                return error_set(err, ERROR_FAILED, ENODEV, "no device for lvm %s to look at", verb);
-        if (command_add(&argv, "lvm") < 0 || command_add(&argv, verb) < 0 || command_add(&argv, "--config") < 0 ||
-            command_add(&argv, LVM_CONFIG) < 0)
-                return error_oom(err);
-        for (char *const *d = devices; *d; d++)
-                if (command_add(&argv, "--devices") < 0 || command_add(&argv, *d) < 0)
-                        return error_oom(err);
-        *ret = TAKE_PTR(argv);
-        return 0;
-}
-
-/* Adds words up to a NULL. */
-static int command_extend(char ***argv, Error *err, const char *const *words) {
-        for (; *words; words++)
-                if (command_add(argv, *words) < 0)
-                        return error_oom(err);
-        return 0;
-}
-
-#define WORDS(...) ((const char *const[]) { __VA_ARGS__, NULL })
-
-/* What LVM says on stderr as one line, without its warnings if there is more. */
-static void message_format(char *text, char *buf, size_t size) {
-        buf[0] = 0;
-        for (char *p = text, *line; (line = strsep(&p, "\n"));) {
-                size_t have = strlen(buf);
-
-                line += strspn(line, " ");
-                if (line[0] && !startswith(line, "WARNING:"))
-                        buffer_format(buf + have, size - have, "%s%s", have ? " " : "", line);
-        }
-}
-
-static int command_failed(char *const *argv, int status, SpawnOutput *output, Error *err) {
-        char text[384];
-
-        if (status == -ETIMEDOUT)
-                return error_set(err, ERROR_FAILED, ETIMEDOUT, "lvm %s did not end within %u seconds", argv[1],
-                                 LVM_TIMEOUT);
-        if (status < 0)
-                return error_errno(err, status, "cannot run lvm %s", argv[1]);
-        message_format(output->err, text, sizeof(text));
-        if (strstr(text, " in use") || strstr(text, " used by "))
-                return error_set(err, ERROR_POOL_BUSY, EBUSY, "lvm %s: %s", argv[1], text);
-        return error_set(err, ERROR_FAILED, EIO, "lvm %s failed: %s", argv[1], text[0] ? text : "it does not say why");
-}
-
-/* ret_text (may be NULL): its standard output. */
-static int command_run(char *const *argv, char **ret_text, Error *err) {
-        _cleanup_(spawn_output_done) SpawnOutput output = {};
-        int r;
-
-        r = spawn_run(argv, LVM_TIMEOUT, &output);
-        if (r != 0)
-                return command_failed(argv, r, &output, err);
-        if (ret_text)
-                *ret_text = TAKE_PTR(output.out);
-        return 0;
-}
-
-static int report_read(char *const *devices, LvmReport *ret, Error *err) {
-        _cleanup_strv_ char **argv = NULL;
-        _cleanup_free_ char *text = NULL;
-        int r;
-
-        r = command_new("pvs", devices, &argv, err);
-        if (r >= 0)
-                r = command_extend(&argv, err,
-                                   WORDS("--reportformat", "json_std", "--units", "b", "--nosuffix", "--options",
-                                         LVM_REPORT_FIELDS));
-        if (r >= 0)
-                r = command_run(argv, &text, err);
-        if (r < 0)
-                return r;
-        r = lvm_report_parse(text, ret);
-        return r < 0 ? error_errno(err, r, "cannot understand what lvm pvs reports") : 0;
-}
 
 /* --- finding -------------------------------------------------------------------------------------------- */
 
@@ -120,7 +24,7 @@ static int pools_read(char *const *devices, LvmPool **ret, size_t *ret_count, Er
         *ret_count = 0;
         if (!devices || !devices[0])
                 return 0;
-        r = report_read(devices, &report, err);
+        r = lvm_report_read(devices, &report, err);
         if (r < 0)
                 return r;
         return lvm_report_pools(&report, ret, ret_count) < 0 ? error_oom(err) : 0;
@@ -173,7 +77,7 @@ int lvm_vg_space(const char *vg, uint64_t *ret_free, uint64_t *ret_extent, char 
 
         r = lvm_candidate_devices(&candidates, err);
         if (r >= 0)
-                r = report_read(candidates, &report, err);
+                r = lvm_report_read(candidates, &report, err);
         if (r < 0)
                 return r;
         for (size_t i = 0; i < report.n_rows; i++) {
@@ -223,7 +127,7 @@ int lvm_create_vg(sd_id128_t pool, char *const *devices, Error *err) {
         char vg[KERNEL_NAME_MAX], text[UUID_TEXT_MAX], tag[64];
         int r;
 
-        r = command_new("vgcreate", devices, &argv, err);
+        r = lvm_command_new("vgcreate", devices, &argv, err);
         if (r >= 0)
                 r = lvm_check_devices(devices, err);
         if (r < 0)
@@ -232,11 +136,12 @@ int lvm_create_vg(sd_id128_t pool, char *const *devices, Error *err) {
         buffer_format(tag, sizeof(tag), "quarry.uuid=%s", uuid_format(pool, text));
         /* The tags are for finding what is left of a creation that was cut short. Without --yes and with
          * nobody to answer, vgcreate refuses to overwrite a signature too. */
-        r = command_extend(&argv, err, WORDS("--setautoactivation", "n", "--addtag", "quarry", "--addtag", tag, vg));
+        r = lvm_command_extend(&argv, err,
+                               WORDS("--setautoactivation", "n", "--addtag", "quarry", "--addtag", tag, vg));
         if (r >= 0)
-                r = command_extend(&argv, err, (const char *const *) devices);
+                r = lvm_command_extend(&argv, err, (const char *const *) devices);
         if (r >= 0)
-                r = command_run(argv, NULL, err);
+                r = lvm_command_run(argv, NULL, err);
         if (r < 0)
                 (void) lvm_remove_vg(vg, devices, NULL);
         return r;
@@ -247,10 +152,10 @@ static int vg_remove(const char *vg, char *const *devices, Error *err) {
         int r;
 
         /* Without --yes: refused while somebody's logical volume is in it. */
-        r = command_new("vgremove", devices, &argv, err);
+        r = lvm_command_new("vgremove", devices, &argv, err);
         if (r >= 0)
-                r = command_extend(&argv, err, WORDS(vg));
-        return r < 0 ? r : command_run(argv, NULL, err);
+                r = lvm_command_extend(&argv, err, WORDS(vg));
+        return r < 0 ? r : lvm_command_run(argv, NULL, err);
 }
 
 /* Takes the labels from those of the devices that are physical volumes of no volume group. */
@@ -260,18 +165,18 @@ static int pvs_remove(char *const *devices, Error *err) {
         bool any = false;
         int r;
 
-        r = report_read(devices, &report, err);
+        r = lvm_report_read(devices, &report, err);
         if (r >= 0)
-                r = command_new("pvremove", devices, &argv, err);
+                r = lvm_command_new("pvremove", devices, &argv, err);
         if (r < 0)
                 return r;
         for (size_t i = 0; i < report.n_rows; i++)
                 if (isempty(report.rows[i].vg)) {
                         any = true;
-                        if (command_add(&argv, report.rows[i].pv) < 0)
+                        if (lvm_command_add(&argv, report.rows[i].pv) < 0)
                                 return error_oom(err);
                 }
-        return any ? command_run(argv, NULL, err) : 0;
+        return any ? lvm_command_run(argv, NULL, err) : 0;
 }
 
 int lvm_remove_vg(const char *vg, char *const *devices, Error *err) {
@@ -279,7 +184,7 @@ int lvm_remove_vg(const char *vg, char *const *devices, Error *err) {
         bool exists = false;
         int r;
 
-        r = report_read(devices, &report, err);
+        r = lvm_report_read(devices, &report, err);
         if (r < 0)
                 return r;
         for (size_t i = 0; i < report.n_rows; i++)
@@ -364,14 +269,14 @@ static int lv_create(const char *vg, char *const *devices, const PoolInfo *info,
         if (!uuid_tag || !pool_tag || !role_tag || !chunk_tag || !origin_tag || !host_tag || !size_text)
                 return error_oom(err);
 
-        r = command_new("lvcreate", devices, &argv, err);
+        r = lvm_command_new("lvcreate", devices, &argv, err);
         if (r >= 0)
-                r = command_extend(&argv, err,
-                                   WORDS("--setautoactivation", "n", "--zero", "y", "--wipesignatures", "n", "--addtag",
-                                         "quarry", "--addtag", uuid_tag, "--addtag", pool_tag, "--addtag", role_tag,
-                                         "--addtag", chunk_tag, "--addtag", origin_tag, "--addtag", host_tag, "--size",
-                                         size_text, "--name", name, vg));
-        return r < 0 ? r : command_run(argv, NULL, err);
+                r = lvm_command_extend(&argv, err,
+                                       WORDS("--setautoactivation", "n", "--zero", "y", "--wipesignatures", "n",
+                                             "--addtag", "quarry", "--addtag", uuid_tag, "--addtag", pool_tag,
+                                             "--addtag", role_tag, "--addtag", chunk_tag, "--addtag", origin_tag,
+                                             "--addtag", host_tag, "--size", size_text, "--name", name, vg));
+        return r < 0 ? r : lvm_command_run(argv, NULL, err);
 }
 
 static int lvs_remove(const char *vg, char *const *devices, const char *const *names, Error *err) {
@@ -379,9 +284,9 @@ static int lvs_remove(const char *vg, char *const *devices, const char *const *n
         bool any = false;
         int r;
 
-        r = command_new("lvremove", devices, &argv, err);
+        r = lvm_command_new("lvremove", devices, &argv, err);
         if (r >= 0)
-                r = command_extend(&argv, err, WORDS("--yes"));
+                r = lvm_command_extend(&argv, err, WORDS("--yes"));
         for (size_t i = 0; r >= 0 && i < ELEMENTSOF(roles); i++) {
                 char path[LV_PATH_MAX];
 
@@ -389,9 +294,9 @@ static int lvs_remove(const char *vg, char *const *devices, const char *const *n
                         continue;
                 any = true;
                 buffer_format(path, sizeof(path), "%s/%s", vg, names[i]);
-                r = command_extend(&argv, err, WORDS(path));
+                r = lvm_command_extend(&argv, err, WORDS(path));
         }
-        return r < 0 ? r : any ? command_run(argv, NULL, err) : 0;
+        return r < 0 ? r : any ? lvm_command_run(argv, NULL, err) : 0;
 }
 
 int lvm_create_volumes(const char *vg, char *const *devices, const PoolInfo *info, const PoolLayout *layout,
@@ -434,16 +339,16 @@ static int pool_change(const LvmPool *pool, const char *const *words, Error *err
         if (!lvm_pool_is_complete(pool))
                 return error_set(err, ERROR_POOL_UNAVAILABLE, ENODEV, "volume group %s holds only a part of pool %s",
                                  pool->info.vg, pool->info.name);
-        r = command_new("lvchange", pool->info.devices, &argv, err);
+        r = lvm_command_new("lvchange", pool->info.devices, &argv, err);
         if (r >= 0)
-                r = command_extend(&argv, err, words);
+                r = lvm_command_extend(&argv, err, words);
         for (size_t i = 0; r >= 0 && i < ELEMENTSOF(names); i++) {
                 char path[LV_PATH_MAX];
 
                 buffer_format(path, sizeof(path), "%s/%s", pool->info.vg, names[i]);
-                r = command_extend(&argv, err, WORDS(path));
+                r = lvm_command_extend(&argv, err, WORDS(path));
         }
-        return r < 0 ? r : command_run(argv, NULL, err);
+        return r < 0 ? r : lvm_command_run(argv, NULL, err);
 }
 
 int lvm_activate(const LvmPool *pool, dev_t *ret_catalog, dev_t *ret_metadata, dev_t *ret_data, Error *err) {

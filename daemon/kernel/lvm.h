@@ -15,6 +15,7 @@ typedef struct LvmPool { /* the three logical volumes of a pool, found by tag */
         char *vg_uuid;
         char catalog[128], metadata[128], data[128]; /* names of the LVs */
         uint64_t catalog_size, metadata_size, data_size, chunk_size; /* bytes */
+        uint64_t vg_free, vg_extent; /* bytes: what is left of its volume group, and LVM's unit there */
 } LvmPool;
 
 void lvm_pool_done(LvmPool *pool);
@@ -52,6 +53,13 @@ int lvm_vg_space(const char *vg, uint64_t *ret_free, uint64_t *ret_extent, char 
 int lvm_create_volumes(const char *vg, char *const *devices, const PoolInfo *info, const PoolLayout *layout,
                        const char *host, Error *err);
 int lvm_remove_volumes(const LvmPool *pool, Error *err); /* those that are there */
+
+/* Adds devices to the pool's own volume group, by the rules of lvm_create_vg(); those that are in it already are
+ * passed over. lvm_resize_devices(): takes notice that its devices have grown. */
+int lvm_add_devices(const LvmPool *pool, char *const *devices, Error *err);
+int lvm_resize_devices(const LvmPool *pool, Error *err);
+/* Makes metadata and data as large as the layout says; never smaller. */
+int lvm_grow_volumes(const LvmPool *pool, const PoolLayout *layout, Error *err);
 
 /* Activates / deactivates the three, and tells the device numbers. ERROR_POOL_BUSY while somebody has one
  * of them open. */

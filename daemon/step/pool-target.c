@@ -13,7 +13,6 @@
 #include <fcntl.h>
 
 #define CHECK_TIMEOUT 3600u /* seconds: grows with what is mapped, minutes have been reported for large pools */
-#define LOW_WATER_PART 20   /* the kernel tells when a 20th is left */
 
 /* dm-thin makes new metadata only where it finds zeros. */
 static int pool_format_run(StepContext *c, Error *err) {
@@ -76,7 +75,7 @@ static int target_run(StepContext *c, Error *err) {
         int r;
 
         r = dm_pool_open(c->pool.uuid, c->metadata_lv, c->data_lv, lvm->data_size, lvm->chunk_size,
-                         lvm->data_size / LOW_WATER_PART, &device);
+                         pool_low_water(lvm->data_size), &device);
         return r < 0 ? error_errno(err, r, "cannot make the thin-pool device") : 0;
 }
 

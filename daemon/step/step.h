@@ -51,6 +51,8 @@ extern const Step step_luks_format, step_luks_open, step_luks_close, step_luks_d
 extern const Step step_format, step_root;
 /* mount.c */
 extern const Step step_mount, step_attach, step_unmount, step_mount_point_remove;
+/* trim.c: unused space goes back to the pool */
+extern const Step step_trim;
 /* device.c: the link to a volume without filesystem */
 extern const Step step_link;
 /* claim.c: nobody uses it */
@@ -59,6 +61,8 @@ extern const Step step_claim;
 /* pool-storage.c: devices, file, volume group, logical volumes */
 extern const Step step_pool_file, step_pool_vg, step_pool_volumes, step_pool_found, step_pool_find, step_pool_activate,
         step_pool_deactivate, step_pool_destroy, step_pool_own, step_pool_disown;
+/* pool-grow.c: more space for a pool in use */
+extern const Step step_grow_check, step_grow_file, step_grow_vg, step_grow_volumes, step_grow_target;
 /* pool-catalog.c: the filesystem of the catalog */
 extern const Step step_catalog_format, step_catalog_mount, step_catalog_unmount;
 /* pool-target.c: the thin-pool device */

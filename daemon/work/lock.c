@@ -10,7 +10,7 @@
 /* Each pool has a file, in which bytes are locked: none must exist for that. */
 enum {
         BYTE_POOL,   /* shared by those who need the pool to stay, exclusive for who makes it or takes it away */
-        BYTE_OPEN,   /* one opens the pool at a time */
+        BYTE_OPEN,   /* one opens or extends the pool at a time */
         BYTE_VOLUME, /* this and the thin id: two volumes never have the same one */
 };
 
@@ -34,6 +34,7 @@ static int need_of(const Job *job, Need *ret) {
                 *ret = (Need) { F_WRLCK, 0 };
                 return 1;
         case JOB_POOL_OPEN:
+        case JOB_POOL_EXTEND:
                 *ret = (Need) { F_RDLCK, BYTE_OPEN };
                 return 1;
         case JOB_VOLUME_CREATE:
@@ -42,6 +43,7 @@ static int need_of(const Job *job, Need *ret) {
         case JOB_VOLUME_MOUNT:
         case JOB_VOLUME_UMOUNT:
         case JOB_VOLUME_RELEASE:
+        case JOB_VOLUME_TRIM:
                 *ret = (Need) { F_RDLCK, BYTE_VOLUME + (off_t) job->volume.thin_id };
                 return 1;
         }

@@ -51,6 +51,9 @@ const Step *const *plan_for(const Job *job) {
                             &step_list_doom, &step_pool_destroy, &step_list_remove);
         case JOB_POOL_IMPORT:
                 return PLAN(&step_list_import);
+        case JOB_POOL_EXTEND:
+                return PLAN(&step_grow_check, &step_grow_file, &step_pool_find, &step_grow_vg, &step_grow_volumes,
+                            &step_grow_target, &step_pool_status);
         case JOB_POOL_USAGE:
                 return PLAN(&step_pool_devices, &step_pool_status);
         case JOB_VOLUME_CREATE:
@@ -64,6 +67,10 @@ const Step *const *plan_for(const Job *job) {
                 return plan_volume_mount(job);
         case JOB_VOLUME_UMOUNT:
                 return PLAN(&step_unmount, &step_luks_close, &step_thin_close);
+        case JOB_VOLUME_TRIM:
+                return job->volume.spec.key_source != KEY_SOURCE_NONE
+                               ? PLAN(&step_thin_open, &step_luks_open, &step_trim, &step_luks_close, &step_thin_close)
+                               : PLAN(&step_thin_open, &step_trim, &step_thin_close);
         case JOB_VOLUME_USAGE:
                 return PLAN(&step_thin_look, &step_pool_status);
         case JOB_VOLUME_RELEASE:

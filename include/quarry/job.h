@@ -15,12 +15,14 @@ typedef enum JobVerb {
         JOB_POOL_REMOVE,    /* destroys; the broker has seen that no volume is left */
         JOB_POOL_IMPORT,    /* pool_spec.devices (may be empty): result.pools, then open */
         JOB_POOL_EXPORT,    /* closes, and gives up ownership */
+        JOB_POOL_EXTEND,    /* growth: result.pools[0] as it is then */
         JOB_POOL_USAGE,     /* result.pools[0], result.devices with used bytes */
         JOB_VOLUME_CREATE,
         JOB_VOLUME_CLAIM,   /* sees that nobody uses it, and closes its devices; changes nothing on disk */
         JOB_VOLUME_REMOVE,  /* also undoes a create that was cut short: every step may find nothing */
         JOB_VOLUME_MOUNT,   /* opens, mounts: result.path, or a detached mount as descriptor */
         JOB_VOLUME_UMOUNT,  /* unmounts the standard mount point, closes if nobody else uses it */
+        JOB_VOLUME_TRIM,    /* gives back what its filesystem does not use: result.freed */
         JOB_VOLUME_USAGE,   /* result.pools[0], and result.devices with this one if it is open */
         JOB_VOLUME_RELEASE, /* closes the devices if nobody uses them */
         _JOB_VERB_MAX,
@@ -33,6 +35,7 @@ typedef struct Job {
         JobVerb verb;
         sd_id128_t pool;     /* uuid; null for JOB_POOL_SCAN and JOB_POOL_IMPORT */
         PoolSpec pool_spec;  /* JOB_POOL_CREATE, JOB_POOL_IMPORT */
+        PoolGrowth growth;   /* JOB_POOL_EXTEND */
         Volume volume;       /* the volume verbs: uuid, thin_id, spec */
         bool read_only;      /* JOB_VOLUME_MOUNT */
         bool detached;       /* JOB_VOLUME_MOUNT: hand over a descriptor, attach nothing */
@@ -57,6 +60,7 @@ typedef struct JobResult {
         char *path;      /* where it is mounted, or the device of a volume without filesystem */
         bool open;       /* after a volume verb: its devices are (still) open */
         uint64_t used;   /* bytes mapped by the volume */
+        uint64_t freed;  /* bytes fewer than before JOB_VOLUME_TRIM */
 } JobResult;
 
 void job_result_done(JobResult *result);

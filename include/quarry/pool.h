@@ -54,6 +54,26 @@ typedef struct PoolLayout {
  * ERROR_BAD_REQUEST (metadataSizeBytes or chunkSizeBytes) if the metadata cannot map the data even once. */
 int pool_layout_compute(const PoolSpec *spec, uint64_t available, uint64_t extent, PoolLayout *ret, Error *err);
 
+/* By how much a pool grows: exactly one of devices, total, and the two last. Strings are owned. */
+typedef struct PoolGrowth {
+        char **devices;          /* block devices that are added to the pool's own volume group, whole */
+        uint64_t total;          /* bytes that all of the pool is to have then, as PoolSpec.size */
+        uint64_t data, metadata; /* bytes more, as far as there is room: what the daemon asks for ahead of demand */
+} PoolGrowth;
+
+void pool_growth_done(PoolGrowth *growth);
+int pool_growth_validate(const PoolGrowth *growth, Error *err); /* every rule that needs no look at the pool */
+
+/* The layout of a pool that grows from what it has. free: bytes left in its volume group, of which as much as the
+ * metadata stays free (thin_repair's spare). Only the growth's numbers count; with none of them all there is is
+ * taken. What is there never shrinks, and the same call repeated changes nothing more, but for data and metadata.
+ * ERROR_BAD_REQUEST (sizeBytes) for less than there is, ERROR_NO_SPACE if the group has less than asked for. */
+int pool_layout_grow(const PoolLayout *have, const PoolGrowth *growth, uint64_t chunk, uint64_t free, uint64_t extent,
+                     PoolLayout *ret, Error *err);
+
+/* Bytes left of the data when the kernel is to tell. */
+uint64_t pool_low_water(uint64_t data_size);
+
 /* Smallest size a pool can have, what LVM needs included. */
 uint64_t pool_size_min(void);
 

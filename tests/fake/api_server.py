@@ -259,6 +259,10 @@ class Server:
             return {"path": f"/dev/quarry/{v['tenant']}/{v['name']}"}, ()
         return {"path": f"/run/quarry/mnt/{v['tenant']}/{v['name']}"}, ()
 
+    def volume_trim(self, parameters, texts, notify):
+        self._find(parameters["volume"])
+        return {"freedBytes": 120 * MIB}, ()
+
     def volume_unmount(self, parameters, texts, notify):
         v = self._find(parameters["volume"])
         if not v["holds"]:
@@ -285,6 +289,10 @@ class Server:
                           hint="to give it to quarry anyway: wipefs --all /dev/used")
         self._steps(notify, "making the volume group", "making the catalog")
         return {"pool": pool(parameters["name"])}, ()
+
+    def pool_extend(self, parameters, texts, notify):
+        p = {**self._find_pool(parameters["name"]), "dataSizeBytes": parameters.get("sizeBytes", 200 * GIB)}
+        return {"pool": p}, ()
 
     def pool_remove(self, parameters, texts, notify):
         p = self._find_pool(parameters["name"])

@@ -316,6 +316,21 @@ class Worker:
 
     volume_usage = pool_usage
 
+    def pool_extend(self, job):
+        info, growth = self._active(job), job["growth"]
+        if growth.get("devices"):
+            info["devices"] = info["devices"] + growth["devices"]
+            info["dataSizeBytes"] += 50 * GIB
+        elif growth.get("sizeBytes"):
+            info["dataSizeBytes"] = growth["sizeBytes"]
+        else:
+            info["dataSizeBytes"] += min(growth["dataBytes"], info.get("free", 0))
+        return {"pools": [info]}
+
+    def volume_trim(self, job):
+        self._thin(job)
+        return {"open": job["volume"]["uuid"] in self.open, "usedBytes": 2 * MIB, "freedBytes": MIB}
+
     def _thin(self, job):
         """The place of the job's volume; None if it has none."""
         volume = job["volume"]

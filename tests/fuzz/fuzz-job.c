@@ -25,6 +25,8 @@ static void check_job(sd_json_variant *v) {
         assert(!*job.volume.spec.name || volume_name_is_valid(job.volume.spec.name));
         for (char **d = job.pool_spec.devices; d && *d; d++)
                 assert(path_is_plain(*d));
+        for (char **d = job.growth.devices; d && *d; d++)
+                assert(path_is_plain(*d));
 }
 
 static void check_result(sd_json_variant *v) {

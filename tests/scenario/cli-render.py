@@ -754,11 +754,28 @@ def pools_are_removed_imported_exported():
     same(quarry("pool", "import", "/dev/sdc").out, "moved\n")
     same(quarry("pool", "import").out, "")
     same([r[1] for r in world.sent("io.quarry.Pool.Import")], [{"devices": ["/dev/sdc"]}, {}])
+    same(quarry("pool", "extend", "default", "--size", "20G").out, "default\n")
+    same(quarry("pool", "extend", "default", "/dev/sdd", "--json").json["pool"]["dataSizeBytes"], 200 << 30)
+    same([r[1] for r in world.sent("io.quarry.Pool.Extend")],
+         [{"name": "default", "sizeBytes": 20 << 30}, {"name": "default", "devices": ["/dev/sdd"]}])
+    same(quarry("pool", "extend", "default").code, 2)
     same(quarry("pool", "export", "default").out, "default\n")
     same(quarry("pool", "export", "nix", "--json").json["errors"][0]["object"], "nix")
 
 
 # --- the command as a whole
+
+
+@test
+def volumes_are_trimmed():
+    same(quarry("trim", "db").out, "db 120M\n")
+    same(quarry("trim", "db", "nix", "--json").json["trimmed"], [{"volume": "db", "freedBytes": 120 << 20}])
+    same(quarry("trim", "nix").code, 3)
+    same(quarry("trim").code, 2)
+    same(quarry("trim", "db", "--all").code, 2)
+    lines = quarry("trim", "--all").out.splitlines()
+    known = [v for v in quarry("ls", "--json").json["volumes"] if v["filesystem"] != "none" and v["state"] == "ready"]
+    assert 0 < len(lines) <= len(known), lines
 
 
 @test
@@ -810,8 +827,8 @@ def unknown_words_are_usage_errors():
     usage(quarry("ls", b"\xff".decode(errors="surrogateescape")), "not UTF-8")
 
 
-VERBS = ["create", "ls", "inspect", "exists", "mount", "umount", "rm", "pool create", "pool ls", "pool inspect",
-         "pool rm", "pool import", "pool export", "help"]
+VERBS = ["create", "ls", "inspect", "exists", "mount", "umount", "rm", "trim", "pool create", "pool ls",
+         "pool inspect", "pool extend", "pool rm", "pool import", "pool export", "help"]
 
 
 @test
@@ -866,7 +883,7 @@ def completion_knows_verbs_and_options():
     same(complete("quarry e"), ["exists"])
     assert {"ls", "pool", "--help"} <= set(complete("quarry "))
     same(complete("quarry pool i"), ["inspect", "import"])
-    same(complete("quarry help pool e"), ["export"])
+    same(complete("quarry help pool e"), ["extend", "export"])
     same(complete("quarry create db --key"), ["--key", "--key-file"])
     same(complete("quarry create db --fs "), ["ext4", "xfs", "none"])
     same(complete("quarry create db --fs=x"), ["xfs"])

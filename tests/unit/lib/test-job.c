@@ -20,6 +20,7 @@ static Job job_make(JobVerb verb) {
                         .spec = { .pool = "fast", .tenant = "team", .name = "db", .size = GIB, .fs = FILESYSTEM_XFS,
                                   .key_source = KEY_SOURCE_HOST, .uid = 1000, .gid = 4294967294, .mode = 01777 },
                 },
+                .growth = { .data = GIB, .metadata = MIB },
                 .read_only = true,
                 .detached = true,
         };
@@ -65,6 +66,8 @@ static void test_what_a_verb_needs_arrives_and_nothing_else(void **state) {
                 assert_int_equal(back.pool_spec.metadata_size, verb == JOB_POOL_CREATE ? 64 * MIB : 0);
                 bool with_devices = verb == JOB_POOL_CREATE || verb == JOB_POOL_IMPORT;
                 assert_true(strv_equal(back.pool_spec.devices, with_devices ? job.pool_spec.devices : NULL));
+                assert_int_equal(back.growth.data, verb == JOB_POOL_EXTEND ? GIB : 0);
+                assert_int_equal(back.growth.metadata, verb == JOB_POOL_EXTEND ? MIB : 0);
                 assert_int_equal(back.read_only, verb == JOB_VOLUME_MOUNT);
                 assert_int_equal(back.detached, verb == JOB_VOLUME_MOUNT);
                 if (!is_volume_verb(verb)) {
@@ -216,6 +219,12 @@ static void test_every_rule_is_checked_again(void **state) {
                 { JOB_POOL_IMPORT, "poolSpec.metadataSizeBytes", "5", "poolSpec" },
                 { JOB_POOL_IMPORT, "poolSpec.chunkSizeBytes", "5", "poolSpec" },
                 { JOB_POOL_IMPORT, "poolSpec.volumeGroup", "\"vg0\"", "poolSpec" },
+                { JOB_POOL_EXTEND, "growth", NULL, "growth" },
+                { JOB_POOL_EXTEND, "growth.sizeBytes", "5", "devices" },
+                { JOB_POOL_EXTEND, "growth.devices", "[\"vda\"]", "devices" },
+                { JOB_POOL_EXTEND, "growth.devices", "[5]", "devices" },
+                { JOB_POOL_EXTEND, "growth.file", "\"/f\"", "file" },
+                { JOB_POOL_OPEN, "growth", "{}", "growth" },
                 { JOB_VOLUME_CREATE, "volume", NULL, "volume" },
                 { JOB_VOLUME_CREATE, "volume.uuid", NULL, "uuid" },
                 { JOB_VOLUME_CREATE, "volume.uuid", "\"00000000-0000-0000-0000-000000000000\"", "uuid" },

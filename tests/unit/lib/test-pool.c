@@ -272,6 +272,70 @@ static void test_metadata_must_map_the_data_once(void **state) {
         assert_int_equal(pool_layout_compute(&spec, UINT64_C(100) << 40, EXTENT, &layout, &err), 0);
 }
 
+static void test_growth(void **state) {
+        const PoolLayout have = { .catalog = 64 * MIB, .metadata = 64 * MIB, .data = 808 * MIB };
+        static const struct {
+                const char *what;
+                PoolGrowth growth;
+                uint64_t free, metadata, data;
+        } rows[] = {
+                { "all, nothing is free but the spare", {}, 64 * MIB, 64 * MIB, 808 * MIB },
+                { "all, and the spare was taken by others", {}, 0, 64 * MIB, 808 * MIB },
+                { "all", {}, 1064 * MIB, 64 * MIB, 1808 * MIB },
+                { "all, more than the maps suffice for", {}, 100 * GIB, 152 * MIB, 100 * GIB + 568 * MIB },
+                { "a size that it has", { .total = 1000 * MIB }, 64 * MIB, 64 * MIB, 808 * MIB },
+                { "the same, and others took the spare", { .total = 1000 * MIB }, 0, 64 * MIB, 808 * MIB },
+                { "a size", { .total = 2 * GIB }, 10 * GIB, 64 * MIB, 2 * GIB - 192 * MIB },
+                { "bytes more", { .data = 100 * MIB }, 10 * GIB, 64 * MIB, 908 * MIB },
+                { "no whole extents", { .data = 1 }, 10 * GIB, 64 * MIB, 812 * MIB },
+                { "what is there", { .data = GIB }, 164 * MIB, 64 * MIB, 908 * MIB },
+                { "nothing is there", { .data = GIB }, 64 * MIB, 64 * MIB, 808 * MIB },
+                { "and less than nothing", { .data = GIB }, 0, 64 * MIB, 808 * MIB },
+                { "maps", { .metadata = 64 * MIB }, 10 * GIB, 128 * MIB, 808 * MIB },
+                { "maps that leave no spare", { .metadata = 64 * MIB }, 100 * MIB, 64 * MIB, 808 * MIB },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+                PoolLayout layout = {};
+
+                assert_row(pool_layout_grow(&have, &rows[i].growth, POOL_CHUNK_SIZE_DEFAULT, rows[i].free, EXTENT,
+                                            &layout, NULL) == 0,
+                           rows[i].what);
+                assert_row(layout.metadata == rows[i].metadata, rows[i].what);
+                assert_row(layout.data == rows[i].data, rows[i].what);
+                assert_row(layout.catalog == have.catalog && layout.spare == layout.metadata, rows[i].what);
+        }
+}
+
+static void test_growth_that_cannot_be(void **state) {
+        const PoolLayout have = { .catalog = 64 * MIB, .metadata = 64 * MIB, .data = 808 * MIB };
+        PoolLayout layout = { .data = 4711 };
+        Error err = {};
+
+        assert_int_equal(
+                pool_layout_grow(&have, &(PoolGrowth) { .total = 900 * MIB }, 64 << 10, GIB, EXTENT, &layout, &err),
+                -EINVAL);
+        assert_string_equal(err.text, "the pool has 1000M, and cannot shrink to 900M");
+        assert_int_equal(
+                pool_layout_grow(&have, &(PoolGrowth) { .total = 4 * GIB }, 64 << 10, GIB, EXTENT, &layout, &err),
+                -ENOSPC);
+        assert_int_equal(err.kind, ERROR_NO_SPACE);
+        assert_true(layout.data == 4711);
+}
+
+static void test_growth_is_said_in_one_way(void **state) {
+        char device[] = "/dev/vdc", bad[] = "vdc", *devices[] = { device, NULL }, *names[] = { bad, NULL };
+
+        assert_int_equal(pool_growth_validate(&(PoolGrowth) { .devices = devices }, NULL), 0);
+        assert_int_equal(pool_growth_validate(&(PoolGrowth) { .total = GIB }, NULL), 0);
+        assert_int_equal(pool_growth_validate(&(PoolGrowth) { .data = GIB, .metadata = MIB }, NULL), 0);
+        assert_int_equal(pool_growth_validate(&(PoolGrowth) {}, NULL), -EINVAL);
+        assert_int_equal(pool_growth_validate(&(PoolGrowth) { .devices = devices, .total = GIB }, NULL), -EINVAL);
+        assert_int_equal(pool_growth_validate(&(PoolGrowth) { .total = GIB, .data = GIB }, NULL), -EINVAL);
+        assert_int_equal(pool_growth_validate(&(PoolGrowth) { .devices = names }, NULL), -EINVAL);
+        assert_int_equal(pool_growth_validate(&(PoolGrowth) { .total = POOL_SIZE_MAX + 1 }, NULL), -EINVAL);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_words),
@@ -286,6 +350,9 @@ int main(void) {
                 cmocka_unit_test(test_the_smallest_file_is_enough),
                 cmocka_unit_test(test_too_small_devices),
                 cmocka_unit_test(test_metadata_must_map_the_data_once),
+                cmocka_unit_test(test_growth),
+                cmocka_unit_test(test_growth_that_cannot_be),
+                cmocka_unit_test(test_growth_is_said_in_one_way),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
