@@ -31,6 +31,17 @@ static void clean_up(Operation *op, const Error *err) {
                 operation_finish(op, &op->failure);
 }
 
+static void on_taken_in(PoolEntry *pool, const Error *err, void *userdata) {
+        Operation *op = userdata;
+
+        if (!err) {
+                operation_finish(op, NULL);
+                return;
+        }
+        registry_remove_pool(&op->manager->registry, pool);
+        clean_up(op, err);
+}
+
 static void on_created(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
         Operation *op = userdata;
         Manager *m = op->manager;
@@ -56,12 +67,7 @@ static void on_created(JobResult *result, int *mount_fd, const Error *err, void 
                 op->n_pools = 1;
         }
         result->n_pools = 0; /* taken over */
-        if (pool_open_catalog(m, pool, result, &failure) >= 0) {
-                operation_finish(op, NULL);
-                return;
-        }
-        registry_remove_pool(&m->registry, pool);
-        clean_up(op, &failure);
+        pool_open_catalog(m, pool, result, on_taken_in, op);
 }
 
 static int create_start(Operation *op, Error *err) {
@@ -100,6 +106,14 @@ int pool_create(Manager *m, const Caller *caller, PoolSpec *spec, const Watcher 
 
 static void import_next(Operation *op);
 
+static void on_catalog_opened(PoolEntry *pool, const Error *err, void *userdata) {
+        Operation *op = userdata;
+
+        if (err && op->failure.kind == ERROR_NONE)
+                op->failure = *err; /* the first; the others are opened all the same */
+        import_next(op);
+}
+
 static void on_opened(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
         Operation *op = userdata;
         PoolEntry *pool = registry_find_pool_uuid(&op->manager->registry, op->job.pool);
@@ -107,13 +121,12 @@ static void on_opened(JobResult *result, int *mount_fd, const Error *err, void *
 
         if (operation_outlives_worker(op, err) && operation_run_job(op, JOB_POOL_OPEN, on_opened, &failure) >= 0)
                 return;
-        if (err)
-                pool_entry_set_failed(pool, err);
-        else if (pool_open_catalog(op->manager, pool, result, &failure) < 0)
-                err = &failure;
-        if (err && op->failure.kind == ERROR_NONE)
-                op->failure = *err; /* the first; the others are opened all the same */
-        import_next(op);
+        if (!err) {
+                pool_open_catalog(op->manager, pool, result, on_catalog_opened, op);
+                return;
+        }
+        pool_entry_set_failed(pool, err);
+        on_catalog_opened(pool, err, op);
 }
 
 /* Opens the first of the imported pools that was not tried yet. */

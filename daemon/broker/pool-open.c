@@ -8,17 +8,13 @@
 
 #include <sys/epoll.h>
 
-typedef struct Load {
-        Manager *manager;
-        PoolEntry *pool;
-        Error err;
-} Load;
+/* So long a disk may take for opening or closing a catalog. Most take milliseconds; who waits is told by then. */
+#define CATALOG_LIMIT_USEC (20 * UINT64_C(1000000))
 
-static int on_row(Volume *volume, void *userdata) {
-        Load *load = userdata;
+static int on_row(Volume *volume, void *userdata, Error *err) {
+        PoolEntry *pool = userdata;
 
-        return registry_add_volume(&load->manager->registry, load->pool, volume, &load->err) ? 0
-                                                                                             : error_code(&load->err);
+        return registry_add_volume(&pool->turn.manager->registry, pool, volume, err) ? 0 : error_code(err);
 }
 
 static int on_catalog(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
@@ -124,36 +120,68 @@ static void finish_unfinished(Manager *m, PoolEntry *pool) {
         free(u.list);
 }
 
-int pool_open_catalog(Manager *m, PoolEntry *pool, JobResult *result, Error *err) {
-        char folder[CATALOG_PATH_MAX];
-        Load load = { .manager = m, .pool = pool };
+/* --- a catalog comes and goes --------------------------------------------------------------------------- */
+
+static void forget_volumes(PoolEntry *pool, Manager *m) {
+        while (pool->by_name)
+                registry_remove_volume(&m->registry, *(VolumeEntry **) pool->by_name);
+}
+
+/* Never waits: what the disk still keeps the catalog's thread from doing, it does when it can. */
+static void let_go(PoolEntry *pool) {
+        Catalog *catalog = TAKE_PTR(pool->catalog);
+
+        pool->catalog_source = sd_event_source_disable_unref(pool->catalog_source);
+        if (catalog)
+                catalog_close(catalog, NULL, NULL);
+        catalog_free(catalog);
+}
+
+static void turn_end(PoolEntry *pool, const Error *err) {
+        CatalogTurn turn = pool->turn;
+
+        pool->turn = (CatalogTurn) {};
+        sd_event_source_disable_unref(turn.limit);
+        job_result_done(&turn.result);
+        if (err) {
+                let_go(pool);
+                forget_volumes(pool, turn.manager);
+                pool_entry_set_failed(pool, err);
+        }
+        if (turn.on_done)
+                turn.on_done(pool, err, turn.userdata);
+}
+
+static int on_limit(sd_event_source *source, uint64_t usec, void *userdata) {
+        PoolEntry *pool = userdata;
+        Error err = {};
+
+        error_set(&err, ERROR_POOL_UNAVAILABLE, ETIMEDOUT, "the disk of pool %s does not answer", pool->info.name);
+        error_hint(&err, "it is tried again from time to time; see the kernel's messages: journalctl -k");
+        turn_end(pool, &err);
+        return 0;
+}
+
+static int turn_begin(Manager *m, PoolEntry *pool, PoolTurned on_done, void *userdata, Error *err) {
         int r;
 
-        if (result->n_pools > 0) {
-                pool_info_done(&pool->info);
-                pool->info = result->pools[0];
-                /* The strings are taken over; the numbers stay for pool_take_usage(). */
-                result->pools[0].vg = result->pools[0].file = NULL;
-                result->pools[0].devices = NULL;
-        }
-        pool_catalog_path(pool->info.uuid, folder);
-        r = catalog_open(folder, &pool->catalog, err);
-        if (r >= 0)
-                r = catalog_load(pool->catalog, on_row, &load, err);
-        if (r < 0 && load.err.kind != ERROR_NONE)
-                *err = load.err;
-        if (r >= 0) {
-                r = sd_event_add_io(m->event, &pool->catalog_source, catalog_fd(pool->catalog), EPOLLIN, on_catalog,
-                                    pool);
-                if (r < 0)
-                        error_errno(err, r, "cannot follow the catalog");
-        }
-        if (r < 0) {
-                pool_close_catalog(m, pool);
-                pool_entry_set_state(pool, POOL_UNAVAILABLE, err->text);
-                return r;
-        }
+        pool->turn = (CatalogTurn) { .manager = m, .on_done = on_done, .userdata = userdata };
+        r = sd_event_add_time_relative(m->event, &pool->turn.limit, CLOCK_MONOTONIC, CATALOG_LIMIT_USEC, 0, on_limit,
+                                       pool);
+        return r < 0 ? error_errno(err, r, "cannot set a time limit") : 0;
+}
 
+static void on_opened(const Error *err, void *userdata) {
+        PoolEntry *pool = userdata;
+        Manager *m = pool->turn.manager;
+        JobResult *result = &pool->turn.result;
+
+        if (err) {
+                Error failure = *err; /* it is the catalog's, which goes */
+
+                turn_end(pool, &failure);
+                return;
+        }
         pool_entry_set_state(pool, POOL_ACTIVE, NULL);
         pool_take_usage(m, pool, result, NULL);
         for (size_t i = 0; i < result->n_devices; i++)
@@ -163,12 +191,55 @@ int pool_open_catalog(Manager *m, PoolEntry *pool, JobResult *result, Error *err
         watch_volume_opened(m->watch);
         finish_unfinished(m, pool);
         log_info(pool->info.name, "active with %zu volumes", pool->n_volumes);
-        return 0;
+        turn_end(pool, NULL);
 }
 
-void pool_close_catalog(Manager *m, PoolEntry *pool) {
-        pool->catalog_source = sd_event_source_disable_unref(pool->catalog_source);
-        catalog_free(TAKE_PTR(pool->catalog));
-        while (pool->by_name)
-                registry_remove_volume(&m->registry, *(VolumeEntry **) pool->by_name);
+static int open_begin(Manager *m, PoolEntry *pool, JobResult *result, PoolTurned on_done, void *userdata, Error *err) {
+        char folder[CATALOG_PATH_MAX];
+        int r;
+
+        r = turn_begin(m, pool, on_done, userdata, err);
+        if (r < 0)
+                return r;
+        pool->turn.result = *result;
+        *result = (JobResult) {};
+        pool_catalog_path(pool->info.uuid, folder);
+        r = catalog_open(folder, on_row, on_opened, pool, &pool->catalog, err);
+        if (r < 0)
+                return r;
+        r = sd_event_add_io(m->event, &pool->catalog_source, catalog_fd(pool->catalog), EPOLLIN, on_catalog, pool);
+        return r < 0 ? error_errno(err, r, "cannot follow the catalog") : 0;
+}
+
+void pool_open_catalog(Manager *m, PoolEntry *pool, JobResult *result, PoolTurned on_done, void *userdata) {
+        Error err = {};
+
+        if (result->n_pools > 0) {
+                pool_info_done(&pool->info);
+                pool->info = result->pools[0];
+                /* The strings are taken over; the numbers stay for pool_take_usage(). */
+                result->pools[0].vg = result->pools[0].file = NULL;
+                result->pools[0].devices = NULL;
+        }
+        if (open_begin(m, pool, result, on_done, userdata, &err) < 0)
+                turn_end(pool, &err);
+}
+
+static void on_closed(void *userdata) {
+        PoolEntry *pool = userdata;
+
+        let_go(pool);
+        forget_volumes(pool, pool->turn.manager);
+        turn_end(pool, NULL);
+}
+
+void pool_close_catalog(Manager *m, PoolEntry *pool, PoolTurned on_done, void *userdata) {
+        Error err = {};
+
+        if (turn_begin(m, pool, on_done, userdata, &err) < 0)
+                turn_end(pool, &err);
+        else if (pool->catalog)
+                catalog_close(pool->catalog, on_closed, pool);
+        else
+                on_closed(pool);
 }

@@ -4,14 +4,19 @@
 
 #include "broker/manager.h"
 
+/* err: NULL when it is as wanted. */
+typedef void (*PoolTurned)(PoolEntry *pool, const Error *err, void *userdata);
+
 /* Opens the catalog of a pool that a worker has activated, loads its volumes, takes over the devices that are
- * open, and goes on with what was cut short. On failure the pool is POOL_UNAVAILABLE and *err says why. */
-int pool_open_catalog(Manager *manager, PoolEntry *pool, JobResult *result, Error *err);
+ * open, and goes on with what was cut short; then calls back, perhaps at once. On failure the pool is
+ * POOL_UNAVAILABLE and *err says why; that is so too when its disk does not answer in time. */
+void pool_open_catalog(Manager *manager, PoolEntry *pool, JobResult *result, PoolTurned on_opened, void *userdata);
 
 /* Takes the pool's numbers from a worker's answer, if they are there. */
 void pool_take_numbers(PoolEntry *pool, const JobResult *result);
 /* Takes the pool's numbers from a worker's answer, and its devices; with entry only those of that volume. */
 void pool_take_usage(Manager *manager, PoolEntry *pool, JobResult *result, VolumeEntry *entry);
 
-/* Closes the catalog and forgets the volumes: before a worker takes the pool away. */
-void pool_close_catalog(Manager *manager, PoolEntry *pool);
+/* Closes the catalog and forgets the volumes: before a worker takes the pool away. Calls back, perhaps at once;
+ * with an error when the disk does not answer in time: then the pool is POOL_UNAVAILABLE. */
+void pool_close_catalog(Manager *manager, PoolEntry *pool, PoolTurned on_closed, void *userdata);

@@ -6,16 +6,25 @@
 
 #include <quarry/log.h>
 
+static void on_catalog_reopened(PoolEntry *pool, const Error *err, void *userdata) {
+        Operation *op = userdata;
+
+        if (err)
+                log_failure(pool->info.name, err, "cannot open the catalog again");
+        operation_finish(op, &op->failure);
+}
+
 static void on_reopened(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
         Operation *op = userdata;
         Error failure = {};
 
         if (operation_outlives_worker(op, err) && operation_run_job(op, JOB_POOL_OPEN, on_reopened, &failure) >= 0)
                 return;
-        if (err)
-                pool_entry_set_failed(op->pool, err);
-        else if (pool_open_catalog(op->manager, op->pool, result, &failure) < 0)
-                log_failure(op->pool->info.name, &failure, "cannot open the catalog again");
+        if (!err) {
+                pool_open_catalog(op->manager, op->pool, result, on_catalog_reopened, op);
+                return;
+        }
+        pool_entry_set_failed(op->pool, err);
         operation_finish(op, &op->failure);
 }
 
@@ -48,29 +57,37 @@ static void on_taken_away(JobResult *result, int *mount_fd, const Error *err, vo
         }
 }
 
-static int take_away(Operation *op, JobVerb verb, Error *err) {
-        int r;
+static void on_catalog_closed(PoolEntry *pool, const Error *err, void *userdata) {
+        Operation *op = userdata;
+        Error failure = {};
 
-        pool_close_catalog(op->manager, op->pool);
-        r = operation_run_job(op, verb, on_taken_away, err);
-        if (r < 0)
-                pool_entry_set_state(op->pool, POOL_UNAVAILABLE, err->text);
-        return r;
+        if (!err && operation_run_job(op, op->job.verb, on_taken_away, &failure) >= 0)
+                return;
+        if (!err)
+                pool_entry_set_state(pool, POOL_UNAVAILABLE, failure.text);
+        operation_finish(op, err ?: &failure);
+}
+
+static int take_away(Operation *op, JobVerb verb) {
+        op->job.verb = verb;
+        pool_close_catalog(op->manager, op->pool, on_catalog_closed, op);
+        return 0;
 }
 
 static int remove_start(Operation *op, Error *err) {
-        return take_away(op, JOB_POOL_REMOVE, err);
+        return take_away(op, JOB_POOL_REMOVE);
 }
 
 static int export_start(Operation *op, Error *err) {
-        return take_away(op, JOB_POOL_EXPORT, err);
+        return take_away(op, JOB_POOL_EXPORT);
 }
 
 int pool_remove(Manager *m, const Caller *caller, PoolEntry *pool, const Watcher *watcher, Error *err) {
         Operation *op;
         int r;
 
-        r = pool->info.unfinished && !pool->operation ? 0 : pool_entry_check(pool, err);
+        r = pool->info.unfinished && pool->state == POOL_UNAVAILABLE && !pool->operation ? 0
+                                                                                         : pool_entry_check(pool, err);
         if (r < 0)
                 return r;
         if (pool->n_volumes > 0) {

@@ -108,11 +108,16 @@ static bool wait_for_it(Manager *m, PoolEntry *pool, Opening *opening, const Err
         return true;
 }
 
+static void on_catalog_opened(PoolEntry *pool, const Error *err, void *userdata) {
+        if (err)
+                log_failure(pool->info.name, err, "cannot open the catalog");
+        opening_end(userdata);
+}
+
 static void on_opened(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
         Opening *opening = userdata;
         Manager *m = opening->start->manager;
         PoolEntry *pool = registry_find_pool_uuid(&m->registry, opening->pool);
-        Error failure = {};
 
         if (err) {
                 if (clean_up(m, pool, opening))
@@ -121,9 +126,9 @@ static void on_opened(JobResult *result, int *mount_fd, const Error *err, void *
                 if (wait_for_it(m, pool, opening, err))
                         return;
                 log_failure(pool->info.name, err, "cannot activate the pool");
-        } else if (pool_open_catalog(m, pool, result, &failure) < 0)
-                log_failure(pool->info.name, &failure, "cannot open the catalog");
-        opening_end(opening);
+                opening_end(opening);
+        } else
+                pool_open_catalog(m, pool, result, on_catalog_opened, opening);
 }
 
 static int submit_open(Opening *opening, Error *err) {

@@ -66,6 +66,8 @@ void registry_remove_pool(Registry *registry, PoolEntry *pool) {
         while (pool->by_name)
                 drop_volume(registry, pool, *(VolumeEntry **) pool->by_name);
         sd_event_source_disable_unref(pool->catalog_source);
+        sd_event_source_disable_unref(pool->turn.limit);
+        job_result_done(&pool->turn.result);
         catalog_free(pool->catalog);
         pool_info_done(&pool->info);
         free(pool->failure);
@@ -95,7 +97,8 @@ void pool_entry_set_state(PoolEntry *pool, PoolState state, const char *failure)
 
 void pool_entry_set_failed(PoolEntry *pool, const Error *err) {
         pool_entry_set_state(pool, POOL_UNAVAILABLE, err->text);
-        pool->may_come_yet = err->number == ENODEV || err->number == ENOENT || err->kind == ERROR_WORKER_DIED;
+        pool->may_come_yet = err->number == ENODEV || err->number == ENOENT || err->number == ETIMEDOUT ||
+                             err->number == EIO || err->kind == ERROR_WORKER_DIED;
 }
 
 int pool_entry_check(const PoolEntry *pool, Error *err) {

@@ -4,6 +4,7 @@
 
 #include <quarry/base.h>
 #include <quarry/error.h>
+#include <quarry/job.h>
 #include <quarry/pool.h>
 #include <quarry/volume.h>
 
@@ -36,6 +37,15 @@ typedef struct VolumeEntry {
         Lane lane;
 } VolumeEntry;
 
+/* The opening or closing of a pool's catalog, which its disk may keep for ever; see pool-open.h. */
+typedef struct CatalogTurn {
+        struct Manager *manager;
+        JobResult result; /* of the worker that activated the pool: kept until the volumes are known */
+        void (*on_done)(PoolEntry *pool, const Error *err, void *userdata);
+        void *userdata;
+        sd_event_source *limit;
+} CatalogTurn;
+
 struct PoolEntry {
         PoolEntry *next;
         PoolInfo info;
@@ -44,6 +54,7 @@ struct PoolEntry {
         bool may_come_yet; /* its disks were not there, or a worker died: it is tried again from time to time */
         Catalog *catalog;
         sd_event_source *catalog_source;
+        CatalogTurn turn;
         void *by_name;     /* tsearch(3) tree of VolumeEntry */
         size_t n_volumes;
         uint64_t provisioned; /* sum of sizes, bytes */

@@ -7,10 +7,16 @@
 #include <quarry/log.h>
 #include <quarry/text.h>
 
+#include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
+#include <sys/statvfs.h>
+#include <time.h>
+
+#define PAGE_SIZE_DEFAULT 4096u
+#define FREE_WAIT_SECONDS 1
 
 typedef struct Change {
         struct Change *next;
@@ -25,17 +31,33 @@ typedef struct Queue {
         Change *first, **last;
 } Queue;
 
+typedef struct Volumes {
+        Volume *list;
+        size_t n;
+} Volumes;
+
 struct Catalog {
+        char *folder;
         sqlite3 *db;
         sqlite3_stmt *upsert, *delete;
         int fd;
 
-        pthread_t writer;
-        bool running;
-        pthread_mutex_t lock; /* what follows is shared with the writer */
-        pthread_cond_t wake;
+        CatalogVolume on_volume;
+        CatalogOpened on_opened;
+        void *userdata;
+        void (*on_closed)(void *userdata);
+        void *closed_userdata;
+
+        pthread_mutex_t lock; /* what follows is shared with the thread */
+        pthread_cond_t wake;  /* the thread: something is waiting, or stop */
+        pthread_cond_t end;
+        Volumes volumes;      /* read, and not handed over yet */
+        Error err;            /* of the opening */
+        bool opened;          /* or failed to; to be told */
         Queue waiting, finished;
         bool stop;
+        bool closed;
+        unsigned owners; /* the broker and the thread: the last one frees */
 };
 
 static void queue_push(Queue *q, Change *change) {
@@ -63,7 +85,111 @@ static void changes_free(Change *change) {
         }
 }
 
-/* --- the writer ----------------------------------------------------------------------------------------- */
+static void volumes_free(Volumes *volumes) {
+        for (size_t i = 0; i < volumes->n; i++)
+                volume_done(&volumes->list[i]);
+        free(volumes->list);
+        *volumes = (Volumes) {};
+}
+
+/* --- opening and closing, in the thread ----------------------------------------------------------------- */
+
+/* The log of changes lies beside the database, and has to fit too. */
+static int size_limit(Catalog *c, Error *err) {
+        struct statvfs fs;
+        char sql[64];
+
+        if (statvfs(c->folder, &fs) < 0)
+                return error_errno(err, errno, "cannot look at the catalog's filesystem");
+        buffer_format(sql, sizeof(sql), "PRAGMA max_page_count = %" PRIu64,
+                      (uint64_t) fs.f_blocks * fs.f_frsize / 4 * 3 / PAGE_SIZE_DEFAULT);
+        return sqlite3_exec(c->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0
+                                                                       : sqlite_error(c->db, err, "bound the catalog");
+}
+
+static int database_open(Catalog *c, Error *err) {
+        _cleanup_free_ char *path = format_new("%s/catalog.db", c->folder);
+        int r;
+
+        if (!path)
+                return error_oom(err);
+        if (sqlite3_open_v2(path, &c->db,
+                            SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX | SQLITE_OPEN_NOFOLLOW,
+                            NULL) != SQLITE_OK)
+                return sqlite_error(c->db, err, "open the catalog");
+        sqlite3_extended_result_codes(c->db, 0);
+        r = schema_prepare(c->db, err);
+        if (r >= 0)
+                r = size_limit(c, err);
+        if (r < 0)
+                return r;
+        if (sqlite3_prepare_v2(c->db, ROW_UPSERT, -1, &c->upsert, NULL) != SQLITE_OK ||
+            sqlite3_prepare_v2(c->db, ROW_DELETE, -1, &c->delete, NULL) != SQLITE_OK)
+                return sqlite_error(c->db, err, "prepare the catalog");
+        return 0;
+}
+
+static void database_close(Catalog *c) {
+        sqlite3_finalize(TAKE_PTR(c->upsert));
+        sqlite3_finalize(TAKE_PTR(c->delete));
+        if (c->db && sqlite3_close(TAKE_PTR(c->db)) != SQLITE_OK)
+                log_error("catalog", "cannot close %s", c->folder);
+}
+
+static int row_read(sqlite3_stmt *s, Volumes *volumes, Error *err) {
+        Volume volume = {}, *list;
+
+        if (row_to_volume(s, &volume) < 0)
+                return error_set(err, ERROR_POOL_UNAVAILABLE, EUCLEAN, "the catalog's row of volume %s breaks a rule",
+                                 (const char *) sqlite3_column_text(s, 0));
+        if ((volumes->n & (volumes->n - 1)) == 0) { /* full: the room is a power of two */
+                list = reallocarray(volumes->list, volumes->n ? volumes->n * 2 : 1, sizeof(*list));
+                if (!list) {
+                        volume_done(&volume);
+                        return error_oom(err);
+                }
+                volumes->list = list;
+        }
+        volumes->list[volumes->n++] = volume;
+        return 0;
+}
+
+static int database_read(Catalog *c, Volumes *volumes, Error *err) {
+        sqlite3_stmt *s = NULL;
+        int r = 0, code;
+
+        if (sqlite3_prepare_v2(c->db, ROW_SELECT, -1, &s, NULL) != SQLITE_OK)
+                return sqlite_error(c->db, err, "read the catalog");
+        while ((code = sqlite3_step(s)) == SQLITE_ROW && r >= 0)
+                r = row_read(s, volumes, err);
+        if (r >= 0 && code != SQLITE_DONE)
+                r = sqlite_error(c->db, err, "read the catalog");
+        sqlite3_finalize(s);
+        return r;
+}
+
+static int thread_open(Catalog *c) {
+        Volumes volumes = {};
+        Error err = {};
+        int r;
+
+        r = database_open(c, &err);
+        if (r >= 0)
+                r = database_read(c, &volumes, &err);
+        if (r < 0) {
+                volumes_free(&volumes);
+                database_close(c); /* before it is told: who hears of it may try again */
+        }
+        pthread_mutex_lock(&c->lock);
+        c->volumes = volumes;
+        c->err = err;
+        c->opened = true;
+        pthread_mutex_unlock(&c->lock);
+        (void) eventfd_write(c->fd, 1);
+        return r;
+}
+
+/* --- writing, in the thread ----------------------------------------------------------------------------- */
 
 static int change_write(Catalog *c, Change *change) {
         sqlite3_stmt *s = change->is_delete ? c->delete : c->upsert;
@@ -130,9 +256,7 @@ static void batch_write_or_each(Catalog *c, Change *batch) {
         }
 }
 
-static void *writer_main(void *userdata) {
-        Catalog *c = userdata;
-
+static void thread_write(Catalog *c) {
         for (;;) {
                 pthread_mutex_lock(&c->lock);
                 while (!c->waiting.first && !c->stop)
@@ -140,7 +264,7 @@ static void *writer_main(void *userdata) {
                 Change *batch = queue_take_all(&c->waiting);
                 pthread_mutex_unlock(&c->lock);
                 if (!batch)
-                        return NULL;
+                        return;
 
                 batch_write_or_each(c, batch);
 
@@ -153,6 +277,44 @@ static void *writer_main(void *userdata) {
                 pthread_mutex_unlock(&c->lock);
                 (void) eventfd_write(c->fd, 1);
         }
+}
+
+/* --- both sides ----------------------------------------------------------------------------------------- */
+
+static void catalog_unref(Catalog *c) {
+        bool last;
+
+        pthread_mutex_lock(&c->lock);
+        last = --c->owners == 0;
+        pthread_mutex_unlock(&c->lock);
+        if (!last)
+                return;
+        changes_free(c->waiting.first);
+        changes_free(c->finished.first);
+        volumes_free(&c->volumes);
+        pthread_cond_destroy(&c->end);
+        pthread_cond_destroy(&c->wake);
+        pthread_mutex_destroy(&c->lock);
+        if (c->fd >= 0)
+                close(c->fd);
+        free(c->folder);
+        free(c);
+}
+
+static void *thread_main(void *userdata) {
+        Catalog *c = userdata;
+
+        if (thread_open(c) >= 0) {
+                thread_write(c);
+                database_close(c);
+        }
+        pthread_mutex_lock(&c->lock);
+        c->closed = true;
+        pthread_cond_signal(&c->end);
+        pthread_mutex_unlock(&c->lock);
+        (void) eventfd_write(c->fd, 1);
+        catalog_unref(c);
+        return NULL;
 }
 
 /* --- the broker's side ---------------------------------------------------------------------------------- */
@@ -193,14 +355,33 @@ int catalog_fd(const Catalog *c) {
         return c->fd;
 }
 
+static void tell_opened(Catalog *c, Volumes *volumes, Error *err) {
+        for (size_t i = 0; i < volumes->n && err->kind == ERROR_NONE; i++)
+                if (c->on_volume(&volumes->list[i], c->userdata, err) < 0 && err->kind == ERROR_NONE)
+                        error_oom(err);
+        volumes_free(volumes);
+        c->on_opened(err->kind == ERROR_NONE ? NULL : err, c->userdata);
+}
+
 void catalog_dispatch(Catalog *c) {
+        void (*on_closed)(void *userdata) = NULL;
         eventfd_t n;
 
         (void) eventfd_read(c->fd, &n);
         pthread_mutex_lock(&c->lock);
         Change *finished = queue_take_all(&c->finished);
+        Volumes volumes = c->volumes;
+        Error err = c->err;
+        bool opened = c->opened;
+        c->volumes = (Volumes) {};
+        c->opened = false;
+        if (c->closed)
+                on_closed = TAKE_PTR(c->on_closed);
+        void *closed_userdata = c->closed_userdata;
         pthread_mutex_unlock(&c->lock);
 
+        if (opened) /* a failed one is also closed, but nobody waits for that yet */
+                tell_opened(c, &volumes, &err);
         while (finished) {
                 Change *change = finished;
 
@@ -209,112 +390,87 @@ void catalog_dispatch(Catalog *c) {
                 change->done(change->err.kind == ERROR_NONE ? NULL : &change->err, change->userdata);
                 changes_free(change);
         }
-}
-
-int catalog_load(Catalog *c, int (*on_volume)(Volume *volume, void *userdata), void *userdata, Error *err) {
-        sqlite3_stmt *s = NULL;
-        int r = 0, code;
-
-        if (sqlite3_prepare_v2(c->db, ROW_SELECT, -1, &s, NULL) != SQLITE_OK)
-                return sqlite_error(c->db, err, "read the catalog");
-        while ((code = sqlite3_step(s)) == SQLITE_ROW) {
-                Volume volume = {};
-
-                r = row_to_volume(s, &volume);
-                if (r < 0) {
-                        r = error_set(err, ERROR_POOL_UNAVAILABLE, EUCLEAN,
-                                      "the catalog's row of volume %s breaks a rule",
-                                      (const char *) sqlite3_column_text(s, 0));
-                        break;
-                }
-                r = on_volume(&volume, userdata);
-                volume_done(&volume);
-                if (r < 0) {
-                        r = error_oom(err);
-                        break;
-                }
-        }
-        if (r >= 0 && code != SQLITE_DONE)
-                r = sqlite_error(c->db, err, "read the catalog");
-        sqlite3_finalize(s);
-        return r;
+        if (on_closed)
+                on_closed(closed_userdata);
 }
 
 /* Signals are the broker's: its event loop takes them. */
-static int writer_start(Catalog *c) {
+static int thread_start(Catalog *c) {
+        pthread_attr_t detached;
         sigset_t all, before;
+        pthread_t thread;
         int r;
 
+        c->owners = 2;
+        pthread_attr_init(&detached);
+        pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &before);
-        r = pthread_create(&c->writer, NULL, writer_main, c);
+        r = pthread_create(&thread, &detached, thread_main, c);
         pthread_sigmask(SIG_SETMASK, &before, NULL);
-        c->running = r == 0;
+        pthread_attr_destroy(&detached);
+        if (r != 0)
+                c->owners = 1;
         return -r;
 }
 
-static int database_open(Catalog *c, const char *folder, Error *err) {
-        _cleanup_free_ char *path = format_new("%s/catalog.db", folder);
-        int r;
-
-        if (!path)
-                return error_oom(err);
-        if (sqlite3_open_v2(path, &c->db,
-                            SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX | SQLITE_OPEN_NOFOLLOW,
-                            NULL) != SQLITE_OK)
-                return sqlite_error(c->db, err, "open the catalog");
-        sqlite3_extended_result_codes(c->db, 0);
-        r = schema_prepare(c->db, err);
-        if (r < 0)
-                return r;
-        if (sqlite3_prepare_v2(c->db, ROW_UPSERT, -1, &c->upsert, NULL) != SQLITE_OK ||
-            sqlite3_prepare_v2(c->db, ROW_DELETE, -1, &c->delete, NULL) != SQLITE_OK)
-                return sqlite_error(c->db, err, "prepare the catalog");
-        return 0;
-}
-
-int catalog_open(const char *folder, Catalog **ret, Error *err) {
-        _cleanup_(catalog_freep) Catalog *c = calloc(1, sizeof(*c));
+int catalog_open(const char *folder, CatalogVolume on_volume, CatalogOpened on_opened, void *userdata, Catalog **ret,
+                 Error *err) {
+        Catalog *c = malloc(sizeof(*c));
         int r;
 
         if (!c)
                 return error_oom(err);
-        c->fd = -EBADF;
+        *c = (Catalog) { .folder = strdup(folder),
+                         .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+                         .owners = 1,
+                         .on_volume = on_volume,
+                         .on_opened = on_opened,
+                         .userdata = userdata };
         pthread_mutex_init(&c->lock, NULL);
         pthread_cond_init(&c->wake, NULL);
-
-        r = database_open(c, folder, err);
-        if (r < 0)
+        pthread_cond_init(&c->end, NULL);
+        r = !c->folder ? error_oom(err) : c->fd < 0 ? error_errno(err, errno, "cannot make an eventfd") : 0;
+        if (r >= 0) {
+                r = thread_start(c);
+                if (r < 0)
+                        error_errno(err, r, "cannot start the catalog's thread");
+        }
+        if (r < 0) {
+                catalog_unref(c);
                 return r;
-        c->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        if (c->fd < 0)
-                return error_errno(err, errno, "cannot make an eventfd");
-        r = writer_start(c);
-        if (r < 0)
-                return error_errno(err, r, "cannot start the catalog's writer");
-        *ret = TAKE_PTR(c);
+        }
+        *ret = c;
         return 0;
+}
+
+static void stop(Catalog *c) {
+        c->stop = true;
+        pthread_cond_signal(&c->wake);
+}
+
+void catalog_close(Catalog *c, void (*on_closed)(void *userdata), void *userdata) {
+        pthread_mutex_lock(&c->lock);
+        c->on_closed = on_closed;
+        c->closed_userdata = userdata;
+        stop(c);
+        pthread_mutex_unlock(&c->lock);
+        (void) eventfd_write(c->fd, 1); /* it may be closed already, and told so */
 }
 
 void catalog_free(Catalog *c) {
+        struct timespec limit;
+
         if (!c)
                 return;
-        if (c->running) {
-                pthread_mutex_lock(&c->lock);
-                c->stop = true;
-                pthread_cond_signal(&c->wake);
-                pthread_mutex_unlock(&c->lock);
-                pthread_join(c->writer, NULL);
+        pthread_mutex_lock(&c->lock);
+        if (!c->stop) {
+                stop(c);
+                clock_gettime(CLOCK_REALTIME, &limit);
+                limit.tv_sec += FREE_WAIT_SECONDS;
+                while (!c->closed && pthread_cond_timedwait(&c->end, &c->lock, &limit) != ETIMEDOUT)
+                        ;
         }
-        sqlite3_finalize(c->upsert);
-        sqlite3_finalize(c->delete);
-        if (c->db && sqlite3_close(c->db) != SQLITE_OK)
-                log_error("catalog", "cannot close: %s", sqlite3_errmsg(c->db));
-        changes_free(c->waiting.first);
-        changes_free(c->finished.first);
-        pthread_cond_destroy(&c->wake);
-        pthread_mutex_destroy(&c->lock);
-        if (c->fd >= 0)
-                close(c->fd);
-        free(c);
+        pthread_mutex_unlock(&c->lock);
+        catalog_unref(c);
 }

@@ -2,9 +2,10 @@
 
 /* The catalog: what a pool knows of its volumes, as an SQLite database on the pool's own disks.
  *
- * Reading happens once, when the pool comes; from then on the broker answers from memory. Changes are
- * queued and written by a thread of the catalog's own, several in one transaction when they come fast, so
- * that a disk that stalls never stalls the broker. A change is durable when its callback is called. */
+ * Everything that touches the disk happens in a thread of the catalog's own, so that a disk that stalls never
+ * stalls the broker: the opening, which ends with all volumes read, then changes, several in one transaction
+ * when they come fast, then the closing. From the opening on the broker answers from memory. A change is
+ * durable when its callback is called. All callbacks are called by catalog_dispatch(). */
 
 #include <quarry/base.h>
 #include <quarry/error.h>
@@ -12,24 +13,34 @@
 
 typedef struct Catalog Catalog;
 
-/* Opens or makes the database in a folder, checks its integrity, brings its schema up to date, starts the
- * writer. */
-int catalog_open(const char *folder, Catalog **ret, Error *err);
+/* The callback takes over the volume's contents, or fails. */
+typedef int (*CatalogVolume)(Volume *volume, void *userdata, Error *err);
+/* After the last volume, with NULL; or why the catalog cannot be used: then nothing but catalog_free() may
+ * follow, also from this callback. */
+typedef void (*CatalogOpened)(const Error *err, void *userdata);
 
-/* Writes what is queued, ends the writer, closes. Callbacks that are still due are not called. NULL is fine. */
+/* Begins to open or make the database in a folder: checks its integrity, brings its schema up to date, reads
+ * the volumes. */
+int catalog_open(const char *folder, CatalogVolume on_volume, CatalogOpened on_opened, void *userdata, Catalog **ret,
+                 Error *err);
+
+/* Begins to close: writes what is queued, and calls back when the disk may be taken away. Callbacks of changes
+ * that are still due come before. */
+void catalog_close(Catalog *catalog, void (*on_closed)(void *userdata), void *userdata);
+
+/* No callback is called any more. Without catalog_close() before, closes, and waits a second for that: what a
+ * program does at its end. If the thread hangs in the kernel, the memory is the thread's until it comes back.
+ * NULL is fine. */
 void catalog_free(Catalog *catalog);
 DEFINE_CLEANUP(Catalog *, catalog_free)
 
-/* Calls back with each volume; the callback takes over its contents, or fails. Only before the first change. */
-int catalog_load(Catalog *catalog, int (*on_volume)(Volume *volume, void *userdata), void *userdata, Error *err);
-
-/* Called by catalog_dispatch(): NULL when the change is durable. */
+/* NULL when the change is durable. */
 typedef void (*CatalogDone)(const Error *err, void *userdata);
 
-/* Inserts or replaces the row of a volume; copies what it needs. */
+/* Inserts or replaces the row of a volume; copies what it needs. Only once opened. */
 int catalog_put_volume(Catalog *catalog, const Volume *volume, CatalogDone done, void *userdata, Error *err);
 int catalog_delete_volume(Catalog *catalog, sd_id128_t uuid, CatalogDone done, void *userdata, Error *err);
 
-/* Becomes readable when changes are done; then call catalog_dispatch(). Owned by the catalog. */
+/* Becomes readable when there is something to call back for; then call catalog_dispatch(). Owned by the catalog. */
 int catalog_fd(const Catalog *catalog);
 void catalog_dispatch(Catalog *catalog);

@@ -27,7 +27,10 @@ static const char *const migrations[] = {
 
 int sqlite_error(sqlite3 *db, Error *err, const char *what) {
         int code = db ? sqlite3_errcode(db) : SQLITE_NOMEM;
-        int number = code == SQLITE_FULL ? ENOSPC : code == SQLITE_NOMEM ? ENOMEM : EIO;
+        int number = code == SQLITE_FULL                               ? ENOSPC
+                     : code == SQLITE_NOMEM                            ? ENOMEM
+                     : code == SQLITE_CORRUPT || code == SQLITE_NOTADB ? EUCLEAN
+                                                                       : EIO;
 
         return error_set(err, code == SQLITE_FULL ? ERROR_NO_SPACE : ERROR_FAILED, number, "cannot %s: %s", what,
                          db ? sqlite3_errmsg(db) : "out of memory");

@@ -34,23 +34,99 @@ static int teardown(void **state) {
         return rmdir(folder);
 }
 
-static Catalog *catalog_at(const char *path) {
+/* --- opening ------------------------------------------------------------------------------------------------- */
+
+typedef struct Loaded {
+        bool over;
+        Error err;
+        char text[8192];
+        Volume last;
+} Loaded;
+
+static int on_volume(Volume *volume, void *userdata, Error *err) {
+        Loaded *loaded = userdata;
+        size_t n = strlen(loaded->text);
+
+        buffer_format(loaded->text + n, sizeof(loaded->text) - n, "%s%s:%u:%s", n > 0 ? " " : "", volume->spec.name,
+                      volume->thin_id, volume_state_to_string(volume->state));
+        volume_done(&loaded->last);
+        loaded->last = *volume;
+        *volume = (Volume) {};
+        return 0;
+}
+
+static void on_opened(const Error *err, void *userdata) {
+        Loaded *loaded = userdata;
+
+        loaded->over = true;
+        if (err)
+                loaded->err = *err;
+}
+
+static void dispatch(Catalog *c) {
+        struct pollfd p = { .fd = catalog_fd(c), .events = POLLIN };
+
+        assert_int_equal(poll(&p, 1, 10000), 1);
+        catalog_dispatch(c);
+}
+
+static Catalog *load(const char *path, CatalogVolume on, Loaded *loaded) {
         Catalog *c = NULL;
         Error err = {};
 
-        if (catalog_open(path, &c, &err) < 0)
+        if (catalog_open(path, on, on_opened, loaded, &c, &err) < 0)
                 fail_msg("%s", err.text);
+        while (!loaded->over)
+                dispatch(c);
         return c;
 }
 
-static void refused(const char *part, ErrorKind kind) {
-        Catalog *c;
-        Error err = {};
+static Catalog *catalog_at(const char *path) {
+        Loaded loaded = {};
+        Catalog *c = load(path, on_volume, &loaded);
 
-        assert_true(catalog_open(folder, &c, &err) < 0);
-        if (!strstr(err.text, part))
-                fail_msg("\"%s\" is not in \"%s\"", part, err.text);
-        assert_int_equal(err.kind, kind);
+        volume_done(&loaded.last);
+        if (loaded.err.kind != ERROR_NONE)
+                fail_msg("%s", loaded.err.text);
+        return c;
+}
+
+static void refused_at(const char *path, const char *part, ErrorKind kind) {
+        Loaded loaded = {};
+
+        catalog_free(load(path, on_volume, &loaded));
+        volume_done(&loaded.last);
+        if (!strstr(loaded.err.text, part))
+                fail_msg("\"%s\" is not in \"%s\"", part, loaded.err.text);
+        assert_int_equal(loaded.err.kind, kind);
+}
+
+static void refused(const char *part, ErrorKind kind) {
+        refused_at(folder, part, kind);
+}
+
+static void on_closed(void *userdata) {
+        *(bool *) userdata = true;
+}
+
+static void close_catalog(Catalog *c) {
+        bool closed = false;
+
+        catalog_close(c, on_closed, &closed);
+        while (!closed)
+                dispatch(c);
+        catalog_free(c);
+}
+
+/* Closes the catalog, and reads it again. */
+static void holds(Catalog **c, const char *expected) {
+        Loaded loaded = {};
+
+        close_catalog(*c);
+        *c = load(folder, on_volume, &loaded);
+        assert_int_equal(loaded.err.kind, ERROR_NONE);
+        assert_string_equal(loaded.text, expected);
+        volume_done(&loaded.last);
 }
 
 /* --- volumes ------------------------------------------------------------------------------------------------- */
@@ -69,33 +145,6 @@ static Volume volume_of(unsigned n, const char *name) {
         buffer_format(v.spec.name, sizeof(v.spec.name), "%s", name);
         v.spec.size = GIB;
         return v;
-}
-
-typedef struct Loaded {
-        char text[8192];
-        Volume last;
-} Loaded;
-
-static int on_volume(Volume *volume, void *userdata) {
-        Loaded *loaded = userdata;
-        size_t n = strlen(loaded->text);
-
-        buffer_format(loaded->text + n, sizeof(loaded->text) - n, "%s%s:%u:%s", n > 0 ? " " : "", volume->spec.name,
-                      volume->thin_id, volume_state_to_string(volume->state));
-        volume_done(&loaded->last);
-        loaded->last = *volume;
-        *volume = (Volume) {};
-        return 0;
-}
-
-static void holds(Catalog *c, const char *expected) {
-        Loaded loaded = {};
-        Error err = {};
-
-        if (catalog_load(c, on_volume, &loaded, &err) < 0)
-                fail_msg("%s", err.text);
-        assert_string_equal(loaded.text, expected);
-        volume_done(&loaded.last);
 }
 
 /* --- changes, and their ends ---------------------------------------------------------------------------------- */
@@ -120,12 +169,8 @@ static void put(Catalog *c, const Volume *v, char letter) {
 }
 
 static void settle(Catalog *c, unsigned n) {
-        while (n_ended < n) {
-                struct pollfd p = { .fd = catalog_fd(c), .events = POLLIN };
-
-                assert_int_equal(poll(&p, 1, 10000), 1);
-                catalog_dispatch(c);
-        }
+        while (n_ended < n)
+                dispatch(c);
         assert_int_equal(n_ended, n);
 }
 
@@ -176,10 +221,8 @@ static void test_keeps_what_it_was_given(void **state) {
         assert_string_equal(ended, "a");
         catalog_free(c);
 
-        c = catalog_at(folder);
         Loaded loaded = {};
-        Error err = {};
-        assert_int_equal(catalog_load(c, on_volume, &loaded, &err), 0);
+        c = load(folder, on_volume, &loaded);
         Volume *have = &loaded.last;
         char difference[128];
         assert_true(sd_id128_equal(have->uuid, v.uuid));
@@ -209,7 +252,7 @@ static void test_changes_end_in_order(void **state) {
         assert_int_equal(catalog_delete_volume(c, uuid_of(99), on_done, (void *) 'f', &err), 0); /* there is none */
         settle(c, 6);
         assert_string_equal(ended, "abcdef");
-        holds(c, "b:2:ready c:3:creating");
+        holds(&c, "b:2:ready c:3:creating");
         catalog_free(c);
 }
 
@@ -245,7 +288,7 @@ static void test_only_the_bad_one_of_many_is_refused(void **state) {
         settle(c, 5);
         assert_string_equal(ended, "ab!cd!e");
         assert_non_null(strstr(last_error.text, "UNIQUE"));
-        holds(c, "a:1:creating c:3:creating e:5:creating");
+        holds(&c, "a:1:creating c:3:creating e:5:creating");
 
         /* The same name in another tenant is another volume. */
         Volume other = volume_of(6, "a");
@@ -268,7 +311,7 @@ static void test_what_is_queued_is_written_at_the_end(void **state) {
         catalog_free(c);
         assert_int_equal(n_ended, 0);
         c = catalog_at(folder);
-        holds(c, "a:1:creating b:2:creating");
+        holds(&c, "a:1:creating b:2:creating");
         catalog_free(c);
         catalog_free(NULL);
 }
@@ -281,6 +324,51 @@ static void test_nobody_else_can_write(void **state) {
         put(c, &a, 'a');
         settle(c, 1);
         refused("locked", ERROR_FAILED);
+        catalog_free(c);
+}
+
+/* A disk that hangs, as far as the broker can see: nothing comes back, and nobody waits for it. */
+static void test_a_catalog_that_hangs_is_let_go(void **state) {
+        Catalog *c = catalog_at(folder);
+        Volume a = volume_of(1, "a");
+        bool closed = false;
+
+        begin();
+        pthread_mutex_lock(&gate);
+        put(c, &a, 'a');
+        catalog_close(c, on_closed, &closed);
+        catalog_dispatch(c);
+        assert_false(closed);
+        catalog_free(c); /* would not return if it waited for the thread */
+        refused("locked", ERROR_FAILED); /* it is still being written */
+        pthread_mutex_unlock(&gate);
+
+        /* The thread comes back, writes what was queued, and gives the database free. */
+        Loaded loaded = {};
+        do {
+                loaded = (Loaded) {};
+                c = load(folder, on_volume, &loaded);
+                if (loaded.err.kind != ERROR_NONE)
+                        catalog_free(c);
+        } while (loaded.err.kind != ERROR_NONE && strstr(loaded.err.text, "locked"));
+        assert_string_equal(loaded.text, "a:1:creating");
+        volume_done(&loaded.last);
+        catalog_free(c);
+        assert_int_equal(n_ended, 0);
+        assert_false(closed);
+}
+
+static void test_a_catalog_is_closed_behind_what_is_queued(void **state) {
+        Catalog *c = catalog_at(folder);
+        Volume a = volume_of(1, "a");
+        bool closed = false;
+
+        begin();
+        put(c, &a, 'a');
+        catalog_close(c, on_closed, &closed);
+        while (!closed)
+                dispatch(c);
+        assert_string_equal(ended, "a");
         catalog_free(c);
 }
 
@@ -346,31 +434,27 @@ static void test_a_row_that_breaks_a_rule_is_refused(void **state) {
         for (size_t i = 0; i < ELEMENTSOF(changes); i++) {
                 _cleanup_free_ char *text = format_new("UPDATE volume SET %s", changes[i]);
                 Loaded loaded = {};
-                Error err = {};
-                Catalog *c;
 
                 with_volume();
                 sql(text);
-                c = catalog_at(folder);
-                assert_row(catalog_load(c, on_volume, &loaded, &err) < 0, changes[i]);
-                assert_row(err.kind == ERROR_POOL_UNAVAILABLE && strstr(err.text, "breaks a rule"), changes[i]);
+                catalog_free(load(folder, on_volume, &loaded));
+                assert_row(loaded.err.kind == ERROR_POOL_UNAVAILABLE && strstr(loaded.err.text, "breaks a rule"),
+                           changes[i]);
                 assert_row(*loaded.text == 0, changes[i]);
-                catalog_free(c);
                 sql("DELETE FROM volume");
         }
 }
 
-static int refuse_volume(Volume *volume, void *userdata) {
-        return -ENOMEM;
+static int refuse_volume(Volume *volume, void *userdata, Error *err) {
+        return error_set(err, ERROR_FAILED, EEXIST, "not this one");
 }
 
 static void test_a_reader_that_fails_ends_the_load(void **state) {
-        Error err = {};
+        Loaded loaded = {};
 
         with_volume();
-        Catalog *c = catalog_at(folder);
-        assert_true(catalog_load(c, refuse_volume, NULL, &err) < 0);
-        catalog_free(c);
+        catalog_free(load(folder, refuse_volume, &loaded));
+        assert_string_equal(loaded.err.text, "not this one");
 }
 
 static void write_file(const char *data, size_t size, off_t at, int flags) {
@@ -402,13 +486,9 @@ static void test_a_damaged_database_is_refused(void **state) {
 }
 
 static void test_a_database_that_was_cut_off_is_refused(void **state) {
-        Catalog *c;
-        Error err = {};
-
         with_volume();
         assert_int_equal(truncate(file, 4096), 0);
-        assert_true(catalog_open(folder, &c, &err) < 0);
-        assert_true(*err.text);
+        refused("malformed", ERROR_FAILED);
 }
 
 static void test_a_newer_schema_is_refused(void **state) {
@@ -420,19 +500,12 @@ static void test_a_newer_schema_is_refused(void **state) {
 }
 
 static void test_a_missing_folder_is_refused(void **state) {
-        Catalog *c;
-        Error err = {};
-
-        assert_true(catalog_open("/nowhere", &c, &err) < 0);
-        assert_non_null(strstr(err.text, "open"));
+        refused_at("/nowhere", "open", ERROR_FAILED);
 }
 
 static void test_a_link_is_not_followed(void **state) {
-        Catalog *c;
-        Error err = {};
-
         assert_int_equal(symlink("/tmp/elsewhere", file), 0);
-        assert_true(catalog_open(folder, &c, &err) < 0);
+        refused("open", ERROR_FAILED);
         assert_int_equal(access("/tmp/elsewhere", F_OK), -1);
 }
 
@@ -484,6 +557,8 @@ int main(void) {
                 TEST(test_only_the_bad_one_of_many_is_refused),
                 TEST(test_what_is_queued_is_written_at_the_end),
                 TEST(test_nobody_else_can_write),
+                TEST(test_a_catalog_that_hangs_is_let_go),
+                TEST(test_a_catalog_is_closed_behind_what_is_queued),
                 TEST(test_a_row_that_breaks_a_rule_is_refused),
                 TEST(test_a_reader_that_fails_ends_the_load),
                 TEST(test_what_is_no_database_is_refused),
