@@ -1,11 +1,14 @@
-/* quarry-worker: root, started by systemd for each connection of the broker, runs one job at a time. */
+/* quarry-worker: root, started by systemd for each connection of the broker, runs one job at a time. With
+ * --close-pools, by quarry-pools.service when the host stops. */
 
 #include "kernel/dm.h"
 #include "kernel/luks.h"
+#include "work/close.h"
 #include "work/serve.h"
 
 #include <quarry/config.h>
 #include <quarry/log.h>
+#include <quarry/text.h>
 
 #include <pwd.h>
 #include <signal.h>
@@ -15,25 +18,25 @@
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 
-static int run(Error *err) {
+static int run(bool close, Error *err) {
         _cleanup_(config_done) Config config = {};
         struct passwd *user;
         int r;
 
-        if (sd_listen_fds(true) != 1)
+        if (!close && sd_listen_fds(true) != 1)
                 return error_set(err, ERROR_FAILED, 0,
                                  "quarry-worker is started by systemd through quarry-worker.socket");
         r = config_load(CONFIG_FILE, &config, err);
         if (r < 0)
                 return r;
+        dm_init();
+        luks_init();
+        if (close)
+                return close_pools(&config, err);
         user = getpwnam(SERVICE_USER);
         if (!user)
                 return error_set(err, ERROR_FAILED, ENOENT, "there is no user " SERVICE_USER);
-        uid_t peer = user->pw_uid;
-
-        dm_init();
-        luks_init();
-        return serve_connection(SD_LISTEN_FDS_START, peer, &config, err);
+        return serve_connection(SD_LISTEN_FDS_START, user->pw_uid, &config, err);
 }
 
 int main(int argc, char *argv[]) {
@@ -46,7 +49,7 @@ int main(int argc, char *argv[]) {
         (void) setrlimit(RLIMIT_CORE, &(struct rlimit) {});
         (void) signal(SIGPIPE, SIG_IGN);
 
-        if (run(&err) < 0) {
+        if (run(argc == 2 && streq(argv[1], "--close-pools"), &err) < 0) {
                 log_failure("quarry-worker", &err, "cannot serve");
                 return EXIT_FAILED;
         }

@@ -8,6 +8,7 @@ void job_result_done(JobResult *result) {
         free(result->pools);
         free(result->devices);
         free(result->path);
+        free(result->users);
         *result = (JobResult) {};
 }
 
@@ -53,6 +54,7 @@ int job_result_to_json(const JobResult *result, sd_json_variant **ret) {
                         SD_JSON_BUILD_PAIR_BOOLEAN("open", result->open),
                         SD_JSON_BUILD_PAIR_UNSIGNED("usedBytes", result->used),
                         SD_JSON_BUILD_PAIR_UNSIGNED("freedBytes", result->freed));
+                        SD_JSON_BUILD_PAIR_CONDITION(!!result->users, "users", SD_JSON_BUILD_STRING(result->users)));
 }
 
 static int device_from_json(sd_json_variant *v, JobDevice *ret) {
@@ -107,7 +109,7 @@ static int pools_from_json(sd_json_variant *list, JobResult *result) {
 int job_result_from_json(sd_json_variant *v, JobResult *ret) {
         typedef struct Parsed {
                 JobResult result;
-                const char *path;
+                const char *path, *users;
                 sd_json_variant *pools, *devices;
         } Parsed;
         static const sd_json_dispatch_field table[] = {
@@ -117,6 +119,7 @@ int job_result_from_json(sd_json_variant *v, JobResult *ret) {
                 { "open", SD_JSON_VARIANT_BOOLEAN, sd_json_dispatch_stdbool, offsetof(Parsed, result.open), 0 },
                 { "usedBytes", SD_JSON_VARIANT_UNSIGNED, sd_json_dispatch_uint64, offsetof(Parsed, result.used), 0 },
                 { "freedBytes", SD_JSON_VARIANT_UNSIGNED, sd_json_dispatch_uint64, offsetof(Parsed, result.freed), 0 },
+                { "users", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(Parsed, users), 0 },
                 {},
         };
         Parsed p = {};
@@ -131,6 +134,11 @@ int job_result_from_json(sd_json_variant *v, JobResult *ret) {
         if (p.path) {
                 result.path = strdup(p.path);
                 if (!result.path)
+                        return -ENOMEM;
+        }
+        if (p.users) {
+                result.users = strdup(p.users);
+                if (!result.users)
                         return -ENOMEM;
         }
         r = pools_from_json(p.pools, &result);

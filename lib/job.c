@@ -10,6 +10,7 @@ enum {
         WITH_VOLUME = 1 << 3,
         WITH_MOUNT = 1 << 4, /* read_only, detached */
         WITH_GROWTH = 1 << 5,
+        WITH_LAZY = 1 << 5,
 };
 
 static const struct {
@@ -23,13 +24,15 @@ static const struct {
         [JOB_POOL_IMPORT] = { "pool_import", WITH_DEVICES },
         [JOB_POOL_EXPORT] = { "pool_export", WITH_POOL },
         [JOB_POOL_EXTEND] = { "pool_extend", WITH_POOL | WITH_GROWTH },
+        [JOB_POOL_CLOSE] = { "pool_close", WITH_POOL },
         [JOB_POOL_USAGE] = { "pool_usage", WITH_POOL },
         [JOB_VOLUME_CREATE] = { "volume_create", WITH_POOL | WITH_VOLUME },
-        [JOB_VOLUME_CLAIM] = { "volume_claim", WITH_POOL | WITH_VOLUME },
+        [JOB_VOLUME_CLAIM] = { "volume_claim", WITH_POOL | WITH_VOLUME | WITH_LAZY },
         [JOB_VOLUME_REMOVE] = { "volume_remove", WITH_POOL | WITH_VOLUME },
         [JOB_VOLUME_MOUNT] = { "volume_mount", WITH_POOL | WITH_VOLUME | WITH_MOUNT },
         [JOB_VOLUME_UMOUNT] = { "volume_umount", WITH_POOL | WITH_VOLUME },
         [JOB_VOLUME_TRIM] = { "volume_trim", WITH_POOL | WITH_VOLUME },
+        [JOB_VOLUME_UMOUNT] = { "volume_umount", WITH_POOL | WITH_VOLUME | WITH_LAZY },
         [JOB_VOLUME_USAGE] = { "volume_usage", WITH_POOL | WITH_VOLUME },
         [JOB_VOLUME_RELEASE] = { "volume_release", WITH_POOL | WITH_VOLUME },
 };
@@ -122,7 +125,9 @@ int job_to_json(const Job *job, sd_json_variant **ret) {
                         SD_JSON_BUILD_PAIR_CONDITION(
                                         !!(parts & WITH_MOUNT), "readOnly", SD_JSON_BUILD_BOOLEAN(job->read_only)),
                         SD_JSON_BUILD_PAIR_CONDITION(
-                                        !!(parts & WITH_MOUNT), "detached", SD_JSON_BUILD_BOOLEAN(job->detached)));
+                                        !!(parts & WITH_MOUNT), "detached", SD_JSON_BUILD_BOOLEAN(job->detached)),
+                        SD_JSON_BUILD_PAIR_CONDITION(
+                                        !!(parts & WITH_LAZY), "lazy", SD_JSON_BUILD_BOOLEAN(job->lazy)));
 }
 
 /* --- the way back -------------------------------------------------------------------------------------- */
@@ -290,6 +295,8 @@ static int parts_check(const ParsedJob *p, unsigned parts, Error *err) {
                 r = part_check(p->job.read_only, false, "readOnly", p->verb, err);
         if (r >= 0 && !(parts & WITH_MOUNT))
                 r = part_check(p->job.detached, false, "detached", p->verb, err);
+        if (r >= 0 && !(parts & WITH_LAZY))
+                r = part_check(p->job.lazy, false, "lazy", p->verb, err);
         return r;
 }
 
@@ -302,6 +309,7 @@ int job_from_json(sd_json_variant *v, Job *ret, Error *err) {
                 { "volume", OBJECT, offsetof(ParsedJob, volume), 0 },
                 { "readOnly", BOOLEAN, offsetof(ParsedJob, job.read_only), 0 },
                 { "detached", BOOLEAN, offsetof(ParsedJob, job.detached), 0 },
+                { "lazy", BOOLEAN, offsetof(ParsedJob, job.lazy), 0 },
                 {},
         };
         ParsedJob p = {};

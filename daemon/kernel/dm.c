@@ -248,6 +248,34 @@ int dm_remove(const char *name) {
         }
 }
 
+int dm_remove_deferred(const char *name) {
+        _cleanup_task_ struct dm_task *task = NULL;
+        int r;
+
+        r = task_new(DM_DEVICE_REMOVE, name, &task);
+        if (r >= 0)
+                r = task_keep_private(task);
+        if (r >= 0 && !dm_task_deferred_remove(task))
+                r = -EINVAL;
+        return r < 0 ? r : task_run(task);
+}
+
+static int message_send(const char *name, const char *message) {
+        _cleanup_task_ struct dm_task *task = NULL;
+        int r;
+
+        r = task_new(DM_DEVICE_TARGET_MSG, name, &task);
+        if (r < 0)
+                return r;
+        if (!dm_task_set_sector(task, 0) || !dm_task_set_message(task, message))
+                return -EINVAL;
+        return task_run(task);
+}
+
+int dm_remove_deferred_cancel(const char *name) {
+        return message_send(name, "@cancel_deferred_remove");
+}
+
 /* --- status and table ----------------------------------------------------------------------------------- */
 
 /* The parameters of the device's one target, which must be of this type: valid until the task is freed.
@@ -283,8 +311,14 @@ static int target_params(int type, const char *name, const char *target, struct 
         return 0;
 }
 
-static int pool_chunk_size(const char *name, uint64_t *ret) {
+typedef struct PoolTable {
+        dev_t metadata, data;
+        uint64_t size, chunk; /* bytes */
+} PoolTable;
+
+static int pool_table(const char *name, PoolTable *ret) {
         _cleanup_task_ struct dm_task *task = NULL;
+        unsigned metadata[2], data[2];
         uint64_t sectors, chunk;
         char *params;
         int r;
@@ -292,9 +326,27 @@ static int pool_chunk_size(const char *name, uint64_t *ret) {
         r = target_params(DM_DEVICE_TABLE, name, "thin-pool", &task, &sectors, &params);
         if (r < 0)
                 return r;
-        if (sscanf(params, "%*u:%*u %*u:%*u %" SCNu64, &chunk) != 1)
+        if (sscanf(params, "%u:%u %u:%u %" SCNu64, &metadata[0], &metadata[1], &data[0], &data[1], &chunk) != 5)
                 return -EBADMSG;
-        *ret = chunk * SECTOR;
+        *ret = (PoolTable) { .metadata = makedev(metadata[0], metadata[1]),
+                             .data = makedev(data[0], data[1]),
+                             .size = sectors * SECTOR,
+                             .chunk = chunk * SECTOR };
+        return 0;
+}
+
+int dm_pool_table(sd_id128_t pool, dev_t *ret_metadata, dev_t *ret_data, uint64_t *ret_data_size) {
+        char name[KERNEL_NAME_MAX];
+        PoolTable table;
+        int r;
+
+        pool_kernel_name(pool, name);
+        r = pool_table(name, &table);
+        if (r < 0)
+                return r;
+        *ret_metadata = table.metadata;
+        *ret_data = table.data;
+        *ret_data_size = table.size;
         return 0;
 }
 
@@ -308,13 +360,14 @@ int dm_pool_status(sd_id128_t pool, DmPoolStatus *ret) {
         _cleanup_(allocator_freep) struct dm_pool *allocator = NULL;
         struct dm_status_thin_pool *s;
         char name[KERNEL_NAME_MAX], *params;
-        uint64_t sectors, chunk;
+        uint64_t sectors;
+        PoolTable table;
         int r;
 
         pool_kernel_name(pool, name);
         r = target_params(DM_DEVICE_STATUS, name, "thin-pool", &task, &sectors, &params);
         if (r >= 0)
-                r = pool_chunk_size(name, &chunk);
+                r = pool_table(name, &table);
         if (r < 0)
                 return r;
 
@@ -327,8 +380,8 @@ int dm_pool_status(sd_id128_t pool, DmPoolStatus *ret) {
                 .transaction_id = s->transaction_id,
                 .metadata_used = s->used_metadata_blocks * METADATA_BLOCK,
                 .metadata_size = s->total_metadata_blocks * METADATA_BLOCK,
-                .data_used = s->used_data_blocks * chunk,
-                .data_size = s->total_data_blocks * chunk,
+                .data_used = s->used_data_blocks * table.chunk,
+                .data_size = s->total_data_blocks * table.chunk,
                 .read_only = s->read_only,
                 .out_of_data_space = s->out_of_data_space,
                 .failed = s->fail || s->error,
@@ -439,18 +492,11 @@ int dm_pool_grow(sd_id128_t pool, uint64_t data_size, uint64_t low_water) {
 }
 
 static int pool_message(sd_id128_t pool, const char *verb, uint32_t thin_id) {
-        _cleanup_task_ struct dm_task *task = NULL;
         char name[KERNEL_NAME_MAX], message[64];
-        int r;
 
         pool_kernel_name(pool, name);
-        r = task_new(DM_DEVICE_TARGET_MSG, name, &task);
-        if (r < 0)
-                return r;
         buffer_format(message, sizeof(message), "%s %" PRIu32, verb, thin_id);
-        if (!dm_task_set_sector(task, 0) || !dm_task_set_message(task, message))
-                return -EINVAL;
-        return task_run(task);
+        return message_send(name, message);
 }
 
 int dm_thin_create(sd_id128_t pool, uint32_t thin_id) {

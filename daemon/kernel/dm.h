@@ -52,6 +52,10 @@ typedef struct DmPoolStatus {
 /* Without flush: only looks. */
 int dm_pool_status(sd_id128_t pool, DmPoolStatus *ret);
 
+/* What the pool's table says: the devices it sits on, and how many bytes of the second it uses. -ENXIO if it is not
+ * open. */
+int dm_pool_table(sd_id128_t pool, dev_t *ret_metadata, dev_t *ret_data, uint64_t *ret_data_size);
+
 /* Messages; each commits the pool's metadata by itself. -EEXIST, -ENODATA (no such id), -EBUSY (active). */
 int dm_thin_create(sd_id128_t pool, uint32_t thin_id);
 int dm_thin_delete(sd_id128_t pool, uint32_t thin_id);
@@ -70,3 +74,8 @@ int dm_thin_table(sd_id128_t volume, dev_t *ret_pool, uint32_t *ret_thin_id, uin
 /* Removes a device by name. -EBUSY if somebody has it open after a bounded retry (udev may be probing it
  * for a moment), -ENXIO if there is none. */
 int dm_remove(const char *name);
+
+/* Has the kernel remove the device when its last user closes it: at once if there is none. -ENXIO. */
+int dm_remove_deferred(const char *name);
+/* Takes that back. -ENXIO if it is gone by now. */
+int dm_remove_deferred_cancel(const char *name);

@@ -236,14 +236,21 @@ int luks_open(Luks *luks, const char *name, dev_t *ret) {
         return 0;
 }
 
-/* A mapping of ours is one of LUKS2; others of the same name are not touched. */
+/* A mapping of ours is one of LUKS2, of the header with the volume's UUID; others of the same name are not touched. */
 static int mapping_info(const char *name, DmInfo *ret) {
+        char text[SD_ID128_STRING_MAX];
+        const char *uuid;
+        sd_id128_t volume;
         int r;
 
         r = dm_info(name, ret);
         if (r < 0)
                 return r;
-        return startswith(ret->uuid, "CRYPT-LUKS2-") ? 0 : -EBADF;
+        uuid = startswith(ret->uuid, "CRYPT-LUKS2-");
+        if (!uuid || volume_uuid_from_kernel_name(name, &volume) < 0)
+                return -EBADF;
+        uuid = startswith(uuid, sd_id128_to_string(volume, text));
+        return uuid && *uuid == '-' ? 0 : -EBADF;
 }
 
 /* By device-mapper alone: it needs no header, which may be damaged or destroyed by now. */
@@ -253,6 +260,14 @@ int luks_close(const char *name) {
 
         r = mapping_info(name, &info);
         return r < 0 ? r : dm_remove(name);
+}
+
+int luks_close_deferred(const char *name) {
+        DmInfo info;
+        int r;
+
+        r = mapping_info(name, &info);
+        return r < 0 ? r : dm_remove_deferred(name);
 }
 
 int luks_backing(const char *name, dev_t *ret_backing, dev_t *ret_device) {

@@ -43,10 +43,14 @@ int luks_unlock(Luks *luks, const void *passphrase, size_t size);
  * leaves it alone). -EEXIST if the name is taken, -ENOKEY without key in memory. */
 int luks_open(Luks *luks, const char *name, dev_t *ret);
 
-/* Takes a mapping away. -EBUSY after a bounded retry, -ENXIO if there is none. */
+/* Takes a mapping away. -EBUSY after a bounded retry, -ENXIO if there is none, -EBADF if it is not the one of the
+ * volume that the name tells: no LUKS2, or of another header. */
 int luks_close(const char *name);
+/* Has the kernel take it away when its last user closes it. */
+int luks_close_deferred(const char *name);
 
-/* Which device a mapping sits on; a mapping is reused only if it is the one expected. -ENXIO if none. */
+/* Which device a mapping sits on; a mapping is reused only if it is the one expected. -ENXIO if none, -EBADF as
+ * above. */
 int luks_backing(const char *name, dev_t *ret_backing, dev_t *ret_device);
 
 /* Our token in the header: a JSON object with "type" TOKEN_TYPE. get: -ENOENT if there is none. */

@@ -124,6 +124,10 @@ int mnt_unmount(const char *target) {
         return RET_NERRNO(umount2(target, UMOUNT_NOFOLLOW));
 }
 
+int mnt_unmount_lazy(const char *target) {
+        return RET_NERRNO(umount2(target, UMOUNT_NOFOLLOW | MNT_DETACH));
+}
+
 /* --- mount points --------------------------------------------------------------------------------------- */
 
 /* Opens folder, which lies in the folder of dir_fd, after making it if need be. */

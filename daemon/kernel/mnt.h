@@ -22,6 +22,8 @@ int mnt_attach(int mount_fd, const char *target);
 
 /* Unmounts exactly what is mounted at target, without following a link. -EINVAL if nothing is, -EBUSY. */
 int mnt_unmount(const char *target);
+/* The same, but who uses it keeps it: the filesystem goes with its last user. Never -EBUSY. */
+int mnt_unmount_lazy(const char *target);
 
 /* Makes the folder (and its parents below base, mode 0755), sets its immutable flag, so that nobody can
  * write into it while nothing is mounted there. Existing: checked that it is an empty immutable folder. */

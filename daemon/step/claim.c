@@ -56,6 +56,8 @@ static int claim_run(StepContext *c, Error *err) {
                         return error_errno(err, n, "cannot look at the devices of volume %s", spec->name);
                 if (n == 0)
                         return 0;
+                if (c->job->lazy)
+                        return error_set(err, ERROR_VOLUME_BUSY, EBUSY, "volume %s is in use", spec->name);
                 if (at_standard_place)
                         break; /* that does not pass by itself */
                 nanosleep(&(struct timespec) { .tv_nsec = CLAIM_PAUSE_MS * 1000000L }, NULL);
@@ -66,6 +68,9 @@ static int claim_run(StepContext *c, Error *err) {
         r = error_set(err, ERROR_VOLUME_BUSY, EBUSY, "volume %s is in use: %s", spec->name, who);
         if (at_standard_place)
                 error_hint(err, "quarry umount %s", spec->name);
+        else
+                error_hint(err, "end those processes; or have it go with the last of them: quarry rm --lazy %s",
+                           spec->name);
         return r;
 }
 

@@ -5,6 +5,7 @@
 #include "kernel/dm.h"
 #include "kernel/hostkey.h"
 #include "kernel/luks.h"
+#include "kernel/sysfs.h"
 
 #include <quarry/fd.h>
 #include <quarry/log.h>
@@ -83,6 +84,23 @@ static int luks_format_run(StepContext *c, Error *err) {
                                                                  : format_with_passphrase(c, device, err);
 }
 
+/* What bears the name of the volume's mapping is something else: neither used nor touched. */
+static int not_ours(const char *name, Error *err) {
+        _cleanup_free_ dev_t *below = NULL;
+        char on[SYSFS_VALUE_MAX] = "no device";
+        DmInfo info;
+        size_t n = 0;
+        int r;
+
+        if (dm_info(name, &info) >= 0 && sysfs_links(info.device, "slaves", &below, &n) >= 0 && n > 0)
+                sysfs_name(below[0], on);
+        r = error_set(err, ERROR_FAILED, EEXIST,
+                      "device %s bears the name of the volume's encryption, but was made by somebody else: it sits on %s",
+                      name, on);
+        error_hint(err, "if nobody needs it: dmsetup remove %s", name);
+        return r;
+}
+
 /* A mapping of our name is taken over only if it sits on this very thin device. */
 static int luks_open_probe(StepContext *c, Error *err) {
         char name[KERNEL_NAME_MAX];
@@ -95,11 +113,16 @@ static int luks_open_probe(StepContext *c, Error *err) {
                 r = luks_close(name); /* whoever created it may have died before giving it a table */
                 return r < 0 && r != -ENXIO ? error_errno(err, r, "cannot remove the unfinished device %s", name) : 0;
         }
+        if (r == -EBADF)
+                return not_ours(name, err);
         if (r < 0)
                 return error_errno(err, r, "cannot look at %s", name);
         if (backing != c->thin)
-                return error_set(err, ERROR_FAILED, EEXIST, "mapping %s sits on another device than the volume's",
-                                 name);
+                return not_ours(name, err);
+        /* A lazy unmount may have asked the kernel to take it away behind its last user. */
+        r = dm_remove_deferred_cancel(name);
+        if (r < 0)
+                return r == -ENXIO ? 0 : error_errno(err, r, "cannot keep %s", name);
         c->device = device;
         return 1;
 }
@@ -175,10 +198,21 @@ static int luks_remove(StepContext *c, Error *err) {
 
         volume_crypt_name(c->job->volume.uuid, name);
         r = luks_close(name);
+        if (r == -EBADF)
+                return not_ours(name, err);
         if (r < 0 && r != -ENXIO)
                 return error_errno(err, r, "cannot close %s", name);
         c->device = c->thin;
         return 0;
+}
+
+static int close_deferred(const char *name, Error *err) {
+        int r;
+
+        r = luks_close_deferred(name);
+        if (r == -EBADF)
+                return not_ours(name, err);
+        return r < 0 && r != -ENXIO ? error_errno(err, r, "cannot have %s closed behind its last user", name) : 0;
 }
 
 static int luks_close_run(StepContext *c, Error *err) {
@@ -192,9 +226,11 @@ static int luks_close_run(StepContext *c, Error *err) {
                 return 0;
         if (r < 0)
                 return error_errno(err, r, "cannot look at %s", name);
-        if (info.open_count > 0)
-                return 0; /* in use: then the thin device beneath is too, and says so */
+        if (info.open_count > 0) /* in use: then the thin device beneath is too, and says so */
+                return c->job->lazy ? close_deferred(name, err) : 0;
         r = luks_close(name);
+        if (r == -EBADF)
+                return not_ours(name, err);
         return r < 0 && r != -ENXIO && r != -EBUSY ? error_errno(err, r, "cannot close %s", name) : 0;
 }
 

@@ -18,7 +18,8 @@ static int busy_error(StepContext *c, const char *target, Error *err) {
                 buffer_format(who, sizeof(who), "in use");
         r = error_set(err, ERROR_VOLUME_BUSY, EBUSY, "volume %s cannot be unmounted from %s: %s",
                       c->job->volume.spec.name, target, who);
-        error_hint(err, "end those processes, then: quarry umount %s", c->job->volume.spec.name);
+        error_hint(err, "end those processes; or leave it to them until they end: quarry umount --lazy %s",
+                   c->job->volume.spec.name);
         return r;
 }
 
@@ -125,7 +126,7 @@ static int unmount_run(StepContext *c, Error *err) {
         r = is_mounted(c, target, err);
         if (r <= 0)
                 return r;
-        r = mnt_unmount(target);
+        r = c->job->lazy ? mnt_unmount_lazy(target) : mnt_unmount(target);
         if (r >= 0 || r == -EINVAL || r == -ENOENT)
                 return 0;
         return r == -EBUSY ? busy_error(c, target, err) : error_errno(err, r, "cannot unmount %s", target);

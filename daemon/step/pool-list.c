@@ -5,6 +5,7 @@
 #include "step/pool-list.h"
 #include "step/step.h"
 
+#include "kernel/dm.h"
 #include "kernel/loop.h"
 #include "kernel/lvm.h"
 
@@ -94,7 +95,7 @@ static int result_add(JobResult *result, PoolInfo *info, Error *err) {
 }
 
 /* What the list remembers. An entry that cannot be read is reported and does not hide the others. */
-static int list_read(JobResult *result, Error *err) {
+int pool_list_read(JobResult *result, Error *err) {
         DIR *folder;
         int r = 0;
 
@@ -120,6 +121,18 @@ static int list_read(JobResult *result, Error *err) {
         return r;
 }
 
+static bool all_are_open(const JobResult *result) {
+        for (size_t i = 0; i < result->n_pools; i++) {
+                char name[KERNEL_NAME_MAX];
+                DmInfo info;
+
+                pool_kernel_name(result->pools[i].uuid, name);
+                if (dm_info(name, &info) < 0)
+                        return false;
+        }
+        return result->n_pools > 0;
+}
+
 /* Pools that carry this host's tag and are not in the list: the list was lost, the disks were not. */
 static int list_scan_run(StepContext *c, Error *err) {
         _cleanup_strv_ char **devices = NULL;
@@ -127,9 +140,11 @@ static int list_scan_run(StepContext *c, Error *err) {
         size_t n = 0;
         int r;
 
-        r = list_read(c->result, err);
+        r = pool_list_read(c->result, err);
         if (r < 0)
                 return r;
+        if (all_are_open(c->result)) /* the broker was restarted: the disks were looked through at boot */
+                return 0;
         r = lvm_candidate_devices(&devices, err);
         if (r < 0)
                 return r;
@@ -238,7 +253,7 @@ static int list_import_run(StepContext *c, Error *err) {
         size_t n = 0;
         int r;
 
-        r = list_read(&known, err);
+        r = pool_list_read(&known, err);
         if (r >= 0)
                 r = import_devices(c, &devices, &file, err);
         if (r >= 0)
@@ -289,6 +304,19 @@ static int list_add_run(StepContext *c, Error *err) {
         return entry_write(&c->pool, err);
 }
 
+/* What was learned of an active pool since: a renamed group, other disks. Only for information. */
+static int list_refresh_probe(StepContext *c, Error *err) {
+        return c->pool_is_open ? 1 : 0;
+}
+
+static int list_refresh_run(StepContext *c, Error *err) {
+        Error failure = {};
+
+        if (entry_write(&c->pool, &failure) < 0)
+                log_failure(c->pool.name, &failure, "the list of pools stays as it was");
+        return 0;
+}
+
 /* From here on there is no way back: a restart goes on with it. */
 static int list_doom_run(StepContext *c, Error *err) {
         c->pool.unfinished = true;
@@ -305,6 +333,7 @@ static int list_remove_run(StepContext *c, Error *err) {
 const Step step_list_begin = { "noting the beginning", NULL, list_begin_run, list_remove_run };
 const Step step_list_doom = { "noting the removal", NULL, list_doom_run, NULL };
 const Step step_list_add = { "noting the pool", NULL, list_add_run, list_doom_run };
+const Step step_list_refresh = { "noting the pool", list_refresh_probe, list_refresh_run, NULL };
 const Step step_list_remove = { "forgetting the pool", NULL, list_remove_run, NULL };
 const Step step_list_scan = { "looking for pools", NULL, list_scan_run, NULL };
 const Step step_list_import = { "importing", NULL, list_import_run, NULL };

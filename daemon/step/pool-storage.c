@@ -5,6 +5,7 @@
 #include "kernel/dm.h"
 #include "kernel/loop.h"
 #include "kernel/lvm.h"
+#include "kernel/mnt.h"
 #include "kernel/probe.h"
 
 #include <quarry/log.h>
@@ -279,6 +280,29 @@ static int pool_find_remains(StepContext *c, Error *err) {
         return r;
 }
 
+/* Everything is as this job would make it, from an earlier life of the broker: then no disk is asked, and no process
+ * started. What the list of pools says is as good as what LVM would. */
+static int pool_find_probe(StepContext *c, Error *err) {
+        char path[CATALOG_PATH_MAX], name[KERNEL_NAME_MAX];
+        uint64_t size;
+        bool read_only;
+        DmInfo info;
+        int r;
+
+        pool_kernel_name(c->pool.uuid, name);
+        if (c->job->verb == JOB_POOL_CLOSE)
+                return dm_info(name, &info) == -ENXIO ? 1 : 0;
+        if (c->job->verb != JOB_POOL_OPEN || c->pool.unfinished)
+                return 0;
+        r = dm_pool_table(c->pool.uuid, &c->metadata_lv, &c->data_lv, &size);
+        if (r >= 0) {
+                pool_catalog_path(c->pool.uuid, path);
+                r = mnt_point_device(path, &c->catalog_lv, &read_only);
+        }
+        c->pool_is_open = r > 0 && !read_only;
+        return c->pool_is_open ? 1 : 0;
+}
+
 static int pool_find_run(StepContext *c, Error *err) {
         _cleanup_strv_ char **devices = NULL;
         int r;
@@ -307,8 +331,16 @@ static int pool_find_run(StepContext *c, Error *err) {
         return pool_learn(&c->pool, &c->lvm_pool->info, err);
 }
 
+static int pool_activate_probe(StepContext *c, Error *err) {
+        return c->pool_is_open ? 1 : 0;
+}
+
 static int pool_activate_run(StepContext *c, Error *err) {
         return lvm_activate(c->lvm_pool, &c->catalog_lv, &c->metadata_lv, &c->data_lv, err);
+}
+
+static int pool_deactivate_probe(StepContext *c, Error *err) {
+        return c->lvm_pool ? 0 : 1; /* it was not active, and so not looked for */
 }
 
 static int pool_deactivate_run(StepContext *c, Error *err) {
@@ -362,9 +394,9 @@ const Step step_pool_file = { "making the file", pool_file_probe, pool_file_run,
 const Step step_pool_vg = { "making the volume group", NULL, pool_vg_run, pool_vg_undo };
 const Step step_pool_volumes = { "making the logical volumes", NULL, pool_volumes_run, pool_volumes_undo };
 const Step step_pool_found = { "looking at the logical volumes", NULL, pool_found_run, NULL };
-const Step step_pool_find = { "looking for the disks", NULL, pool_find_run, NULL };
-const Step step_pool_activate = { "activating the logical volumes", NULL, pool_activate_run, pool_activate_undo };
-const Step step_pool_deactivate = { "deactivating the logical volumes", NULL, pool_deactivate_run, NULL };
+const Step step_pool_find = { "looking for the disks", pool_find_probe, pool_find_run, NULL };
+const Step step_pool_activate = { "activating the logical volumes", pool_activate_probe, pool_activate_run, pool_activate_undo };
+const Step step_pool_deactivate = { "deactivating the logical volumes", pool_deactivate_probe, pool_deactivate_run, NULL };
 const Step step_pool_destroy = { "removing the logical volumes", NULL, pool_destroy_run, NULL };
 const Step step_pool_own = { "taking ownership", NULL, pool_own_run, pool_disown_run };
 const Step step_pool_disown = { "giving up ownership", NULL, pool_disown_run, pool_own_run };

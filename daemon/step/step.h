@@ -28,7 +28,8 @@ typedef struct StepContext {
         PoolInfo pool;
         dev_t catalog_lv, metadata_lv, data_lv;
         struct LvmPool *lvm_pool;
-        bool file_is_new; /* this very job made the file of a file-backed pool */
+        bool pool_is_open; /* it was active already: nothing was asked of LVM */
+        bool file_is_new;  /* this very job made the file of a file-backed pool */
 } StepContext;
 
 void step_context_done(StepContext *context);
@@ -68,5 +69,8 @@ extern const Step step_catalog_format, step_catalog_mount, step_catalog_unmount;
 /* pool-target.c: the thin-pool device */
 extern const Step step_pool_format, step_pool_check, step_pool_target, step_pool_target_remove, step_pool_status,
         step_pool_release, step_pool_devices, step_thin_look;
+/* pool-close.c: its volumes, when the host stops */
+extern const Step step_pool_close_volumes;
 /* pool-list.c: which pools this host has */
-extern const Step step_list_begin, step_list_doom, step_list_add, step_list_remove, step_list_scan, step_list_import;
+extern const Step step_list_begin, step_list_doom, step_list_add, step_list_refresh, step_list_remove, step_list_scan,
+        step_list_import;

@@ -3,9 +3,11 @@
 #include "step/step.h"
 
 #include "kernel/dm.h"
+#include "kernel/holders.h"
 #include "kernel/udev.h"
 
 #include <quarry/log.h>
+#include <quarry/text.h>
 
 static int thin_error(StepContext *c, int r, Error *err, const char *what) {
         if (r == -ENOSPC)
@@ -100,6 +102,10 @@ static int thin_open_probe(StepContext *c, Error *err) {
                 return error_set(err, ERROR_FAILED, EEXIST, "device %s is not the volume's: it is thin device %u", name,
                                  id);
 
+        /* A lazy unmount may have asked the kernel to take it away behind its last user. */
+        r = dm_remove_deferred_cancel(name);
+        if (r < 0)
+                return r == -ENXIO ? 0 : error_errno(err, r, "cannot keep %s", name);
         c->thin = c->device = info.device;
         return 1;
 }
@@ -157,6 +163,29 @@ static int thin_remove(StepContext *c, Error *err) {
         return 0;
 }
 
+/* Who keeps the volume open; a lazy unmount has the kernel close it behind them. */
+static int stays_open(StepContext *c, const char *name, dev_t thin, Error *err) {
+        char crypt[KERNEL_NAME_MAX], who[384];
+        dev_t devices[2] = { thin };
+        size_t n = 1;
+        DmInfo info;
+        int r;
+
+        c->result->open = true;
+        if (c->job->verb != JOB_VOLUME_UMOUNT)
+                return 0;
+        volume_crypt_name(c->job->volume.uuid, crypt);
+        if (dm_info(crypt, &info) >= 0)
+                devices[n++] = info.device;
+        if (holders_describe(devices, n, who, sizeof(who)) <= 0)
+                buffer_format(who, sizeof(who), "its device is open, by whom cannot be seen");
+        c->result->users = strdup(who);
+        if (!c->result->users)
+                return error_oom(err);
+        r = c->job->lazy ? dm_remove_deferred(name) : 0;
+        return r < 0 && r != -ENXIO ? error_errno(err, r, "cannot have %s closed behind its last user", name) : 0;
+}
+
 /* Closing what somebody still uses is no failure of "close if nobody uses it": the result says it is open. */
 static int thin_close_run(StepContext *c, Error *err) {
         char name[KERNEL_NAME_MAX];
@@ -166,21 +195,17 @@ static int thin_close_run(StepContext *c, Error *err) {
         let_go(c);
         volume_thin_name(c->job->volume.uuid, name);
         r = dm_info(name, &info);
-        if (r == -ENXIO)
+        if (r == -ENXIO) { /* it may have gone behind its last user */
+                (void) udev_forget(c->job->volume.uuid);
                 return 0;
+        }
         if (r < 0)
                 return error_errno(err, r, "cannot look at %s", name);
 
         (void) dm_thin_used(c->job->volume.uuid, &c->result->used); /* only a number for people */
-        if (info.open_count > 0) {
-                c->result->open = true;
-                return 0;
-        }
-        r = dm_remove(name);
-        if (r == -EBUSY) {
-                c->result->open = true;
-                return 0;
-        }
+        r = info.open_count > 0 ? -EBUSY : dm_remove(name);
+        if (r == -EBUSY)
+                return stays_open(c, name, info.device, err);
         if (r < 0 && r != -ENXIO)
                 return error_errno(err, r, "cannot close device %s", name);
         (void) udev_forget(c->job->volume.uuid); /* only describes the device that is gone */

@@ -42,7 +42,7 @@ const Step *const *plan_for(const Job *job) {
                             &step_pool_target, &step_list_add, &step_pool_status);
         case JOB_POOL_OPEN:
                 return PLAN(&step_pool_find, &step_pool_activate, &step_pool_check, &step_pool_target,
-                            &step_catalog_mount, &step_pool_devices, &step_pool_status);
+                            &step_catalog_mount, &step_list_refresh, &step_pool_devices, &step_pool_status);
         case JOB_POOL_EXPORT:
                 return PLAN(&step_pool_release, &step_pool_find, &step_pool_target_remove, &step_catalog_unmount,
                             &step_pool_disown, &step_list_remove, &step_pool_deactivate);
@@ -54,6 +54,9 @@ const Step *const *plan_for(const Job *job) {
         case JOB_POOL_EXTEND:
                 return PLAN(&step_grow_check, &step_grow_file, &step_pool_find, &step_grow_vg, &step_grow_volumes,
                             &step_grow_target, &step_pool_status);
+        case JOB_POOL_CLOSE:
+                return PLAN(&step_pool_close_volumes, &step_catalog_unmount, &step_pool_find, &step_pool_target_remove,
+                            &step_pool_deactivate);
         case JOB_POOL_USAGE:
                 return PLAN(&step_pool_devices, &step_pool_status);
         case JOB_VOLUME_CREATE:

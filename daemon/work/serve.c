@@ -3,6 +3,7 @@
 #include "work/serve.h"
 
 #include "step/pool-list.h"
+#include "work/host.h"
 #include "work/lock.h"
 #include "work/plan.h"
 #include "work/runner.h"
@@ -17,9 +18,6 @@
 #include <string.h>
 #include <systemd/sd-event.h>
 #include <systemd/sd-varlink.h>
-
-/* Our own, for sd_id128_get_machine_app_specific(3). */
-#define HOST_APPLICATION SD_ID128_MAKE(5c, 1d, 0e, 7f, 3a, 54, 4b, 8e, 9d, 20, 66, a1, f0, 9b, 47, c2)
 
 typedef struct Server {
         const Config *config;
@@ -184,18 +182,6 @@ static int server_new(Server *server, sd_event *event, sd_varlink_server **ret) 
         return 0;
 }
 
-/* Tag by which this host owns pools: derived from the machine id, which is not to be shown around. */
-static int host_identity(char buf[static UUID_TEXT_MAX]) {
-        static const sd_id128_t application = HOST_APPLICATION;
-        sd_id128_t id;
-        int r;
-
-        r = sd_id128_get_machine_app_specific(application, &id);
-        if (r >= 0)
-                uuid_format(id, buf);
-        return r;
-}
-
 int serve_connection(int fd, uid_t peer, const Config *config, Error *err) {
         _cleanup_(sd_varlink_server_unrefp) sd_varlink_server *vs = NULL;
         _cleanup_(sd_event_unrefp) sd_event *event = NULL;
@@ -203,9 +189,9 @@ int serve_connection(int fd, uid_t peer, const Config *config, Error *err) {
         sd_varlink *link;
         int r;
 
-        r = host_identity(server.host);
+        r = host_identity(server.host, err);
         if (r < 0)
-                return error_errno(err, r, "cannot read the machine id");
+                return r;
         r = sd_event_new(&event);
         if (r >= 0)
                 r = server_new(&server, event, &vs);

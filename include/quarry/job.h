@@ -16,6 +16,7 @@ typedef enum JobVerb {
         JOB_POOL_IMPORT,    /* pool_spec.devices (may be empty): result.pools, then open */
         JOB_POOL_EXPORT,    /* closes, and gives up ownership */
         JOB_POOL_EXTEND,    /* growth: result.pools[0] as it is then */
+        JOB_POOL_CLOSE,     /* the host stops: unmounts, closes and deactivates what nobody uses */
         JOB_POOL_USAGE,     /* result.pools[0], result.devices with used bytes */
         JOB_VOLUME_CREATE,
         JOB_VOLUME_CLAIM,   /* sees that nobody uses it, and closes its devices; changes nothing on disk */
@@ -39,6 +40,8 @@ typedef struct Job {
         Volume volume;       /* the volume verbs: uuid, thin_id, spec */
         bool read_only;      /* JOB_VOLUME_MOUNT */
         bool detached;       /* JOB_VOLUME_MOUNT: hand over a descriptor, attach nothing */
+        bool lazy;           /* JOB_VOLUME_UMOUNT: who uses it keeps it, and it is closed behind the last of them;
+                                JOB_VOLUME_CLAIM: does not wait for them, nor look who they are */
 } Job;
 
 void job_done(Job *job);
@@ -61,6 +64,7 @@ typedef struct JobResult {
         bool open;       /* after a volume verb: its devices are (still) open */
         uint64_t used;   /* bytes mapped by the volume */
         uint64_t freed;  /* bytes fewer than before JOB_VOLUME_TRIM */
+        char *users;     /* JOB_VOLUME_UMOUNT: who keeps it open, for people; NULL if nobody does */
 } JobResult;
 
 void job_result_done(JobResult *result);

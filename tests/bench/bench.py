@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Runs in the test machine: pairs of commands in turn, medians and ratios. /dev/vda is quarry's, /dev/vdb LVM's.
 
-bench.py [ROUNDS]
+bench.py [ROUNDS [CASE]]    CASE: peers or restart; both if it is missing
 """
+import concurrent.futures
 import glob
 import json
 import os
@@ -11,8 +12,13 @@ import subprocess
 import sys
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../fake"))
+import wire  # noqa: E402
+
 ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 9
+CASES = sys.argv[2:] or ["peers", "restart"]
 VOLUMES = 200
+MOUNTED, UNMOUNTED = 100, 1000
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 results = []
 
@@ -95,8 +101,7 @@ def lvm_remove(name, encrypted=False):
     run("lvremove", "-q", "-y", f"peer/{name}")
 
 
-def main():
-    run("quarry", "pool", "create", "default", "/dev/vda")
+def bench_peers():
     run("vgcreate", "-q", "peer", "/dev/vdb")
     run("lvcreate", "-q", "-T", "peer/pool", "-L", "10G", "--poolmetadatasize", "128M")
     with open("/run/key", "wb") as f:
@@ -114,11 +119,65 @@ def main():
         run("quarry", "create", f"n{i}", "--size", "1G", "--fs", "none")
         run("lvcreate", "-q", "-an", "-V", "1G", "-T", "peer/pool", "-n", f"n{i}")
     pair(f"ls of {VOLUMES} volumes", "lvs", lambda i: run("quarry", "ls"), lambda i: run("lvs", "peer"))
+    report_memory(VOLUMES)
+    for i in range(VOLUMES):
+        run("quarry", "rm", "--yes", f"n{i}")
 
+
+def in_parallel(action, n):
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        list(pool.map(action, range(n)))
+
+
+def call(method, **parameters):
+    """Without a process, which is most of what it would cost."""
+    return wire.Call("/run/quarry/io.quarry", f"io.quarry.Volume.{method}", parameters, timeout=300).result()
+
+
+def mount_one(i):
+    call("Create", volume=f"m{i}", sizeBytes=32 << 20, **({"keySource": "host"} if i % 10 == 0 else {}))
+    call("Mount", volume=f"m{i}")
+
+
+def first_answer(*command):
+    """From the moment the broker is told to end until a client that asks meanwhile has its answer."""
+    run("systemctl", "restart", "quarryd.service")  # also: how long systemd waits grows with each death
+    run("quarry", "ls")
+
+    def action():
+        run("systemctl", *command, "quarryd.service")
+        run("quarry", "ls")
+    return timed(action)
+
+
+def bench_restart():
+    in_parallel(lambda i: call("Create", volume=f"u{i}", sizeBytes=1 << 30, filesystem="none"), UNMOUNTED)
+    in_parallel(mount_one, MOUNTED)
+    for case, command in (("restart", ["restart"]), ("kill -9", ["kill", "--signal=KILL", "--kill-whom=main"])):
+        times = [first_answer(*command) for _ in range(ROUNDS)]
+        median = statistics.median(times)
+        results.append({"case": f"first answer after {case}", "ms": round(median, 1), "min_ms": round(min(times), 1),
+                        "max_ms": round(max(times), 1), "mounted": MOUNTED, "unmounted": UNMOUNTED, "rounds": ROUNDS})
+        print(f"first answer after {case:<15} {median:9.1f} ms ({min(times):.0f}..{max(times):.0f})   with {MOUNTED} "
+              f"mounted and {UNMOUNTED} unmounted volumes", flush=True)
+
+
+def report_memory(volumes):
     memory = {"quarryd_kib": resident_kib(pids_of("quarryd")[0]),
               "worker_kib": sorted(resident_kib(pid) for pid in pids_of("quarry-worker"))}
-    print(f"\nresident memory with {VOLUMES} volumes: quarryd {memory['quarryd_kib']} KiB, workers {memory['worker_kib']} KiB")
-    print("results: " + json.dumps(results + [{"case": "resident memory", **memory}]))
+    results.append({"case": f"resident memory with {volumes} volumes", **memory})
+    print(f"\nresident memory with {volumes} volumes: quarryd {memory['quarryd_kib']} KiB, workers "
+          f"{memory['worker_kib']} KiB", flush=True)
+
+
+def main():
+    run("quarry", "pool", "create", "default", "/dev/vda")
+    if "peers" in CASES:
+        bench_peers()
+    if "restart" in CASES:
+        bench_restart()
+        report_memory(MOUNTED + UNMOUNTED)
+    print("results: " + json.dumps(results))
 
 
 main()
