@@ -23,11 +23,16 @@
 #define TRIES 3
 
 static const char *arg_key_file;
-static bool arg_read_only;
+static bool arg_read_only, arg_lazy;
 
 const Option mount_options[] = {
         { 0, "read-only", NULL, "Nothing can be written", option_flag, &arg_read_only },
         { 0, "key-file", "FILE", "FILE holds the passphrase; - is stdin", option_string, &arg_key_file },
+        {},
+};
+
+const Option umount_options[] = {
+        { 0, "lazy", NULL, "Who uses it keeps it; it is closed behind the last", option_flag, &arg_lazy },
         {},
 };
 
@@ -167,12 +172,18 @@ int verb_mount(char **arguments) {
 /* --- umount ---------------------------------------------------------------------------------------------- */
 
 static int call_unmount(const char *name, Error *err) {
-        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL, *reply = NULL;
         _cleanup_free_ char *what = must_have(format_new("unmounting %s", name));
 
-        must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRING("volume", name)));
+        must(sd_json_buildo(
+                        &parameters,
+                        SD_JSON_BUILD_PAIR_STRING("volume", name),
+                        SD_JSON_BUILD_PAIR_CONDITION(arg_lazy, "lazy", SD_JSON_BUILD_BOOLEAN(true))));
         Call call = { .method = API_VOLUME ".Unmount", .parameters = parameters, .what = what };
-        return client_call(&call, NULL, NULL, err);
+        int r = client_call(&call, &reply, NULL, err);
+        if (r >= 0)
+                report_users(name, "is unmounted, and stays open", reply);
+        return r;
 }
 
 /* The device of what is mounted at path, the last one if several lie over each other. */
@@ -229,11 +240,12 @@ static int unmount_path(const char *typed, Error *err) {
 
         if (startswith(path, MOUNT_ROOT "/"))
                 return call_unmount(uuid_format(volume, uuid), err);
-        if (umount2(path, UMOUNT_NOFOLLOW) >= 0)
+        if (umount2(path, UMOUNT_NOFOLLOW | (arg_lazy ? MNT_DETACH : 0)) >= 0)
                 return 0;
         if (errno == EBUSY) {
                 error_set(err, ERROR_VOLUME_BUSY, EBUSY, "files on it are in use");
-                error_hint(err, "fuser -vm %s", typed);
+                error_hint(err, "fuser -vm %s; or leave it to them until they end: quarry umount --lazy %s", typed,
+                           typed);
                 return error_code(err);
         }
         if (errno == EPERM)

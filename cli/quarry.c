@@ -63,11 +63,12 @@ static const Verb verbs[] = {
           "NAME: the mount at the standard place. TARGET: a path that begins with / or .\n"
           "and was given to quarry mount. A volume that nobody uses any more is closed.\n",
           "  quarry umount db\n"
-          "  quarry umount /srv/db\n",
-          no_options, false, 1, ANY, verb_umount },
+          "  quarry umount --lazy /srv/db\n",
+          umount_options, false, 1, ANY, verb_umount },
         { "rm", "NAME... [OPTION]...", "Remove volumes and everything in them",
-          "Asks first on a terminal. A volume that is in use is refused. The keys of an\n"
-          "encrypted volume are destroyed first.\n",
+          "Asks first on a terminal. A volume that is in use is refused; with --lazy it is\n"
+          "removed behind its last user, also if the daemon is restarted meanwhile. The\n"
+          "keys of an encrypted volume are destroyed first.\n",
           "  quarry rm db\n"
           "  quarry rm --dry-run db www\n",
           rm_options, false, 1, ANY, verb_rm },
@@ -108,6 +109,13 @@ static const Verb verbs[] = {
           no_options, false, 0, ANY, verb_pool_import },
         { "pool export", "NAME", "Give a pool up, so that its disks can move to another host", NULL,
           "  quarry pool export archive\n", no_options, false, 1, 1, verb_pool_export },
+        { "doctor", "[OPTION]...", "Look whether all is well, and repair what is safe to repair",
+          "Compares the catalogs with the pools, the kernel and the set-up of the host, and\n"
+          "says what does not fit and what to do about it. The exit code is 0 if nothing is\n"
+          "found, or everything that was found is repaired, else 1. Takes an administrator.\n",
+          "  quarry doctor\n"
+          "  quarry doctor --fix\n",
+          doctor_options, false, 0, 0, verb_doctor },
         { "help", "[VERB]", "Show what a verb does, and its options", NULL, "  quarry help pool create\n", no_options,
           false, 0, 2, verb_help },
 };

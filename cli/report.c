@@ -149,6 +149,15 @@ void report_success(Report *report, const char *object) {
                 puts(object);
 }
 
+void report_users(const char *object, const char *what, sd_json_variant *reply) {
+        sd_json_variant *users = sd_json_variant_by_key(reply, "users");
+
+        if (arg_json || !sd_json_variant_is_string(users))
+                return;
+        progress_clear();
+        fprintf(stderr, "%s %s: %s\n", object, what, sd_json_variant_string(users));
+}
+
 void report_add(Report *report, sd_json_variant *object) {
         must(sd_json_variant_append_array(&report->done, object));
 }

@@ -19,7 +19,11 @@ extern const Option ls_options[], rm_options[];
 /* mount.c */
 int verb_mount(char **arguments);
 int verb_umount(char **arguments);
-extern const Option mount_options[];
+extern const Option mount_options[], umount_options[];
+
+/* doctor.c */
+int verb_doctor(char **arguments);
+extern const Option doctor_options[];
 
 /* trim.c */
 int verb_trim(char **arguments);

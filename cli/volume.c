@@ -13,7 +13,7 @@
 #include <quarry/volume.h>
 
 static const char *arg_pool, *arg_tenant;
-static bool arg_dry_run, arg_yes;
+static bool arg_dry_run, arg_lazy, arg_yes;
 
 const Option ls_options[] = {
         { 0, "pool", "POOL", "Only volumes of this pool", option_string, &arg_pool },
@@ -23,6 +23,7 @@ const Option ls_options[] = {
 
 const Option rm_options[] = {
         { 0, "dry-run", NULL, "Say what would be removed, and remove nothing", option_flag, &arg_dry_run },
+        { 0, "lazy", NULL, "If it is in use, remove it behind its last user", option_flag, &arg_lazy },
         { 'y', "yes", NULL, "Do not ask", option_flag, &arg_yes },
         {},
 };
@@ -184,12 +185,18 @@ int verb_exists(char **arguments) {
 /* --- rm -------------------------------------------------------------------------------------------------- */
 
 static int volume_remove(const char *name, Error *err) {
-        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL, *reply = NULL;
         _cleanup_free_ char *what = must_have(format_new("removing %s", name));
 
-        must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRING("volume", name)));
+        must(sd_json_buildo(
+                        &parameters,
+                        SD_JSON_BUILD_PAIR_STRING("volume", name),
+                        SD_JSON_BUILD_PAIR_CONDITION(arg_lazy, "lazy", SD_JSON_BUILD_BOOLEAN(true))));
         Call call = { .method = API_VOLUME ".Remove", .parameters = parameters, .what = what };
-        return client_call(&call, NULL, NULL, err);
+        int r = client_call(&call, &reply, NULL, err);
+        if (r >= 0)
+                report_users(name, "goes when its last user does", reply);
+        return r;
 }
 
 /* Why the daemon would refuse, as far as its description tells. */

@@ -141,7 +141,16 @@ static SD_VARLINK_DEFINE_METHOD_FULL(
 static SD_VARLINK_DEFINE_METHOD(
         Inspect, VOLUME_INPUT, SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(volume, Volume, 0));
 
-static SD_VARLINK_DEFINE_METHOD_FULL(Remove, SD_VARLINK_SUPPORTS_MORE, VOLUME_INPUT, PROGRESS_OUTPUT);
+static SD_VARLINK_DEFINE_METHOD_FULL(
+        Remove,
+        SD_VARLINK_SUPPORTS_MORE,
+        VOLUME_INPUT,
+        SD_VARLINK_FIELD_COMMENT("Do not refuse a volume that is in use: take it from its standard place, note that "
+                                 "it is to go, and remove it behind its last user"),
+        SD_VARLINK_DEFINE_INPUT(lazy, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE),
+        PROGRESS_OUTPUT,
+        SD_VARLINK_FIELD_COMMENT("With lazy: who uses it, one sentence for people; missing: it is removed"),
+        SD_VARLINK_DEFINE_OUTPUT(users, SD_VARLINK_STRING, SD_VARLINK_NULLABLE));
 
 static SD_VARLINK_DEFINE_METHOD_FULL(
         Mount,
@@ -166,6 +175,14 @@ static SD_VARLINK_DEFINE_METHOD_FULL(
         SD_VARLINK_DEFINE_OUTPUT(freedBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE));
 
 static SD_VARLINK_DEFINE_METHOD_FULL(Unmount, SD_VARLINK_SUPPORTS_MORE, VOLUME_INPUT, PROGRESS_OUTPUT);
+        Unmount,
+        SD_VARLINK_SUPPORTS_MORE,
+        VOLUME_INPUT,
+        SD_VARLINK_FIELD_COMMENT("Who uses it under this mount keeps it until they end; its devices go with the last"),
+        SD_VARLINK_DEFINE_INPUT(lazy, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE),
+        PROGRESS_OUTPUT,
+        SD_VARLINK_FIELD_COMMENT("Who keeps its devices open, one sentence for people; missing: they are closed"),
+        SD_VARLINK_DEFINE_OUTPUT(users, SD_VARLINK_STRING, SD_VARLINK_NULLABLE));
 
 ERROR_KINDS(API_DEFINE_ERROR)
 
@@ -181,7 +198,7 @@ SD_VARLINK_DEFINE_INTERFACE(
         &vl_method_List,
         SD_VARLINK_SYMBOL_COMMENT("Shows one volume, with its used space as of now."),
         &vl_method_Inspect,
-        SD_VARLINK_SYMBOL_COMMENT("Removes a volume; refused while anybody uses it. The keyslots of an "
+        SD_VARLINK_SYMBOL_COMMENT("Removes a volume; refused while anybody uses it, unless lazy. The keyslots of an "
                                   "encrypted one are destroyed first."),
         &vl_method_Remove,
         SD_VARLINK_SYMBOL_COMMENT("Opens a volume and mounts it at its standard place, /run/quarry/mnt/"

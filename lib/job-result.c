@@ -9,6 +9,8 @@ void job_result_done(JobResult *result) {
         free(result->devices);
         free(result->path);
         free(result->users);
+        free(result->thin_ids);
+        finding_list_done(&result->findings);
         *result = (JobResult) {};
 }
 
@@ -37,12 +39,25 @@ static int devices_to_json(const JobResult *result, sd_json_variant **ret) {
         return 0;
 }
 
+static int thin_ids_to_json(const JobResult *result, sd_json_variant **ret) {
+        int r = sd_json_variant_new_array(ret, NULL, 0);
+
+        for (size_t i = 0; r >= 0 && i < result->n_thin_ids; i++)
+                r = sd_json_variant_append_arrayb(ret, SD_JSON_BUILD_UNSIGNED(result->thin_ids[i]));
+        return r;
+}
+
 int job_result_to_json(const JobResult *result, sd_json_variant **ret) {
-        _cleanup_(sd_json_variant_unrefp) sd_json_variant *pools = NULL, *devices = NULL;
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *pools = NULL, *devices = NULL, *findings = NULL,
+                                                          *thin_ids = NULL;
 
         int r = pools_to_json(result, &pools);
         if (r >= 0)
                 r = devices_to_json(result, &devices);
+        if (r >= 0)
+                r = finding_list_to_json(&result->findings, &findings);
+        if (r >= 0 && result->thin_ids_are_known)
+                r = thin_ids_to_json(result, &thin_ids);
         if (r < 0)
                 return r;
 
@@ -50,6 +65,8 @@ int job_result_to_json(const JobResult *result, sd_json_variant **ret) {
                         ret,
                         SD_JSON_BUILD_PAIR_CONDITION(!!pools, "pools", SD_JSON_BUILD_VARIANT(pools)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!devices, "devices", SD_JSON_BUILD_VARIANT(devices)),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!findings, "findings", SD_JSON_BUILD_VARIANT(findings)),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!thin_ids, "thinIds", SD_JSON_BUILD_VARIANT(thin_ids)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!result->path, "path", SD_JSON_BUILD_STRING(result->path)),
                         SD_JSON_BUILD_PAIR_BOOLEAN("open", result->open),
                         SD_JSON_BUILD_PAIR_UNSIGNED("usedBytes", result->used),
@@ -106,15 +123,36 @@ static int pools_from_json(sd_json_variant *list, JobResult *result) {
         return 0;
 }
 
+static int thin_ids_from_json(sd_json_variant *list, JobResult *result) {
+        size_t n = list ? sd_json_variant_elements(list) : 0;
+
+        result->thin_ids_are_known = list;
+        if (n == 0)
+                return 0;
+        result->thin_ids = calloc(n, sizeof(*result->thin_ids));
+        if (!result->thin_ids)
+                return -ENOMEM;
+        for (; result->n_thin_ids < n; result->n_thin_ids++) {
+                sd_json_variant *v = sd_json_variant_by_index(list, result->n_thin_ids);
+
+                if (!sd_json_variant_is_unsigned(v) || sd_json_variant_unsigned(v) > THIN_ID_MAX)
+                        return -EINVAL;
+                result->thin_ids[result->n_thin_ids] = (uint32_t) sd_json_variant_unsigned(v);
+        }
+        return 0;
+}
+
 int job_result_from_json(sd_json_variant *v, JobResult *ret) {
         typedef struct Parsed {
                 JobResult result;
                 const char *path, *users;
-                sd_json_variant *pools, *devices;
+                sd_json_variant *pools, *devices, *findings, *thin_ids;
         } Parsed;
         static const sd_json_dispatch_field table[] = {
                 { "pools", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(Parsed, pools), 0 },
                 { "devices", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(Parsed, devices), 0 },
+                { "findings", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(Parsed, findings), 0 },
+                { "thinIds", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(Parsed, thin_ids), 0 },
                 { "path", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(Parsed, path), 0 },
                 { "open", SD_JSON_VARIANT_BOOLEAN, sd_json_dispatch_stdbool, offsetof(Parsed, result.open), 0 },
                 { "usedBytes", SD_JSON_VARIANT_UNSIGNED, sd_json_dispatch_uint64, offsetof(Parsed, result.used), 0 },
@@ -144,6 +182,10 @@ int job_result_from_json(sd_json_variant *v, JobResult *ret) {
         r = pools_from_json(p.pools, &result);
         if (r >= 0)
                 r = devices_from_json(p.devices, &result);
+        if (r >= 0)
+                r = finding_list_from_json(p.findings, &result.findings);
+        if (r >= 0)
+                r = thin_ids_from_json(p.thin_ids, &result);
         if (r < 0)
                 return r == -ENOMEM ? r : -EINVAL;
 

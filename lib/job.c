@@ -11,6 +11,7 @@ enum {
         WITH_MOUNT = 1 << 4, /* read_only, detached */
         WITH_GROWTH = 1 << 5,
         WITH_LAZY = 1 << 5,
+        WITH_FIX = 1 << 6,
 };
 
 static const struct {
@@ -26,6 +27,8 @@ static const struct {
         [JOB_POOL_EXTEND] = { "pool_extend", WITH_POOL | WITH_GROWTH },
         [JOB_POOL_CLOSE] = { "pool_close", WITH_POOL },
         [JOB_POOL_USAGE] = { "pool_usage", WITH_POOL },
+        [JOB_POOL_AUDIT] = { "pool_audit", WITH_POOL },
+        [JOB_HOST_AUDIT] = { "host_audit", WITH_FIX },
         [JOB_VOLUME_CREATE] = { "volume_create", WITH_POOL | WITH_VOLUME },
         [JOB_VOLUME_CLAIM] = { "volume_claim", WITH_POOL | WITH_VOLUME | WITH_LAZY },
         [JOB_VOLUME_REMOVE] = { "volume_remove", WITH_POOL | WITH_VOLUME },
@@ -35,6 +38,7 @@ static const struct {
         [JOB_VOLUME_UMOUNT] = { "volume_umount", WITH_POOL | WITH_VOLUME | WITH_LAZY },
         [JOB_VOLUME_USAGE] = { "volume_usage", WITH_POOL | WITH_VOLUME },
         [JOB_VOLUME_RELEASE] = { "volume_release", WITH_POOL | WITH_VOLUME },
+        [JOB_VOLUME_SWEEP] = { "volume_sweep", WITH_POOL | WITH_VOLUME },
 };
 
 const char *job_verb_to_string(JobVerb verb) {
@@ -127,7 +131,8 @@ int job_to_json(const Job *job, sd_json_variant **ret) {
                         SD_JSON_BUILD_PAIR_CONDITION(
                                         !!(parts & WITH_MOUNT), "detached", SD_JSON_BUILD_BOOLEAN(job->detached)),
                         SD_JSON_BUILD_PAIR_CONDITION(
-                                        !!(parts & WITH_LAZY), "lazy", SD_JSON_BUILD_BOOLEAN(job->lazy)));
+                                        !!(parts & WITH_LAZY), "lazy", SD_JSON_BUILD_BOOLEAN(job->lazy)),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!(parts & WITH_FIX), "fix", SD_JSON_BUILD_BOOLEAN(job->fix)));
 }
 
 /* --- the way back -------------------------------------------------------------------------------------- */
@@ -297,6 +302,8 @@ static int parts_check(const ParsedJob *p, unsigned parts, Error *err) {
                 r = part_check(p->job.detached, false, "detached", p->verb, err);
         if (r >= 0 && !(parts & WITH_LAZY))
                 r = part_check(p->job.lazy, false, "lazy", p->verb, err);
+        if (r >= 0 && !(parts & WITH_FIX))
+                r = part_check(p->job.fix, false, "fix", p->verb, err);
         return r;
 }
 
@@ -310,6 +317,7 @@ int job_from_json(sd_json_variant *v, Job *ret, Error *err) {
                 { "readOnly", BOOLEAN, offsetof(ParsedJob, job.read_only), 0 },
                 { "detached", BOOLEAN, offsetof(ParsedJob, job.detached), 0 },
                 { "lazy", BOOLEAN, offsetof(ParsedJob, job.lazy), 0 },
+                { "fix", BOOLEAN, offsetof(ParsedJob, job.fix), 0 },
                 {},
         };
         ParsedJob p = {};

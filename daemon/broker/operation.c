@@ -17,6 +17,8 @@ void operation_free(Operation *op) {
         if (op->mount_fd >= 0)
                 close(op->mount_fd);
         free(op->path);
+        free(op->users);
+        finding_list_done(&op->findings);
         free(op->pools);
         free(op);
 }

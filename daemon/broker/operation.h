@@ -36,6 +36,8 @@ struct Operation {
         char *path;
         int mount_fd;
         uint64_t freed; /* bytes that a trim gave back */
+        char *users;       /* who keeps the volume open, or NULL */
+        FindingList findings;
         sd_id128_t *pools; /* UUIDs of pools that were imported */
         size_t n_pools;
 

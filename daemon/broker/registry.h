@@ -30,6 +30,7 @@ typedef struct VolumeEntry {
         Volume volume; /* first: the trees compare by it */
         PoolEntry *pool;
         bool open;          /* its devices exist, as the last job or the start said; the kernel knows better */
+        bool removal_waits; /* it goes when nobody uses it any more */
         bool used_is_known;
         uint64_t used;      /* bytes in the pool, as last seen */
         Hold *holds;        /* as mountinfo said last */

@@ -80,6 +80,7 @@ static void on_closed(JobResult *result, int *mount_fd, const Error *err, void *
 
         if (!err) {
                 op->volume->open = result->open;
+                op->users = TAKE_PTR(result->users);
                 if (result->used > 0) {
                         op->volume->used = result->used;
                         op->volume->used_is_known = true;
@@ -115,14 +116,17 @@ static int unmount_start(Operation *op, Error *err) {
         return r < 0 ? r : operation_run_job(op, JOB_VOLUME_UMOUNT, on_closed, err);
 }
 
-int volume_unmount(Manager *m, const Caller *caller, VolumeEntry *entry, const Watcher *watcher, Error *err) {
+int volume_unmount(Manager *m, const Caller *caller, VolumeEntry *entry, bool lazy, const Watcher *watcher,
+                   Error *err) {
         Operation *op;
         int r;
 
         r = operation_new(m, "unmount", caller, watcher, unmount_start, &op, err);
-        if (r >= 0)
-                operation_begin_on_volume(op, entry);
-        return r;
+        if (r < 0)
+                return r;
+        op->job.lazy = lazy;
+        operation_begin_on_volume(op, entry);
+        return 0;
 }
 
 static int release_start(Operation *op, Error *err) {

@@ -2,6 +2,7 @@
  * "removing" on there is no way back, and a restart goes on with it. */
 
 #include "broker/volume.h"
+#include "broker/watch.h"
 
 #include <quarry/log.h>
 #include <quarry/text.h>
@@ -71,16 +72,26 @@ static void on_row_removing(const Error *err, void *userdata) {
                 stay_removing(op, &failure);
 }
 
+/* It is in use, and its row says that it goes when it is not: it is looked at from time to time. */
+static void wait_for_users(Operation *op) {
+        op->volume->removal_waits = true;
+        watch_volume_opened(op->manager->watch);
+}
+
 static void on_claimed(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
         Operation *op = userdata;
         VolumeEntry *entry = op->volume;
         Error failure = {};
 
         if (err) {
+                if (op->job.lazy && err->kind == ERROR_VOLUME_BUSY)
+                        wait_for_users(op);
                 operation_finish(op, err);
                 return;
         }
+        op->verb = "remove"; /* also for the log, of one that had to wait */
         entry->open = false;
+        entry->removal_waits = false;
         op->state_before = entry->volume.state;
         entry->volume.state = VOLUME_REMOVING;
         if (catalog_put_volume(op->pool->catalog, &entry->volume, on_row_removing, op, &failure) < 0)
@@ -94,20 +105,73 @@ static int remove_start(Operation *op, Error *err) {
         return r < 0 ? r : operation_run_job(op, JOB_VOLUME_CLAIM, on_claimed, err);
 }
 
-int volume_remove(Manager *m, const Caller *caller, VolumeEntry *entry, const Watcher *watcher, Error *err) {
+/* --- lazily ---------------------------------------------------------------------------------------------- */
+
+static void on_row_waiting(const Error *err, void *userdata) {
+        Operation *op = userdata;
+
+        if (err)
+                op->volume->volume.state = op->state_before;
+        else
+                wait_for_users(op);
+        operation_finish(op, err);
+}
+
+/* Who uses it keeps it; what they have is nobody else's any more. */
+static void on_detached(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
+        Operation *op = userdata;
+        VolumeEntry *entry = op->volume;
+        Error failure = {};
+
+        if (err) {
+                operation_finish(op, err);
+                return;
+        }
+        op->job.lazy = false;
+        entry->open = result->open;
+        if (!result->open) {
+                if (remove_start(op, &failure) < 0)
+                        operation_finish(op, &failure);
+                return;
+        }
+        op->users = TAKE_PTR(result->users);
+        op->state_before = entry->volume.state;
+        entry->volume.state = VOLUME_REMOVING;
+        free(entry->volume.failure);
+        entry->volume.failure = strdup("it is in use, and goes when it is not");
+        if (catalog_put_volume(op->pool->catalog, &entry->volume, on_row_waiting, op, &failure) < 0)
+                on_row_waiting(&failure, op);
+}
+
+static int remove_lazily_start(Operation *op, Error *err) {
+        int r;
+
+        r = pool_entry_check(op->pool, err);
+        return r < 0 ? r : operation_run_job(op, JOB_VOLUME_UMOUNT, on_detached, err);
+}
+
+int volume_remove(Manager *m, const Caller *caller, VolumeEntry *entry, bool lazy, const Watcher *watcher, Error *err) {
         Operation *op;
         int r;
 
-        r = operation_new(m, "remove", caller, watcher, remove_start, &op, err);
-        if (r >= 0)
-                operation_begin_on_volume(op, entry);
-        return r;
+        r = operation_new(m, "remove", caller, watcher, lazy ? remove_lazily_start : remove_start, &op, err);
+        if (r < 0)
+                return r;
+        op->job.lazy = lazy;
+        operation_begin_on_volume(op, entry);
+        return 0;
 }
 
+/* Behind a restart, and again whenever it may have become free. In the log it is only once it is. */
 void volume_resume_remove(Manager *m, VolumeEntry *entry) {
         Caller self = { .admin = true };
+        Operation *op;
         Error err = {};
 
-        if (volume_remove(m, &self, entry, NULL, &err) < 0)
+        if (operation_new(m, NULL, &self, NULL, remove_start, &op, &err) < 0) {
                 log_failure(entry->volume.spec.name, &err, "cannot go on with its removal");
+                return;
+        }
+        op->job.lazy = true;
+        operation_begin_on_volume(op, entry);
 }

@@ -10,12 +10,17 @@
 int volume_create(Manager *manager, const Caller *caller, VolumeSpec *spec, int key_fd, bool if_absent,
                   const Watcher *watcher, VolumeEntry **ret_existing, Error *err);
 
-int volume_remove(Manager *manager, const Caller *caller, VolumeEntry *entry, const Watcher *watcher, Error *err);
+/* lazy: a volume that is in use is taken from its standard place, and goes behind its last user; who that is are the
+ * operation's users. */
+int volume_remove(Manager *manager, const Caller *caller, VolumeEntry *entry, bool lazy, const Watcher *watcher,
+                  Error *err);
 
 /* Takes over key_fd. The operation ends with path, or with mount_fd when detached. */
 int volume_mount(Manager *manager, const Caller *caller, VolumeEntry *entry, bool read_only, bool detached, int key_fd,
                  const Watcher *watcher, Error *err);
-int volume_unmount(Manager *manager, const Caller *caller, VolumeEntry *entry, const Watcher *watcher, Error *err);
+/* The operation's users are those who keep its devices open. lazy: who uses it under the mount that goes keeps it. */
+int volume_unmount(Manager *manager, const Caller *caller, VolumeEntry *entry, bool lazy, const Watcher *watcher,
+                   Error *err);
 
 /* The operation ends with freed. */
 int volume_trim(Manager *manager, const Caller *caller, VolumeEntry *entry, const Watcher *watcher, Error *err);

@@ -31,16 +31,16 @@ typedef struct Found { /* the holds of one volume, while they are collected */
         size_t n;
 } Found;
 
-typedef struct Finding {
+typedef struct Lookup {
         Registry *registry;
         Found *list;
         size_t n;
         dev_t last_device; /* mounts of one device often come together */
         VolumeEntry *last_entry;
-} Finding;
+} Lookup;
 
 /* Kernel names are made of the volume's UUID. */
-static VolumeEntry *entry_of_device(Finding *f, dev_t device) {
+static VolumeEntry *entry_of_device(Lookup *f, dev_t device) {
         _cleanup_free_ char *name = NULL;
         char path[64];
         sd_id128_t uuid;
@@ -58,7 +58,7 @@ static VolumeEntry *entry_of_device(Finding *f, dev_t device) {
         return f->last_entry;
 }
 
-static Found *found_for(Finding *f, VolumeEntry *entry) {
+static Found *found_for(Lookup *f, VolumeEntry *entry) {
         Found *list;
 
         for (size_t i = f->n; i > 0; i--)
@@ -72,7 +72,7 @@ static Found *found_for(Finding *f, VolumeEntry *entry) {
         return &list[f->n++];
 }
 
-static int note(Finding *f, const MountEntry *mount) {
+static int note(Lookup *f, const MountEntry *mount) {
         VolumeEntry *entry;
         Found *found;
         Hold *holds;
@@ -105,7 +105,7 @@ static int forget_holds(VolumeEntry *entry, void *userdata) {
 
 void watch_look(Watch *w) {
         Registry *registry = &w->manager->registry;
-        Finding f = { .registry = registry };
+        Lookup f = { .registry = registry };
         _cleanup_free_ char *text = NULL;
         MountEntry mount;
         int r;
@@ -142,8 +142,10 @@ static int note_unattended(VolumeEntry *entry, void *userdata) {
         Unattended *u = userdata;
         VolumeEntry **list;
 
-        if (!entry->open || entry->n_holds > 0 || entry->lane.running || entry->volume.spec.fs == FILESYSTEM_NONE ||
-            entry->volume.state != VOLUME_READY || pool_entry_check(entry->pool, NULL) < 0)
+        if (!entry->removal_waits && (!entry->open || entry->n_holds > 0 || entry->volume.spec.fs == FILESYSTEM_NONE ||
+                                      entry->volume.state != VOLUME_READY))
+                return 0;
+        if (entry->lane.running || pool_entry_check(entry->pool, NULL) < 0)
                 return 0;
         list = reallocarray(u->list, u->n + 1, sizeof(*list));
         if (!list)
@@ -159,7 +161,7 @@ static void release_unattended(Watch *w) {
         for (PoolEntry *p = w->manager->registry.pools; p; p = p->next)
                 registry_each_volume(p, note_unattended, &u);
         for (size_t i = 0; i < u.n; i++)
-                volume_release(w->manager, u.list[i]);
+                (u.list[i]->removal_waits ? volume_resume_remove : volume_release)(w->manager, u.list[i]);
         free(u.list);
         /* Some may be in use where we cannot see it, in another mount namespace: look again later. */
         if (u.n > 0)

@@ -1,6 +1,7 @@
 #include "front/server.h"
 
 #include "broker/policy.h"
+#include "front/doctor.h"
 #include "front/pool.h"
 #include "front/volume.h"
 
@@ -213,6 +214,8 @@ int server_new(Manager *m, Server **ret, Error *err) {
                 r = front_volume_bind(s->varlink);
         if (r >= 0)
                 r = front_pool_bind(s->varlink);
+        if (r >= 0)
+                r = front_doctor_bind(s->varlink);
         if (r < 0)
                 return error_errno(err, r, "cannot set up the Varlink server");
         sd_varlink_server_set_userdata(s->varlink, s);

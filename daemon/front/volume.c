@@ -255,13 +255,16 @@ static int vl_method_list(sd_varlink *link, sd_json_variant *parameters, sd_varl
 
 typedef struct VolumeParameters {
         const char *volume;
-        bool read_only, detached;
+        bool read_only, detached, lazy;
         int key;
 } VolumeParameters;
 
 #define VOLUME_FIELD                                                                                           \
         { "volume", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(VolumeParameters, volume), \
           SD_JSON_MANDATORY }
+
+#define LAZY_FIELD \
+        { "lazy", SD_JSON_VARIANT_BOOLEAN, call_dispatch_bool, offsetof(VolumeParameters, lazy), SD_JSON_NULLABLE }
 
 /* What every method about one volume begins with. Returns 0 when the call waits, was answered, or failed with
  * *ret_r; 1 to go on with *ret_call and *ret_entry. */
@@ -328,23 +331,24 @@ static int vl_method_inspect(sd_varlink *link, sd_json_variant *parameters, sd_v
         return end(call, r, &err);
 }
 
-static int empty_reply(Call *call, Operation *op) {
-        return sd_varlink_reply(call->link, NULL);
+static int users_reply(Call *call, Operation *op) {
+        return sd_varlink_replybo(call->link,
+                                  SD_JSON_BUILD_PAIR_CONDITION(!!op->users, "users", SD_JSON_BUILD_STRING(op->users)));
 }
 
 static int vl_method_remove(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
                             void *userdata) {
-        static const sd_json_dispatch_field table[] = { VOLUME_FIELD, {} };
+        static const sd_json_dispatch_field table[] = { VOLUME_FIELD, LAZY_FIELD, {} };
         VolumeParameters p = {};
         VolumeEntry *entry;
         Error err = {};
         Call *call;
         int r;
 
-        if (!begin(link, parameters, flags, table, &p, empty_reply, &call, &entry, &r))
+        if (!begin(link, parameters, flags, table, &p, users_reply, &call, &entry, &r))
                 return r;
         Watcher watcher = call_watcher(call);
-        r = volume_remove(server_manager(call->server), &call->caller, entry, &watcher, &err);
+        r = volume_remove(server_manager(call->server), &call->caller, entry, p.lazy, &watcher, &err);
         return end(call, r, &err);
 }
 
@@ -391,17 +395,17 @@ static int vl_method_mount(sd_varlink *link, sd_json_variant *parameters, sd_var
 
 static int vl_method_unmount(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
                              void *userdata) {
-        static const sd_json_dispatch_field table[] = { VOLUME_FIELD, {} };
+        static const sd_json_dispatch_field table[] = { VOLUME_FIELD, LAZY_FIELD, {} };
         VolumeParameters p = {};
         VolumeEntry *entry;
         Error err = {};
         Call *call;
         int r;
 
-        if (!begin(link, parameters, flags, table, &p, empty_reply, &call, &entry, &r))
+        if (!begin(link, parameters, flags, table, &p, users_reply, &call, &entry, &r))
                 return r;
         Watcher watcher = call_watcher(call);
-        r = volume_unmount(server_manager(call->server), &call->caller, entry, &watcher, &err);
+        r = volume_unmount(server_manager(call->server), &call->caller, entry, p.lazy, &watcher, &err);
         return end(call, r, &err);
 }
 

@@ -521,3 +521,18 @@ int dm_thin_open(sd_id128_t pool, sd_id128_t volume, uint32_t thin_id, uint64_t 
         kernel_uuid_format(pool, "thin", volume, uuid);
         return device_open(name, uuid, size / SECTOR, "thin", params, ret);
 }
+
+static int snapshot_message(sd_id128_t pool, const char *message) {
+        char name[KERNEL_NAME_MAX];
+
+        pool_kernel_name(pool, name);
+        return message_send(name, message);
+}
+
+int dm_pool_reserve_snapshot(sd_id128_t pool) {
+        return snapshot_message(pool, "reserve_metadata_snap");
+}
+
+int dm_pool_release_snapshot(sd_id128_t pool) {
+        return snapshot_message(pool, "release_metadata_snap");
+}

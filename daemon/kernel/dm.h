@@ -60,6 +60,11 @@ int dm_pool_table(sd_id128_t pool, dev_t *ret_metadata, dev_t *ret_data, uint64_
 int dm_thin_create(sd_id128_t pool, uint32_t thin_id);
 int dm_thin_delete(sd_id128_t pool, uint32_t thin_id);
 
+/* A snapshot of the pool's metadata, for tools that read it while the pool is in use. There is one at a time: -EBUSY.
+ * Changes cost more while it is held. */
+int dm_pool_reserve_snapshot(sd_id128_t pool);
+int dm_pool_release_snapshot(sd_id128_t pool);
+
 /* Creates the device quarry-<volume> on a thin id. -EEXIST if the name is taken, -ENODATA if there is no such
  * id, -ENXIO if the pool is not open. (The kernel lets an id be active under two names: the caller gives it to
  * one volume only.) */

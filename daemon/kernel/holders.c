@@ -217,9 +217,19 @@ static bool is_copy(const MountEntry *mount) {
         return false;
 }
 
+/* "mnt:[4026532281]", as lsns(8) and nsenter(1) have it. */
+static void namespace_name(const char *pid, char buf[static 32]) {
+        char path[64];
+        ssize_t n;
+
+        buffer_format(path, sizeof(path), "/proc/%s/ns/mnt", pid);
+        n = readlink(path, buf, 31);
+        buf[n > 0 ? n : 0] = 0;
+}
+
 static void look_at_mounts(Search *s, const char *pid) {
         _cleanup_free_ char *text = NULL;
-        char path[64], who[128 + HOLDERS_CGROUP_MAX];
+        char path[64], who[128 + HOLDERS_CGROUP_MAX], namespace[32];
         MountEntry entry;
         char *p;
         int r;
@@ -240,7 +250,8 @@ static void look_at_mounts(Search *s, const char *pid) {
                 if (is_copy(&entry))
                         continue;
                 process_describe(pid, who, sizeof(who));
-                found(s, "mounted at %s in the mount namespace of %s", entry.target, who);
+                namespace_name(pid, namespace);
+                found(s, "mounted at %s in the mount namespace %s of %s", entry.target, namespace, who);
         }
 }
 

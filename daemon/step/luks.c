@@ -94,9 +94,10 @@ static int not_ours(const char *name, Error *err) {
 
         if (dm_info(name, &info) >= 0 && sysfs_links(info.device, "slaves", &below, &n) >= 0 && n > 0)
                 sysfs_name(below[0], on);
-        r = error_set(err, ERROR_FAILED, EEXIST,
-                      "device %s bears the name of the volume's encryption, but was made by somebody else: it sits on %s",
-                      name, on);
+        r = error_set(
+                err, ERROR_FAILED, EEXIST,
+                "device %s bears the name of the volume's encryption, but was made by somebody else: it sits on %s",
+                name, on);
         error_hint(err, "if nobody needs it: dmsetup remove %s", name);
         return r;
 }

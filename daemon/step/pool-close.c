@@ -21,7 +21,6 @@
 #define TRIES 30u
 #define PAUSE_MS 100
 
-
 /* Whether the device belongs to a volume of the pool: the thin device says, also of the encryption on it. */
 static bool is_of_pool(StepContext *c, dev_t device) {
         char name[SYSFS_VALUE_MAX], thin[KERNEL_NAME_MAX], kind[8];

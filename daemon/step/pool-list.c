@@ -18,13 +18,12 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-#define LIST_FOLDER "/var/lib/quarry/pools"
 #define ENTRY_MAX 65536u
 
 static int entry_path(sd_id128_t pool, char buf[static PATH_MAX]) {
         char text[UUID_TEXT_MAX];
 
-        return snprintf(buf, PATH_MAX, LIST_FOLDER "/%s", uuid_format(pool, text));
+        return snprintf(buf, PATH_MAX, POOL_LIST_FOLDER "/%s", uuid_format(pool, text));
 }
 
 static int entry_write(const PoolInfo *info, Error *err) {
@@ -33,8 +32,8 @@ static int entry_write(const PoolInfo *info, Error *err) {
         char path[PATH_MAX];
         int r;
 
-        if (mkdir(LIST_FOLDER, 0755) < 0 && errno != EEXIST)
-                return error_errno(err, errno, "cannot make " LIST_FOLDER);
+        if (mkdir(POOL_LIST_FOLDER, 0755) < 0 && errno != EEXIST)
+                return error_errno(err, errno, "cannot make " POOL_LIST_FOLDER);
         r = pool_info_to_json(info, &v);
         if (r >= 0)
                 r = sd_json_variant_format(v, SD_JSON_FORMAT_PRETTY | SD_JSON_FORMAT_NEWLINE, &text);
@@ -99,16 +98,16 @@ int pool_list_read(JobResult *result, Error *err) {
         DIR *folder;
         int r = 0;
 
-        folder = opendir(LIST_FOLDER);
+        folder = opendir(POOL_LIST_FOLDER);
         if (!folder)
-                return errno == ENOENT ? 0 : error_errno(err, errno, "cannot read " LIST_FOLDER);
+                return errno == ENOENT ? 0 : error_errno(err, errno, "cannot read " POOL_LIST_FOLDER);
         for (struct dirent *e; r >= 0 && (e = readdir(folder));) {
                 PoolInfo info = {};
                 char path[PATH_MAX];
 
                 if (e->d_name[0] == '.')
                         continue;
-                if (snprintf(path, sizeof(path), LIST_FOLDER "/%s", e->d_name) >= (int) sizeof(path))
+                if (snprintf(path, sizeof(path), POOL_LIST_FOLDER "/%s", e->d_name) >= (int) sizeof(path))
                         continue;
                 int q = entry_read(path, &info);
                 if (q < 0)

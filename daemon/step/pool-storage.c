@@ -395,8 +395,10 @@ const Step step_pool_vg = { "making the volume group", NULL, pool_vg_run, pool_v
 const Step step_pool_volumes = { "making the logical volumes", NULL, pool_volumes_run, pool_volumes_undo };
 const Step step_pool_found = { "looking at the logical volumes", NULL, pool_found_run, NULL };
 const Step step_pool_find = { "looking for the disks", pool_find_probe, pool_find_run, NULL };
-const Step step_pool_activate = { "activating the logical volumes", pool_activate_probe, pool_activate_run, pool_activate_undo };
-const Step step_pool_deactivate = { "deactivating the logical volumes", pool_deactivate_probe, pool_deactivate_run, NULL };
+const Step step_pool_activate = { "activating the logical volumes", pool_activate_probe, pool_activate_run,
+                                  pool_activate_undo };
+const Step step_pool_deactivate = { "deactivating the logical volumes", pool_deactivate_probe, pool_deactivate_run,
+                                    NULL };
 const Step step_pool_destroy = { "removing the logical volumes", NULL, pool_destroy_run, NULL };
 const Step step_pool_own = { "taking ownership", NULL, pool_own_run, pool_disown_run };
 const Step step_pool_disown = { "giving up ownership", NULL, pool_disown_run, pool_own_run };

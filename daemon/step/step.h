@@ -71,6 +71,8 @@ extern const Step step_pool_format, step_pool_check, step_pool_target, step_pool
         step_pool_release, step_pool_devices, step_thin_look;
 /* pool-close.c: its volumes, when the host stops */
 extern const Step step_pool_close_volumes;
+/* audit-pool.c, audit-host.c: what is wrong, for result->findings */
+extern const Step step_audit_pool, step_audit_thin_ids, step_audit_kernel, step_audit_folders, step_audit_setup;
 /* pool-list.c: which pools this host has */
 extern const Step step_list_begin, step_list_doom, step_list_add, step_list_refresh, step_list_remove, step_list_scan,
         step_list_import;

@@ -25,6 +25,7 @@ static int need_of(const Job *job, Need *ret) {
         case JOB_POOL_SCAN:
         case JOB_POOL_IMPORT:
         case JOB_POOL_USAGE:
+        case JOB_HOST_AUDIT:
         case JOB_VOLUME_USAGE:
         case _JOB_VERB_MAX:
                 return 0;
@@ -36,6 +37,7 @@ static int need_of(const Job *job, Need *ret) {
                 return 1;
         case JOB_POOL_OPEN:
         case JOB_POOL_EXTEND:
+        case JOB_POOL_AUDIT: /* only one can hold a snapshot of the metadata */
                 *ret = (Need) { F_RDLCK, BYTE_OPEN };
                 return 1;
         case JOB_VOLUME_CREATE:
@@ -45,6 +47,7 @@ static int need_of(const Job *job, Need *ret) {
         case JOB_VOLUME_UMOUNT:
         case JOB_VOLUME_RELEASE:
         case JOB_VOLUME_TRIM:
+        case JOB_VOLUME_SWEEP:
                 *ret = (Need) { F_RDLCK, BYTE_VOLUME + (off_t) job->volume.thin_id };
                 return 1;
         }

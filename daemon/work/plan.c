@@ -59,6 +59,10 @@ const Step *const *plan_for(const Job *job) {
                             &step_pool_deactivate);
         case JOB_POOL_USAGE:
                 return PLAN(&step_pool_devices, &step_pool_status);
+        case JOB_POOL_AUDIT:
+                return PLAN(&step_audit_pool, &step_audit_thin_ids);
+        case JOB_HOST_AUDIT:
+                return PLAN(&step_audit_kernel, &step_audit_folders, &step_audit_setup);
         case JOB_VOLUME_CREATE:
                 return plan_volume_create(&job->volume.spec);
         case JOB_VOLUME_CLAIM:
@@ -78,6 +82,8 @@ const Step *const *plan_for(const Job *job) {
                 return PLAN(&step_thin_look, &step_pool_status);
         case JOB_VOLUME_RELEASE:
                 return PLAN(&step_luks_close, &step_thin_close);
+        case JOB_VOLUME_SWEEP:
+                return PLAN(&step_luks_close, &step_thin_close, &step_mount_point_remove);
         case _JOB_VERB_MAX:
                 break;
         }
@@ -85,5 +91,5 @@ const Step *const *plan_for(const Job *job) {
 }
 
 bool plan_needs_pool(JobVerb verb) {
-        return verb != JOB_POOL_SCAN && verb != JOB_POOL_CREATE && verb != JOB_POOL_IMPORT;
+        return verb != JOB_POOL_SCAN && verb != JOB_POOL_CREATE && verb != JOB_POOL_IMPORT && verb != JOB_HOST_AUDIT;
 }

@@ -5,6 +5,7 @@
 
 #include <quarry/base.h>
 #include <quarry/error.h>
+#include <quarry/finding.h>
 #include <quarry/pool.h>
 #include <quarry/volume.h>
 
@@ -18,6 +19,8 @@ typedef enum JobVerb {
         JOB_POOL_EXTEND,    /* growth: result.pools[0] as it is then */
         JOB_POOL_CLOSE,     /* the host stops: unmounts, closes and deactivates what nobody uses */
         JOB_POOL_USAGE,     /* result.pools[0], result.devices with used bytes */
+        JOB_POOL_AUDIT,     /* what is wrong with it: result.findings, result.thin_ids; changes nothing */
+        JOB_HOST_AUDIT,     /* what is wrong with the host; with fix, lock files without a pool go */
         JOB_VOLUME_CREATE,
         JOB_VOLUME_CLAIM,   /* sees that nobody uses it, and closes its devices; changes nothing on disk */
         JOB_VOLUME_REMOVE,  /* also undoes a create that was cut short: every step may find nothing */
@@ -26,6 +29,7 @@ typedef enum JobVerb {
         JOB_VOLUME_TRIM,    /* gives back what its filesystem does not use: result.freed */
         JOB_VOLUME_USAGE,   /* result.pools[0], and result.devices with this one if it is open */
         JOB_VOLUME_RELEASE, /* closes the devices if nobody uses them */
+        JOB_VOLUME_SWEEP,   /* the same, and its mount point: what is left of a volume that no catalog knows */
         _JOB_VERB_MAX,
 } JobVerb;
 
@@ -42,6 +46,7 @@ typedef struct Job {
         bool detached;       /* JOB_VOLUME_MOUNT: hand over a descriptor, attach nothing */
         bool lazy;           /* JOB_VOLUME_UMOUNT: who uses it keeps it, and it is closed behind the last of them;
                                 JOB_VOLUME_CLAIM: does not wait for them, nor look who they are */
+        bool fix;            /* JOB_HOST_AUDIT */
 } Job;
 
 void job_done(Job *job);
@@ -64,6 +69,10 @@ typedef struct JobResult {
         bool open;       /* after a volume verb: its devices are (still) open */
         uint64_t used;   /* bytes mapped by the volume */
         uint64_t freed;  /* bytes fewer than before JOB_VOLUME_TRIM */
+        FindingList findings;
+        uint32_t *thin_ids; /* JOB_POOL_AUDIT: of the pool's metadata */
+        size_t n_thin_ids;
+        bool thin_ids_are_known;
         char *users;     /* JOB_VOLUME_UMOUNT: who keeps it open, for people; NULL if nobody does */
 } JobResult;
 

@@ -117,6 +117,8 @@ class Worker:
         self.unopened = {}   # uuid -> why it cannot be opened
         self.thin = {}       # (pool, thin id) -> volume uuid
         self.open, self.mounted = set(), set()
+        self.users = {}          # volume uuid -> who has it open besides, whatever is mounted
+        self.findings = []       # what there is to be seen on the host, for the audit
         self.rules = []      # [verb, object, calls to let pass, calls to hit, rule]
         self.jobs = []       # (verb, job, passphrase or None) in the order of arrival
         self.violations = []
@@ -348,6 +350,8 @@ class Worker:
 
     def volume_claim(self, job):
         self._thin(job)
+        if job["volume"]["uuid"] in self.users:
+            raise wire.Failure("io.quarry.Worker.VolumeBusy", {"message": self.users[job["volume"]["uuid"]]})
         if job["volume"]["uuid"] in self.mounted:
             raise wire.Failure("io.quarry.Worker.VolumeBusy",
                                   {"message": "it is mounted at /run/quarry/mnt/x", "hint": "quarry umount x"})
@@ -374,13 +378,27 @@ class Worker:
         return {"open": True, "path": f"/run/quarry/mnt/{volume['tenant']}/{volume['name']}"}
 
     def volume_umount(self, job):
-        if job["volume"]["uuid"] not in self.mounted:
+        uuid = job["volume"]["uuid"]
+        if uuid in self.users and (job["lazy"] or uuid not in self.mounted):
+            self.mounted.discard(uuid)
+            return {"open": True, "users": self.users[uuid]}
+        if uuid not in self.mounted and not job["lazy"]:
             raise wire.Failure("io.quarry.Worker.BadRequest", {"message": "it is not mounted", "field": "volume"})
         self.mounted.discard(job["volume"]["uuid"])
         return self.volume_release(job)
 
+    def host_audit(self, job):
+        return {"findings": self.findings}
+
+    def pool_audit(self, job):
+        return {"thinIds": [i for p, i in self.thin if p == job["pool"]]}
+
+    def volume_sweep(self, job):
+        self.findings = [f for f in self.findings if f.get("uuid") != job["volume"]["uuid"]]
+        return {}
+
     def volume_release(self, job):
-        if job["volume"]["uuid"] in self.mounted:
+        if job["volume"]["uuid"] in self.mounted or job["volume"]["uuid"] in self.users:
             return {"open": True}
         self.open.discard(job["volume"]["uuid"])
         return {"usedBytes": 3 * MIB}

@@ -9,6 +9,7 @@
 static const sd_varlink_interface *const interfaces[] = {
         &vl_interface_io_quarry_Volume,
         &vl_interface_io_quarry_Pool,
+        &vl_interface_io_quarry_Doctor,
         &vl_interface_io_quarry_Worker,
 };
 

@@ -120,7 +120,7 @@ unshare --mount --propagation private sh -c 'touch /tmp/mounted; exec sleep 1000
 holder=$!
 wait_for 5 test -e /tmp/mounted
 exits "umount while another mount namespace has it" 0 quarry umount db
-refused "rm then names who has it" 4 "mounted at $root/db in the mount namespace of sleep \(pid $holder" quarry rm db
+refused "rm then names who has it" 4 "mounted at $root/db in the mount namespace mnt:\[[0-9]+\] of sleep \(pid $holder" quarry rm db
 ok "nothing happened to it" quarry exists db
 end $holder
 

@@ -452,7 +452,7 @@ static void holders(void **state) {
         assert_shell("losetup -d /dev/loop7");
         pid = hold("exec unshare -m --propagation private sleep 60");
         assert_int_equal(mnt_unmount(TARGET), 0);
-        assert_holder(thin, 1, "in the mount namespace of sleep (pid ");
+        assert_holder(thin, 1, "] of sleep (pid ");
         assert_int_equal(dm_remove(THIN), -EBUSY);
         release(pid);
         assert_int_equal(mnt_point_remove(TARGET), 0);

@@ -28,8 +28,20 @@ static void test_comes_back_as_it_went(void **state) {
         for (size_t i = 0; i < 3; i++)
                 result.devices[i] = (JobDevice) { .uuid = id, .used = i };
 
+        result.users = strdup("used by sleep (pid 7)");
+        result.thin_ids = calloc(2, sizeof(uint32_t));
+        result.thin_ids[result.n_thin_ids++] = THIN_ID_MAX;
+        result.thin_ids[result.n_thin_ids++] = 0;
+        result.thin_ids_are_known = true;
+        assert_non_null(finding_add(&result.findings, FINDING_STRAY_LOCK, "lock", "left over"));
+
         assert_true(job_result_to_json(&result, &v) >= 0);
         assert_int_equal(job_result_from_json(v, &back), 0);
+        assert_string_equal(back.users, result.users);
+        assert_int_equal(back.n_thin_ids, 2);
+        assert_int_equal(back.thin_ids[0], THIN_ID_MAX);
+        assert_int_equal(back.findings.n, 1);
+        assert_string_equal(back.findings.items[0].object, "lock");
         assert_int_equal(back.n_pools, 2);
         assert_string_equal(back.pools[1].name, "p1");
         assert_string_equal(back.pools[1].vg, "vg");
@@ -50,6 +62,13 @@ static void test_empty(void **state) {
         assert_true(job_result_to_json(&result, &v) >= 0);
         assert_int_equal(job_result_from_json(v, &back), 0);
         assert_false(back.open);
+        assert_false(back.thin_ids_are_known); /* another thing than that there are none */
+        result.thin_ids_are_known = true;
+        v = sd_json_variant_unref(v);
+        assert_true(job_result_to_json(&result, &v) >= 0);
+        assert_int_equal(job_result_from_json(v, &back), 0);
+        assert_true(back.thin_ids_are_known);
+        assert_int_equal(back.n_thin_ids, 0);
         assert_int_equal(back.n_pools, 0);
         assert_null(back.pools);
         assert_int_equal(parse("{}", &back), 0);
@@ -67,6 +86,12 @@ static void test_rules(void **state) {
                 "{\"path\":\"/run/../etc\"}",
                 "{\"path\":5}",
                 "{\"open\":1}",
+                "{\"users\":1}",
+                "{\"thinIds\":[-1]}",
+                "{\"thinIds\":[16777216]}",
+                "{\"thinIds\":{}}",
+                "{\"findings\":[{\"kind\":\"strayLock\"}]}",
+                "{\"findings\":[{\"kind\":\"unheardOf\",\"object\":\"a\",\"message\":\"b\"}]}",
                 "{\"usedBytes\":-1}",
                 "{\"usedBytes\":\"5\"}",
                 "{\"pools\":{}}",

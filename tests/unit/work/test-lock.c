@@ -77,8 +77,8 @@ static int setup(void **state) {
 }
 
 static void test_jobs_about_one_volume_wait_for_each_other(void **state) {
-        static const JobVerb verbs[] = { JOB_VOLUME_CREATE, JOB_VOLUME_CLAIM,  JOB_VOLUME_REMOVE,
-                                         JOB_VOLUME_MOUNT,  JOB_VOLUME_UMOUNT, JOB_VOLUME_RELEASE };
+        static const JobVerb verbs[] = { JOB_VOLUME_CREATE, JOB_VOLUME_CLAIM,   JOB_VOLUME_REMOVE, JOB_VOLUME_MOUNT,
+                                         JOB_VOLUME_UMOUNT, JOB_VOLUME_RELEASE, JOB_VOLUME_SWEEP };
 
         for (size_t i = 0; i < ELEMENTSOF(verbs); i++) {
                 const char *word = job_verb_to_string(verbs[i]);
@@ -97,12 +97,16 @@ static void test_pools(void **state) {
         meet("opened while it is made", job_of(JOB_POOL_CREATE, 1, 0), job_of(JOB_POOL_OPEN, 1, 0), true);
         meet("opened while it is taken away", job_of(JOB_POOL_REMOVE, 1, 0), job_of(JOB_POOL_OPEN, 1, 0), true);
         meet("taken away twice", job_of(JOB_POOL_EXPORT, 1, 0), job_of(JOB_POOL_REMOVE, 1, 0), true);
+        meet("closed while a volume's job runs", job_of(JOB_VOLUME_MOUNT, 1, 0), job_of(JOB_POOL_CLOSE, 1, 0), true);
+        meet("looked at twice", job_of(JOB_POOL_AUDIT, 1, 0), job_of(JOB_POOL_AUDIT, 1, 0), true);
+        meet("looked at while it is used", job_of(JOB_VOLUME_MOUNT, 1, 0), job_of(JOB_POOL_AUDIT, 1, 0), false);
         meet("two pools", job_of(JOB_POOL_CREATE, 1, 0), job_of(JOB_POOL_CREATE, 2, 0), false);
 }
 
 static void test_who_only_looks_never_waits(void **state) {
         Other busy = other_begin(job_of(JOB_POOL_REMOVE, 1, 0));
-        static const JobVerb verbs[] = { JOB_POOL_SCAN, JOB_POOL_IMPORT, JOB_POOL_USAGE, JOB_VOLUME_USAGE };
+        static const JobVerb verbs[] = { JOB_POOL_SCAN, JOB_POOL_IMPORT, JOB_POOL_USAGE, JOB_VOLUME_USAGE,
+                                         JOB_HOST_AUDIT };
         Error err = {};
 
         assert_true(other_has_it(&busy, 5000));
