@@ -70,7 +70,7 @@ int job_result_to_json(const JobResult *result, sd_json_variant **ret) {
                         SD_JSON_BUILD_PAIR_CONDITION(!!result->path, "path", SD_JSON_BUILD_STRING(result->path)),
                         SD_JSON_BUILD_PAIR_BOOLEAN("open", result->open),
                         SD_JSON_BUILD_PAIR_UNSIGNED("usedBytes", result->used),
-                        SD_JSON_BUILD_PAIR_UNSIGNED("freedBytes", result->freed));
+                        SD_JSON_BUILD_PAIR_UNSIGNED("freedBytes", result->freed),
                         SD_JSON_BUILD_PAIR_CONDITION(!!result->users, "users", SD_JSON_BUILD_STRING(result->users)));
 }
 

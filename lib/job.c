@@ -10,8 +10,8 @@ enum {
         WITH_VOLUME = 1 << 3,
         WITH_MOUNT = 1 << 4, /* read_only, detached */
         WITH_GROWTH = 1 << 5,
-        WITH_LAZY = 1 << 5,
-        WITH_FIX = 1 << 6,
+        WITH_LAZY = 1 << 6,
+        WITH_FIX = 1 << 7,
 };
 
 static const struct {
@@ -33,7 +33,6 @@ static const struct {
         [JOB_VOLUME_CLAIM] = { "volume_claim", WITH_POOL | WITH_VOLUME | WITH_LAZY },
         [JOB_VOLUME_REMOVE] = { "volume_remove", WITH_POOL | WITH_VOLUME },
         [JOB_VOLUME_MOUNT] = { "volume_mount", WITH_POOL | WITH_VOLUME | WITH_MOUNT },
-        [JOB_VOLUME_UMOUNT] = { "volume_umount", WITH_POOL | WITH_VOLUME },
         [JOB_VOLUME_TRIM] = { "volume_trim", WITH_POOL | WITH_VOLUME },
         [JOB_VOLUME_UMOUNT] = { "volume_umount", WITH_POOL | WITH_VOLUME | WITH_LAZY },
         [JOB_VOLUME_USAGE] = { "volume_usage", WITH_POOL | WITH_VOLUME },

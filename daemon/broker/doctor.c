@@ -19,6 +19,7 @@ typedef struct PoolLook { /* at one pool */
         sd_id128_t pool;
         uint8_t *thin_ids; /* that were given away before the worker looked */
         bool is_out;
+        PoolEntry *entry; /* while its catalog is looked at */
 } PoolLook;
 
 /* Ends with the last answer; the operation ends earlier when the time is over. */
@@ -377,6 +378,29 @@ static void on_pool(JobResult *result, int *mount_fd, const Error *err, void *us
         look_advance(look, false);
 }
 
+static void on_catalog(const Error *err, void *userdata) {
+        PoolLook *p = userdata;
+        PoolEntry *pool = p->entry;
+        Look *look = p->look;
+
+        pool->n_operations--;
+        look->jobs_out--;
+        if (look->op && err)
+                finding_hint(
+                        finding_add(&look->op->findings, FINDING_CATALOG_DAMAGED, pool->info.name, "%s", err->text),
+                        "mount nothing new; see RECOVERY in quarryd(8)");
+        look_advance(look, false);
+}
+
+/* The pool stays as long as its catalog is looked at: it is counted as an operation. */
+static void look_at_catalog(PoolLook *p, PoolEntry *pool) {
+        p->entry = pool;
+        if (catalog_check(pool->catalog, on_catalog, p, NULL) < 0)
+                return;
+        pool->n_operations++;
+        p->look->jobs_out++;
+}
+
 static int look_at_pool(Look *look, PoolEntry *pool, Error *err) {
         Job job = { .verb = JOB_POOL_AUDIT, .pool = pool->info.uuid };
         PoolLook *p = calloc(1, sizeof(*p));
@@ -397,6 +421,7 @@ static int look_at_pool(Look *look, PoolEntry *pool, Error *err) {
                 p->is_out = true;
                 look->jobs_out++;
         }
+        look_at_catalog(p, pool);
         return r;
 }
 

@@ -74,7 +74,11 @@ static void on_row_removing(const Error *err, void *userdata) {
 
 /* It is in use, and its row says that it goes when it is not: it is looked at from time to time. */
 static void wait_for_users(Operation *op) {
-        op->volume->removal_waits = true;
+        VolumeEntry *entry = op->volume;
+
+        entry->removal_waits = true;
+        free(entry->volume.failure);
+        entry->volume.failure = strdup("it is in use, and goes when it is not");
         watch_volume_opened(op->manager->watch);
 }
 
@@ -110,11 +114,12 @@ static int remove_start(Operation *op, Error *err) {
 static void on_row_waiting(const Error *err, void *userdata) {
         Operation *op = userdata;
 
-        if (err)
-                op->volume->volume.state = op->state_before;
-        else
-                wait_for_users(op);
-        operation_finish(op, err);
+        if (err) {
+                take_back(op, err);
+                return;
+        }
+        wait_for_users(op);
+        operation_finish(op, NULL);
 }
 
 /* Who uses it keeps it; what they have is nobody else's any more. */
@@ -137,8 +142,6 @@ static void on_detached(JobResult *result, int *mount_fd, const Error *err, void
         op->users = TAKE_PTR(result->users);
         op->state_before = entry->volume.state;
         entry->volume.state = VOLUME_REMOVING;
-        free(entry->volume.failure);
-        entry->volume.failure = strdup("it is in use, and goes when it is not");
         if (catalog_put_volume(op->pool->catalog, &entry->volume, on_row_waiting, op, &failure) < 0)
                 on_row_waiting(&failure, op);
 }

@@ -120,6 +120,13 @@ static void audit_loops(StepContext *c, const JobResult *list) {
         }
 }
 
+/* What users mount inside of their volumes is theirs. */
+static bool is_place(const char *path) {
+        const char *tenant = startswith(path, MOUNT_ROOT "/"), *name = tenant ? strchr(tenant, '/') : NULL;
+
+        return tenant && !(name && strchr(name + 1, '/'));
+}
+
 /* What is mounted below our folder: by the broker only at the standard place of the volume. */
 static int audit_mounts(StepContext *c, Error *err) {
         _cleanup_free_ char *text = NULL;
@@ -134,7 +141,7 @@ static int audit_mounts(StepContext *c, Error *err) {
                 sd_id128_t volume;
                 Finding *f;
 
-                if (r < 0 || !startswith(mount.target, MOUNT_ROOT "/"))
+                if (r < 0 || !is_place(mount.target))
                         continue;
                 f = finding_add(&c->result->findings, FINDING_STRAY_MOUNT, mount.target,
                                 "what is mounted here is not the volume whose place it is");

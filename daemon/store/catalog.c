@@ -20,7 +20,7 @@
 
 typedef struct Change {
         struct Change *next;
-        bool is_delete;
+        bool is_delete, is_check;
         Row row;
         CatalogDone done;
         void *userdata;
@@ -195,6 +195,8 @@ static int change_write(Catalog *c, Change *change) {
         sqlite3_stmt *s = change->is_delete ? c->delete : c->upsert;
         int code;
 
+        if (change->is_check)
+                return schema_check(c->db, &change->err);
         if (change->is_delete)
                 sqlite3_bind_text(s, 1, change->row.uuid, -1, SQLITE_STATIC);
         else
@@ -346,6 +348,17 @@ int catalog_delete_volume(Catalog *c, sd_id128_t uuid, CatalogDone done, void *u
                 return error_oom(err);
         change->is_delete = true;
         uuid_format(uuid, change->row.uuid);
+        change->done = done;
+        change->userdata = userdata;
+        return change_queue(c, change);
+}
+
+int catalog_check(Catalog *c, CatalogDone done, void *userdata, Error *err) {
+        Change *change = calloc(1, sizeof(*change));
+
+        if (!change)
+                return error_oom(err);
+        change->is_check = true;
         change->done = done;
         change->userdata = userdata;
         return change_queue(c, change);

@@ -41,6 +41,9 @@ typedef void (*CatalogDone)(const Error *err, void *userdata);
 int catalog_put_volume(Catalog *catalog, const Volume *volume, CatalogDone done, void *userdata, Error *err);
 int catalog_delete_volume(Catalog *catalog, sd_id128_t uuid, CatalogDone done, void *userdata, Error *err);
 
+/* Has the catalog's thread look whether the database is whole, behind the changes that are queued. */
+int catalog_check(Catalog *catalog, CatalogDone done, void *userdata, Error *err);
+
 /* Becomes readable when there is something to call back for; then call catalog_dispatch(). Owned by the catalog. */
 int catalog_fd(const Catalog *catalog);
 void catalog_dispatch(Catalog *catalog);

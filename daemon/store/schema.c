@@ -71,8 +71,21 @@ static int migrate(sqlite3 *db, unsigned version, Error *err) {
         return 0;
 }
 
+int schema_check(sqlite3 *db, Error *err) {
+        _cleanup_free_ char *integrity = NULL;
+        int r;
+
+        (void) sqlite3_db_release_memory(db); /* what is on the disk is asked for */
+        r = query_text(db, "PRAGMA integrity_check(1)", &integrity, err);
+        if (r < 0)
+                return r;
+        return streq(integrity, "ok")
+                       ? 0
+                       : error_set(err, ERROR_POOL_UNAVAILABLE, EUCLEAN, "the catalog is damaged: %s", integrity);
+}
+
 int schema_prepare(sqlite3 *db, Error *err) {
-        _cleanup_free_ char *integrity = NULL, *version = NULL;
+        _cleanup_free_ char *version = NULL;
         uint64_t n;
         int r;
 
@@ -84,11 +97,9 @@ int schema_prepare(sqlite3 *db, Error *err) {
                          NULL, NULL, NULL) != SQLITE_OK)
                 return sqlite_error(db, err, "set the catalog up");
 
-        r = query_text(db, "PRAGMA integrity_check(1)", &integrity, err);
+        r = schema_check(db, err);
         if (r < 0)
                 return r;
-        if (!streq(integrity, "ok"))
-                return error_set(err, ERROR_POOL_UNAVAILABLE, EUCLEAN, "the catalog is damaged: %s", integrity);
 
         r = query_text(db, "PRAGMA user_version", &version, err);
         if (r < 0)

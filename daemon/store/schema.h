@@ -8,5 +8,8 @@
  * a transaction. Refuses a catalog that a newer quarry has written. */
 int schema_prepare(sqlite3 *db, Error *err);
 
+/* Whether SQLite finds the database whole. */
+int schema_check(sqlite3 *db, Error *err);
+
 /* Fills err from the connection's last error. */
 int sqlite_error(sqlite3 *db, Error *err, const char *what);

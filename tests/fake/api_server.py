@@ -114,6 +114,7 @@ class Server:
 
     def __init__(self, path):
         self.volumes, self.pools = default_volumes(), default_pools()
+        self.findings = []
         self.requests = []
         self.passphrase = b"sesame"
         self.mount_source = None  # a function that gives a detached mount as descriptor
@@ -238,6 +239,8 @@ class Server:
 
     def volume_remove(self, parameters, texts, notify):
         v = self._find(parameters["volume"])
+        if v["holds"] and parameters.get("lazy"):
+            return {"users": "mounted at " + v["holds"][-1]["path"]}, ()
         if v["holds"]:
             raise Failure("VolumeBusy", f"it is in use: mounted at {v['holds'][-1]['path']}",
                           hint=f"quarry umount {v['name']}", step="looking for users")
@@ -267,7 +270,7 @@ class Server:
         v = self._find(parameters["volume"])
         if not v["holds"]:
             raise Failure("BadRequest", f"volume {v['name']} is not mounted", field="volume")
-        return {}, ()
+        return {"users": "used by sleep (pid 7)"} if parameters.get("lazy") else {}, ()
 
     # --- io.quarry.Pool
 
@@ -307,6 +310,12 @@ class Server:
     def pool_export(self, parameters, texts, notify):
         self._find_pool(parameters["name"])
         return {}, ()
+
+    # --- io.quarry.Doctor
+
+    def doctor_examine(self, parameters, texts, notify):
+        findings = [{**f, "fixed": f["fixable"] and parameters.get("fix", False)} for f in self.findings]
+        return {"findings": findings, "pools": len(self.pools), "volumes": len(self.volumes)}, ()
 
 
 if __name__ == "__main__":

@@ -140,6 +140,21 @@ def fix_goes_on_with_a_removal_that_failed():
 
 
 @test
+def damage_of_a_catalog_is_found_while_it_is_in_use():
+    pool = world.worker.add_pool()
+    world.start()
+    for i in range(60):
+        world.create(f"v{i}")
+    world.restart()
+    same(len(world.names()), 60)  # it is open
+    with open(f"/run/quarry/catalog/{pool}/catalog.db", "r+b") as f:
+        f.seek(3 * 4096)
+        f.write(b"x" * 4096)
+    same([kind for kind, _, _ in found() if kind != "volumeWithoutThin"], ["catalogDamaged"])
+    world.kill()
+
+
+@test
 def workers_that_die_are_a_finding():
     world.worker.add_pool()
     world.start()

@@ -520,6 +520,32 @@ def an_interrupted_prompt_leaves_the_echo_on():
     t.finish()
 
 
+# --- doctor
+
+FINDINGS = [
+    {"kind": "strayDevice", "object": "quarry-x", "message": "it belongs to no volume", "fixable": True},
+    {"kind": "poolFull", "object": "default", "message": "the pool is full", "hint": "remove volumes", "fixable": False},
+]
+
+
+@test
+def doctor_says_what_is_wrong_and_what_to_do():
+    result = quarry("doctor")
+    same((result.code, result.err), (0, ""))
+    assert re.fullmatch(r"All is well: \d+ pools, \d+ volumes\.\n", result.out), result
+    world.server.findings = FINDINGS
+    result = quarry("doctor")
+    same((result.code, result.err), (1, ""))
+    same(result.out, "quarry-x: it belongs to no volume\n  what to do: quarry doctor --fix\n"
+                     "default: the pool is full\n  what to do: remove volumes\n")
+    result = quarry("doctor", "--fix")
+    same((result.code, result.out.splitlines()[1]), (1, "  fixed"))
+    world.server.findings = FINDINGS[:1]
+    same(quarry("doctor", "--fix").code, 0)
+    result = quarry("doctor", "--json")
+    same((result.code, result.json["version"], result.json["findings"][0]["kind"]), (1, 1, "strayDevice"))
+
+
 # --- mount, umount
 
 
@@ -612,6 +638,17 @@ def mount_looks_at_the_target_first():
     result = quarry("mount", "web2", world.folder)  # a daemon that passes nothing
     same(result.code, 1, str(result))
     assert "passed no mount" in result.err, result
+
+
+@test
+def what_is_let_go_lazily_is_said_with_its_users():
+    result = quarry("umount", "--lazy", "db")
+    same((result.code, result.out, result.err), (0, "db\n", "db is unmounted, and stays open: used by sleep (pid 7)\n"))
+    same(quarry("umount", "db").err, "")
+    result = quarry("rm", "--lazy", "--yes", "db")
+    same((result.code, result.out), (0, "db\n"))
+    same(result.err, "db goes when its last user does: mounted at /srv/db\n")
+    same(quarry("rm", "--lazy", "--json", "db").json, {"version": 1, "removed": ["db"], "errors": []})
 
 
 @test
@@ -828,7 +865,7 @@ def unknown_words_are_usage_errors():
 
 
 VERBS = ["create", "ls", "inspect", "exists", "mount", "umount", "rm", "trim", "pool create", "pool ls",
-         "pool inspect", "pool extend", "pool rm", "pool import", "pool export", "help"]
+         "pool inspect", "pool extend", "pool rm", "pool import", "pool export", "doctor", "help"]
 
 
 @test

@@ -465,6 +465,32 @@ static void write_file(const char *data, size_t size, off_t at, int flags) {
         close(fd);
 }
 
+static void test_damage_is_found_while_it_is_open(void **state) {
+        char garbage[4096], name[32];
+        Error err = {};
+        unsigned n = 0;
+
+        memset(garbage, 'x', sizeof(garbage));
+        Catalog *c = catalog_at(folder);
+        begin();
+        for (; n < 200; n++) {
+                buffer_format(name, sizeof(name), "v%u", n);
+                Volume v = volume_of(n, name);
+                put(c, &v, 'a');
+        }
+        assert_int_equal(catalog_check(c, on_done, (void *) 'c', &err), 0);
+        settle(c, ++n);
+        assert_int_equal(last_error.kind, ERROR_NONE);
+        catalog_free(c);
+
+        c = catalog_at(folder);
+        write_file(garbage, sizeof(garbage), 3 * sizeof(garbage), 0);
+        assert_int_equal(catalog_check(c, on_done, (void *) 'c', &err), 0);
+        settle(c, ++n);
+        assert_int_not_equal(last_error.kind, ERROR_NONE);
+        catalog_free(c);
+}
+
 static void test_what_is_no_database_is_refused(void **state) {
         char garbage[8192];
 
@@ -563,6 +589,7 @@ int main(void) {
                 TEST(test_a_reader_that_fails_ends_the_load),
                 TEST(test_what_is_no_database_is_refused),
                 TEST(test_a_damaged_database_is_refused),
+                TEST(test_damage_is_found_while_it_is_open),
                 TEST(test_a_database_that_was_cut_off_is_refused),
                 TEST(test_a_newer_schema_is_refused),
                 TEST(test_a_missing_folder_is_refused),
