@@ -33,19 +33,17 @@ static void on_taken_away(JobResult *result, int *mount_fd, const Error *err, vo
         PoolEntry *pool = op->pool;
         Error failure = {};
 
-        bool again = op->failure.kind != ERROR_NONE, removes = op->job.verb == JOB_POOL_REMOVE;
-
-        if (!err || (again && removes && err->kind == ERROR_NO_SUCH_POOL)) {
+        if (!err || (op->failure.kind != ERROR_NONE && err->kind == ERROR_NO_SUCH_POOL)) {
                 Manager *m = op->manager;
 
                 operation_finish(op, NULL);
                 registry_remove_pool(&m->registry, pool);
                 return;
         }
-        /* A removal that has begun is gone on with. */
-        if (removes && operation_outlives_worker(op, err)) {
+        /* What has begun is gone on with. */
+        if (operation_outlives_worker(op, err)) {
                 op->failure = *err;
-                if (operation_run_job(op, JOB_POOL_REMOVE, on_taken_away, &failure) >= 0)
+                if (operation_run_job(op, op->job.verb, on_taken_away, &failure) >= 0)
                         return;
         }
         /* It stays: bring it back as far as it goes. */

@@ -120,6 +120,11 @@ static void on_opened(JobResult *result, int *mount_fd, const Error *err, void *
         PoolEntry *pool = registry_find_pool_uuid(&m->registry, opening->pool);
 
         if (err) {
+                if (err->kind == ERROR_NO_SUCH_POOL) { /* the worker of an earlier broker took it away meanwhile */
+                        registry_remove_pool(&m->registry, pool);
+                        opening_end(opening);
+                        return;
+                }
                 if (clean_up(m, pool, opening))
                         return;
                 pool_entry_set_failed(pool, err);

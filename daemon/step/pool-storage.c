@@ -20,16 +20,28 @@ static uint64_t chunk_size(const PoolSpec *spec) {
 
 /* --- the file of a file-backed pool --------------------------------------------------------------------- */
 
+static int file_exists(const char *path, Error *err) {
+        int r;
+
+        r = error_set(err, ERROR_DEVICE_UNUSABLE, EEXIST, "file %s exists already", path);
+        error_hint(err, "choose another name; an exported pool is taken back with: quarry pool import %s", path);
+        return r;
+}
+
+/* Before it is noted that the file is to be made: what is found there after a crash is taken away. */
+static int pool_place_run(StepContext *c, Error *err) {
+        const char *path = c->job->pool_spec.file;
+        struct stat st;
+
+        return path && lstat(path, &st) >= 0 ? file_exists(path, err) : 0;
+}
+
 static int file_make(const char *path, uint64_t size, Error *err) {
         int r;
 
         r = loop_file_make(path, size);
-        if (r == -EEXIST) {
-                r = error_set(err, ERROR_DEVICE_UNUSABLE, EEXIST, "file %s exists already", path);
-                error_hint(err, "choose another name; an exported pool is taken back with: quarry pool import %s",
-                           path);
-                return r;
-        }
+        if (r == -EEXIST)
+                return file_exists(path, err);
         if (r == -ELOOP)
                 return error_field(err, "file", "cannot make %s: a folder in this path is a symbolic link", path);
         return r < 0 ? error_field(err, "file", "cannot make %s: %s", path, strerror(-r)) : 0;
@@ -321,7 +333,8 @@ static int pool_find_run(StepContext *c, Error *err) {
                 error_hint(err, "they are used as soon as they come; see also: lvs -o+lv_tags");
                 return r;
         }
-        if (!streq_ptr(c->lvm_pool->host, c->host)) {
+        /* An export that was cut short goes on. */
+        if (!streq_ptr(c->lvm_pool->host, c->host) && (c->lvm_pool->host || c->job->verb != JOB_POOL_EXPORT)) {
                 r = error_set(err, ERROR_POOL_UNAVAILABLE, EREMOTE, "pool %s was %s", c->pool.name,
                               c->lvm_pool->host ? "taken over by another host" : "exported");
                 error_hint(err, "to take it back: quarry pool import");
@@ -390,6 +403,7 @@ void step_context_done(StepContext *c) {
         pool_info_done(&c->pool);
 }
 
+const Step step_pool_place = { "looking where the file goes", NULL, pool_place_run, NULL };
 const Step step_pool_file = { "making the file", pool_file_probe, pool_file_run, pool_file_undo };
 const Step step_pool_vg = { "making the volume group", NULL, pool_vg_run, pool_vg_undo };
 const Step step_pool_volumes = { "making the logical volumes", NULL, pool_volumes_run, pool_volumes_undo };

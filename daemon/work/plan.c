@@ -37,15 +37,15 @@ const Step *const *plan_for(const Job *job) {
         case JOB_POOL_SCAN:
                 return PLAN(&step_list_scan);
         case JOB_POOL_CREATE:
-                return PLAN(&step_pool_file, &step_list_begin, &step_pool_vg, &step_pool_volumes, &step_pool_found,
-                            &step_pool_activate, &step_catalog_format, &step_catalog_mount, &step_pool_format,
-                            &step_pool_target, &step_list_add, &step_pool_status);
+                return PLAN(&step_pool_place, &step_list_begin, &step_pool_file, &step_pool_vg, &step_pool_volumes,
+                            &step_pool_found, &step_pool_activate, &step_catalog_format, &step_catalog_mount,
+                            &step_pool_format, &step_pool_target, &step_list_add, &step_pool_status);
         case JOB_POOL_OPEN:
                 return PLAN(&step_pool_find, &step_pool_activate, &step_pool_check, &step_pool_target,
                             &step_catalog_mount, &step_list_refresh, &step_pool_devices, &step_pool_status);
         case JOB_POOL_EXPORT:
                 return PLAN(&step_pool_release, &step_pool_find, &step_pool_target_remove, &step_catalog_unmount,
-                            &step_pool_disown, &step_list_remove, &step_pool_deactivate);
+                            &step_pool_disown, &step_pool_deactivate, &step_list_remove);
         case JOB_POOL_REMOVE:
                 return PLAN(&step_pool_release, &step_pool_find, &step_pool_target_remove, &step_catalog_unmount,
                             &step_list_doom, &step_pool_destroy, &step_list_remove);

@@ -239,15 +239,13 @@ def every_error_of_a_pool_verb_reaches_the_caller():
     for kind in KINDS:
         same(fails_whole(kind, "pool_create", "Pool.Create", name="new", devices=["/dev/fake"]), WHOLE)
         same(fails_whole(kind, "pool_import", "Pool.Import"), WHOLE)
-        same(fails_whole(kind, "pool_export", "Pool.Export", name="there"), WHOLE)
         if kind != "WorkerDied":  # then it is gone on with
+            same(fails_whole(kind, "pool_export", "Pool.Export", name="there"), WHOLE)
             same(fails_whole(kind, "pool_remove", "Pool.Remove", name="there"), WHOLE)
         same([(p["name"], p["state"]) for p in world.call("Pool.List")["pools"]], [("there", "active")], kind)
-    for verb, rule, method, parameters in (("pool_export", die_before, "Pool.Export", {"name": "there"}),
-                                           ("pool_import", die_before, "Pool.Import", {}),
-                                           ("pool_import", answer(b"garbage\0"), "Pool.Import", {})):
-        world.worker.rule(verb, rule)
-        world.refused("WorkerDied", method, **parameters)
+    for rule in (die_before, answer(b"garbage\0")):
+        world.worker.rule("pool_import", rule)
+        world.refused("WorkerDied", "Pool.Import")
     world.create("there:db")
     world.check_consistent()
 
@@ -323,10 +321,18 @@ def a_pool_that_comes_outlives_workers_that_die():
         world.call("Pool.Export", name="default")
         world.worker.rule("pool_open", die_before, times=times)
         same([p["state"] for p in world.call("Pool.Import")["pools"]], ["active"])
-        world.worker.rule("pool_export", die_before)
+        world.worker.rule("pool_export", fail("Failed", "lvm failed"))
         world.worker.rule("pool_open", die_before, times=times)
-        world.refused("WorkerDied", "Pool.Export", name="default")
+        world.refused("Failed", "Pool.Export", name="default")
         same((world.pool()["state"], world.names()), ("active", ["db"]))
+    world.worker.rule("pool_export", die_before, times=3)
+    world.refused("WorkerDied", "Pool.Export", name="default")
+    same((world.pool()["state"], world.names()), ("active", ["db"]))
+    for rule in (die_before, die_after):
+        world.worker.rule("pool_export", rule, times=2)
+        world.call("Pool.Export", name="default")
+        same(world.call("Pool.List")["pools"], [])
+        same([p["state"] for p in world.call("Pool.Import")["pools"]], ["active"])
     world.check_consistent()
 
 
