@@ -198,8 +198,8 @@ SD_VARLINK_DEFINE_INTERFACE(
         &vl_method_List,
         SD_VARLINK_SYMBOL_COMMENT("Shows one volume, with its used space as of now."),
         &vl_method_Inspect,
-        SD_VARLINK_SYMBOL_COMMENT("Removes a volume; refused while anybody uses it, unless lazy. The keyslots of an "
-                                  "encrypted one are destroyed first."),
+        SD_VARLINK_SYMBOL_COMMENT("Removes a volume; refused while anybody uses it, unless lazy. The keyslots of "
+                                  "an encrypted one are destroyed first."),
         &vl_method_Remove,
         SD_VARLINK_SYMBOL_COMMENT("Opens a volume and mounts it at its standard place, /run/quarry/mnt/"
                                   "TENANT/NAME, nosuid and nodev. Mounted already: answers where."),
@@ -207,8 +207,8 @@ SD_VARLINK_DEFINE_INTERFACE(
         SD_VARLINK_SYMBOL_COMMENT("Takes away the standard mount, and closes the devices unless somebody else "
                                   "uses them."),
         &vl_method_Unmount,
-        SD_VARLINK_SYMBOL_COMMENT("Gives back to the pool what the volume's filesystem does not use. It may be mounted; "
-                                  "one that is not is opened for it, unless it needs a passphrase."),
+        SD_VARLINK_SYMBOL_COMMENT("Gives back to the pool what the volume's filesystem does not use. It may be "
+                                  "mounted; one that is not is opened for it, unless it needs a passphrase."),
         &vl_method_Trim,
         SD_VARLINK_SYMBOL_COMMENT("What mkfs makes"),
         &vl_type_Filesystem,

@@ -467,13 +467,13 @@ static void write_file(const char *data, size_t size, off_t at, int flags) {
 
 static void test_damage_is_found_while_it_is_open(void **state) {
         char garbage[4096], name[32];
+        Catalog *c = catalog_at(folder);
         Error err = {};
-        unsigned n = 0;
+        unsigned n;
 
         memset(garbage, 'x', sizeof(garbage));
-        Catalog *c = catalog_at(folder);
         begin();
-        for (; n < 200; n++) {
+        for (n = 0; n < 200; n++) {
                 buffer_format(name, sizeof(name), "v%u", n);
                 Volume v = volume_of(n, name);
                 put(c, &v, 'a');
@@ -482,7 +482,6 @@ static void test_damage_is_found_while_it_is_open(void **state) {
         settle(c, ++n);
         assert_int_equal(last_error.kind, ERROR_NONE);
         catalog_free(c);
-
         c = catalog_at(folder);
         write_file(garbage, sizeof(garbage), 3 * sizeof(garbage), 0);
         assert_int_equal(catalog_check(c, on_done, (void *) 'c', &err), 0);
