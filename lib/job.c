@@ -21,6 +21,7 @@ static const struct {
         [JOB_POOL_SCAN] = { "pool_scan", 0 },
         [JOB_POOL_CREATE] = { "pool_create", WITH_POOL | WITH_SPEC },
         [JOB_POOL_OPEN] = { "pool_open", WITH_POOL },
+        [JOB_POOL_RECOVER] = { "pool_recover", WITH_POOL },
         [JOB_POOL_REMOVE] = { "pool_remove", WITH_POOL },
         [JOB_POOL_IMPORT] = { "pool_import", WITH_DEVICES },
         [JOB_POOL_EXPORT] = { "pool_export", WITH_POOL },

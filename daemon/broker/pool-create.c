@@ -119,7 +119,7 @@ static void on_opened(JobResult *result, int *mount_fd, const Error *err, void *
         PoolEntry *pool = registry_find_pool_uuid(&op->manager->registry, op->job.pool);
         Error failure = {};
 
-        if (operation_outlives_worker(op, err) && operation_run_job(op, JOB_POOL_OPEN, on_opened, &failure) >= 0)
+        if (operation_outlives_worker(op, err) && operation_run_job(op, op->job.verb, on_opened, &failure) >= 0)
                 return;
         if (!err) {
                 pool_open_catalog(op->manager, pool, result, on_catalog_opened, op);
@@ -129,18 +129,27 @@ static void on_opened(JobResult *result, int *mount_fd, const Error *err, void *
         on_catalog_opened(pool, err, op);
 }
 
+static void open_or_recover(PoolEntry *pool, const Error *err, void *userdata) {
+        Operation *op = userdata;
+        Error failure = {};
+
+        if (!err &&
+            operation_run_job(op, pool->catalog_in_doubt ? JOB_POOL_RECOVER : JOB_POOL_OPEN, on_opened, &failure) >= 0)
+                return;
+        if (!err)
+                pool_entry_set_failed(pool, &failure);
+        on_catalog_opened(pool, err ?: &failure, op);
+}
+
 /* Opens the first of the imported pools that was not tried yet. */
 static void import_next(Operation *op) {
-        Error err = {};
-
         for (size_t i = 0; i < op->n_pools; i++) {
                 PoolEntry *pool = registry_find_pool_uuid(&op->manager->registry, op->pools[i]);
 
                 if (!pool || pool->operation || pool->state != POOL_ACTIVATING)
                         continue;
                 op->job.pool = op->pools[i];
-                if (operation_run_job(op, JOB_POOL_OPEN, on_opened, &err) < 0)
-                        operation_finish(op, &err);
+                pool_close_catalog(op->manager, pool, open_or_recover, op);
                 return;
         }
         operation_finish(op, op->failure.kind == ERROR_NONE ? NULL : &op->failure);
@@ -156,7 +165,7 @@ static int take_up_unavailable(Operation *op, bool all) {
         if (!op->pools)
                 return -ENOMEM;
         for (PoolEntry *p = op->manager->registry.pools; p; p = p->next)
-                if (p->state == POOL_UNAVAILABLE && (all || p->may_come_yet) && !p->operation) {
+                if (p->state == POOL_UNAVAILABLE && (all || p->may_come_yet) && !p->operation && p->n_operations == 0) {
                         op->pools[op->n_pools++] = p->info.uuid;
                         pool_entry_set_state(p, POOL_ACTIVATING, NULL);
                 }
@@ -233,6 +242,8 @@ void pool_try_missing(Manager *m) {
         Operation *op;
         Error err = {};
 
+        for (PoolEntry *p = m->registry.pools; p; p = p->next)
+                pool_check_catalog(p);
         for (PoolEntry *p = m->registry.pools; p; p = p->next)
                 missing |= p->state == POOL_UNAVAILABLE && p->may_come_yet;
         if (!missing)

@@ -11,9 +11,18 @@
 /* So long a disk may take for opening or closing a catalog. Most take milliseconds; who waits is told by then. */
 #define CATALOG_LIMIT_USEC (20 * UINT64_C(1000000))
 
+static void forget_volumes(PoolEntry *pool) {
+        while (pool->by_name)
+                registry_remove_volume(&pool->turn.manager->registry, *(VolumeEntry **) pool->by_name);
+}
+
+/* What was known from before stays known until there is better. */
 static int on_row(Volume *volume, void *userdata, Error *err) {
         PoolEntry *pool = userdata;
 
+        if (!pool->turn.has_rows)
+                forget_volumes(pool);
+        pool->turn.has_rows = true;
         return registry_add_volume(&pool->turn.manager->registry, pool, volume, err) ? 0 : error_code(err);
 }
 
@@ -21,7 +30,19 @@ static int on_catalog(sd_event_source *source, int fd, uint32_t revents, void *u
         PoolEntry *pool = userdata;
 
         catalog_dispatch(pool->catalog);
+        pool_check_catalog(pool);
         return 0;
+}
+
+void pool_check_catalog(PoolEntry *pool) {
+        Error err = {};
+
+        if (!pool->catalog || pool->state != POOL_ACTIVE || catalog_health(pool->catalog, &err) >= 0)
+                return;
+        pool->catalog_in_doubt = true;
+        error_prefix(&err, "the disk of pool %s fails", pool->info.name);
+        pool_entry_set_failed(pool, &err);
+        log_failure(pool->info.name, &err, "the pool is closed to changes until its catalog can be opened anew");
 }
 
 /* --- devices that the kernel has ------------------------------------------------------------------------ */
@@ -122,11 +143,6 @@ static void finish_unfinished(Manager *m, PoolEntry *pool) {
 
 /* --- a catalog comes and goes --------------------------------------------------------------------------- */
 
-static void forget_volumes(PoolEntry *pool, Manager *m) {
-        while (pool->by_name)
-                registry_remove_volume(&m->registry, *(VolumeEntry **) pool->by_name);
-}
-
 /* Never waits: what the disk still keeps the catalog's thread from doing, it does when it can. */
 static void let_go(PoolEntry *pool) {
         Catalog *catalog = TAKE_PTR(pool->catalog);
@@ -145,7 +161,6 @@ static void turn_end(PoolEntry *pool, const Error *err) {
         job_result_done(&turn.result);
         if (err) {
                 let_go(pool);
-                forget_volumes(pool, turn.manager);
                 pool_entry_set_failed(pool, err);
         }
         if (turn.on_done)
@@ -182,6 +197,9 @@ static void on_opened(const Error *err, void *userdata) {
                 turn_end(pool, &failure);
                 return;
         }
+        if (!pool->turn.has_rows)
+                forget_volumes(pool);
+        pool->catalog_in_doubt = false;
         pool_entry_set_state(pool, POOL_ACTIVE, NULL);
         pool_take_usage(m, pool, result, NULL);
         for (size_t i = 0; i < result->n_devices; i++)
@@ -229,7 +247,6 @@ static void on_closed(void *userdata) {
         PoolEntry *pool = userdata;
 
         let_go(pool);
-        forget_volumes(pool, pool->turn.manager);
         turn_end(pool, NULL);
 }
 

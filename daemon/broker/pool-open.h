@@ -12,11 +12,15 @@ typedef void (*PoolTurned)(PoolEntry *pool, const Error *err, void *userdata);
  * POOL_UNAVAILABLE and *err says why; that is so too when its disk does not answer in time. */
 void pool_open_catalog(Manager *manager, PoolEntry *pool, JobResult *result, PoolTurned on_opened, void *userdata);
 
+/* Looks whether the catalog still works. If not the pool is POOL_UNAVAILABLE until pool_try_missing() brings it back;
+ * its volumes stay known, and what is mounted stays so. */
+void pool_check_catalog(PoolEntry *pool);
+
 /* Takes the pool's numbers from a worker's answer, if they are there. */
 void pool_take_numbers(PoolEntry *pool, const JobResult *result);
 /* Takes the pool's numbers from a worker's answer, and its devices; with entry only those of that volume. */
 void pool_take_usage(Manager *manager, PoolEntry *pool, JobResult *result, VolumeEntry *entry);
 
-/* Closes the catalog and forgets the volumes: before a worker takes the pool away. Calls back, perhaps at once;
+/* Closes the catalog: before a worker takes the pool away. Its volumes stay known until it is opened again. Calls back, perhaps at once;
  * with an error when the disk does not answer in time: then the pool is POOL_UNAVAILABLE. */
 void pool_close_catalog(Manager *manager, PoolEntry *pool, PoolTurned on_closed, void *userdata);

@@ -98,7 +98,7 @@ void pool_entry_set_state(PoolEntry *pool, PoolState state, const char *failure)
 void pool_entry_set_failed(PoolEntry *pool, const Error *err) {
         pool_entry_set_state(pool, POOL_UNAVAILABLE, err->text);
         pool->may_come_yet = err->number == ENODEV || err->number == ENOENT || err->number == ETIMEDOUT ||
-                             err->number == EIO || err->kind == ERROR_WORKER_DIED;
+                             err->number == EIO || err->kind == ERROR_WORKER_DIED || pool->catalog_in_doubt;
 }
 
 int pool_entry_check(const PoolEntry *pool, Error *err) {

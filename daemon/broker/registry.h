@@ -45,6 +45,7 @@ typedef struct CatalogTurn {
         void (*on_done)(PoolEntry *pool, const Error *err, void *userdata);
         void *userdata;
         sd_event_source *limit;
+        bool has_rows;
 } CatalogTurn;
 
 struct PoolEntry {
@@ -56,6 +57,7 @@ struct PoolEntry {
         Catalog *catalog;
         sd_event_source *catalog_source;
         CatalogTurn turn;
+        bool catalog_in_doubt; /* it failed: JOB_POOL_RECOVER brings the pool back */
         void *by_name;     /* tsearch(3) tree of VolumeEntry */
         size_t n_volumes;
         uint64_t provisioned; /* sum of sizes, bytes */

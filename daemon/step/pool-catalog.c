@@ -50,6 +50,9 @@ static int catalog_mount_probe(StepContext *c, Error *err) {
                 return error_errno(err, r, "cannot look at %s", target);
         if (r == 0)
                 return 0;
+        /* The kernel made it read-only after an error: it is mounted anew, unless a broker still has it open. */
+        if (device == c->catalog_lv && read_only && mnt_unmount(target) >= 0)
+                return 0;
         if (device != c->catalog_lv || read_only)
                 return error_set(err, ERROR_POOL_UNAVAILABLE, EBUSY, "something else is mounted at %s", target);
         return 1;

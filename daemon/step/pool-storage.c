@@ -304,14 +304,14 @@ static int pool_find_probe(StepContext *c, Error *err) {
         pool_kernel_name(c->pool.uuid, name);
         if (c->job->verb == JOB_POOL_CLOSE)
                 return dm_info(name, &info) == -ENXIO ? 1 : 0;
-        if (c->job->verb != JOB_POOL_OPEN || c->pool.unfinished)
+        if ((c->job->verb != JOB_POOL_OPEN && c->job->verb != JOB_POOL_RECOVER) || c->pool.unfinished)
                 return 0;
         r = dm_pool_table(c->pool.uuid, &c->metadata_lv, &c->data_lv, &size);
         if (r >= 0) {
                 pool_catalog_path(c->pool.uuid, path);
                 r = mnt_point_device(path, &c->catalog_lv, &read_only);
         }
-        c->pool_is_open = r > 0 && !read_only;
+        c->pool_is_open = r > 0 && (!read_only || c->job->verb == JOB_POOL_RECOVER);
         return c->pool_is_open ? 1 : 0;
 }
 
@@ -411,6 +411,8 @@ const Step step_pool_found = { "looking at the logical volumes", NULL, pool_foun
 const Step step_pool_find = { "looking for the disks", pool_find_probe, pool_find_run, NULL };
 const Step step_pool_activate = { "activating the logical volumes", pool_activate_probe, pool_activate_run,
                                   pool_activate_undo };
+/* Volumes of the pool may be in use: what was active stays so. */
+const Step step_pool_reactivate = { "activating the logical volumes", pool_activate_probe, pool_activate_run, NULL };
 const Step step_pool_deactivate = { "deactivating the logical volumes", pool_deactivate_probe, pool_deactivate_run,
                                     NULL };
 const Step step_pool_destroy = { "removing the logical volumes", NULL, pool_destroy_run, NULL };

@@ -61,7 +61,8 @@ extern const Step step_claim;
 
 /* pool-storage.c: devices, file, volume group, logical volumes */
 extern const Step step_pool_place, step_pool_file, step_pool_vg, step_pool_volumes, step_pool_found, step_pool_find,
-        step_pool_activate, step_pool_deactivate, step_pool_destroy, step_pool_own, step_pool_disown;
+        step_pool_activate, step_pool_reactivate, step_pool_deactivate, step_pool_destroy, step_pool_own,
+        step_pool_disown;
 /* pool-grow.c: more space for a pool in use */
 extern const Step step_grow_check, step_grow_file, step_grow_vg, step_grow_volumes, step_grow_target;
 /* pool-catalog.c: the filesystem of the catalog */

@@ -7,15 +7,11 @@
 #include <quarry/log.h>
 #include <quarry/text.h>
 
-#include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
 #include <sys/eventfd.h>
-#include <sys/statvfs.h>
 #include <time.h>
 
-#define PAGE_SIZE_DEFAULT 4096u
 #define FREE_WAIT_SECONDS 1
 
 typedef struct Change {
@@ -57,6 +53,8 @@ struct Catalog {
         Queue waiting, finished;
         bool stop;
         bool closed;
+        uint64_t writing_since; /* CLOCK_MONOTONIC; 0: not writing */
+        Error failure;          /* the first that the disk is to blame for */
         unsigned owners; /* the broker and the thread: the last one frees */
 };
 
@@ -94,33 +92,10 @@ static void volumes_free(Volumes *volumes) {
 
 /* --- opening and closing, in the thread ----------------------------------------------------------------- */
 
-/* The log of changes lies beside the database, and has to fit too. */
-static int size_limit(Catalog *c, Error *err) {
-        struct statvfs fs;
-        char sql[64];
-
-        if (statvfs(c->folder, &fs) < 0)
-                return error_errno(err, errno, "cannot look at the catalog's filesystem");
-        buffer_format(sql, sizeof(sql), "PRAGMA max_page_count = %" PRIu64,
-                      (uint64_t) fs.f_blocks * fs.f_frsize / 4 * 3 / PAGE_SIZE_DEFAULT);
-        return sqlite3_exec(c->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0
-                                                                       : sqlite_error(c->db, err, "bound the catalog");
-}
-
 static int database_open(Catalog *c, Error *err) {
-        _cleanup_free_ char *path = format_new("%s/catalog.db", c->folder);
         int r;
 
-        if (!path)
-                return error_oom(err);
-        if (sqlite3_open_v2(path, &c->db,
-                            SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX | SQLITE_OPEN_NOFOLLOW,
-                            NULL) != SQLITE_OK)
-                return sqlite_error(c->db, err, "open the catalog");
-        sqlite3_extended_result_codes(c->db, 0);
-        r = schema_prepare(c->db, err);
-        if (r >= 0)
-                r = size_limit(c, err);
+        r = schema_open(c->folder, &c->db, err);
         if (r < 0)
                 return r;
         if (sqlite3_prepare_v2(c->db, ROW_UPSERT, -1, &c->upsert, NULL) != SQLITE_OK ||
@@ -187,6 +162,13 @@ static int thread_open(Catalog *c) {
         pthread_mutex_unlock(&c->lock);
         (void) eventfd_write(c->fd, 1);
         return r;
+}
+
+static uint64_t now_usec(void) {
+        struct timespec now;
+
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000;
 }
 
 /* --- writing, in the thread ----------------------------------------------------------------------------- */
@@ -264,6 +246,7 @@ static void thread_write(Catalog *c) {
                 while (!c->waiting.first && !c->stop)
                         pthread_cond_wait(&c->wake, &c->lock);
                 Change *batch = queue_take_all(&c->waiting);
+                c->writing_since = now_usec();
                 pthread_mutex_unlock(&c->lock);
                 if (!batch)
                         return;
@@ -271,8 +254,11 @@ static void thread_write(Catalog *c) {
                 batch_write_or_each(c, batch);
 
                 pthread_mutex_lock(&c->lock);
+                c->writing_since = 0;
                 while (batch) {
                         Change *next = batch->next;
+                        if (batch->err.number == EIO && batch->err.kind != ERROR_NONE && c->failure.kind == ERROR_NONE)
+                                c->failure = batch->err;
                         queue_push(&c->finished, batch);
                         batch = next;
                 }
@@ -405,6 +391,19 @@ void catalog_dispatch(Catalog *c) {
         }
         if (on_closed)
                 on_closed(closed_userdata);
+}
+
+int catalog_health(Catalog *c, Error *err) {
+        int r = 0;
+
+        pthread_mutex_lock(&c->lock);
+        if (c->failure.kind != ERROR_NONE) {
+                *err = c->failure;
+                r = error_code(err);
+        } else if (c->writing_since > 0 && now_usec() - c->writing_since > CATALOG_PATIENCE_USEC)
+                r = error_set(err, ERROR_POOL_UNAVAILABLE, ETIMEDOUT, "the catalog's disk does not answer");
+        pthread_mutex_unlock(&c->lock);
+        return r;
 }
 
 /* Signals are the broker's: its event loop takes them. */

@@ -44,6 +44,12 @@ int catalog_delete_volume(Catalog *catalog, sd_id128_t uuid, CatalogDone done, v
 /* Has the catalog's thread look whether the database is whole, behind the changes that are queued. */
 int catalog_check(Catalog *catalog, CatalogDone done, void *userdata, Error *err);
 
+/* Whether the disk failed a change, or keeps one for longer than CATALOG_PATIENCE_USEC. What was answered as durable
+ * is so, but the database must be closed, and its filesystem mounted anew: its pages in memory are not to be
+ * trusted. */
+#define CATALOG_PATIENCE_USEC (20 * UINT64_C(1000000))
+int catalog_health(Catalog *catalog, Error *err);
+
 /* Becomes readable when there is something to call back for; then call catalog_dispatch(). Owned by the catalog. */
 int catalog_fd(const Catalog *catalog);
 void catalog_dispatch(Catalog *catalog);

@@ -3,6 +3,11 @@
 #include <quarry/failpoint.h>
 #include <quarry/text.h>
 
+#include <inttypes.h>
+#include <sys/statvfs.h>
+
+#define PAGE_SIZE_DEFAULT 4096u
+
 /* migrations[n] leads from version n to n + 1. Never change one that was released. */
 static const char *const migrations[] = {
         "CREATE TABLE volume ("
@@ -27,7 +32,8 @@ static const char *const migrations[] = {
 
 int sqlite_error(sqlite3 *db, Error *err, const char *what) {
         int code = db ? sqlite3_errcode(db) : SQLITE_NOMEM;
-        int number = code == SQLITE_FULL                               ? ENOSPC
+        int number = code == SQLITE_CONSTRAINT                         ? EINVAL
+                     : code == SQLITE_FULL                             ? ENOSPC
                      : code == SQLITE_NOMEM                            ? ENOMEM
                      : code == SQLITE_CORRUPT || code == SQLITE_NOTADB ? EUCLEAN
                                                                        : EIO;
@@ -84,7 +90,7 @@ int schema_check(sqlite3 *db, Error *err) {
                        : error_set(err, ERROR_POOL_UNAVAILABLE, EUCLEAN, "the catalog is damaged: %s", integrity);
 }
 
-int schema_prepare(sqlite3 *db, Error *err) {
+static int prepare(sqlite3 *db, Error *err) {
         _cleanup_free_ char *version = NULL;
         uint64_t n;
         int r;
@@ -113,4 +119,31 @@ int schema_prepare(sqlite3 *db, Error *err) {
                         return r;
         }
         return 0;
+}
+
+/* The log of changes lies beside the database, and has to fit too. */
+static int size_limit(sqlite3 *db, const char *folder, Error *err) {
+        struct statvfs fs;
+        char sql[64];
+
+        if (statvfs(folder, &fs) < 0)
+                return error_errno(err, errno, "cannot look at the catalog's filesystem");
+        buffer_format(sql, sizeof(sql), "PRAGMA max_page_count = %" PRIu64,
+                      (uint64_t) fs.f_blocks * fs.f_frsize / 4 * 3 / PAGE_SIZE_DEFAULT);
+        return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : sqlite_error(db, err, "bound the catalog");
+}
+
+int schema_open(const char *folder, sqlite3 **ret, Error *err) {
+        _cleanup_free_ char *path = format_new("%s/catalog.db", folder);
+        int r;
+
+        if (!path)
+                return error_oom(err);
+        if (sqlite3_open_v2(path, ret,
+                            SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX | SQLITE_OPEN_NOFOLLOW,
+                            NULL) != SQLITE_OK)
+                return sqlite_error(*ret, err, "open the catalog");
+        sqlite3_extended_result_codes(*ret, 0);
+        r = prepare(*ret, err);
+        return r < 0 ? r : size_limit(*ret, folder, err);
 }

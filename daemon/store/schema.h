@@ -4,9 +4,10 @@
 
 #include <quarry/error.h>
 
-/* Sets the connection up and brings the schema to the newest version, one migration after the other, each in
- * a transaction. Refuses a catalog that a newer quarry has written. */
-int schema_prepare(sqlite3 *db, Error *err);
+/* Opens or makes the database in a folder and brings the schema to the newest version, one migration after the
+ * other, each in a transaction. Refuses a catalog that a newer quarry has written. *ret is set in any case, as SQLite
+ * does: to be closed. */
+int schema_open(const char *folder, sqlite3 **ret, Error *err);
 
 /* Whether SQLite finds the database whole. */
 int schema_check(sqlite3 *db, Error *err);

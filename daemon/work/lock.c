@@ -36,6 +36,7 @@ static int need_of(const Job *job, Need *ret) {
                 *ret = (Need) { F_WRLCK, 0 };
                 return 1;
         case JOB_POOL_OPEN:
+        case JOB_POOL_RECOVER:
         case JOB_POOL_EXTEND:
         case JOB_POOL_AUDIT: /* only one can hold a snapshot of the metadata */
                 *ret = (Need) { F_RDLCK, BYTE_OPEN };

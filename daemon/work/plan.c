@@ -43,6 +43,9 @@ const Step *const *plan_for(const Job *job) {
         case JOB_POOL_OPEN:
                 return PLAN(&step_pool_find, &step_pool_activate, &step_pool_check, &step_pool_target,
                             &step_catalog_mount, &step_list_refresh, &step_pool_devices, &step_pool_status);
+        case JOB_POOL_RECOVER:
+                return PLAN(&step_pool_find, &step_pool_reactivate, &step_pool_check, &step_pool_target,
+                            &step_catalog_unmount, &step_catalog_mount, &step_pool_devices, &step_pool_status);
         case JOB_POOL_EXPORT:
                 return PLAN(&step_pool_release, &step_pool_find, &step_pool_target_remove, &step_catalog_unmount,
                             &step_pool_disown, &step_pool_deactivate, &step_list_remove);

@@ -13,6 +13,7 @@ typedef enum JobVerb {
         JOB_POOL_SCAN,      /* the pools of this host: result.pools */
         JOB_POOL_CREATE,    /* pool_spec, pool (uuid): result.pools[0] */
         JOB_POOL_OPEN,      /* activates: result.pools[0], result.devices */
+        JOB_POOL_RECOVER,   /* the same for one whose catalog failed and is closed: that is mounted anew */
         JOB_POOL_REMOVE,    /* destroys; the broker has seen that no volume is left */
         JOB_POOL_IMPORT,    /* pool_spec.devices (may be empty): result.pools, then open */
         JOB_POOL_EXPORT,    /* closes, and gives up ownership */

@@ -284,6 +284,8 @@ class Worker:
         os.makedirs(f"{CATALOGS}/{job['pool']}", exist_ok=True)
         return {"pools": [self._active(job)], "devices": self._devices(job["pool"])}
 
+    pool_recover = pool_open
+
     def pool_create(self, job):
         spec = job["poolSpec"]
         if job["pool"] in self.pools or spec["name"] in [p["name"] for p in self.pools.values()]:

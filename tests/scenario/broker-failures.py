@@ -3,6 +3,7 @@
 
 import json
 import os
+import resource
 import sys
 
 from tap import contains, eventually, same, test
@@ -333,6 +334,41 @@ def a_pool_that_comes_outlives_workers_that_die():
         world.call("Pool.Export", name="default")
         same(world.call("Pool.List")["pools"], [])
         same([p["state"] for p in world.call("Pool.Import")["pools"]], ["active"])
+    world.check_consistent()
+
+
+# --- the catalog's disk fails
+
+@test
+def a_catalog_that_fails_is_opened_anew_when_its_disk_works():
+    pool, other = world.worker.add_pool(), world.worker.add_pool("other")
+    world.start()
+    for i in range(20):
+        world.create(f"old{i}")
+    world.call("Volume.Mount", volume="old1")
+    pid = world.process.pid
+    # Writes beyond this end in an error, as on a disk that fails.
+    before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    log = os.stat(f"{CATALOGS}/{pool}/catalog.db-wal").st_size
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (log, before[1]))
+    contains(world.refused("Failed", "Volume.Create", volume="new", sizeBytes=GIB).message, "cannot write the catalog")
+
+    state = world.pool()
+    same(state["state"], "unavailable")
+    contains(state["failure"], "the disk of pool default fails")
+    same(len(world.names()), 20)
+    same(world.inspect("old1")["state"], "ready")
+    contains(world.refused("PoolUnavailable", "Volume.Remove", volume="old2").message, "the disk of pool default fails")
+    world.create("other:elsewhere")
+    world.worker.rule("pool_recover", fail("Failed", "lvm pvs failed", errorNumber=5))
+
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+    eventually(lambda: world.pool()["state"] == "active", "the pool comes back", 60)
+    same(world.worker.count("pool_recover"), 2)
+    same((world.process.pid, len(world.names())), (pid, 21))
+    world.create("new")
+    world.restart()
+    same(len(world.names()), 22)
     world.check_consistent()
 
 
