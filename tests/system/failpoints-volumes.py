@@ -1,0 +1,21 @@
+#!/usr/bin/python3
+"""Broker and worker die at the points that a verb about volumes passes; nothing is half there afterwards. With the
+argument `all` other kinds of volumes are walked, too."""
+# build: FAILPOINTS=1
+# machine: --disk 2G --timeout 900
+
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "failpoints"))
+
+import hang  # noqa: E402
+from verbs import MORE_VOLUMES, VOLUMES  # noqa: E402
+from walk import call, main, prepare  # noqa: E402
+
+prepare()
+call("Pool.Create", name="default", devices=["/dev/vda"])
+walk = main(VOLUMES + (MORE_VOLUMES if "all" in sys.argv else []), ["die", "fail 5"])
+walk.test("a worker that hangs stops nobody, and can be killed", hang.a_worker)
+walk.test("while the catalog's disk hangs, looking and mounting go on", hang.the_disk_of_the_catalog)
+sys.exit(walk.finish())

@@ -1,0 +1,143 @@
+"""What is there, as the kernel, the pool's metadata and the catalog say it: quarryd is not asked."""
+
+import ctypes
+import fcntl
+import glob
+import json
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import struct
+import subprocess
+import tempfile
+
+UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+MOUNTS, CATALOGS, POOLS = "/run/quarry/mnt", "/run/quarry/catalog", "/var/lib/quarry/pools"
+TOOLS = {"mke2fs", "mkfs.xfs", "e2fsck", "lvm", "thin_check"}
+
+DM_TABLE_STATUS, DM_TARGET_MSG = 12, 14
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def read(path, default=""):
+    try:
+        with open(path, encoding="utf-8", errors="replace") as f:
+            return f.read().strip()
+    except OSError:  # it went away meanwhile
+        return default
+
+
+# --- device-mapper
+
+def dm_devices():
+    """Names of all devices."""
+    return {read(path) for path in glob.glob("/sys/block/dm-*/dm/name")} - {""}
+
+
+def dm_ioctl(number, name, payload=b"", room=4096):
+    """One call on a device; returns what the kernel puts behind the header."""
+    header = struct.pack("=10IQ128s129s7x", 4, 0, 0, 312 + room, 312, 0, 0, 0, 0, 0, 0, name.encode(), b"")
+    buffer = bytearray(header + payload + bytes(room - len(payload)))
+    with open("/dev/mapper/control", "rb") as control:
+        fcntl.ioctl(control, 3 << 30 | 312 << 16 | 0xFD << 8 | number, buffer)
+    return bytes(buffer[312:])
+
+
+def dm_message(name, text):
+    dm_ioctl(DM_TARGET_MSG, name, struct.pack("=Q", 0) + text.encode() + b"\0")
+
+
+def pool_status(pool):
+    """The words of the thin-pool's status."""
+    return dm_ioctl(DM_TABLE_STATUS, f"quarry-{pool}")[40:].split(b"\0")[0].decode().split()
+
+
+def thin_ids(pool):
+    """The thin devices that are in the pool."""
+    doubled = pool.replace("-", "--")
+    metadata = f"/dev/mapper/quarry--{doubled}-quarry--{doubled}--metadata"
+    dm_message(f"quarry-{pool}", "reserve_metadata_snap")
+    try:
+        dump = subprocess.run(["thin_dump", "--metadata-snap", "--skip-mappings", metadata], check=True,
+                              capture_output=True, text=True)
+    finally:
+        dm_message(f"quarry-{pool}", "release_metadata_snap")
+    return sorted(int(n) for n in re.findall(r'dev_id="(\d+)"', dump.stdout))
+
+
+# --- the catalog
+
+def catalog(pool):
+    """Rows {uuid: (thin id, name, state, failure)}, of a copy: quarryd has the database for itself."""
+    with tempfile.TemporaryDirectory() as folder:
+        for path in glob.glob(f"{CATALOGS}/{pool}/catalog.db*"):
+            shutil.copy(path, folder)
+        db = sqlite3.connect(f"{folder}/catalog.db")
+        try:
+            integrity = db.execute("PRAGMA integrity_check").fetchall()
+            if integrity != [("ok",)]:
+                raise AssertionError(f"the catalog is damaged: {integrity}")
+            rows = db.execute("SELECT uuid, thin_id, name, state, failure FROM volume").fetchall()
+        finally:
+            db.close()
+    return {uuid: rest for uuid, *rest in rows}
+
+
+# --- mounts and all the rest
+
+def mounts():
+    """{target: device's name} of what is mounted below /run/quarry."""
+    found = {}
+    for line in read("/proc/self/mountinfo").splitlines():
+        words = line.split()
+        if words[4].startswith("/run/quarry/"):
+            found[words[4]] = read(f"/sys/dev/block/{words[2]}/dm/name")
+    return found
+
+
+def loop_files():
+    return {read(path) for path in glob.glob("/sys/block/loop*/loop/backing_file")} - {""}
+
+
+def listed_pools():
+    """{uuid: entry} of the list that root keeps."""
+    return {os.path.basename(path): json.loads(read(path, "{}") or "{}") for path in glob.glob(f"{POOLS}/*")}
+
+
+def tools():
+    """Programs that only a worker starts."""
+    return {read(path) for path in glob.glob("/proc/[0-9]*/comm")} & TOOLS
+
+
+def kill(program):
+    """All processes of that name, at once."""
+    for path in glob.glob("/proc/[0-9]*/comm"):
+        if read(path) == program:
+            os.kill(int(path.split("/")[2]), signal.SIGKILL)
+
+
+def crypt_keys():
+    """UUIDs whose volume key the kernel's keyrings hold."""
+    return set(re.findall(rf"cryptsetup:({UUID})", read("/proc/keys")))
+
+
+def physical_volume(path):
+    """Whether LVM's label is on a device or file."""
+    try:
+        with open(path, "rb", buffering=0) as f:
+            return b"LABELONE" in f.read(4096)
+    except FileNotFoundError:
+        return False
+
+
+def stir():
+    """Something is mounted and unmounted: quarryd looks whether volumes are open that nobody has mounted."""
+    if libc.mount(b"none", b"/mnt", b"tmpfs", 0, None) < 0 or libc.umount2(b"/mnt", 0) < 0:
+        raise OSError(ctypes.get_errno(), "cannot mount on /mnt")
+
+
+def unmount(path):
+    if libc.umount2(path.encode(), 0) < 0:
+        raise OSError(ctypes.get_errno(), f"cannot unmount {path}")

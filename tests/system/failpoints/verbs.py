@@ -1,0 +1,381 @@
+"""Every verb that changes something, as it is walked; and which ones do not. tests/lint/walked compares this with
+the source."""
+
+import os
+
+import kernel
+from walk import MIB, Verb, ask, call, pool, run, volume, wait, wire
+
+# These only look.
+JOBS_THAT_LOOK = {"pool_usage", "volume_usage"}
+METHODS_THAT_LOOK = {"Volume.List", "Volume.Inspect", "Pool.List", "Pool.Inspect"}
+
+NAME, PLACE = "walked", "/run/quarry/mnt/default/walked"
+POOL, FILE = "second", "/var/lib/quarry/second.img"
+SIZES = {"ext4": 32 * MIB, "xfs": 300 * MIB, "none": 16 * MIB}
+
+
+def claim(true, text):
+    if not true:
+        raise AssertionError(text)
+
+
+def use(fs):
+    """The volume takes what is written, and keeps it."""
+    if fs == "none":
+        path = call("Volume.Mount", volume=NAME)["path"]
+        with open(path, "r+b", buffering=0) as f:
+            f.write(b"content")
+            os.fsync(f)
+    else:
+        call("Volume.Mount", volume=NAME)
+        with open(f"{PLACE}/file", "w", encoding="ascii") as f:
+            f.write("content")
+            f.flush()
+            os.fsync(f.fileno())
+    call("Volume.Unmount", volume=NAME)
+
+
+class VolumeVerb(Verb):
+    def __init__(self, fs="ext4", key=None):
+        self.fs, self.key = fs, key
+        self.title = f"{self.word} {'an encrypted' if key else 'a plain'} {fs if fs != 'none' else 'raw'} volume"
+
+    def ready(self):
+        """It is there as it is to be."""
+        there = volume(NAME)
+        if there and (there["filesystem"], there.get("encryption", {}).get("keySource")) != (self.fs, self.key):
+            call("Volume.Remove", volume=NAME)
+            there = None
+        if not there:
+            self.create()
+            use(self.fs)
+
+    def create(self):
+        key = {"keySource": self.key} if self.key else {}
+        call("Volume.Create", volume=NAME, sizeBytes=SIZES[self.fs], filesystem=self.fs, **key)
+
+
+class Create(VolumeVerb):
+    word, method, end, jobs = "create", "Volume.Create", "answer.create.after", {"volume_create"}
+
+    def before(self):
+        if volume(NAME):
+            call("Volume.Remove", volume=NAME)
+
+    def run(self):
+        self.create()
+
+    def after(self, outcome):
+        there = volume(NAME)
+        claim(there or outcome, "it was answered as created, and is not there")
+        if there:
+            use(self.fs)
+        else:
+            self.create()
+
+
+class Remove(VolumeVerb):
+    word, method, end, jobs = "remove", "Volume.Remove", "answer.remove.after", {"volume_claim", "volume_remove"}
+
+    def before(self):
+        self.ready()
+
+    def run(self):
+        call("Volume.Remove", volume=NAME)
+
+    def after(self, outcome):
+        there = volume(NAME)
+        claim(outcome or not there, "it was answered as removed, and is there")
+        if there:
+            call("Volume.Remove", volume=NAME)
+        claim(not volume(NAME), "it was removed again, and is there")
+
+
+class Mounting(VolumeVerb):
+    """On a volume that stays from point to point, with a file in it."""
+
+    def before(self):
+        self.ready()
+
+    def content(self):
+        if self.fs == "none":
+            with open(f"/dev/quarry/default/{NAME}", "rb", buffering=0) as f:
+                have = f.read(4096).rstrip(b"\0").decode()
+        else:
+            claim(kernel.mounts().get(PLACE, "").startswith(f"quarry-{volume(NAME)['uuid']}"), "it is not mounted")
+            have = kernel.read(f"{PLACE}/file")
+        claim(have == "content", f"its file holds {have!r}")
+
+
+class Mount(Mounting):
+    word, method, end, jobs = "mount", "Volume.Mount", "answer.mount.after", {"volume_mount"}
+
+    def before(self):
+        super().before()
+        if volume(NAME)["open"]:
+            call("Volume.Unmount", volume=NAME)
+
+    def run(self):
+        call("Volume.Mount", volume=NAME)
+
+    def after(self, outcome):
+        if outcome:
+            call("Volume.Mount", volume=NAME)
+        self.content()
+
+
+class Unmount(Mounting):
+    word, method, end, jobs = "unmount", "Volume.Unmount", "answer.unmount.after", {"volume_umount"}
+
+    def before(self):
+        super().before()
+        call("Volume.Mount", volume=NAME)
+
+    def run(self):
+        call("Volume.Unmount", volume=NAME)
+
+    def after(self, outcome):
+        claim(outcome or PLACE not in kernel.mounts(), "it was answered as unmounted, and is mounted")
+        if outcome:
+            call("Volume.Unmount", volume=NAME)
+            claim(PLACE not in kernel.mounts(), "it was unmounted again, and is mounted")
+
+
+class Release(Mounting):
+    """Somebody unmounts it without asking quarryd, which then closes it."""
+
+    word, end, jobs = "close", "volume_release.answer.after", {"volume_release"}
+
+    def before(self):
+        super().before()
+        call("Volume.Mount", volume=NAME)
+
+    def run(self):
+        kernel.unmount(PLACE)
+
+
+class Trim(Mounting):
+    word, method, end, jobs = "trim", "Volume.Trim", "answer.trim.after", {"volume_trim"}
+
+    def before(self):
+        super().before()
+        if volume(NAME)["open"]:
+            call("Volume.Unmount", volume=NAME)
+
+    def run(self):
+        call("Volume.Trim", volume=NAME)
+
+    def after(self, outcome):
+        if outcome:
+            self.run()
+        use(self.fs)
+
+
+class Start(Mounting):
+    """quarryd itself is killed while a volume is mounted, and started by systemd."""
+
+    word, end, jobs = "start with", "pool_open.answer.after", {"pool_scan", "pool_open"}
+
+    def before(self):
+        super().before()
+        call("Volume.Mount", volume=NAME)
+
+    def run(self):
+        kernel.kill("quarryd")
+        ask("Pool.List")
+
+    def after(self, outcome):
+        self.content()
+
+
+class Close(Mounting):
+    """The host stops: what systemd runs then closes the pools."""
+
+    word, end, jobs = "stop the host with", "pool_close.all.done", {"pool_close"}
+
+    def before(self):
+        super().before()
+        call("Volume.Mount", volume=NAME)
+
+    def run(self):
+        run("systemctl", "stop", "quarryd.socket", "quarry-worker.socket", "quarryd.service")
+        try:
+            if run("/usr/lib/quarry/quarry-worker", "--close-pools") < 0:
+                raise wire.Gone("it was killed")
+        finally:
+            run("systemctl", "start", "quarry-worker.socket", "quarryd.socket", "quarryd.service")
+            ask("Pool.List")
+
+    def after(self, outcome):
+        if PLACE not in kernel.mounts():
+            call("Volume.Mount", volume=NAME)
+        self.content()
+
+
+class RemoveInUse(Mounting):
+    """With --lazy, while this program has a file of it open."""
+
+    word, method, end = "remove while it is in use", "Volume.Remove", "catalog.delete.after"
+    jobs = {"volume_umount", "volume_claim", "volume_remove"}
+
+    def before(self):
+        super().before()
+        call("Volume.Mount", volume=NAME)
+
+    def run(self):
+        with open(f"{PLACE}/file", encoding="ascii"):
+            call("Volume.Remove", volume=NAME, lazy=True)
+
+    def after(self, outcome):
+        there = volume(NAME)
+        claim(outcome or not there or there["state"] == "removing", f"it was answered as going, and is {there}")
+        if there:
+            kernel.mounts().get(PLACE) and call("Volume.Unmount", volume=NAME)
+            call("Volume.Remove", volume=NAME)
+
+
+class Doctor(Mounting):
+    """Repairs what it finds: an empty mount point that belongs to nobody."""
+
+    word, method, end = "examine the host with", "Doctor.Examine", "answer.doctor---fix.after"
+    jobs = {"host_audit", "pool_audit", "volume_sweep"}
+    stray = "/run/quarry/mnt/default/stray"
+
+    def before(self):
+        super().before()
+        os.makedirs(self.stray, exist_ok=True)
+
+    def run(self):
+        try:
+            found = call("Doctor.Examine", fix=True)["findings"]
+            if os.path.exists(self.stray):
+                raise wire.Failure("Unfixed", {"message": str(found)})
+        except (wire.Failure, wire.Gone, ConnectionError):
+            wait(lambda: ask("Doctor.Examine", fix=True) and not os.path.exists(self.stray), "the repair")
+            raise
+
+    def after(self, outcome):
+        found = [f["message"] for f in call("Doctor.Examine")["findings"]]
+        claim(not found, f"there is still found: {found}")
+
+
+class PoolVerb(Verb):
+    def __init__(self):
+        self.title = f"{self.word} a pool in a file"
+
+    def create(self):
+        call("Pool.Create", name=POOL, file=FILE, sizeBytes=512 * MIB)
+
+    def take(self):
+        call("Pool.Import", devices=[FILE])
+
+    def before(self):
+        if pool(POOL):
+            return
+        if os.path.exists(FILE):
+            self.take()
+        else:
+            self.create()
+
+    def works(self):
+        there = pool(POOL)
+        claim(there and there["state"] == "active", f"the pool is {there}")
+        call("Volume.Create", volume=f"{POOL}:v", sizeBytes=16 * MIB, filesystem="none")
+        call("Volume.Remove", volume=f"{POOL}:v")
+
+
+class PoolCreate(PoolVerb):
+    word, method, end, jobs = "create", "Pool.Create", "answer.pool-create.after", {"pool_create"}
+
+    def before(self):
+        if pool(POOL):
+            call("Pool.Remove", name=POOL)
+
+    def run(self):
+        self.create()
+
+    def after(self, outcome):
+        there = pool(POOL)
+        claim(there or outcome, "it was answered as created, and is not there")
+        claim(there or not os.path.exists(FILE), "its file was left behind")
+        if not there:
+            self.create()
+        self.works()
+
+
+class PoolRemove(PoolVerb):
+    word, method, end, jobs = "remove", "Pool.Remove", "answer.pool-rm.after", {"pool_remove"}
+
+    def run(self):
+        call("Pool.Remove", name=POOL)
+
+    def after(self, outcome):
+        there = pool(POOL)
+        claim(outcome or not there, "it was answered as removed, and is there")
+        if there:
+            call("Pool.Remove", name=POOL)
+        claim(not pool(POOL) and not os.path.exists(FILE), "it was removed again, and is there")
+
+
+class PoolExtend(PoolVerb):
+    """By a little each time."""
+
+    word, method, end, jobs = "extend", "Pool.Extend", "answer.pool-extend.after", {"pool_extend"}
+
+    def before(self):
+        super().before()
+        self.size = pool(POOL)["dataSizeBytes"]
+
+    def run(self):
+        call("Pool.Extend", name=POOL, sizeBytes=os.stat(FILE).st_size + 16 * MIB)
+
+    def after(self, outcome):
+        if outcome:
+            self.run()
+        claim(pool(POOL)["dataSizeBytes"] > self.size, "the pool is not larger than it was")
+
+
+class PoolExport(PoolVerb):
+    word, method, end, jobs = "export", "Pool.Export", "answer.pool-export.after", {"pool_export"}
+
+    def run(self):
+        call("Pool.Export", name=POOL)
+
+    def after(self, outcome):
+        there = pool(POOL)
+        claim(outcome or not there, "it was answered as exported, and is there")
+        if there:
+            call("Pool.Export", name=POOL)
+        claim(not pool(POOL), "it was exported again, and is there")
+
+
+class PoolImport(PoolVerb):
+    word, method, end, jobs = "import", "Pool.Import", "answer.pool-import.after", {"pool_import", "pool_open"}
+
+    def before(self):
+        if not pool(POOL) and not os.path.exists(FILE):
+            self.create()
+        if pool(POOL):
+            call("Pool.Export", name=POOL)
+
+    def run(self):
+        self.take()
+
+    def after(self, outcome):
+        there = pool(POOL)
+        claim(there or outcome, "it was answered as imported, and is not there")
+        if not there or there["state"] != "active":
+            self.take()
+        self.works()
+
+
+# Those of a group are walked in turn.
+ENCRYPTED = {"fs": "xfs", "key": "host"}
+VOLUMES = [[Create(), Remove()], [Create(**ENCRYPTED), Remove(**ENCRYPTED)],
+           [Mount(key="host"), Unmount(key="host")], [Release(key="host"), Start(key="host")],
+           [Trim(key="host")], [Doctor(key="host")], [Close(key="host")], [RemoveInUse(key="host")]]
+# The same steps on other volumes.
+MORE_VOLUMES = [[Create("xfs")], [Create("ext4", "host")], [Create("none", "host"), Remove("none", "host")],
+                [Mount(), Unmount()], [Mount("none"), Unmount("none")]]
+POOLS = [[PoolCreate(), PoolRemove()], [PoolExport(), PoolImport()], [PoolExtend()]]
