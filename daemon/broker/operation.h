@@ -43,6 +43,7 @@ struct Operation {
 
         bool again;    /* who waited for its end asks anew: a create that joined the undo of an earlier one */
         unsigned deaths; /* of workers, see operation_outlives_worker() */
+        unsigned thin_ids_taken; /* that a create found in the pool's metadata */
         Error failure; /* kept while the operation cleans up behind itself */
         VolumeState state_before; /* of the volume, should its row not be written */
 };

@@ -227,6 +227,18 @@ int pool_entry_new_thin_id(const PoolEntry *pool, uint32_t *ret) {
         return -ENOSPC;
 }
 
+int volume_entry_renumber(VolumeEntry *entry) {
+        uint32_t id;
+        int r;
+
+        r = pool_entry_new_thin_id(entry->pool, &id);
+        if (r < 0)
+                return r;
+        entry->volume.thin_id = id;
+        entry->pool->thin_ids[id / 8] |= (uint8_t) (1u << id % 8);
+        return 0;
+}
+
 void registry_done(Registry *registry) {
         while (registry->pools)
                 registry_remove_pool(registry, registry->pools);

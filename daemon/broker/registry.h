@@ -102,4 +102,7 @@ int registry_each_volume(PoolEntry *pool, int (*on_volume)(VolumeEntry *entry, v
 /* The lowest thin id that no volume has; -ENOSPC. */
 int pool_entry_new_thin_id(const PoolEntry *pool, uint32_t *ret);
 
+/* Gives a volume another thin id: the pool's metadata has a device of the old one, which stays taken. -ENOSPC. */
+int volume_entry_renumber(VolumeEntry *entry);
+
 void volume_entry_set_holds(VolumeEntry *entry, Hold *holds, size_t n); /* takes over */

@@ -11,6 +11,9 @@
 
 #include <time.h>
 
+/* Each costs a row and a look; who asks again goes on behind them. */
+#define THIN_IDS_TAKEN_MAX 32u
+
 /* --- the end -------------------------------------------------------------------------------------------- */
 
 static void set_broken(VolumeEntry *entry, const char *why) {
@@ -88,6 +91,24 @@ static void clean_up(Operation *op) {
 
 /* --- the way there -------------------------------------------------------------------------------------- */
 
+static void on_row_written(const Error *err, void *userdata);
+
+/* The metadata has a thin device that the catalog does not know: whose it is nobody can say here, so it is left alone,
+ * and the create takes the next id. */
+static bool take_next_thin_id(Operation *op, const Error *err) {
+        Volume *volume = &op->volume->volume;
+        uint32_t taken = volume->thin_id;
+        Error failure = {};
+
+        if (err->kind != ERROR_FAILED || err->number != EEXIST || err->undo_failed ||
+            op->thin_ids_taken++ >= THIN_IDS_TAKEN_MAX || volume_entry_renumber(op->volume) < 0)
+                return false;
+        log_warning(op->pool->info.name,
+                    "thin device %u is in the pool, and not in its catalog: left alone; see quarry doctor", taken);
+        op->job.volume.thin_id = volume->thin_id;
+        return catalog_put_volume(op->pool->catalog, volume, on_row_written, op, &failure) >= 0;
+}
+
 static void on_made(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
         Operation *op = userdata;
 
@@ -99,6 +120,8 @@ static void on_made(JobResult *result, int *mount_fd, const Error *err, void *us
                 settle(op);
                 return;
         }
+        if (take_next_thin_id(op, err))
+                return;
         op->failure = *err;
         /* The worker undoes what it did, unless it died or could not. */
         if (err->kind == ERROR_WORKER_DIED || err->undo_failed)

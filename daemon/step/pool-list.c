@@ -148,6 +148,11 @@ static int list_scan_run(StepContext *c, Error *err) {
         if (r < 0)
                 return r;
         r = lvm_find_pools(devices, &pools, &n, err);
+        if (r < 0 && c->result->n_pools > 0) { /* one bad disk hides no pool that the list knows */
+                log_error("pools", "cannot look for others than those in the list: %s", err->text);
+                *err = (Error) {};
+                return 0;
+        }
         if (r < 0)
                 return r;
         for (size_t i = 0; i < n && r >= 0; i++) {

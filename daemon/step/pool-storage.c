@@ -315,6 +315,21 @@ static int pool_find_probe(StepContext *c, Error *err) {
         return c->pool_is_open ? 1 : 0;
 }
 
+/* One bad disk can make LVM fail with all: then those that the pool had last are tried alone. */
+static int pool_look_everywhere(StepContext *c, char *const *devices, Error *err) {
+        Error alone = {};
+        int r;
+
+        r = pool_look(c, devices, err);
+        if (r >= 0 || r == -ENOTUNIQ || c->lvm_pool || !c->pool.devices)
+                return r;
+        if (pool_look(c, c->pool.devices, &alone) <= 0)
+                return r;
+        log_warning(c->pool.name, "found on the disks it had, while LVM failed with all of them: %s", err->text);
+        *err = (Error) {};
+        return 1;
+}
+
 static int pool_find_run(StepContext *c, Error *err) {
         _cleanup_strv_ char **devices = NULL;
         int r;
@@ -325,7 +340,7 @@ static int pool_find_run(StepContext *c, Error *err) {
         if (r < 0)
                 return r;
 
-        r = pool_look(c, devices, err);
+        r = pool_look_everywhere(c, devices, err);
         if (r < 0)
                 return r;
         if (r == 0) {
