@@ -19,14 +19,17 @@ def look_at_pool(found, pool, volumes, strict):
     ids = kernel.thin_ids(pool["uuid"])
     status = " ".join(kernel.pool_status(pool["uuid"]))
     mine = {v["uuid"]: v["name"] for v in volumes if v["pool"] == pool["name"]}
+    # A removal that failed says so, and can be repeated; whether its row is still there is then not known.
+    failed = {v["uuid"] for v in volumes if v["state"] == "removing" and v.get("failure") and not strict}
 
     found.say("needs_check" not in status and "Fail" not in status, f"pool {pool['name']} says {status}")
     found.say(ids == sorted(row[0] for row in rows.values()), f"thin devices {ids}, rows {rows}")
-    found.say({u: row[1] for u, row in rows.items()} == mine, f"rows {rows}, listed {mine}")
-    for _, name, state, failure in rows.values():
-        found.say(state == "ready" or state == "removing" and failure and not strict, f"volume {name} is {state} ({failure})")
+    found.say({u: row[1] for u, row in rows.items() if u not in failed} ==
+              {u: name for u, name in mine.items() if u not in failed}, f"rows {rows}, listed {mine}")
+    for uuid, (_, name, state, failure) in rows.items():
+        found.say(state == "ready" or uuid in failed, f"volume {name} is {state} ({failure})")
     for volume in volumes:
-        if volume["uuid"] in mine:
+        if volume["uuid"] in mine and volume["uuid"] not in failed:
             found.say(volume["state"] == rows.get(volume["uuid"], [0, 0, ""])[2],
                       f"volume {volume['name']} is {volume['state']}, its row {rows.get(volume['uuid'])}")
     return mine
