@@ -21,6 +21,6 @@ void pool_take_numbers(PoolEntry *pool, const JobResult *result);
 /* Takes the pool's numbers from a worker's answer, and its devices; with entry only those of that volume. */
 void pool_take_usage(Manager *manager, PoolEntry *pool, JobResult *result, VolumeEntry *entry);
 
-/* Closes the catalog: before a worker takes the pool away. Its volumes stay known until it is opened again. Calls back, perhaps at once;
- * with an error when the disk does not answer in time: then the pool is POOL_UNAVAILABLE. */
+/* Closes the catalog: before a worker takes the pool away. Its volumes stay known until it is opened again. Calls
+ * back, perhaps at once; with an error when the disk does not answer in time: then the pool is POOL_UNAVAILABLE. */
 void pool_close_catalog(Manager *manager, PoolEntry *pool, PoolTurned on_closed, void *userdata);

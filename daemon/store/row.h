@@ -10,12 +10,13 @@
         "SELECT uuid, thin_id, tenant, name, state, failure, size, filesystem, key_source, uid, gid, mode," \
         " mkfs_options, labels, created_usec FROM volume"
 /* Only the same volume is replaced: a row of another volume with this name or thin id is an error. */
-#define ROW_UPSERT                                                                                                      \
-        "INSERT INTO volume (uuid, thin_id, tenant, name, state, failure, size, filesystem, key_source,"                \
-        " uid, gid, mode, mkfs_options, labels, created_usec)"                                                          \
-        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"                                    \
-        " ON CONFLICT (uuid) DO UPDATE SET thin_id = excluded.thin_id, tenant = excluded.tenant, name = excluded.name," \
-        " state = excluded.state, failure = excluded.failure, size = excluded.size, uid = excluded.uid,"                \
+#define ROW_UPSERT                                                                                       \
+        "INSERT INTO volume (uuid, thin_id, tenant, name, state, failure, size, filesystem, key_source," \
+        " uid, gid, mode, mkfs_options, labels, created_usec)"                                           \
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"                     \
+        " ON CONFLICT (uuid) DO UPDATE SET thin_id = excluded.thin_id,"                                  \
+        " tenant = excluded.tenant, name = excluded.name,"                                               \
+        " state = excluded.state, failure = excluded.failure, size = excluded.size, uid = excluded.uid," \
         " gid = excluded.gid, mode = excluded.mode, labels = excluded.labels"
 #define ROW_DELETE "DELETE FROM volume WHERE uuid = ?1"
 
