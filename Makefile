@@ -3,6 +3,7 @@
 #   make demo      the main job, end to end, in a virtual machine     (any Debian 12 or 13, as root)
 #   make check     lint, unit, scenario and VM tests                  (the same)
 #   make walk      broker and workers killed at every failpoint       (the same; hours)
+#   make torture   power cuts under load: CUTS=200 SEED=1             (the same)
 #   make           builds quarryd, quarry-worker, quarry              (Debian 13)
 #   make install   installs them with units, rules, manual pages      (PREFIX=, DESTDIR=)
 #
@@ -73,7 +74,7 @@ $(OUT)/%.o: %.c Makefile
 
 # --- for people ------------------------------------------------------------------------------------------
 
-.PHONY: demo check bench walk
+.PHONY: demo check bench walk torture
 demo:
 	@tests/demo/run
 check:
@@ -84,6 +85,8 @@ bench:
 walk:
 	@FAILPOINTS=1 tests/vm/run --disk 2G --timeout 14400 tests/system/failpoints-volumes.py all
 	@FAILPOINTS=1 tests/vm/run --timeout 14400 tests/system/failpoints-pools.py all
+torture:
+	@tests/torture/run $(or $(CUTS),10) $(or $(SEED),1)
 
 # --- install -------------------------------------------------------------------------------------------
 
@@ -187,6 +190,16 @@ $(SYSTEM_KERNEL): $(OUT)/tests/system/%: $(OUT)/tests/system/%.o $(call room,dae
 
 .PHONY: system-programs
 system-programs: $(SYSTEM_KERNEL)
+
+# The disk whose power is cut runs on the build host, whatever its libc: it has its own inside.
+TORTURE_DISK := $(OUT)/tests/torture/disk
+
+$(TORTURE_DISK): $(OUT)/%: $(OUT)/%.o
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) -static-pie -Wl,-z,relro,-z,now $(LDFLAGS) -o $@ $^
+
+.PHONY: torture-disk
+torture-disk: $(TORTURE_DISK)
 
 # --- lint ----------------------------------------------------------------------------------------------
 
