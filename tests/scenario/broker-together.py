@@ -35,11 +35,11 @@ def outcome(call):
         return failure.kind
 
 
-def quick(what, call, limit=1.0):
+def quick(what, call, limit=10):  # what hangs hangs for longer
     began = time.monotonic()
     result = call()
     took = time.monotonic() - began
-    assert took < limit * (3 if SANITIZED else 1), f"{what} took {took:.2f} s"
+    assert took < limit, f"{what} took {took:.2f} s"
     return result
 
 
