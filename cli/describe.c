@@ -107,6 +107,8 @@ void describe_volume(sd_json_variant *volume) {
         print_string("Pool:", volume, "pool");
         print_string("State:", volume, "state");
         print_string("Failure:", volume, "failure");
+        if (sd_json_variant_boolean(sd_json_variant_by_key(volume, "stopped")))
+                print_field("Stopped:", "it gets no new space until its pool has some");
         print_size("Size:", sd_json_variant_by_key(volume, "sizeBytes"), 0);
         print_size("Used:", sd_json_variant_by_key(volume, "usedBytes"), size);
         print_string("Filesystem:", volume, "filesystem");
@@ -135,6 +137,23 @@ static void print_origin(sd_json_variant *pool) {
         print_list("Devices:", sd_json_variant_by_key(pool, "devices"));
 }
 
+static void print_space(sd_json_variant *pool) {
+        const char *space = describe_string(pool, "space"), *name = describe_string(pool, "name");
+        sd_json_variant *lasts = sd_json_variant_by_key(pool, "fullInSeconds");
+        uint64_t hours = sd_json_variant_unsigned(lasts) / 3600;
+
+        if (lasts && hours < 1)
+                print_field("  full in:", "less than an hour, if it fills as today");
+        else if (lasts)
+                print_field("  full in:", "about %llu %s, if it fills as today",
+                            (unsigned long long) (hours < 48 ? hours : hours / 24), hours < 48 ? "hours" : "days");
+        if (streq(space, "ok") || isempty(space))
+                return;
+        print_field("  space:", "%s: %s", space,
+                    streq(space, "low") ? "no volumes are made in it" : "filesystems get no new space");
+        print_field("", "quarry pool extend %s; quarry trim --all; quarry rm", name);
+}
+
 void describe_pool(sd_json_variant *pool) {
         uint64_t data = member_number(pool, "dataSizeBytes"), metadata = member_number(pool, "metadataSizeBytes");
         char promised[SIZE_TEXT_MAX], most[SIZE_TEXT_MAX];
@@ -145,6 +164,7 @@ void describe_pool(sd_json_variant *pool) {
         print_origin(pool);
         print_size("Data:", sd_json_variant_by_key(pool, "dataSizeBytes"), 0);
         print_size("  used:", sd_json_variant_by_key(pool, "dataUsedBytes"), data);
+        print_space(pool);
         print_size("Metadata:", sd_json_variant_by_key(pool, "metadataSizeBytes"), 0);
         print_size("  used:", sd_json_variant_by_key(pool, "metadataUsedBytes"), metadata);
         print_size("Chunks:", sd_json_variant_by_key(pool, "chunkSizeBytes"), 0);

@@ -44,6 +44,7 @@ static const Column columns[] = {
         { "promised", "PROMISED", "Sum of the sizes of its volumes", "provisionedBytes", COLUMN_SIZE, true },
         { "volumes", "VOLUMES", "How many volumes it holds", "volumes", COLUMN_NUMBER, true },
         { "state", "STATE", "activating, active or unavailable", "state", COLUMN_TEXT, true },
+        { "space", "SPACE", "ok, low, stopped or full", "space", COLUMN_TEXT, true },
         { "max", "MAX", "How much may be promised", "provisionedMaxBytes", COLUMN_SIZE },
         { "meta", "META", "Space for the maps of volumes", "metadataSizeBytes", COLUMN_SIZE },
         { "chunk", "CHUNK", "Unit of allocation", "chunkSizeBytes", COLUMN_SIZE },

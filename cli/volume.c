@@ -72,6 +72,16 @@ static char **mode_texts(sd_json_variant *row) {
         return texts;
 }
 
+static char **state_texts(sd_json_variant *row) {
+        bool stopped = sd_json_variant_boolean(sd_json_variant_by_key(row, "stopped"));
+        char **texts = NULL;
+
+        must(strv_append(&texts, describe_string(row, "state")));
+        if (stopped)
+                must(strv_append(&texts, "stopped"));
+        return texts;
+}
+
 static const Column columns[] = {
         { "name", "NAME", "Name, with the tenant unless it is \"default\"", "name", COLUMN_TEXT, true, CUT_END,
           name_texts },
@@ -79,7 +89,8 @@ static const Column columns[] = {
         { "used", "USED", "Space taken in the pool", "usedBytes", COLUMN_SIZE, true },
         { "fs", "FS", "Filesystem", "filesystem", COLUMN_TEXT, true },
         { "key", "KEY", "Where the key comes from, if encrypted", "encryption.keySource", COLUMN_TEXT, true },
-        { "state", "STATE", "creating, ready, removing or broken", "state", COLUMN_TEXT, true },
+        { "state", "STATE", "creating, ready, removing or broken; stopped: it gets no new space", "state", COLUMN_TEXT,
+          true, CUT_NOTHING, state_texts },
         { "mounted", "MOUNTED", "Where it is mounted, or its device", "holds", COLUMN_TEXT, true, CUT_START,
           mounted_texts },
         { "pool", "POOL", "Pool that it lies in", "pool" },

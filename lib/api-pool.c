@@ -21,6 +21,16 @@ static SD_VARLINK_DEFINE_ENUM_TYPE(
         SD_VARLINK_FIELD_COMMENT("A file on another filesystem, for trying things out"),
         SD_VARLINK_DEFINE_ENUM_VALUE(file));
 
+static SD_VARLINK_DEFINE_ENUM_TYPE(
+        Space,
+        SD_VARLINK_DEFINE_ENUM_VALUE(ok),
+        SD_VARLINK_FIELD_COMMENT("Little is left: no volumes are made"),
+        SD_VARLINK_DEFINE_ENUM_VALUE(low),
+        SD_VARLINK_FIELD_COMMENT("So little that filesystems get no new space, the largest growers or all"),
+        SD_VARLINK_DEFINE_ENUM_VALUE(stopped),
+        SD_VARLINK_FIELD_COMMENT("Nothing is left: what needs new space waits, and fails after a minute"),
+        SD_VARLINK_DEFINE_ENUM_VALUE(full));
+
 static SD_VARLINK_DEFINE_STRUCT_TYPE(
         Pool,
         SD_VARLINK_DEFINE_FIELD(name, SD_VARLINK_STRING, 0),
@@ -39,6 +49,12 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
         SD_VARLINK_FIELD_COMMENT("Space for the contents of volumes"),
         SD_VARLINK_DEFINE_FIELD(dataSizeBytes, SD_VARLINK_INT, 0),
         SD_VARLINK_DEFINE_FIELD(dataUsedBytes, SD_VARLINK_INT, 0),
+        SD_VARLINK_FIELD_COMMENT("How it stands with the space for contents"),
+        SD_VARLINK_DEFINE_FIELD_BY_TYPE(space, Space, 0),
+        SD_VARLINK_FIELD_COMMENT("Seconds until it is full if it fills as within the last day"),
+        SD_VARLINK_DEFINE_FIELD(fullInSeconds, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("What its volume group has free for it; missing: LVM was not asked yet"),
+        SD_VARLINK_DEFINE_FIELD(roomBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
         SD_VARLINK_FIELD_COMMENT("Space for the maps of volumes"),
         SD_VARLINK_DEFINE_FIELD(metadataSizeBytes, SD_VARLINK_INT, 0),
         SD_VARLINK_DEFINE_FIELD(metadataUsedBytes, SD_VARLINK_INT, 0),
@@ -137,6 +153,7 @@ SD_VARLINK_DEFINE_INTERFACE(
         &vl_method_Export,
         &vl_type_PoolState,
         &vl_type_PoolOrigin,
+        &vl_type_Space,
         &vl_type_Pool,
         &vl_type_Progress,
         ERROR_KINDS(API_LIST_ERROR) NULL);

@@ -78,6 +78,8 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
         SD_VARLINK_DEFINE_FIELD(open, SD_VARLINK_BOOL, 0),
         SD_VARLINK_FIELD_COMMENT("The standard mount point while mounted there"),
         SD_VARLINK_DEFINE_FIELD(mountPoint, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("True while its filesystem gets no new space, because its pool has none"),
+        SD_VARLINK_DEFINE_FIELD(stopped, SD_VARLINK_BOOL, 0),
         SD_VARLINK_FIELD_COMMENT("Every mount of it, the standard one included"),
         SD_VARLINK_DEFINE_FIELD_BY_TYPE(holds, Hold, SD_VARLINK_ARRAY));
 

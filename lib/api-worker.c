@@ -15,7 +15,7 @@ static SD_VARLINK_DEFINE_METHOD_FULL(
         SD_VARLINK_DEFINE_OUTPUT(step, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
         SD_VARLINK_DEFINE_OUTPUT(position, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
         SD_VARLINK_DEFINE_OUTPUT(total, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
-        SD_VARLINK_FIELD_COMMENT("In the last reply"),
+        SD_VARLINK_FIELD_COMMENT("In the last reply; in every one of a job that does not end"),
         SD_VARLINK_DEFINE_OUTPUT(result, SD_VARLINK_OBJECT, SD_VARLINK_NULLABLE),
         SD_VARLINK_FIELD_COMMENT("Index of the passed descriptor of a detached mount"),
         SD_VARLINK_DEFINE_OUTPUT(mountFileDescriptor, SD_VARLINK_INT, SD_VARLINK_NULLABLE));

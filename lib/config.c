@@ -48,6 +48,23 @@ static int set_overprovision_max(Config *config, const char *value) {
         return set_number(value, 1, 1000000, &config->overprovision_max);
 }
 
+static int set_percent(const char *value, uint64_t min, unsigned *ret) {
+        uint64_t n = 0;
+        int r = set_number(value, min, 100, &n);
+
+        if (r >= 0)
+                *ret = (unsigned) n;
+        return r;
+}
+
+static int set_auto_extend_threshold(Config *config, const char *value) {
+        return set_percent(value, 50, &config->auto_extend_threshold);
+}
+
+static int set_auto_extend_step(Config *config, const char *value) {
+        return set_percent(value, 1, &config->auto_extend_step);
+}
+
 static int set_workers_max(Config *config, const char *value) {
         uint64_t n = 0;
         int r = set_number(value, 0, 256, &n);
@@ -138,6 +155,8 @@ static int set_key_command(Config *config, const char *value) {
 static const Setting settings[] = {
         { "Pool", "Default", set_default_pool, "1 to 32 of a-z 0-9 -, beginning with a letter" },
         { "Pool", "MaxOverprovision", set_overprovision_max, "a whole number, 1 to 1000000" },
+        { "Pool", "AutoExtendThreshold", set_auto_extend_threshold, "a whole number, 50 to 100" },
+        { "Pool", "AutoExtendStep", set_auto_extend_step, "a whole number, 1 to 100" },
         { "Jobs", "Workers", set_workers_max, "a whole number, 0 to 256" },
         { "Encryption", "KeyCommand", set_key_command, "an absolute path and arguments, in double quotes if need be" },
         { "Encryption", "Argon2Memory", set_argon2_memory, "a size, 32K to 4G" },
@@ -254,6 +273,8 @@ int config_set_defaults(Config *config) {
         Config defaults = {
                 .default_pool = strdup(DEFAULT_POOL),
                 .overprovision_max = 1000,
+                .auto_extend_threshold = 80,
+                .auto_extend_step = 20,
                 .argon2_memory = UINT64_C(256) << 20,
                 .argon2_memory_total = UINT64_C(1) << 30,
         };

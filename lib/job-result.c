@@ -7,6 +7,7 @@ void job_result_done(JobResult *result) {
                 pool_info_done(&result->pools[i]);
         free(result->pools);
         free(result->devices);
+        free(result->spaces);
         free(result->path);
         free(result->users);
         free(result->thin_ids);
@@ -31,7 +32,28 @@ static int devices_to_json(const JobResult *result, sd_json_variant **ret) {
         for (size_t i = 0; i < result->n_devices; i++) {
                 const JobDevice *d = &result->devices[i];
                 int r = sd_json_variant_append_arraybo(ret, SD_JSON_BUILD_PAIR_UUID("uuid", d->uuid),
-                                                       SD_JSON_BUILD_PAIR_UNSIGNED("usedBytes", d->used));
+                                                       SD_JSON_BUILD_PAIR_UNSIGNED("usedBytes", d->used),
+                                                       SD_JSON_BUILD_PAIR_BOOLEAN("stopped", d->stopped));
+
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int spaces_to_json(const JobResult *result, sd_json_variant **ret) {
+        for (size_t i = 0; i < result->n_spaces; i++) {
+                const JobSpace *s = &result->spaces[i];
+                int r = sd_json_variant_append_arraybo(
+                                ret,
+                                SD_JSON_BUILD_PAIR_UUID("uuid", s->uuid),
+                                SD_JSON_BUILD_PAIR_UNSIGNED("dataSizeBytes", s->data_size),
+                                SD_JSON_BUILD_PAIR_UNSIGNED("dataUsedBytes", s->data_used),
+                                SD_JSON_BUILD_PAIR_UNSIGNED("metadataSizeBytes", s->metadata_size),
+                                SD_JSON_BUILD_PAIR_UNSIGNED("metadataUsedBytes", s->metadata_used),
+                                SD_JSON_BUILD_PAIR_UNSIGNED("dirtyBytes", s->dirty),
+                                SD_JSON_BUILD_PAIR_BOOLEAN("full", s->full),
+                                SD_JSON_BUILD_PAIR_BOOLEAN("relieved", s->relieved));
 
                 if (r < 0)
                         return r;
@@ -49,7 +71,7 @@ static int thin_ids_to_json(const JobResult *result, sd_json_variant **ret) {
 
 int job_result_to_json(const JobResult *result, sd_json_variant **ret) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *pools = NULL, *devices = NULL, *findings = NULL,
-                                                          *thin_ids = NULL;
+                                                          *thin_ids = NULL, *spaces = NULL;
 
         int r = pools_to_json(result, &pools);
         if (r >= 0)
@@ -58,6 +80,8 @@ int job_result_to_json(const JobResult *result, sd_json_variant **ret) {
                 r = finding_list_to_json(&result->findings, &findings);
         if (r >= 0 && result->thin_ids_are_known)
                 r = thin_ids_to_json(result, &thin_ids);
+        if (r >= 0)
+                r = spaces_to_json(result, &spaces);
         if (r < 0)
                 return r;
 
@@ -67,6 +91,7 @@ int job_result_to_json(const JobResult *result, sd_json_variant **ret) {
                         SD_JSON_BUILD_PAIR_CONDITION(!!devices, "devices", SD_JSON_BUILD_VARIANT(devices)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!findings, "findings", SD_JSON_BUILD_VARIANT(findings)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!thin_ids, "thinIds", SD_JSON_BUILD_VARIANT(thin_ids)),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!spaces, "spaces", SD_JSON_BUILD_VARIANT(spaces)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!result->path, "path", SD_JSON_BUILD_STRING(result->path)),
                         SD_JSON_BUILD_PAIR_BOOLEAN("open", result->open),
                         SD_JSON_BUILD_PAIR_UNSIGNED("usedBytes", result->used),
@@ -80,6 +105,7 @@ static int device_from_json(sd_json_variant *v, JobDevice *ret) {
                   SD_JSON_MANDATORY },
                 { "usedBytes", SD_JSON_VARIANT_UNSIGNED, sd_json_dispatch_uint64, offsetof(JobDevice, used),
                   SD_JSON_MANDATORY },
+                { "stopped", SD_JSON_VARIANT_BOOLEAN, sd_json_dispatch_stdbool, offsetof(JobDevice, stopped), 0 },
                 {},
         };
 
@@ -99,6 +125,42 @@ static int devices_from_json(sd_json_variant *list, JobResult *result) {
         for (; result->n_devices < n; result->n_devices++) {
                 int r = device_from_json(sd_json_variant_by_index(list, result->n_devices),
                                          &result->devices[result->n_devices]);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int space_from_json(sd_json_variant *v, JobSpace *ret) {
+#define NUMBER SD_JSON_VARIANT_UNSIGNED, sd_json_dispatch_uint64
+        static const sd_json_dispatch_field table[] = {
+                { "uuid", SD_JSON_VARIANT_STRING, sd_json_dispatch_id128, offsetof(JobSpace, uuid), SD_JSON_MANDATORY },
+                { "dataSizeBytes", NUMBER, offsetof(JobSpace, data_size), SD_JSON_MANDATORY },
+                { "dataUsedBytes", NUMBER, offsetof(JobSpace, data_used), SD_JSON_MANDATORY },
+                { "metadataSizeBytes", NUMBER, offsetof(JobSpace, metadata_size), SD_JSON_MANDATORY },
+                { "metadataUsedBytes", NUMBER, offsetof(JobSpace, metadata_used), SD_JSON_MANDATORY },
+                { "dirtyBytes", NUMBER, offsetof(JobSpace, dirty), 0 },
+                { "full", SD_JSON_VARIANT_BOOLEAN, sd_json_dispatch_stdbool, offsetof(JobSpace, full), 0 },
+                { "relieved", SD_JSON_VARIANT_BOOLEAN, sd_json_dispatch_stdbool, offsetof(JobSpace, relieved), 0 },
+                {},
+        };
+#undef NUMBER
+        int r = sd_json_dispatch(v, table, 0, ret);
+
+        return r >= 0 && (ret->data_used > ret->data_size || ret->metadata_used > ret->metadata_size) ? -EINVAL : r;
+}
+
+static int spaces_from_json(sd_json_variant *list, JobResult *result) {
+        size_t n = list ? sd_json_variant_elements(list) : 0;
+
+        if (n == 0)
+                return 0;
+        result->spaces = calloc(n, sizeof(JobSpace));
+        if (!result->spaces)
+                return -ENOMEM;
+        for (; result->n_spaces < n; result->n_spaces++) {
+                int r = space_from_json(sd_json_variant_by_index(list, result->n_spaces),
+                                        &result->spaces[result->n_spaces]);
                 if (r < 0)
                         return r;
         }
@@ -146,13 +208,14 @@ int job_result_from_json(sd_json_variant *v, JobResult *ret) {
         typedef struct Parsed {
                 JobResult result;
                 const char *path, *users;
-                sd_json_variant *pools, *devices, *findings, *thin_ids;
+                sd_json_variant *pools, *devices, *findings, *thin_ids, *spaces;
         } Parsed;
         static const sd_json_dispatch_field table[] = {
                 { "pools", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(Parsed, pools), 0 },
                 { "devices", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(Parsed, devices), 0 },
                 { "findings", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(Parsed, findings), 0 },
                 { "thinIds", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(Parsed, thin_ids), 0 },
+                { "spaces", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(Parsed, spaces), 0 },
                 { "path", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(Parsed, path), 0 },
                 { "open", SD_JSON_VARIANT_BOOLEAN, sd_json_dispatch_stdbool, offsetof(Parsed, result.open), 0 },
                 { "usedBytes", SD_JSON_VARIANT_UNSIGNED, sd_json_dispatch_uint64, offsetof(Parsed, result.used), 0 },
@@ -186,6 +249,8 @@ int job_result_from_json(sd_json_variant *v, JobResult *ret) {
                 r = finding_list_from_json(p.findings, &result.findings);
         if (r >= 0)
                 r = thin_ids_from_json(p.thin_ids, &result);
+        if (r >= 0)
+                r = spaces_from_json(p.spaces, &result);
         if (r < 0)
                 return r == -ENOMEM ? r : -EINVAL;
 

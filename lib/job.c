@@ -12,6 +12,7 @@ enum {
         WITH_GROWTH = 1 << 5,
         WITH_LAZY = 1 << 6,
         WITH_FIX = 1 << 7,
+        WITH_STOPPED = 1 << 8,
 };
 
 static const struct {
@@ -27,15 +28,18 @@ static const struct {
         [JOB_POOL_EXPORT] = { "pool_export", WITH_POOL },
         [JOB_POOL_EXTEND] = { "pool_extend", WITH_POOL | WITH_GROWTH },
         [JOB_POOL_CLOSE] = { "pool_close", WITH_POOL },
+        [JOB_POOL_RELIEVE] = { "pool_relieve", WITH_POOL },
+        [JOB_POOL_WATCH] = { "pool_watch", 0 },
         [JOB_POOL_USAGE] = { "pool_usage", WITH_POOL },
         [JOB_POOL_AUDIT] = { "pool_audit", WITH_POOL },
         [JOB_HOST_AUDIT] = { "host_audit", WITH_FIX },
         [JOB_VOLUME_CREATE] = { "volume_create", WITH_POOL | WITH_VOLUME },
         [JOB_VOLUME_CLAIM] = { "volume_claim", WITH_POOL | WITH_VOLUME | WITH_LAZY },
         [JOB_VOLUME_REMOVE] = { "volume_remove", WITH_POOL | WITH_VOLUME },
-        [JOB_VOLUME_MOUNT] = { "volume_mount", WITH_POOL | WITH_VOLUME | WITH_MOUNT },
+        [JOB_VOLUME_MOUNT] = { "volume_mount", WITH_POOL | WITH_VOLUME | WITH_MOUNT | WITH_STOPPED },
         [JOB_VOLUME_TRIM] = { "volume_trim", WITH_POOL | WITH_VOLUME },
         [JOB_VOLUME_UMOUNT] = { "volume_umount", WITH_POOL | WITH_VOLUME | WITH_LAZY },
+        [JOB_VOLUME_LIMIT] = { "volume_limit", WITH_POOL | WITH_VOLUME | WITH_STOPPED },
         [JOB_VOLUME_USAGE] = { "volume_usage", WITH_POOL | WITH_VOLUME },
         [JOB_VOLUME_RELEASE] = { "volume_release", WITH_POOL | WITH_VOLUME },
         [JOB_VOLUME_SWEEP] = { "volume_sweep", WITH_POOL | WITH_VOLUME },
@@ -128,6 +132,8 @@ int job_to_json(const Job *job, sd_json_variant **ret) {
                         SD_JSON_BUILD_PAIR_CONDITION(!!volume, "volume", SD_JSON_BUILD_VARIANT(volume)),
                         SD_JSON_BUILD_PAIR_CONDITION(
                                         !!(parts & WITH_MOUNT), "readOnly", SD_JSON_BUILD_BOOLEAN(job->read_only)),
+                        SD_JSON_BUILD_PAIR_CONDITION(
+                                        !!(parts & WITH_STOPPED), "stopped", SD_JSON_BUILD_BOOLEAN(job->stopped)),
                         SD_JSON_BUILD_PAIR_CONDITION(
                                         !!(parts & WITH_MOUNT), "detached", SD_JSON_BUILD_BOOLEAN(job->detached)),
                         SD_JSON_BUILD_PAIR_CONDITION(
@@ -304,6 +310,8 @@ static int parts_check(const ParsedJob *p, unsigned parts, Error *err) {
                 r = part_check(p->job.lazy, false, "lazy", p->verb, err);
         if (r >= 0 && !(parts & WITH_FIX))
                 r = part_check(p->job.fix, false, "fix", p->verb, err);
+        if (r >= 0 && !(parts & WITH_STOPPED))
+                r = part_check(p->job.stopped, false, "stopped", p->verb, err);
         return r;
 }
 
@@ -315,6 +323,7 @@ int job_from_json(sd_json_variant *v, Job *ret, Error *err) {
                 { "growth", OBJECT, offsetof(ParsedJob, growth), 0 },
                 { "volume", OBJECT, offsetof(ParsedJob, volume), 0 },
                 { "readOnly", BOOLEAN, offsetof(ParsedJob, job.read_only), 0 },
+                { "stopped", BOOLEAN, offsetof(ParsedJob, job.stopped), 0 },
                 { "detached", BOOLEAN, offsetof(ParsedJob, job.detached), 0 },
                 { "lazy", BOOLEAN, offsetof(ParsedJob, job.lazy), 0 },
                 { "fix", BOOLEAN, offsetof(ParsedJob, job.fix), 0 },

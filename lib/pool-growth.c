@@ -25,6 +25,20 @@ uint64_t pool_low_water(uint64_t data_size) {
         return data_size / LOW_WATER_PART;
 }
 
+#define RESERVE_PART 64
+#define RESERVE_MIN (16 * MIB)
+#define RESERVE_MAX GIB
+
+uint64_t pool_reserve_size(uint64_t data_size) {
+        uint64_t reserve = data_size / RESERVE_PART;
+
+        return reserve < RESERVE_MIN ? RESERVE_MIN : reserve > RESERVE_MAX ? RESERVE_MAX : reserve;
+}
+
+uint64_t pool_create_mark(uint64_t data_size) {
+        return pool_low_water(data_size);
+}
+
 static uint64_t round_up(uint64_t n, uint64_t unit) {
         return (n + unit - 1) / unit * unit;
 }

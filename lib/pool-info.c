@@ -27,7 +27,8 @@ int pool_info_to_json(const PoolInfo *info, sd_json_variant **ret) {
                         SD_JSON_BUILD_PAIR_UNSIGNED("dataSizeBytes", info->data_size),
                         SD_JSON_BUILD_PAIR_UNSIGNED("dataUsedBytes", info->data_used),
                         SD_JSON_BUILD_PAIR_UNSIGNED("metadataSizeBytes", info->metadata_size),
-                        SD_JSON_BUILD_PAIR_UNSIGNED("metadataUsedBytes", info->metadata_used));
+                        SD_JSON_BUILD_PAIR_UNSIGNED("metadataUsedBytes", info->metadata_used),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("roomBytes", info->room));
 }
 
 static bool path_is_acceptable(const char *path) {
@@ -75,6 +76,7 @@ int pool_info_from_json(sd_json_variant *v, PoolInfo *ret) {
                 { "dataUsedBytes", NUMBER, offsetof(Parsed, info.data_used), 0 },
                 { "metadataSizeBytes", NUMBER, offsetof(Parsed, info.metadata_size), 0 },
                 { "metadataUsedBytes", NUMBER, offsetof(Parsed, info.metadata_used), 0 },
+                { "roomBytes", NUMBER, offsetof(Parsed, info.room), 0 },
 #undef STRING
 #undef CONST_STRING
 #undef NUMBER

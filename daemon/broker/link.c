@@ -99,6 +99,14 @@ static void take_result(Link *link, sd_json_variant *parameters) {
         task_end(link, &result, &link->mount_fd, NULL);
 }
 
+/* One that cannot be read is followed by others. */
+static void take_report(Task *task, sd_json_variant *v) {
+        _cleanup_(job_result_done) JobResult report = {};
+
+        if (task->on_report && job_result_from_json(v, &report) >= 0)
+                task->on_report(&report, task->userdata);
+}
+
 static int on_reply(sd_varlink *varlink, sd_json_variant *parameters, const char *error_id,
                     sd_varlink_reply_flags_t flags, void *userdata) {
         Link *link = userdata;
@@ -113,8 +121,11 @@ static int on_reply(sd_varlink *varlink, sd_json_variant *parameters, const char
         if (error_id)
                 take_error(link, error_id, parameters, flags);
         else if (flags & SD_VARLINK_REPLY_CONTINUES) {
-                sd_json_variant *step = sd_json_variant_by_key(parameters, "step");
+                sd_json_variant *step = sd_json_variant_by_key(parameters, "step"),
+                                *report = sd_json_variant_by_key(parameters, "result");
 
+                if (report)
+                        take_report(task, report);
                 if (task->on_progress && step)
                         task->on_progress(
                                 sd_json_variant_string(step),

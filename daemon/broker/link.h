@@ -11,7 +11,9 @@ typedef struct Task {
         sd_json_variant *job;
         int key_fd;
         bool derives_key;
+        bool urgent; /* before all others, and without waiting for a place */
         JobProgress on_progress;
+        void (*on_report)(const JobResult *report, void *userdata); /* of a job that does not end */
         JobDone on_done;
         void *userdata;
 } Task;

@@ -10,6 +10,7 @@
 #include <systemd/sd-event.h>
 
 typedef struct Watch Watch;
+typedef struct Space Space;
 
 /* Who asks. */
 typedef struct Caller {
@@ -24,6 +25,7 @@ typedef struct Manager {
         Queue *queue;
         Registry registry;
         Watch *watch;
+        Space *space;
         Lane pool_lane;    /* pools are made and imported one at a time: their names must not collide */
         gid_t admin_group; /* (gid_t) -1: there is none */
 

@@ -13,8 +13,10 @@ static void on_extended(JobResult *result, int *mount_fd, const Error *err, void
                 strv_free(op->pool->info.devices);
                 op->pool->info.devices = TAKE_PTR(result->pools[0].devices);
         }
-        if (!err)
+        if (!err) {
                 pool_take_numbers(op->pool, result);
+                op->pool->info.room = result->n_pools > 0 ? result->pools[0].room : 0;
+        }
         operation_finish(op, err);
 }
 

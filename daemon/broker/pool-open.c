@@ -1,5 +1,6 @@
 #include "broker/pool-open.h"
 
+#include "broker/space.h"
 #include "broker/volume.h"
 #include "broker/watch.h"
 
@@ -102,6 +103,7 @@ void pool_take_usage(Manager *m, PoolEntry *pool, JobResult *result, VolumeEntry
                 found->open = true;
                 found->used = result->devices[i].used;
                 found->used_is_known = true;
+                found->stopped = result->devices[i].stopped;
         }
 }
 
@@ -207,6 +209,7 @@ static void on_opened(const Error *err, void *userdata) {
                         close_stray(m, pool, result->devices[i].uuid);
         watch_look(m->watch);
         watch_volume_opened(m->watch);
+        space_begin(m->space, pool);
         finish_unfinished(m, pool);
         log_info(pool->info.name, "active with %zu volumes", pool->n_volumes);
         turn_end(pool, NULL);

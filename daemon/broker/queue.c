@@ -9,6 +9,7 @@
 
 #define WORKERS_MIN 2u
 #define LINKS_MAX 48u /* with those that are stuck; quarry-worker.socket allows some more */
+#define URGENT_LINKS 2u /* more than are counted, for what cannot wait until others end */
 #define STUCK_USEC (20 * UINT64_C(1000000)) /* a job that takes longer gives its place to another */
 #define IDLE_LIMIT_USEC (600 * UINT64_C(1000000)) /* an idle worker is let go after ten minutes */
 
@@ -96,7 +97,7 @@ static Link *link_find_idle(Queue *q) {
 }
 
 /* A job that a failing disk keeps for ever must not keep all others from their pools. */
-static bool has_place(const Queue *q) {
+static bool has_place(const Queue *q, bool urgent) {
         uint64_t now = 0;
         size_t counted = 0;
 
@@ -104,7 +105,7 @@ static bool has_place(const Queue *q) {
         for (size_t i = 0; i < q->n_links; i++)
                 if (!link_is_busy(q->links[i]) || link_busy_since(q->links[i]) + STUCK_USEC > now)
                         counted++;
-        return counted < q->links_max && q->n_links < q->links_room;
+        return counted < q->links_max + (urgent ? URGENT_LINKS : 0) && q->n_links < q->links_room;
 }
 
 static int link_get(Queue *q, Link **ret, Error *err) {
@@ -112,7 +113,7 @@ static int link_get(Queue *q, Link **ret, Error *err) {
         int r;
 
         if (!link) {
-                if (!has_place(q))
+                if (!has_place(q, q->first->urgent))
                         return 0;
                 r = link_new(q->event, on_link_done, on_link_gone, q, &link, err);
                 if (r < 0)
@@ -185,6 +186,25 @@ static int on_stuck(sd_event_source *source, uint64_t usec, void *userdata) {
         return 0;
 }
 
+/* A pool that runs full does not wait for others. */
+static bool is_urgent(JobVerb verb) {
+        return verb == JOB_VOLUME_LIMIT || verb == JOB_POOL_RELIEVE || verb == JOB_POOL_EXTEND;
+}
+
+/* Behind those that are as urgent. */
+static void enqueue(Queue *q, Task *task) {
+        Task **at = &q->first;
+
+        if (!task->urgent)
+                at = q->last;
+        while (*at && (*at)->urgent)
+                at = &(*at)->next;
+        task->next = *at;
+        *at = task;
+        if (!task->next)
+                q->last = &task->next;
+}
+
 int queue_submit(Queue *q, const Job *job, int key_fd, JobProgress on_progress, JobDone on_done, void *userdata,
                  Error *err) {
         Task *task = calloc(1, sizeof(*task));
@@ -204,8 +224,8 @@ int queue_submit(Queue *q, const Job *job, int key_fd, JobProgress on_progress, 
                 task_free(task);
                 return error_errno(err, r, "cannot prepare the job");
         }
-        *q->last = task;
-        q->last = &task->next;
+        task->urgent = is_urgent(job->verb);
+        enqueue(q, task);
         pump_soon(q);
         return 0;
 }

@@ -36,6 +36,11 @@ typedef struct VolumeEntry {
         Hold *holds;        /* as mountinfo said last */
         size_t n_holds;
         Lane lane;
+        bool stopped;       /* its filesystem gets no new space, see space.h */
+        bool limit_is_out;  /* a worker is changing that, */
+        uint64_t limit_failed; /* or failed to, when: CLOCK_MONOTONIC, microseconds */
+        uint64_t growth;    /* bytes by which it grew in the last minutes */
+        uint64_t looked_at; /* when: CLOCK_MONOTONIC, microseconds */
 } VolumeEntry;
 
 /* The opening or closing of a pool's catalog, which its disk may keep for ever; see pool-open.h. */
@@ -47,6 +52,32 @@ typedef struct CatalogTurn {
         sd_event_source *limit;
         bool has_rows;
 } CatalogTurn;
+
+typedef struct SpaceSample {
+        uint64_t at, used; /* microseconds, bytes */
+} SpaceSample;
+
+#define SPACE_SAMPLES 25
+
+/* How full a pool is and what is done about it, see space.h. */
+typedef struct PoolSpace {
+        uint64_t at;           /* when it was looked at: CLOCK_MONOTONIC, microseconds; 0: never */
+        uint64_t rate;         /* bytes a second by which it fills, */
+        uint64_t rated_at, rated_used; /* as seen then */
+        uint64_t dirty;        /* bytes that are yet to be written back */
+        bool low, full, relieved;
+        bool stopped;          /* some writers are, or with stopped_all everybody */
+        bool stopped_all;
+        bool release_failed;   /* some could not be let go */
+        bool was_full;         /* since they were let go last: filesystems may have stopped themselves */
+        bool extend_is_out;    /* it is being extended, */
+        bool growing;          /* with room for it */
+        bool relief_is_out;    /* it is being given its reserve */
+        uint64_t left_at_stop; /* bytes */
+        uint64_t tried;        /* to extend it, when */
+        SpaceSample samples[SPACE_SAMPLES];
+        size_t n_samples, next_sample;
+} PoolSpace;
 
 struct PoolEntry {
         PoolEntry *next;
@@ -65,6 +96,7 @@ struct PoolEntry {
         Lane lane;            /* of what runs beside the operations on its volumes: it is extended */
         Operation *operation; /* that runs on the whole pool now */
         unsigned n_operations; /* that run on its volumes or beside them now */
+        PoolSpace space;
         bool look_is_out;      /* a worker is reading how full it is, see usage.h */
 };
 

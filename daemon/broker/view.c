@@ -1,6 +1,7 @@
 #include "broker/view.h"
 
 #include "broker/quota.h"
+#include "broker/space.h"
 
 #include <quarry/text.h>
 
@@ -105,12 +106,14 @@ int view_volume(const VolumeEntry *entry, sd_json_variant **ret) {
                 SD_JSON_BUILD_PAIR_STRV("mkfsOptions", v->spec.mkfs_options),
                 SD_JSON_BUILD_PAIR_STRING("createdAt", created),
                 SD_JSON_BUILD_PAIR_BOOLEAN("open", entry->open),
+                SD_JSON_BUILD_PAIR_BOOLEAN("stopped", entry->stopped && entry->open),
                 SD_JSON_BUILD_PAIR_CONDITION(mount_point != NULL, "mountPoint", SD_JSON_BUILD_STRING(mount_point)),
                 SD_JSON_BUILD_PAIR_VARIANT("holds", holds));
 }
 
 int view_pool(const Manager *m, const PoolEntry *pool, sd_json_variant **ret) {
         const PoolInfo *i = &pool->info;
+        uint64_t lasts = space_forecast(pool);
         char uuid[UUID_TEXT_MAX];
 
         return sd_json_buildo(
@@ -126,6 +129,11 @@ int view_pool(const Manager *m, const PoolEntry *pool, sd_json_variant **ret) {
                 SD_JSON_BUILD_PAIR_UNSIGNED("chunkSizeBytes", i->chunk_size),
                 SD_JSON_BUILD_PAIR_UNSIGNED("dataSizeBytes", i->data_size),
                 SD_JSON_BUILD_PAIR_UNSIGNED("dataUsedBytes", i->data_used),
+                SD_JSON_BUILD_PAIR_STRING("space", space_state(pool)),
+                SD_JSON_BUILD_PAIR_CONDITION(
+                        lasts <= INT64_MAX, "fullInSeconds", SD_JSON_BUILD_UNSIGNED(lasts)),
+                SD_JSON_BUILD_PAIR_CONDITION(
+                        i->room != POOL_ROOM_UNKNOWN, "roomBytes", SD_JSON_BUILD_UNSIGNED(i->room)),
                 SD_JSON_BUILD_PAIR_UNSIGNED("metadataSizeBytes", i->metadata_size),
                 SD_JSON_BUILD_PAIR_UNSIGNED("metadataUsedBytes", i->metadata_used),
                 SD_JSON_BUILD_PAIR_UNSIGNED("provisionedBytes", pool->provisioned),

@@ -1,5 +1,6 @@
 /* Mounting, unmounting, and closing what nobody uses any more. */
 
+#include "broker/space.h"
 #include "broker/volume.h"
 #include "broker/watch.h"
 
@@ -39,7 +40,9 @@ static void on_mounted(JobResult *result, int *mount_fd, const Error *err, void 
         op->volume->open = true;
         op->path = TAKE_PTR(result->path);
         op->mount_fd = TAKE_FD(*mount_fd);
+        op->volume->stopped = op->job.stopped;
         watch_volume_opened(op->manager->watch);
+        space_apply(op->manager, op->volume);
         operation_finish(op, NULL);
 }
 
@@ -47,6 +50,7 @@ static int mount_start(Operation *op, Error *err) {
         int r;
 
         r = volume_check_ready(op->volume, err);
+        op->job.stopped = space_is_stopped(op->pool);
         return r < 0 ? r : operation_run_job(op, JOB_VOLUME_MOUNT, on_mounted, err);
 }
 
@@ -81,6 +85,7 @@ static void on_closed(JobResult *result, int *mount_fd, const Error *err, void *
         if (!err) {
                 op->volume->open = result->open;
                 op->users = TAKE_PTR(result->users);
+                op->volume->stopped = op->volume->stopped && result->open;
                 if (result->used > 0) {
                         op->volume->used = result->used;
                         op->volume->used_is_known = true;

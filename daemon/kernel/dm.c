@@ -1,5 +1,7 @@
 #include "kernel/dm.h"
 
+#include "kernel/sysfs.h"
+
 #include <quarry/log.h>
 #include <quarry/text.h>
 
@@ -489,6 +491,28 @@ int dm_pool_grow(sd_id128_t pool, uint64_t data_size, uint64_t low_water) {
         if (r < 0 && device_load(name, sectors, "thin-pool", params) >= 0)
                 (void) table_switch(name); /* a table that cannot be resumed took the place of the old one */
         return r;
+}
+
+int dm_pool_reserve(sd_id128_t pool, uint64_t *ret) {
+        _cleanup_task_ struct dm_task *task = NULL;
+        char name[KERNEL_NAME_MAX], size[SYSFS_VALUE_MAX], *params;
+        unsigned data_major, data_minor;
+        uint64_t sectors, all;
+        int r;
+
+        pool_kernel_name(pool, name);
+        r = target_params(DM_DEVICE_TABLE, name, "thin-pool", &task, &sectors, &params);
+        if (r < 0)
+                return r;
+        if (sscanf(params, "%*u:%*u %u:%u", &data_major, &data_minor) != 2)
+                return -EBADMSG;
+        r = sysfs_read(makedev(data_major, data_minor), "size", size);
+        if (r >= 0)
+                r = number_parse(size, &all);
+        if (r < 0)
+                return r;
+        *ret = all > sectors ? (all - sectors) * SECTOR : 0;
+        return 0;
 }
 
 static int pool_message(sd_id128_t pool, const char *verb, uint32_t thin_id) {

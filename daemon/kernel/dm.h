@@ -42,6 +42,9 @@ int dm_pool_open(sd_id128_t pool, dev_t metadata, dev_t data, uint64_t data_size
  * is not open. On failure it runs on with what it had. */
 int dm_pool_grow(sd_id128_t pool, uint64_t data_size, uint64_t low_water);
 
+/* Bytes of the data device that the pool device was not given. */
+int dm_pool_reserve(sd_id128_t pool, uint64_t *ret);
+
 typedef struct DmPoolStatus {
         uint64_t transaction_id;
         uint64_t metadata_used, metadata_size; /* bytes */

@@ -3,7 +3,22 @@
 /* Filesystems that are in use: what is asked of one by an ioctl on it. Return >= 0 or -errno. */
 
 #include <quarry/base.h>
+#include <quarry/volume.h>
+
+#include <sys/types.h>
 
 /* Returns the blocks that the filesystem does not use to the device (FITRIM), in pieces of at least so many bytes.
  * mount_fd: a mount of it, may be detached. -EOPNOTSUPP if the device takes no discards. */
 int fs_trim(int mount_fd, uint64_t smallest);
+
+/* The filesystem gives no new space to anybody, root included: who asks gets ENOSPC at once. What is written
+ * already, in its caches too, can be written back, and what has its space can be overwritten. Or it does again.
+ * root_fd: an open folder of it; device: what it is on. -EOPNOTSUPP without filesystem. */
+int fs_limit(int root_fd, dev_t device, Filesystem fs, bool stopped);
+
+/* Bytes that are yet to be written back to a device's filesystem. -ENODEV if it is gone, -ENOENT where the kernel
+ * does not say: its debugfs is not mounted. */
+int fs_dirty(dev_t device, uint64_t *ret);
+
+/* Whether it still takes changes: 1; 0 after its journal was aborted. */
+int fs_is_healthy(int root_fd);

@@ -1,5 +1,7 @@
 #include "kernel/mnt.h"
 
+#include <quarry/fd.h>
+#include <quarry/mountinfo.h>
 #include <quarry/text.h>
 
 #include <dirent.h>
@@ -14,6 +16,8 @@
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
+
+#define MOUNTINFO_MAX (64u << 20)
 
 #define STAGE_STACK_SIZE (64u << 10)
 #define STAGE_PLACE "/run" /* any folder: in a namespace that nobody else sees */
@@ -258,4 +262,33 @@ int mnt_point_device(const char *target, dev_t *ret_device, bool *ret_read_only)
         *ret_device = status.st_dev;
         *ret_read_only = (filesystem.f_flag & ST_RDONLY) != 0;
         return 1;
+}
+
+/* A mount may be hidden behind another at the same place. */
+static void root_open(const char *target, dev_t device, int *fd) {
+        struct stat status;
+
+        if (!fd || *fd >= 0)
+                return;
+        *fd = open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (*fd >= 0 && (fstat(*fd, &status) < 0 || status.st_dev != device))
+                close(TAKE_FD(*fd));
+}
+
+int mnt_count(dev_t device, int *ret_fd) {
+        _cleanup_free_ char *text = NULL;
+        MountEntry mount;
+        int r, n = 0;
+
+        if (ret_fd)
+                *ret_fd = -EBADF;
+        r = file_read(AT_FDCWD, "/proc/self/mountinfo", MOUNTINFO_MAX, &text, NULL);
+        if (r < 0)
+                return r;
+        for (char *rest = text; (r = mountinfo_next(&rest, &mount)) != 0;)
+                if (r > 0 && mount.device == device) {
+                        n++;
+                        root_open(mount.target, device, ret_fd);
+                }
+        return n;
 }

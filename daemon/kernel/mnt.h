@@ -31,6 +31,10 @@ int mnt_point_make(const char *base, const char *target);
 /* Clears the flag and removes it; a missing one is fine. */
 int mnt_point_remove(const char *target);
 
+/* How many mounts of the device this mount namespace has; *ret_fd (may be NULL): the root of one of them, open,
+ * or -EBADF. */
+int mnt_count(dev_t device, int *ret_fd);
+
 /* Whether a device is mounted at target now (top-most mount), by /proc/self/mountinfo. 1 with *ret_device
  * and *ret_read_only, 0. */
 int mnt_point_device(const char *target, dev_t *ret_device, bool *ret_read_only);

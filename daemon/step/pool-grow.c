@@ -102,22 +102,44 @@ static int grow_volumes_run(StepContext *c, Error *err) {
                 r = lvm_grow_volumes(lvm, &layout, err);
         if (r < 0)
                 return r;
+        lvm->vg_free -= layout.data - lvm->data_size + layout.metadata - lvm->metadata_size;
         lvm->data_size = layout.data;
         lvm->metadata_size = layout.metadata;
         return 0;
 }
 
-static int grow_target_run(StepContext *c, Error *err) {
+static int pool_give(StepContext *c, uint64_t size, uint64_t low_water, Error *err) {
         int r;
 
-        r = dm_pool_grow(c->pool.uuid, c->lvm_pool->data_size, pool_low_water(c->lvm_pool->data_size));
+        r = dm_pool_grow(c->pool.uuid, size, low_water);
         if (r == -ENXIO)
                 return error_set(err, ERROR_POOL_UNAVAILABLE, r, "pool %s is not active", c->pool.name);
         return r < 0 ? error_errno(err, r, "cannot give the new space to pool %s", c->pool.name) : 0;
+}
+
+static int grow_target_run(StepContext *c, Error *err) {
+        uint64_t size = c->lvm_pool->data_size;
+
+        return pool_give(c, size - pool_reserve_size(size), pool_low_water(size), err);
+}
+
+/* Also what was kept back: the pool is full, and what was written must be written back. */
+static int relieve_run(StepContext *c, Error *err) {
+        DmPoolStatus status;
+        uint64_t reserve;
+        int r;
+
+        r = dm_pool_status(c->pool.uuid, &status);
+        if (r >= 0)
+                r = dm_pool_reserve(c->pool.uuid, &reserve);
+        if (r < 0)
+                return error_errno(err, r, "cannot look at pool %s", c->pool.name);
+        return reserve > 0 ? pool_give(c, status.data_size + reserve, pool_low_water(status.data_size), err) : 0;
 }
 
 const Step step_grow_check = { "looking at the pool", NULL, grow_check_run, NULL };
 const Step step_grow_file = { "making the file larger", grow_file_probe, grow_file_run, NULL };
 const Step step_grow_vg = { "making the volume group larger", NULL, grow_vg_run, NULL };
 const Step step_grow_volumes = { "making the logical volumes larger", NULL, grow_volumes_run, NULL };
+const Step step_relieve = { "giving the reserve to the pool", NULL, relieve_run, NULL };
 const Step step_grow_target = { "giving the space to the pool", NULL, grow_target_run, NULL };

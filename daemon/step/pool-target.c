@@ -6,6 +6,7 @@
 #include "kernel/luks.h"
 #include "kernel/lvm.h"
 #include "kernel/spawn.h"
+#include "kernel/thin-metadata.h"
 
 #include <quarry/log.h>
 #include <quarry/text.h>
@@ -69,12 +70,21 @@ static int check_run(StepContext *c, Error *err) {
         return r;
 }
 
+/* All but the reserve, unless the metadata counts on that too: it was given once. */
+static uint64_t target_size(StepContext *c) {
+        const LvmPool *lvm = c->lvm_pool;
+        uint64_t size = lvm->data_size - pool_reserve_size(lvm->data_size), chunks = 0;
+
+        (void) thin_metadata_chunks(c->metadata_lv, &chunks); /* new metadata counts on nothing */
+        return chunks * lvm->chunk_size > size ? lvm->data_size : size;
+}
+
 static int target_run(StepContext *c, Error *err) {
         const LvmPool *lvm = c->lvm_pool;
         dev_t device;
         int r;
 
-        r = dm_pool_open(c->pool.uuid, c->metadata_lv, c->data_lv, lvm->data_size, lvm->chunk_size,
+        r = dm_pool_open(c->pool.uuid, c->metadata_lv, c->data_lv, target_size(c), lvm->chunk_size,
                          pool_low_water(lvm->data_size), &device);
         return r < 0 ? error_errno(err, r, "cannot make the thin-pool device") : 0;
 }
@@ -141,6 +151,7 @@ static int note_one(StepContext *c, sd_id128_t volume, Error *err) {
         /* A device whose table was never loaded has no use; it is swept by the broker. */
         if (dm_thin_used(volume, &device.used) < 0)
                 device.used = 0;
+        device.stopped = limit_is_set(volume);
         list = realloc(c->result->devices, (c->result->n_devices + 1) * sizeof(*list));
         if (!list)
                 return error_oom(err);
@@ -176,6 +187,10 @@ static int pool_status_run(StepContext *c, Error *err) {
         c->pool.data_used = status.data_used;
         c->pool.metadata_size = status.metadata_size;
         c->pool.metadata_used = status.metadata_used;
+        if (!c->lvm_pool)
+                c->pool.room = POOL_ROOM_UNKNOWN;
+        else if (c->lvm_pool->vg_free > c->lvm_pool->metadata_size)
+                c->pool.room = c->lvm_pool->vg_free - c->lvm_pool->metadata_size;
 
         info = calloc(1, sizeof(*info));
         if (!info)

@@ -28,6 +28,9 @@ typedef struct StepContext {
         PoolInfo pool;
         dev_t catalog_lv, metadata_lv, data_lv;
         struct LvmPool *lvm_pool;
+        int hangup_fd;    /* whoever asked is gone when it says so; borrowed */
+        void (*on_report)(const JobResult *report, void *userdata); /* of a job that does not end */
+        void *userdata;
         bool pool_is_open; /* it was active already: nothing was asked of LVM */
         bool file_is_new;  /* this very job made the file of a file-backed pool */
 } StepContext;
@@ -52,6 +55,12 @@ extern const Step step_luks_format, step_luks_open, step_luks_close, step_luks_d
 extern const Step step_format, step_root;
 /* mount.c */
 extern const Step step_mount, step_attach, step_unmount, step_mount_point_remove;
+/* limit.c: a filesystem that gets no new space while its pool has none */
+bool limit_is_set(sd_id128_t volume);
+void limit_forget(sd_id128_t volume); /* its filesystem is mounted nowhere any more */
+extern const Step step_limit, step_limit_mounted;
+/* recover.c: a filesystem whose journal was aborted */
+extern const Step step_recover;
 /* trim.c: unused space goes back to the pool */
 extern const Step step_trim;
 /* device.c: the link to a volume without filesystem */
@@ -64,7 +73,9 @@ extern const Step step_pool_place, step_pool_file, step_pool_vg, step_pool_volum
         step_pool_activate, step_pool_reactivate, step_pool_deactivate, step_pool_destroy, step_pool_own,
         step_pool_disown;
 /* pool-grow.c: more space for a pool in use */
-extern const Step step_grow_check, step_grow_file, step_grow_vg, step_grow_volumes, step_grow_target;
+extern const Step step_grow_check, step_grow_file, step_grow_vg, step_grow_volumes, step_grow_target, step_relieve;
+/* space-watch.c: how full all pools are, as it changes */
+extern const Step step_space_watch;
 /* pool-catalog.c: the filesystem of the catalog */
 extern const Step step_catalog_format, step_catalog_mount, step_catalog_unmount;
 /* pool-target.c: the thin-pool device */

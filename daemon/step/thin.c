@@ -36,10 +36,15 @@ static int pool_has_room(StepContext *c, Error *err) {
                 return r;
         }
         if (status.out_of_data_space || status.data_used >= status.data_size)
-                return error_set(err, ERROR_NO_SPACE, ENOSPC, "pool %s is full", c->pool.name);
-        if (status.metadata_size - status.metadata_used < status.metadata_size / METADATA_KEPT_PART)
-                return error_set(err, ERROR_NO_SPACE, ENOSPC, "the metadata of pool %s is nearly full", c->pool.name);
-        return 0;
+                r = error_set(err, ERROR_NO_SPACE, ENOSPC, "pool %s is full", c->pool.name);
+        else if (status.data_size - status.data_used < pool_create_mark(status.data_size))
+                r = error_set(err, ERROR_NO_SPACE, ENOSPC, "pool %s is nearly full", c->pool.name);
+        else if (status.metadata_size - status.metadata_used < status.metadata_size / METADATA_KEPT_PART)
+                r = error_set(err, ERROR_NO_SPACE, ENOSPC, "the metadata of pool %s is nearly full", c->pool.name);
+        else
+                return 0;
+        error_hint(err, "make space: quarry pool extend %s; quarry trim --all; quarry rm", c->pool.name);
+        return r;
 }
 
 static int thin_create_run(StepContext *c, Error *err) {
@@ -159,6 +164,7 @@ static int thin_remove(StepContext *c, Error *err) {
         if (r < 0 && r != -ENXIO)
                 return error_errno(err, r, "cannot close device %s", name);
         (void) udev_forget(c->job->volume.uuid);
+        limit_forget(c->job->volume.uuid);
         c->thin = c->device = 0;
         return 0;
 }
@@ -208,6 +214,7 @@ static int thin_close_run(StepContext *c, Error *err) {
                 return stays_open(c, name, info.device, err);
         if (r < 0 && r != -ENXIO)
                 return error_errno(err, r, "cannot close device %s", name);
+        limit_forget(c->job->volume.uuid);
         (void) udev_forget(c->job->volume.uuid); /* only describes the device that is gone */
         c->thin = c->device = 0;
         return 0;

@@ -26,6 +26,7 @@ static int need_of(const Job *job, Need *ret) {
         case JOB_POOL_IMPORT:
         case JOB_POOL_USAGE:
         case JOB_HOST_AUDIT:
+        case JOB_POOL_WATCH:
         case JOB_VOLUME_USAGE:
         case _JOB_VERB_MAX:
                 return 0;
@@ -39,6 +40,7 @@ static int need_of(const Job *job, Need *ret) {
         case JOB_POOL_RECOVER:
         case JOB_POOL_EXTEND:
         case JOB_POOL_AUDIT: /* only one can hold a snapshot of the metadata */
+        case JOB_POOL_RELIEVE:
                 *ret = (Need) { F_RDLCK, BYTE_OPEN };
                 return 1;
         case JOB_VOLUME_CREATE:
@@ -49,6 +51,7 @@ static int need_of(const Job *job, Need *ret) {
         case JOB_VOLUME_RELEASE:
         case JOB_VOLUME_TRIM:
         case JOB_VOLUME_SWEEP:
+        case JOB_VOLUME_LIMIT:
                 *ret = (Need) { F_RDLCK, BYTE_VOLUME + (off_t) job->volume.thin_id };
                 return 1;
         }

@@ -26,10 +26,10 @@ static const Step *const *plan_volume_mount(const Job *job) {
                 return encrypted ? PLAN(&step_thin_open, &step_luks_open, &step_link)
                                  : PLAN(&step_thin_open, &step_link);
         if (job->detached)
-                return encrypted ? PLAN(&step_thin_open, &step_luks_open, &step_mount)
-                                 : PLAN(&step_thin_open, &step_mount);
-        return encrypted ? PLAN(&step_thin_open, &step_luks_open, &step_mount, &step_attach)
-                         : PLAN(&step_thin_open, &step_mount, &step_attach);
+                return encrypted ? PLAN(&step_thin_open, &step_luks_open, &step_mount, &step_limit_mounted)
+                                 : PLAN(&step_thin_open, &step_mount, &step_limit_mounted);
+        return encrypted ? PLAN(&step_thin_open, &step_luks_open, &step_mount, &step_limit_mounted, &step_attach)
+                         : PLAN(&step_thin_open, &step_mount, &step_limit_mounted, &step_attach);
 }
 
 const Step *const *plan_for(const Job *job) {
@@ -60,6 +60,10 @@ const Step *const *plan_for(const Job *job) {
         case JOB_POOL_CLOSE:
                 return PLAN(&step_pool_close_volumes, &step_catalog_unmount, &step_pool_find, &step_pool_target_remove,
                             &step_pool_deactivate);
+        case JOB_POOL_RELIEVE:
+                return PLAN(&step_relieve, &step_pool_status);
+        case JOB_POOL_WATCH:
+                return PLAN(&step_space_watch);
         case JOB_POOL_USAGE:
                 return PLAN(&step_pool_devices, &step_pool_status);
         case JOB_POOL_AUDIT:
@@ -81,6 +85,8 @@ const Step *const *plan_for(const Job *job) {
                 return job->volume.spec.key_source != KEY_SOURCE_NONE
                                ? PLAN(&step_thin_open, &step_luks_open, &step_trim, &step_luks_close, &step_thin_close)
                                : PLAN(&step_thin_open, &step_trim, &step_thin_close);
+        case JOB_VOLUME_LIMIT:
+                return PLAN(&step_recover, &step_limit);
         case JOB_VOLUME_USAGE:
                 return PLAN(&step_thin_look, &step_pool_status);
         case JOB_VOLUME_RELEASE:
@@ -94,5 +100,6 @@ const Step *const *plan_for(const Job *job) {
 }
 
 bool plan_needs_pool(JobVerb verb) {
-        return verb != JOB_POOL_SCAN && verb != JOB_POOL_CREATE && verb != JOB_POOL_IMPORT && verb != JOB_HOST_AUDIT;
+        return verb != JOB_POOL_SCAN && verb != JOB_POOL_CREATE && verb != JOB_POOL_IMPORT && verb != JOB_HOST_AUDIT &&
+               verb != JOB_POOL_WATCH;
 }

@@ -35,6 +35,17 @@ static void on_progress(const char *step, unsigned position, unsigned total, voi
         (void) sd_varlink_flush(link);
 }
 
+/* A broker that does not read is no reason to stop; one that is gone is seen by the step. */
+static void on_report(const JobResult *report, void *userdata) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *v = NULL;
+        sd_varlink *link = userdata;
+
+        if (job_result_to_json(report, &v) < 0)
+                return;
+        (void) sd_varlink_notifybo(link, SD_JSON_BUILD_PAIR_VARIANT("result", v));
+        (void) sd_varlink_flush(link);
+}
+
 static int reply_error(sd_varlink *link, const Error *err) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *v = NULL;
         char name[64];
@@ -113,6 +124,9 @@ static int run_job(Server *server, sd_varlink *link, const Job *job, int key_fd)
                 .key_fd = key_fd,
                 .result = &result,
                 .mount_fd = -EBADF,
+                .hangup_fd = sd_varlink_get_fd(link),
+                .on_report = on_report,
+                .userdata = link,
         };
         Error err = {};
         int r;

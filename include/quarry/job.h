@@ -19,6 +19,8 @@ typedef enum JobVerb {
         JOB_POOL_EXPORT,    /* closes, and gives up ownership */
         JOB_POOL_EXTEND,    /* growth: result.pools[0] as it is then */
         JOB_POOL_CLOSE,     /* the host stops: unmounts, closes and deactivates what nobody uses */
+        JOB_POOL_RELIEVE,   /* gives the pool the reserve: result.pools[0] */
+        JOB_POOL_WATCH,     /* never ends: reports result.spaces, and result.devices, of all pools as they change */
         JOB_POOL_USAGE,     /* result.pools[0], result.devices with used bytes */
         JOB_POOL_AUDIT,     /* what is wrong with it: result.findings, result.thin_ids; changes nothing */
         JOB_HOST_AUDIT,     /* what is wrong with the host; with fix, lock files without a pool go */
@@ -28,6 +30,7 @@ typedef enum JobVerb {
         JOB_VOLUME_MOUNT,   /* opens, mounts: result.path, or a detached mount as descriptor */
         JOB_VOLUME_UMOUNT,  /* unmounts the standard mount point, closes if nobody else uses it */
         JOB_VOLUME_TRIM,    /* gives back what its filesystem does not use: result.freed */
+        JOB_VOLUME_LIMIT,   /* stopped: no more new space for its filesystem, or again (recovered, if need be) */
         JOB_VOLUME_USAGE,   /* result.pools[0], and result.devices with this one if it is open */
         JOB_VOLUME_RELEASE, /* closes the devices if nobody uses them */
         JOB_VOLUME_SWEEP,   /* the same, and its mount point: what is left of a volume that no catalog knows */
@@ -44,6 +47,7 @@ typedef struct Job {
         PoolGrowth growth;   /* JOB_POOL_EXTEND */
         Volume volume;       /* the volume verbs: uuid, thin_id, spec */
         bool read_only;      /* JOB_VOLUME_MOUNT */
+        bool stopped;        /* JOB_VOLUME_LIMIT, JOB_VOLUME_MOUNT: the filesystem is to get no new space */
         bool detached;       /* JOB_VOLUME_MOUNT: hand over a descriptor, attach nothing */
         bool lazy;           /* JOB_VOLUME_UMOUNT: who uses it keeps it, and it is closed behind the last of them;
                                 JOB_VOLUME_CLAIM: does not wait for them, nor look who they are */
@@ -59,13 +63,25 @@ int job_from_json(sd_json_variant *v, Job *ret, Error *err);
 typedef struct JobDevice {
         sd_id128_t uuid; /* of the volume */
         uint64_t used;   /* bytes mapped, shared ones included */
+        bool stopped;    /* its filesystem gets no new space */
 } JobDevice;
+
+/* How full a pool is, as the kernel says. */
+typedef struct JobSpace {
+        sd_id128_t uuid;
+        uint64_t data_size, data_used, metadata_size, metadata_used; /* bytes */
+        uint64_t dirty;   /* bytes that are yet to be written back to its filesystems */
+        bool full;        /* writes wait for space, or fail */
+        bool relieved;    /* it has the reserve */
+} JobSpace;
 
 typedef struct JobResult {
         PoolInfo *pools;
         size_t n_pools;
         JobDevice *devices;
         size_t n_devices;
+        JobSpace *spaces;
+        size_t n_spaces;
         char *path;      /* where it is mounted, or the device of a volume without filesystem */
         bool open;       /* after a volume verb: its devices are (still) open */
         uint64_t used;   /* bytes mapped by the volume */

@@ -74,6 +74,13 @@ int pool_layout_grow(const PoolLayout *have, const PoolGrowth *growth, uint64_t 
 /* Bytes left of the data when the kernel is to tell. */
 uint64_t pool_low_water(uint64_t data_size);
 
+/* Bytes of a data device that are kept back: given to the pool only when it ran full all the same, so that journals
+ * and checks of filesystems can finish. */
+uint64_t pool_reserve_size(uint64_t data_size);
+
+/* Less than this may be left when a volume is made: it is not to be what fills the pool. */
+uint64_t pool_create_mark(uint64_t data_size);
+
 /* Smallest size a pool can have, what LVM needs included. */
 uint64_t pool_size_min(void);
 
@@ -90,6 +97,8 @@ const char *pool_origin_to_string(PoolOrigin origin);
 int pool_origin_from_string(const char *s);
 
 /* What an entry of the pool list says, and what a worker finds out about an active pool. */
+#define POOL_ROOM_UNKNOWN UINT64_MAX /* nobody has asked LVM yet */
+
 typedef struct PoolInfo {
         char name[POOL_NAME_MAX + 1];
         sd_id128_t uuid;
@@ -101,6 +110,7 @@ typedef struct PoolInfo {
         uint64_t chunk_size;
         uint64_t data_size, data_used; /* bytes */
         uint64_t metadata_size, metadata_used; /* bytes */
+        uint64_t room;   /* bytes that its volume group has free for more data, as LVM said last; POOL_ROOM_UNKNOWN */
 } PoolInfo;
 
 void pool_info_done(PoolInfo *info);

@@ -10,6 +10,7 @@ import os
 import statistics
 import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../fake"))
@@ -101,6 +102,58 @@ def lvm_remove(name, encrypted=False):
     run("lvremove", "-q", "-y", f"peer/{name}")
 
 
+class Steady(threading.Thread):
+    """A program that writes one block over and over, and waits for each to be on the disk."""
+
+    def __init__(self, path):
+        super().__init__(daemon=True)
+        self.fd = os.open(path, os.O_CREAT | os.O_RDWR)
+        self.calls, self.ends = [], False  # (when it began, seconds)
+
+    def run(self):
+        while not self.ends:
+            began = time.monotonic()
+            os.pwrite(self.fd, b"x" * 4096, 0)
+            os.fdatasync(self.fd)
+            self.calls.append((began, time.monotonic() - began))
+
+    def longest(self, since, until):
+        return max(seconds for began, seconds in self.calls if began + seconds >= since and began <= until)
+
+
+def data_size(pool):
+    out = subprocess.run(["quarry", "pool", "inspect", pool, "--json"], check=True, capture_output=True).stdout
+    return json.loads(out)["pools"][0]["dataSizeBytes"]
+
+
+def extensions(rounds):
+    """How long a writer is stopped by an automatic extension: its longest call while one runs."""
+    run("quarry", "pool", "create", "grow", "--vg", "peer", "--size", "700M")
+    run("quarry", "create", "steady", "--pool", "grow", "--size", "64M")
+    run("quarry", "create", "bulk", "--pool", "grow", "--size", "4G", "--fs", "none")
+    place = subprocess.run(["quarry", "mount", "steady"], check=True, capture_output=True, text=True).stdout.strip()
+    device = subprocess.run(["quarry", "mount", "bulk"], check=True, capture_output=True, text=True).stdout.strip()
+    writer, pauses = Steady(place + "/block"), []
+    writer.start()
+    with open(device, "wb", buffering=0) as bulk:
+        for _ in range(rounds):
+            size, limit = data_size("grow"), time.monotonic() + 120
+            while data_size("grow") == size and time.monotonic() < limit:
+                bulk.write(b"y" * (4 << 20))
+                os.fsync(bulk.fileno())
+            pauses.append(writer.longest(time.monotonic() - 3, time.monotonic()) * 1000)
+    writer.ends = True
+    usual = [seconds * 1000 for _, seconds in writer.calls]
+    writer.join()
+    results.append({"case": "writer stopped by an automatic extension", "median_ms": round(statistics.median(pauses), 1),
+                    "max_ms": round(max(pauses), 1), "usual_ms": round(statistics.median(usual), 1), "rounds": rounds})
+    print(f"a writer is stopped by an automatic extension: median {statistics.median(pauses):.0f} ms, at most "
+          f"{max(pauses):.0f} ms ({rounds} times; a usual synced write: {statistics.median(usual):.0f} ms)", flush=True)
+    for name in ("steady", "bulk"):
+        quarry_remove(name)
+    run("quarry", "pool", "rm", "--yes", "grow")
+
+
 def bench_peers():
     run("vgcreate", "-q", "peer", "/dev/vdb")
     run("lvcreate", "-q", "-T", "peer/pool", "-L", "10G", "--poolmetadatasize", "128M")
@@ -119,6 +172,7 @@ def bench_peers():
         run("quarry", "create", f"n{i}", "--size", "1G", "--fs", "none")
         run("lvcreate", "-q", "-an", "-V", "1G", "-T", "peer/pool", "-n", f"n{i}")
     pair(f"ls of {VOLUMES} volumes", "lvs", lambda i: run("quarry", "ls"), lambda i: run("lvs", "peer"))
+    extensions(min(ROUNDS, 7))
     report_memory(VOLUMES)
     for i in range(VOLUMES):
         run("quarry", "rm", "--yes", f"n{i}")

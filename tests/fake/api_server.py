@@ -49,6 +49,7 @@ def volume(name, **changes):
         "mkfsOptions": [],
         "createdAt": "2026-02-03T10:00:00Z",
         "open": False,
+        "stopped": False,
         "holds": [],
     }
     found.update(changes)
@@ -93,6 +94,8 @@ def pool(name, **changes):
         "dataUsedBytes": 25 * GIB,
         "metadataSizeBytes": 160 * MIB,
         "metadataUsedBytes": 1 * MIB,
+        "space": "ok",
+        "roomBytes": 0,
         "provisionedBytes": 300 * GIB,
         "provisionedMaxBytes": 1000 * GIB,
         "volumes": 8,

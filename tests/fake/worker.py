@@ -125,6 +125,9 @@ class Worker:
         self.running = self.running_max = 0
         self.busy = {}       # (pool, thin id): lock
         self.after_answer = {}  # verb: hook
+        self.watchers = []      # connections of brokers that have the pools watched
+        self.limited = set()    # volumes whose filesystem gets no new space
+        self.free = 0           # bytes that volume groups have for a pool that is extended ahead of demand
         self.burst = False      # progress is held back and sent together with the answer
         self.listen()
 
@@ -189,6 +192,8 @@ class Worker:
 
     def _run(self, connection, call):
         job, key = call["parameters"]["job"], None
+        if job["verb"] == "pool_watch":
+            self._watch(connection)
         if "keyFileDescriptor" in call["parameters"]:
             key = read_key(connection.fds[call["parameters"]["keyFileDescriptor"]])
         for fd in connection.fds:
@@ -225,6 +230,30 @@ class Worker:
         hook = self.after_answer.pop(job["verb"], None)
         if hook:
             hook()
+
+    def _watch(self, connection):
+        """The job that does not end, until the broker goes or hang_up() is called."""
+        with self.lock:
+            self.watchers.append(connection)
+        while connection in self.watchers and not connection.peer_is_gone():
+            time.sleep(0.02)
+        with self.lock:
+            self.watchers = [c for c in self.watchers if c is not connection]
+        raise Hangup
+
+    def report(self, pool, left, used=None, **changes):
+        """What the watcher sees: so many bytes left, and volumes by uuid with what they use."""
+        info = self.pools[pool]
+        info["dataUsedBytes"] = info["dataSizeBytes"] - left
+        space = {"uuid": pool, **{k: info[k] for k in ("dataSizeBytes", "dataUsedBytes", "metadataSizeBytes",
+                                                       "metadataUsedBytes")}, **changes}
+        devices = [{"uuid": v, "usedBytes": n, "stopped": v in self.limited} for v, n in (used or {}).items()]
+        result = {"open": False, "usedBytes": 0, "spaces": [space], **({"devices": devices} if devices else {})}
+        data = json.dumps({"parameters": {"result": result}, "continues": True}).encode() + b"\0"
+        with self.lock:
+            for connection in self.watchers:
+                with contextlib.suppress(OSError):  # of a broker that is gone
+                    connection.send_bytes(data)
 
     def _do(self, connection, job):
         def work():
@@ -273,7 +302,7 @@ class Worker:
         return info
 
     def _devices(self, pool):
-        return [{"uuid": v, "usedBytes": 3 * MIB} for (p, _), v in self.thin.items() if p == pool and v in self.open]
+        return [{"uuid": v, "usedBytes": 3 * MIB, "stopped": v in self.limited} for (p, _), v in self.thin.items() if p == pool and v in self.open]
 
     def pool_scan(self, job):
         return {"pools": list(self.pools.values())}
@@ -328,8 +357,18 @@ class Worker:
         elif growth.get("sizeBytes"):
             info["dataSizeBytes"] = growth["sizeBytes"]
         else:
-            info["dataSizeBytes"] += min(growth["dataBytes"], info.get("free", 0))
+            info["dataSizeBytes"] += min(growth["dataBytes"], self.free)
+            info["roomBytes"] = self.free = self.free - min(growth["dataBytes"], self.free)
         return {"pools": [info]}
+
+    def pool_relieve(self, job):
+        return {"pools": [self._active(job)]}
+
+    def volume_limit(self, job):
+        self._thin(job)
+        uuid = job["volume"]["uuid"]
+        (self.limited.add if job["stopped"] else self.limited.discard)(uuid)
+        return {"open": uuid in self.open}
 
     def volume_trim(self, job):
         self._thin(job)
@@ -372,6 +411,8 @@ class Worker:
         if not self._thin(job):
             self.violations.append(f"{volume['name']} is mounted and was never made")
         self.open.add(volume["uuid"])
+        if job["stopped"]:
+            self.limited.add(volume["uuid"])
         if job["detached"]:
             return {"open": True, "fd": os.open("/", os.O_PATH)}
         if volume["filesystem"] == "none":

@@ -754,9 +754,9 @@ def pool_create_wants_exactly_one_place():
 @test
 def pools_are_listed_and_inspected():
     same(quarry("pool", "ls").out, """\
-NAME     SIZE  USED  USE%  META%  PROMISED  VOLUMES  STATE
-default  100G   25G   25%     1%      300G        8  active
-try       10G    0B    0%     1%        0B        0  active
+NAME     SIZE  USED  USE%  META%  PROMISED  VOLUMES  STATE   SPACE
+default  100G   25G   25%     1%      300G        8  active  ok
+try       10G    0B    0%     1%        0B        0  active  ok
 """)
     same(quarry("pool", "ls", "--sort", "-use%", "-o", "name,origin,file", "--no-legend").out,
          "default  devices  -\ntry      file     /var/lib/try.img\n")
@@ -813,6 +813,18 @@ def volumes_are_trimmed():
     lines = quarry("trim", "--all").out.splitlines()
     known = [v for v in quarry("ls", "--json").json["volumes"] if v["filesystem"] != "none" and v["state"] == "ready"]
     assert 0 < len(lines) <= len(known), lines
+
+
+@test
+def a_pool_without_space_says_what_to_do():
+    world.server.pools[0].update(space="stopped", fullInSeconds=7200)
+    world.server.volumes[0].update(stopped=True)
+    out = quarry("pool", "inspect", world.server.pools[0]["name"]).out
+    assert "stopped: filesystems get no new space" in out and "quarry pool extend" in out, out
+    assert "about 2 hours" in out, out
+    name = world.server.volumes[0]["name"]
+    same(quarry("ls", "--filter", "state=stopped", "--no-legend", "-o", "name").out, name + "\n")
+    assert "Stopped:" in quarry("inspect", name).out
 
 
 @test

@@ -29,6 +29,8 @@ static void test_defaults(void **state) {
         assert_int_equal(config_set_defaults(&config), 0);
         assert_string_equal(config.default_pool, "default");
         assert_int_equal(config.overprovision_max, 1000);
+        assert_int_equal(config.auto_extend_threshold, 80);
+        assert_int_equal(config.auto_extend_step, 20);
         assert_int_equal(config.workers_max, 0);
         assert_null(config.key_command);
         assert_int_equal(config.argon2_memory, 256 << 20);
@@ -48,6 +50,8 @@ static void test_every_key(void **state) {
                                       "[Pool]\n"
                                       "Default=fast\n"
                                       "  MaxOverprovision = 20 \r\n"
+                                      "AutoExtendThreshold=90\n"
+                                      "AutoExtendStep=5\n"
                                       "[Jobs]\n"
                                       "Workers=3\n"
                                       "[Encryption]\n"
@@ -62,6 +66,8 @@ static void test_every_key(void **state) {
         const char *argv[] = { "/usr/bin/vault", "read", "-format=a b", "xy zw", "\"q\\", NULL };
         assert_string_equal(config.default_pool, "fast");
         assert_int_equal(config.overprovision_max, 30);
+        assert_int_equal(config.auto_extend_threshold, 90);
+        assert_int_equal(config.auto_extend_step, 5);
         assert_int_equal(config.workers_max, 3);
         assert_true(strv_equal(config.key_command, (char *const *) argv));
         assert_int_equal(config.argon2_memory, 64 << 20);
@@ -77,6 +83,8 @@ static void test_bounds_belong_to_what_is_allowed(void **state) {
         static const char *const rows[] = {
                 "[Pool]\nDefault=a\nMaxOverprovision=1",
                 "[Pool]\nMaxOverprovision=1000000",
+                "[Pool]\nAutoExtendThreshold=50\nAutoExtendStep=1",
+                "[Pool]\nAutoExtendThreshold=100\nAutoExtendStep=100",
                 "[Jobs]\nWorkers=0",
                 "[Jobs]\nWorkers=256",
                 "[Encryption]\nArgon2Memory=32K\nArgon2MemoryTotal=32K",
@@ -108,12 +116,15 @@ static void test_refusals_name_the_line_and_what_is_known(void **state) {
         static const struct {
                 const char *text, *error;
         } rows[] = {
-                { "[Pool]\nDefualt=x", "c:2: unknown key \"Defualt\"; known are Default=, MaxOverprovision=" },
+                { "[Pool]\nDefualt=x",
+                  "c:2: unknown key \"Defualt\"; known are Default=, MaxOverprovision=, AutoExtendThreshold=, AutoExtendStep=" },
                 { "\n\n[pool]", "c:3: unknown section \"pool\"; known are Pool, Jobs, Encryption" },
                 { "[]", "c:1: unknown section \"\"; known are Pool, Jobs, Encryption" },
                 { "Default=x", "c:1: no section before \"Default=x\"; known are Pool, Jobs, Encryption" },
-                { "[Pool]\nWorkers=1", "c:2: unknown key \"Workers\"; known are Default=, MaxOverprovision=" },
-                { "[Pool]\ndefault=x", "c:2: unknown key \"default\"; known are Default=, MaxOverprovision=" },
+                { "[Pool]\nWorkers=1",
+                  "c:2: unknown key \"Workers\"; known are Default=, MaxOverprovision=, AutoExtendThreshold=, AutoExtendStep=" },
+                { "[Pool]\ndefault=x",
+                  "c:2: unknown key \"default\"; known are Default=, MaxOverprovision=, AutoExtendThreshold=, AutoExtendStep=" },
                 { "[Jobs]\n=1", "c:2: unknown key \"\"; known are Workers=" },
                 { "[Jobs]\nWorkers", "c:2: neither a section nor Key=value: \"Workers\"; known are Workers=" },
                 { "[Jobs", "c:1: neither a section nor Key=value: \"[Jobs\"; known are Pool, Jobs, Encryption" },

@@ -22,6 +22,7 @@ static Job job_make(JobVerb verb) {
                 },
                 .growth = { .data = GIB, .metadata = MIB },
                 .read_only = true,
+                .stopped = true,
                 .detached = true,
                 .lazy = true,
                 .fix = true,
@@ -61,7 +62,8 @@ static void test_what_a_verb_needs_arrives_and_nothing_else(void **state) {
                 assert_int_equal(r, 0);
                 assert_int_equal(back.verb, verb);
 
-                bool with_pool = verb != JOB_POOL_SCAN && verb != JOB_POOL_IMPORT && verb != JOB_HOST_AUDIT;
+                bool with_pool = verb != JOB_POOL_SCAN && verb != JOB_POOL_IMPORT && verb != JOB_HOST_AUDIT &&
+                                 verb != JOB_POOL_WATCH;
                 assert_true(sd_id128_equal(back.pool, with_pool ? pool : SD_ID128_NULL));
                 assert_string_equal(back.pool_spec.name, verb == JOB_POOL_CREATE ? "fast" : "");
                 assert_int_equal(back.pool_spec.chunk_size, verb == JOB_POOL_CREATE ? 128 << 10 : 0);
@@ -70,6 +72,7 @@ static void test_what_a_verb_needs_arrives_and_nothing_else(void **state) {
                 assert_true(strv_equal(back.pool_spec.devices, with_devices ? job.pool_spec.devices : NULL));
                 assert_int_equal(back.growth.data, verb == JOB_POOL_EXTEND ? GIB : 0);
                 assert_int_equal(back.growth.metadata, verb == JOB_POOL_EXTEND ? MIB : 0);
+                assert_int_equal(back.stopped, verb == JOB_VOLUME_MOUNT || verb == JOB_VOLUME_LIMIT);
                 assert_int_equal(back.read_only, verb == JOB_VOLUME_MOUNT);
                 assert_int_equal(back.detached, verb == JOB_VOLUME_MOUNT);
                 assert_int_equal(back.lazy, verb == JOB_VOLUME_UMOUNT || verb == JOB_VOLUME_CLAIM);

@@ -49,7 +49,7 @@ static void test_names_of_the_members(void **state) {
         assert_string_equal(text,
                             "{\"name\":\"p\",\"uuid\":\"00000000-0000-0000-0000-000000000000\",\"origin\":\"devices\","
                             "\"devices\":[],\"chunkSizeBytes\":0,\"dataSizeBytes\":0,\"dataUsedBytes\":0,"
-                            "\"metadataSizeBytes\":0,\"metadataUsedBytes\":0}");
+                            "\"metadataSizeBytes\":0,\"metadataUsedBytes\":0,\"roomBytes\":0}");
 }
 
 static void test_only_the_identity_is_needed(void **state) {

@@ -1,0 +1,95 @@
+#include "broker/space-rule.h"
+
+#include <quarry/pool.h>
+
+#define USEC_PER_SEC UINT64_C(1000000)
+
+/* What filesystems still need when nobody gets new space: journals, maps. */
+#define FLOOR_PART 32
+#define FLOOR_MIN (16 * MIB)
+#define FLOOR_MAX (2 * GIB)
+
+#define EXTEND_SECONDS 20u  /* an extension may take this long on a busy host */
+#define HARD_SECONDS_TENTH 5u /* from a look to the stop: half a second */
+#define SOFT_SECONDS 2u
+#define HALF_USEC (120 * USEC_PER_SEC)
+#define FORECAST_USEC_MIN (60 * USEC_PER_SEC)
+
+static uint64_t floor_of(uint64_t data_size) {
+        uint64_t n = data_size / FLOOR_PART;
+
+        return n < FLOOR_MIN ? FLOOR_MIN : n > FLOOR_MAX ? FLOOR_MAX : n;
+}
+
+static uint64_t larger(uint64_t a, uint64_t b) {
+        return a > b ? a : b;
+}
+
+void space_marks(uint64_t data_size, uint64_t dirty, uint64_t rate, unsigned threshold, SpaceMarks *ret) {
+        uint64_t floor = floor_of(data_size), hard = floor + dirty + rate * HARD_SECONDS_TENTH / 10;
+
+        *ret = (SpaceMarks) {
+                .extend = threshold < 100 ? larger(data_size / 100 * (100 - threshold), dirty + rate * EXTEND_SECONDS)
+                                          : 0,
+                .low = larger(pool_create_mark(data_size), hard),
+                .soft = hard + floor / 2 + rate * SOFT_SECONDS,
+                .hard = hard,
+        };
+}
+
+uint64_t space_step(uint64_t data_size, uint64_t rate, unsigned step) {
+        uint64_t wanted = larger(data_size / 100 * step, 2 * rate * EXTEND_SECONDS);
+
+        return wanted < data_size ? wanted : data_size; /* a burst does not last */
+}
+
+uint64_t space_made(uint64_t data_size) {
+        return floor_of(data_size);
+}
+
+uint64_t space_rate(uint64_t rate, uint64_t bytes, uint64_t usec) {
+        uint64_t now;
+
+        if (usec == 0)
+                return rate;
+        now = (uint64_t) ((double) bytes * (double) USEC_PER_SEC / (double) usec);
+        if (now >= rate || usec >= 10 * USEC_PER_SEC)
+                return now;
+        return rate - (uint64_t) ((double) (rate - now) * (double) usec / (double) (10 * USEC_PER_SEC));
+}
+
+uint64_t space_growth(uint64_t growth, uint64_t bytes, uint64_t usec) {
+        double kept = (double) growth;
+
+        for (; usec >= HALF_USEC && kept >= 1; usec -= HALF_USEC)
+                kept /= 2;
+        /* between two halvings a straight line is near enough */
+        kept -= kept / 2 * (double) (usec < HALF_USEC ? usec : HALF_USEC) / (double) HALF_USEC;
+        return (uint64_t) kept + bytes;
+}
+
+void space_choose(const uint64_t *growth, size_t n, bool *ret_chosen) {
+        uint64_t all = 0, sum = 0;
+
+        for (size_t i = 0; i < n; i++) {
+                ret_chosen[i] = false;
+                all += growth[i];
+        }
+        while (sum < all - all / 2) {
+                size_t most = n;
+
+                for (size_t i = 0; i < n; i++)
+                        if (!ret_chosen[i] && (most == n || growth[i] > growth[most]))
+                                most = i;
+                if (most == n)
+                        return;
+                ret_chosen[most] = true;
+                sum += growth[most];
+        }
+}
+
+uint64_t space_lasts(uint64_t left, uint64_t bytes, uint64_t usec) {
+        if (bytes == 0 || usec < FORECAST_USEC_MIN)
+                return UINT64_MAX;
+        return (uint64_t) ((double) left / (double) bytes * (double) usec / (double) USEC_PER_SEC);
+}

@@ -1,0 +1,25 @@
+#pragma once
+
+/* A pool is not to run full: what a worker that stays sees of all pools is judged here. A pool whose volume group
+ * has room is extended ahead of demand; of one that has none, the writers are stopped before it is full, and let
+ * go when space was made. */
+
+#include "broker/manager.h"
+
+typedef struct Space Space;
+
+int space_new(Manager *manager, Space **ret, Error *err);
+void space_free(Space *space);
+
+/* There is an active pool: from now on they are watched. */
+void space_begin(Space *space, PoolEntry *pool);
+
+/* Whether filesystems that are mounted in the pool now get no new space. */
+bool space_is_stopped(const PoolEntry *pool);
+
+/* After a mount: the pool may have been stopped or let go meanwhile. */
+void space_apply(Manager *manager, VolumeEntry *entry);
+
+/* "ok", "low", "stopped" or "full"; seconds that it lasts, as it filled within the last day, or UINT64_MAX. */
+const char *space_state(const PoolEntry *pool);
+uint64_t space_forecast(const PoolEntry *pool);

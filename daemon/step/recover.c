@@ -1,0 +1,107 @@
+/* A filesystem whose journal was aborted, because its pool ran full: checked, and mounted again where it was. */
+
+#include "step/step.h"
+
+#include "kernel/dm.h"
+#include "kernel/fs.h"
+#include "kernel/holders.h"
+#include "kernel/mnt.h"
+#include "kernel/spawn.h"
+
+#include <quarry/log.h>
+#include <quarry/text.h>
+
+#define FSCK_TIMEOUT 3600u /* seconds */
+#define ROOT_FOLDER "data"
+
+/* 1: it is well, or not mounted where we see it. */
+static int recover_probe(StepContext *c, Error *err) {
+        char crypt[KERNEL_NAME_MAX], thin[KERNEL_NAME_MAX];
+        _cleanup_close_ int fd = -EBADF;
+        DmInfo info;
+        int r;
+
+        if (c->job->stopped)
+                return 1;
+        volume_crypt_name(c->job->volume.uuid, crypt);
+        volume_thin_name(c->job->volume.uuid, thin);
+        if (dm_info(crypt, &info) < 0 && dm_info(thin, &info) < 0)
+                return 1;
+        c->device = info.device;
+        r = mnt_count(c->device, &fd);
+        if (r >= 0 && fd >= 0)
+                r = fs_is_healthy(fd);
+        else if (r >= 0)
+                return 1;
+        return r < 0 ? error_errno(err, r, "cannot look at the filesystem of volume %s", c->job->volume.spec.name) : r;
+}
+
+static int in_use(StepContext *c, Error *err) {
+        const char *name = c->job->volume.spec.name;
+        char who[384];
+        int r;
+
+        if (holders_describe(&c->device, 1, who, sizeof(who)) <= 0)
+                buffer_format(who, sizeof(who), "by whom cannot be seen");
+        r = error_set(err, ERROR_VOLUME_BUSY, EBUSY,
+                      "the filesystem of volume %s stopped itself when the pool was full, and is in use: %s", name,
+                      who);
+        error_hint(err, "end those processes, then: quarry umount %s; quarry mount %s", name, name);
+        return r;
+}
+
+/* XFS mends itself when it is mounted. */
+static int check(StepContext *c, const char *device, Error *err) {
+        char *argv[] = { (char *) "e2fsck", (char *) "-f", (char *) "-p", (char *) device, NULL };
+        _cleanup_(spawn_output_done) SpawnOutput output = {};
+        int r;
+
+        if (c->job->volume.spec.fs != FILESYSTEM_EXT4)
+                return 0;
+        r = spawn_run(argv, FSCK_TIMEOUT, &output);
+        if (r < 0)
+                return error_errno(err, r, "cannot run e2fsck");
+        if (r > 2) /* 1 and 2: errors were corrected */
+                return error_set(err, ERROR_VOLUME_BROKEN, EUCLEAN, "e2fsck says of volume %s: %s",
+                                 c->job->volume.spec.name, isempty(output.err) ? output.out : output.err);
+        return 0;
+}
+
+static int mount_again(StepContext *c, const char *device, const char *target, bool read_only, Error *err) {
+        const VolumeSpec *spec = &c->job->volume.spec;
+        _cleanup_close_ int root = -EBADF, folder = -EBADF;
+        char message[256];
+        int r;
+
+        root = mnt_filesystem(device, filesystem_to_string(spec->fs), read_only, message, sizeof(message));
+        if (root < 0)
+                return error_set(err, ERROR_VOLUME_BROKEN, root, "cannot mount volume %s again: %s", spec->name,
+                                 isempty(message) ? strerror(-root) : message);
+        folder = mnt_subtree(root, ROOT_FOLDER, read_only);
+        r = folder < 0 ? folder : mnt_attach(folder, target);
+        return r < 0 ? error_errno(err, r, "cannot mount volume %s again", spec->name) : 0;
+}
+
+static int recover_run(StepContext *c, Error *err) {
+        const VolumeSpec *spec = &c->job->volume.spec;
+        char target[MOUNT_PATH_MAX], device[DEVICE_PATH_MAX];
+        bool read_only;
+        dev_t mounted;
+        int r;
+
+        volume_mount_path(spec->tenant, spec->name, target);
+        r = mnt_point_device(target, &mounted, &read_only);
+        if (r <= 0 || mounted != c->device || mnt_count(c->device, NULL) != 1)
+                return in_use(c, err);
+        r = mnt_unmount(target);
+        if (r == -EBUSY)
+                return in_use(c, err);
+        if (r < 0)
+                return error_errno(err, r, "cannot unmount %s", target);
+        log_info(spec->name, "its filesystem stopped itself when the pool was full: checking it");
+        dm_device_path(c->device, device);
+        r = check(c, device, err);
+        return r < 0 ? r : mount_again(c, device, target, read_only, err);
+}
+
+const Step step_recover = { "checking the filesystem", recover_probe, recover_run, NULL };

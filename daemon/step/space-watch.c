@@ -1,0 +1,248 @@
+/* How full the pools are, told as it changes: woken by device-mapper's events, and by the clock so often that the
+ * fastest disk cannot fill a pool between two looks. Only looks; what is to be done is for the broker to say. */
+
+#include "step/step.h"
+
+#include "kernel/dm-event.h"
+#include "kernel/dm.h"
+#include "kernel/fs.h"
+
+#include <quarry/fd.h>
+#include <quarry/text.h>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define SPEED (4 * GIB)        /* bytes a second that nobody writes faster */
+#define LOOK_MS_MIN 200u
+#define LOOK_MS_MAX 5000u
+#define VOLUMES_MS_NEAR 1000u /* volumes are looked at this often when a pool has little left, */
+#define VOLUMES_MS 30000u     /* and else */
+#define REPORT_MS 5000u       /* a report at least this often, though nothing has changed */
+#define NEAR_PART 4
+
+typedef struct Place {
+        sd_id128_t pool;
+        dev_t device; /* that it is on */
+} Place;
+
+typedef struct Pools {
+        sd_id128_t *list;
+        size_t n;
+        Place *places; /* of their volumes' filesystems */
+        size_t n_places;
+} Pools;
+
+static uint64_t now_ms(void) {
+        struct timespec ts;
+
+        clock_gettime(CLOCK_MONOTONIC, &ts);
+        return (uint64_t) ts.tv_sec * 1000 + (uint64_t) ts.tv_nsec / 1000000;
+}
+
+/* Bytes that the host has not written back yet, to whatever disk. */
+static uint64_t dirty_of_host(void) {
+        static const char *const fields[] = { "\nDirty:", "\nWriteback:" };
+        _cleanup_free_ char *text = NULL;
+        uint64_t sum = 0;
+
+        if (file_read(AT_FDCWD, "/proc/meminfo", 65536, &text, NULL) < 0)
+                return 0;
+        for (size_t i = 0; i < ELEMENTSOF(fields); i++) {
+                const char *at = strstr(text, fields[i]);
+
+                if (at)
+                        sum += strtoull(at + strlen(fields[i]), NULL, 10) * 1024;
+        }
+        return sum;
+}
+
+/* The same for the filesystems of a pool; for the whole host where the kernel does not tell them apart. */
+static uint64_t dirty_of(const Pools *pools, sd_id128_t pool) {
+        uint64_t sum = 0, dirty;
+
+        for (size_t i = 0; i < pools->n_places; i++) {
+                if (!sd_id128_equal(pools->places[i].pool, pool))
+                        continue;
+                int r = fs_dirty(pools->places[i].device, &dirty);
+                if (r == -ENOENT)
+                        return dirty_of_host();
+                if (r >= 0)
+                        sum += dirty;
+        }
+        return sum;
+}
+
+static int append_place(Pools *pools, sd_id128_t pool, sd_id128_t volume, dev_t thin) {
+        char crypt[KERNEL_NAME_MAX];
+        Place *places;
+        DmInfo info;
+
+        places = reallocarray(pools->places, pools->n_places + 1, sizeof(*places));
+        if (!places)
+                return -ENOMEM;
+        pools->places = places;
+        volume_crypt_name(volume, crypt);
+        places[pools->n_places++] = (Place) { .pool = pool, .device = dm_info(crypt, &info) < 0 ? thin : info.device };
+        return 0;
+}
+
+static int append_pool(Pools *pools, sd_id128_t pool) {
+        sd_id128_t *list = reallocarray(pools->list, pools->n + 1, sizeof(*list));
+
+        if (!list)
+                return -ENOMEM;
+        pools->list = list;
+        list[pools->n++] = pool;
+        return 0;
+}
+
+static int append_volume(JobResult *report, sd_id128_t volume) {
+        JobDevice device = { .uuid = volume, .stopped = limit_is_set(volume) }, *list;
+
+        if (dm_thin_used(volume, &device.used) < 0)
+                return 0; /* gone, or not ready */
+        list = reallocarray(report->devices, report->n_devices + 1, sizeof(*list));
+        if (!list)
+                return -ENOMEM;
+        report->devices = list;
+        list[report->n_devices++] = device;
+        return 0;
+}
+
+/* The pools that the kernel has, and into the report their volumes. */
+static int look_at_all(Pools *pools, JobResult *report) {
+        _cleanup_free_ DmInfo *list = NULL;
+        size_t n = 0;
+        int r;
+
+        r = dm_list(&list, &n);
+        pools->n = pools->n_places = 0;
+        for (size_t i = 0; i < n && r >= 0; i++) {
+                sd_id128_t pool, id;
+                char kind[8];
+
+                if (kernel_uuid_parse(list[i].uuid, &pool, kind, &id) < 0)
+                        continue;
+                if (streq(kind, "pool"))
+                        r = append_pool(pools, pool);
+                else if (streq(kind, "thin")) {
+                        r = append_volume(report, id);
+                        if (r >= 0)
+                                r = append_place(pools, pool, id, list[i].device);
+                }
+        }
+        return r;
+}
+
+static int look_at_pools(const Pools *pools, JobResult *report) {
+        report->spaces = calloc(pools->n + 1, sizeof(*report->spaces));
+        if (!report->spaces)
+                return -ENOMEM;
+        for (size_t i = 0; i < pools->n; i++) {
+                DmPoolStatus status;
+                uint64_t reserve = 0;
+
+                if (dm_pool_status(pools->list[i], &status) < 0 || dm_pool_reserve(pools->list[i], &reserve) < 0)
+                        continue; /* gone, or in an error that others report */
+                report->spaces[report->n_spaces++] = (JobSpace) {
+                        .uuid = pools->list[i],
+                        .data_size = status.data_size,
+                        .data_used = status.data_used,
+                        .metadata_size = status.metadata_size,
+                        .metadata_used = status.metadata_used,
+                        .dirty = dirty_of(pools, pools->list[i]),
+                        .full = status.out_of_data_space,
+                        .relieved = reserve < POOL_CHUNK_SIZE_MIN,
+                };
+        }
+        return 0;
+}
+
+/* Until when the emptiest pool cannot run full; whether one is near to that. */
+static unsigned look_again_in(const JobResult *report, bool *ret_near) {
+        uint64_t least = LOOK_MS_MAX;
+
+        *ret_near = false;
+        for (size_t i = 0; i < report->n_spaces; i++) {
+                const JobSpace *s = &report->spaces[i];
+                uint64_t left = s->data_size - s->data_used, ms = left / (SPEED / 1000);
+
+                least = ms < least ? ms : least;
+                *ret_near = *ret_near || left < s->data_size / NEAR_PART;
+        }
+        return least < LOOK_MS_MIN ? LOOK_MS_MIN : (unsigned) least;
+}
+
+static bool is_news(const JobResult *report, const JobResult *last, uint64_t reported) {
+        if (now_ms() >= reported + REPORT_MS || report->n_devices > 0 || report->n_spaces != last->n_spaces)
+                return true;
+        return report->n_spaces > 0 &&
+               memcmp(report->spaces, last->spaces, report->n_spaces * sizeof(*report->spaces)) != 0;
+}
+
+/* Returns 1 after an event, 0 after the time; -ECONNRESET when nobody listens any more. */
+static int wait_for_news(StepContext *c, int events, unsigned ms) {
+        struct pollfd polled[] = { { .fd = events, .events = POLLIN }, { .fd = c->hangup_fd, .events = POLLRDHUP } };
+        int r = RET_NERRNO(poll(polled, ELEMENTSOF(polled), (int) ms));
+
+        if (r < 0)
+                return r == -EINTR ? 0 : r;
+        if (polled[1].revents)
+                return -ECONNRESET;
+        return polled[0].revents ? 1 : 0;
+}
+
+static int watch(StepContext *c, int events, Pools *pools, JobResult *last) {
+        uint64_t volumes_due = 0, reported = 0;
+        bool near = false;
+
+        for (;;) {
+                _cleanup_(job_result_done) JobResult report = {};
+                int r;
+
+                r = dm_event_arm(events); /* first: what comes while we look wakes us again */
+                if (r >= 0 && now_ms() >= volumes_due) {
+                        r = look_at_all(pools, &report);
+                        volumes_due = now_ms() + (near ? VOLUMES_MS_NEAR : VOLUMES_MS);
+                }
+                if (r >= 0)
+                        r = look_at_pools(pools, &report);
+                if (r < 0)
+                        return r;
+                if (is_news(&report, last, reported)) {
+                        c->on_report(&report, c->userdata);
+                        reported = now_ms();
+                }
+                unsigned ms = look_again_in(&report, &near);
+                if (near && volumes_due > now_ms() + VOLUMES_MS_NEAR)
+                        volumes_due = now_ms();
+                job_result_done(last);
+                *last = report;
+                report = (JobResult) {};
+                r = wait_for_news(c, events, ms);
+                if (r < 0)
+                        return r;
+                if (r > 0)
+                        volumes_due = 0; /* a pool or a volume may have come or gone */
+        }
+}
+
+static int space_watch_run(StepContext *c, Error *err) {
+        _cleanup_(job_result_done) JobResult last = {};
+        _cleanup_close_ int events = -EBADF;
+        Pools pools = {};
+        int r;
+
+        events = r = dm_event_open();
+        if (r >= 0)
+                r = watch(c, events, &pools, &last);
+        free(pools.list);
+        free(pools.places);
+        return error_errno(err, r, "cannot watch the pools");
+}
+
+const Step step_space_watch = { "watching the pools", NULL, space_watch_run, NULL };
