@@ -38,6 +38,17 @@ bool space_is_stopped(const PoolEntry *pool) {
         return pool->space.stopped_all;
 }
 
+int space_check_create(const PoolEntry *pool, Error *err) {
+        const PoolSpace *s = &pool->space;
+        int r;
+
+        if (!s->low && !s->stopped && !s->full)
+                return 0;
+        r = error_set(err, ERROR_NO_SPACE, ENOSPC, "pool %s is nearly full", pool->info.name);
+        error_hint(err, "make space: quarry pool extend %s; quarry trim --all; quarry rm", pool->info.name);
+        return r;
+}
+
 const char *space_state(const PoolEntry *pool) {
         const PoolSpace *s = &pool->space;
 

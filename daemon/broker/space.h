@@ -17,6 +17,9 @@ void space_begin(Space *space, PoolEntry *pool);
 /* Whether filesystems that are mounted in the pool now get no new space. */
 bool space_is_stopped(const PoolEntry *pool);
 
+/* Whether the pool has room for another volume: ERROR_NO_SPACE, before its reserve is touched. */
+int space_check_create(const PoolEntry *pool, Error *err);
+
 /* After a mount: the pool may have been stopped or let go meanwhile. */
 void space_apply(Manager *manager, VolumeEntry *entry);
 

@@ -4,6 +4,7 @@
 #include "broker/find.h"
 #include "broker/policy.h"
 #include "broker/quota.h"
+#include "broker/space.h"
 #include "broker/volume.h"
 
 #include <quarry/log.h>
@@ -248,6 +249,8 @@ static int create(Manager *m, const Caller *caller, VolumeSpec *spec, int *key_f
                 return r;
         }
         r = quota_check_provisioned(m, pool, spec->size, err);
+        if (r >= 0)
+                r = space_check_create(pool, err);
         if (r >= 0)
                 r = operation_new(m, "create", caller, watcher, create_start, &op, err);
         if (r < 0)

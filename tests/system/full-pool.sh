@@ -11,7 +11,7 @@ field() { json ".pools[0].$1" quarry pool inspect "${2-default}"; }
 stopped() { quarry ls --json | jq -r '[.volumes[] | select(.stopped) | .name] | join(" ")'; }
 nobody_is_stopped() { [ -z "$(stopped)" ]; }
 all_are_stopped() { [ "$(stopped)" = "ee ep xe xp" ]; }
-mode() { dmsetup status --noflush "quarry-$(pool_uuid)" | cut -d' ' -f9; }
+mode() { dmsetup status --noflush "quarry-$(pool_uuid)" | cut -d' ' -f8; }
 error_of() { jq -r .error "$results/$1"; }
 
 # --- with room: nobody notices ---
