@@ -10,7 +10,7 @@ typedef void (*PoolTurned)(PoolEntry *pool, const Error *err, void *userdata);
 /* Opens the catalog of a pool that a worker has activated, loads its volumes, takes over the devices that are
  * open, and goes on with what was cut short; then calls back, perhaps at once. On failure the pool is
  * POOL_UNAVAILABLE and *err says why; that is so too when its disk does not answer in time. */
-void pool_open_catalog(Manager *manager, PoolEntry *pool, JobResult *result, PoolTurned on_opened, void *userdata);
+void pool_open_catalog(Manager *manager, PoolEntry *pool, JobResult *result, PoolTurned on_done, void *userdata);
 
 /* Looks whether the catalog still works. If not the pool is POOL_UNAVAILABLE until pool_try_missing() brings it back;
  * its volumes stay known, and what is mounted stays so. */
@@ -23,4 +23,4 @@ void pool_take_usage(Manager *manager, PoolEntry *pool, JobResult *result, Volum
 
 /* Closes the catalog: before a worker takes the pool away. Its volumes stay known until it is opened again. Calls
  * back, perhaps at once; with an error when the disk does not answer in time: then the pool is POOL_UNAVAILABLE. */
-void pool_close_catalog(Manager *manager, PoolEntry *pool, PoolTurned on_closed, void *userdata);
+void pool_close_catalog(Manager *manager, PoolEntry *pool, PoolTurned on_done, void *userdata);
