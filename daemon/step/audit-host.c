@@ -32,7 +32,9 @@ static const char *use_of(const DmInfo *info) {
 
 static void audit_mapping(StepContext *c, const DmInfo *info, sd_id128_t volume) {
         char thin[KERNEL_NAME_MAX], on[SYSFS_VALUE_MAX] = "nothing";
+        _cleanup_free_ dev_t *slaves = NULL;
         DmInfo below = {};
+        size_t n = 0;
         dev_t backing, device;
         Finding *f;
         int r;
@@ -47,11 +49,11 @@ static void audit_mapping(StepContext *c, const DmInfo *info, sd_id128_t volume)
                         f->uuid = volume;
                 return;
         }
-        if (r >= 0)
-                sysfs_name(backing, on);
+        if (sysfs_links(info->device, "slaves", &slaves, &n) >= 0 && n > 0)
+                sysfs_name(slaves[0], on);
         f = finding_add(&c->result->findings, FINDING_FOREIGN_DEVICE, info->name,
-                        "this device bears the name of a volume's encryption and is not: it sits on %s; %s",
-                        r >= 0 ? on : "another device", use_of(info));
+                        "this device bears the name of a volume's encryption and is not: it sits on %s; %s", on,
+                        use_of(info));
         finding_hint(f, "the volume cannot be opened as long as it is there; if nobody needs it: dmsetup remove %s",
                      info->name);
 }

@@ -29,12 +29,12 @@ static void audit_space(StepContext *c, const DmPoolStatus *s) {
 
         if (s->out_of_data_space)
                 finding_hint(add(c, FINDING_POOL_FULL, "the pool is full: who writes waits, and then gets an error"),
-                             "remove volumes, or see quarry help for what makes space");
+                             "make space: quarry trim --all, quarry pool extend, or remove volumes");
         else if (s->data_used >= s->data_size / 100 * FULL_PERCENT) {
                 buffer_format(text, sizeof(text), "the pool is nearly full: %s of %s are taken",
                               size_format(s->data_used, used), size_format(s->data_size, size));
                 finding_hint(add(c, FINDING_POOL_FULL, text),
-                             "remove volumes, or see quarry help for what makes space");
+                             "make space: quarry trim --all, quarry pool extend, or remove volumes");
         }
         if (s->metadata_size > 0 && s->metadata_used >= s->metadata_size / 100 * FULL_PERCENT) {
                 buffer_format(text, sizeof(text),

@@ -69,8 +69,24 @@ static int folder_make(const char *path, mode_t mode) {
         return mkdir(path, mode) < 0 && errno != EEXIST ? -errno : 0;
 }
 
+#define LOCK_PATH_MAX (sizeof(LOCK_FOLDER) + UUID_TEXT_MAX + 1)
+
+static void path_format(const Job *job, char buf[static LOCK_PATH_MAX]) {
+        char uuid[UUID_TEXT_MAX];
+
+        buffer_format(buf, LOCK_PATH_MAX, LOCK_FOLDER "/%s", uuid_format(job->pool, uuid));
+}
+
+/* Who waits for it gets it, and then finds no such pool. */
+void lock_forget(const Job *job) {
+        char path[LOCK_PATH_MAX];
+
+        path_format(job, path);
+        (void) unlink(path); /* one that stays hinders nobody */
+}
+
 int lock_take(const Job *job, int *ret, Error *err) {
-        char path[sizeof(LOCK_FOLDER) + UUID_TEXT_MAX + 1], uuid[UUID_TEXT_MAX];
+        char path[LOCK_PATH_MAX];
         _cleanup_close_ int fd = -EBADF;
         Need need;
         int r;
@@ -79,7 +95,7 @@ int lock_take(const Job *job, int *ret, Error *err) {
                 *ret = -EBADF;
                 return 0;
         }
-        buffer_format(path, sizeof(path), LOCK_FOLDER "/%s", uuid_format(job->pool, uuid));
+        path_format(job, path);
         r = folder_make("/run/quarry", 0755);
         if (r >= 0)
                 r = folder_make(LOCK_FOLDER, 0700);

@@ -9,3 +9,6 @@
 /* Waits until no other worker has a job about the same volume, or takes the pool away. The kernel lets go of the
  * lock when *ret is closed, however this process ends; -EBADF for a job that needs none. */
 int lock_take(const Job *job, int *ret, Error *err);
+
+/* The pool of the job is gone: nobody asks for its locks any more. To be called with the lock. */
+void lock_forget(const Job *job);

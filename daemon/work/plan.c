@@ -56,7 +56,7 @@ const Step *const *plan_for(const Job *job) {
                 return PLAN(&step_list_import);
         case JOB_POOL_EXTEND:
                 return PLAN(&step_grow_check, &step_grow_file, &step_pool_find, &step_grow_vg, &step_grow_volumes,
-                            &step_grow_target, &step_pool_status);
+                            &step_grow_target, &step_list_refresh, &step_pool_status);
         case JOB_POOL_CLOSE:
                 return PLAN(&step_pool_close_volumes, &step_catalog_unmount, &step_pool_find, &step_pool_target_remove,
                             &step_pool_deactivate);

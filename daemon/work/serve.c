@@ -99,6 +99,10 @@ static int broker_check(sd_varlink *link, Error *err) {
         return error_set(err, ERROR_FAILED, ECONNRESET, "the broker hung up before the job began");
 }
 
+static bool pool_is_gone(JobVerb verb, int r) {
+        return verb == JOB_POOL_CREATE ? r < 0 : (verb == JOB_POOL_REMOVE || verb == JOB_POOL_EXPORT) && r >= 0;
+}
+
 static int run_job(Server *server, sd_varlink *link, const Job *job, int key_fd) {
         _cleanup_close_ int lock = -EBADF; /* first, so that it is given up last */
         _cleanup_(job_result_done) JobResult result = {};
@@ -120,6 +124,8 @@ static int run_job(Server *server, sd_varlink *link, const Job *job, int key_fd)
                 r = pool_find(job, &context.pool, &err);
         if (r >= 0)
                 r = runner_run(plan_for(job), &context, on_progress, link, &err);
+        if (lock >= 0 && pool_is_gone(job->verb, r))
+                lock_forget(job);
         if (r < 0)
                 log_debug(job_verb_to_string(job->verb), "%s", err.text);
         return answer(link, &context, r < 0 ? &err : NULL);

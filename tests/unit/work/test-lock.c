@@ -103,6 +103,21 @@ static void test_pools(void **state) {
         meet("two pools", job_of(JOB_POOL_CREATE, 1, 0), job_of(JOB_POOL_CREATE, 2, 0), false);
 }
 
+static void test_the_file_of_a_pool_that_is_gone_goes(void **state) {
+        Job job = job_of(JOB_POOL_REMOVE, 7, 0);
+        char path[64], uuid[UUID_TEXT_MAX];
+        Error err = {};
+        int lock;
+
+        snprintf(path, sizeof(path), "/run/quarry/lock/%s", uuid_format(job.pool, uuid));
+        assert_int_equal(lock_take(&job, &lock, &err), 0);
+        assert_int_equal(access(path, F_OK), 0);
+        lock_forget(&job);
+        assert_int_equal(access(path, F_OK), -1);
+        close(lock);
+        meet("another of that name", job_of(JOB_POOL_CREATE, 7, 0), job_of(JOB_POOL_OPEN, 7, 0), true);
+}
+
 static void test_who_only_looks_never_waits(void **state) {
         Other busy = other_begin(job_of(JOB_POOL_REMOVE, 1, 0));
         static const JobVerb verbs[] = { JOB_POOL_SCAN, JOB_POOL_IMPORT, JOB_POOL_USAGE, JOB_VOLUME_USAGE,
@@ -135,6 +150,7 @@ int main(void) {
         static const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_jobs_about_one_volume_wait_for_each_other),
                 cmocka_unit_test(test_pools),
+                cmocka_unit_test(test_the_file_of_a_pool_that_is_gone_goes),
                 cmocka_unit_test(test_who_only_looks_never_waits),
                 cmocka_unit_test(test_a_worker_that_is_killed_gives_it_up),
         };
