@@ -2,6 +2,7 @@
 #
 #   make demo      the main job, end to end, in a virtual machine     (any Debian 12 or 13, as root)
 #   make check     lint, unit, scenario and VM tests                  (the same)
+#   make torture   power cuts under load: CUTS=200 SEED=1             (the same)
 #   make           builds quarryd, quarry-worker, quarry              (Debian 13)
 #   make install   installs them with units, rules, manual pages      (PREFIX=, DESTDIR=)
 #
@@ -72,13 +73,15 @@ $(OUT)/%.o: %.c Makefile
 
 # --- for people ------------------------------------------------------------------------------------------
 
-.PHONY: demo check bench
+.PHONY: demo check bench torture
 demo:
 	@tests/demo/run
 check:
 	@tests/check
 bench:
 	@tests/bench/run
+torture:
+	@tests/torture/run $(or $(CUTS),10) $(or $(SEED),1)
 
 # --- install -------------------------------------------------------------------------------------------
 
@@ -182,6 +185,16 @@ $(SYSTEM_KERNEL): $(OUT)/tests/system/%: $(OUT)/tests/system/%.o $(call room,dae
 
 .PHONY: system-programs
 system-programs: $(SYSTEM_KERNEL)
+
+# The disk whose power is cut runs on the build host, whatever its libc: it has its own inside.
+TORTURE_DISK := $(OUT)/tests/torture/disk
+
+$(TORTURE_DISK): $(OUT)/%: $(OUT)/%.o
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) -static-pie -Wl,-z,relro,-z,now $(LDFLAGS) -o $@ $^
+
+.PHONY: torture-disk
+torture-disk: $(TORTURE_DISK)
 
 # --- lint ----------------------------------------------------------------------------------------------
 
