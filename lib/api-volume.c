@@ -128,6 +128,13 @@ static SD_VARLINK_DEFINE_METHOD_FULL(
         SD_VARLINK_FIELD_COMMENT("True if it was there already"),
         SD_VARLINK_DEFINE_OUTPUT(existed, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE));
 
+static SD_VARLINK_DEFINE_STRUCT_TYPE(
+        MissingPool,
+        SD_VARLINK_DEFINE_FIELD(name, SD_VARLINK_STRING, 0),
+        SD_VARLINK_FIELD_COMMENT("activating or unavailable"),
+        SD_VARLINK_DEFINE_FIELD(state, SD_VARLINK_STRING, 0),
+        SD_VARLINK_DEFINE_FIELD(failure, SD_VARLINK_STRING, SD_VARLINK_NULLABLE));
+
 static SD_VARLINK_DEFINE_METHOD_FULL(
         List,
         SD_VARLINK_SUPPORTS_MORE,
@@ -136,7 +143,9 @@ static SD_VARLINK_DEFINE_METHOD_FULL(
         SD_VARLINK_FIELD_COMMENT("Only volumes of this tenant"),
         SD_VARLINK_DEFINE_INPUT(tenant, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
         SD_VARLINK_FIELD_COMMENT("In batches when the caller asked for more, else all; may be empty"),
-        SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(volumes, Volume, SD_VARLINK_ARRAY));
+        SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(volumes, Volume, SD_VARLINK_ARRAY),
+        SD_VARLINK_FIELD_COMMENT("In the last reply: pools that are not active, whose volumes may be missing"),
+        SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(missingPools, MissingPool, SD_VARLINK_ARRAY | SD_VARLINK_NULLABLE));
 
 static SD_VARLINK_DEFINE_METHOD(
         Inspect, VOLUME_INPUT, SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(volume, Volume, 0));
@@ -182,6 +191,7 @@ SD_VARLINK_DEFINE_INTERFACE(
         SD_VARLINK_SYMBOL_COMMENT("Takes away the standard mount, and closes the devices unless somebody else "
                                   "uses them."),
         &vl_method_Unmount,
+        &vl_type_MissingPool,
         SD_VARLINK_SYMBOL_COMMENT("What mkfs makes"),
         &vl_type_Filesystem,
         &vl_type_KeySource,

@@ -27,7 +27,10 @@ int pool_info_to_json(const PoolInfo *info, sd_json_variant **ret) {
                         SD_JSON_BUILD_PAIR_UNSIGNED("dataSizeBytes", info->data_size),
                         SD_JSON_BUILD_PAIR_UNSIGNED("dataUsedBytes", info->data_used),
                         SD_JSON_BUILD_PAIR_UNSIGNED("metadataSizeBytes", info->metadata_size),
-                        SD_JSON_BUILD_PAIR_UNSIGNED("metadataUsedBytes", info->metadata_used));
+                        SD_JSON_BUILD_PAIR_UNSIGNED("metadataUsedBytes", info->metadata_used),
+                        SD_JSON_BUILD_PAIR_CONDITION(
+                                        info->health != POOL_HEALTHY, "health",
+                                        SD_JSON_BUILD_STRING(pool_health_to_string(info->health))));
 }
 
 static bool path_is_acceptable(const char *path) {
@@ -49,7 +52,7 @@ static bool info_is_valid(const PoolInfo *info) {
 
 typedef struct Parsed {
         PoolInfo info;
-        const char *name, *origin;
+        const char *name, *origin, *health;
 } Parsed;
 
 static void parsed_done(Parsed *p) {
@@ -75,6 +78,7 @@ int pool_info_from_json(sd_json_variant *v, PoolInfo *ret) {
                 { "dataUsedBytes", NUMBER, offsetof(Parsed, info.data_used), 0 },
                 { "metadataSizeBytes", NUMBER, offsetof(Parsed, info.metadata_size), 0 },
                 { "metadataUsedBytes", NUMBER, offsetof(Parsed, info.metadata_used), 0 },
+                { "health", CONST_STRING, offsetof(Parsed, health), 0 },
 #undef STRING
 #undef CONST_STRING
 #undef NUMBER
@@ -86,10 +90,12 @@ int pool_info_from_json(sd_json_variant *v, PoolInfo *ret) {
         if (r < 0)
                 return r == -ENOMEM ? r : -EINVAL;
 
-        int origin = pool_origin_from_string(p.origin);
-        if (origin < 0 || !pool_name_is_valid(p.name))
+        int origin = pool_origin_from_string(p.origin),
+            health = pool_health_from_string(p.health ?: pool_health_to_string(POOL_HEALTHY));
+        if (origin < 0 || health < 0 || !pool_name_is_valid(p.name))
                 return -EINVAL;
         p.info.origin = (PoolOrigin) origin;
+        p.info.health = (PoolHealth) health;
         (void) buffer_format(p.info.name, sizeof(p.info.name), "%s", p.name);
         if (!info_is_valid(&p.info))
                 return -EINVAL;

@@ -12,6 +12,14 @@ static const char *const pool_state_words[_POOL_STATE_MAX] = {
         [POOL_ACTIVATING] = "activating",
         [POOL_ACTIVE] = "active",
         [POOL_UNAVAILABLE] = "unavailable",
+        [POOL_DEGRADED] = "degraded",
+};
+
+static const char *const pool_health_words[_POOL_HEALTH_MAX] = {
+        [POOL_HEALTHY] = "healthy",
+        [POOL_FULL] = "full",
+        [POOL_READ_ONLY] = "readOnly",
+        [POOL_FAILED] = "failed",
 };
 
 static const char *const pool_origin_words[_POOL_ORIGIN_MAX] = {
@@ -31,6 +39,17 @@ const char *pool_origin_to_string(PoolOrigin origin) {
 int pool_origin_from_string(const char *s) {
         for (int i = 0; i < _POOL_ORIGIN_MAX; i++)
                 if (streq_ptr(pool_origin_words[i], s))
+                        return i;
+        return -EINVAL;
+}
+
+const char *pool_health_to_string(PoolHealth health) {
+        return health < _POOL_HEALTH_MAX ? pool_health_words[health] : NULL;
+}
+
+int pool_health_from_string(const char *s) {
+        for (int i = 0; i < _POOL_HEALTH_MAX; i++)
+                if (streq_ptr(pool_health_words[i], s))
                         return i;
         return -EINVAL;
 }

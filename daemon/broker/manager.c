@@ -1,6 +1,7 @@
 #include "broker/manager.h"
 
 #include "broker/policy.h"
+#include "broker/pool-trouble.h"
 #include "broker/reconcile.h"
 #include "broker/watch.h"
 
@@ -17,6 +18,8 @@ int manager_new(sd_event *event, Manager **ret, Error *err) {
                 r = queue_new(event, &m->config, &m->queue, err);
         if (r >= 0)
                 r = watch_new(m, &m->watch, err);
+        if (r >= 0)
+                r = pool_trouble_watch(m, err);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(m);
@@ -44,6 +47,7 @@ void manager_free(Manager *m) {
         if (!m)
                 return;
         sd_event_source_disable_unref(m->missing_source);
+        sd_event_source_disable_unref(m->stall_source);
         watch_free(m->watch);
         queue_free(m->queue);
         registry_done(&m->registry);

@@ -1,5 +1,8 @@
 #include "broker/operation.h"
 
+#include "broker/pool-open.h"
+#include "broker/pool-trouble.h"
+
 #include <quarry/log.h>
 #include <quarry/text.h>
 
@@ -120,6 +123,48 @@ bool operation_outlives_worker(Operation *op, const Error *err) {
         return err && err->kind == ERROR_WORKER_DIED && ++op->deaths < WORKER_DEATHS_MAX;
 }
 
+static void on_row(const Error *err, void *userdata) {
+        Operation *op = userdata;
+
+        op->waits_for_catalog = false;
+        if (err && err->number == EIO)
+                pool_trouble_begins(op->manager, op->pool, err);
+        op->on_row(err, op);
+}
+
+static int catalog_of(Operation *op, CatalogDone on_done, Error *err) {
+        if (!op->pool->catalog || op->pool->is_reopening)
+                return error_set(err, ERROR_POOL_UNAVAILABLE, EIO, "the catalog of pool %s is not open",
+                                 op->pool->info.name);
+        op->on_row = on_done;
+        op->waits_for_catalog = true;
+        return 0;
+}
+
+int operation_put_row(Operation *op, CatalogDone on_done, Error *err) {
+        int r;
+
+        r = catalog_of(op, on_done, err);
+        return r < 0 ? r : catalog_put_volume(op->pool->catalog, &op->volume->volume, on_row, op, err);
+}
+
+int operation_delete_row(Operation *op, CatalogDone on_done, Error *err) {
+        int r;
+
+        r = catalog_of(op, on_done, err);
+        return r < 0 ? r : catalog_delete_volume(op->pool->catalog, op->volume->volume.uuid, on_row, op, err);
+}
+
+static void on_catalog_closed(void *userdata) {
+        on_row(NULL, userdata);
+}
+
+void operation_close_catalog(Operation *op, CatalogDone on_done) {
+        op->on_row = on_done;
+        op->waits_for_catalog = true;
+        pool_close_catalog(op->pool, on_catalog_closed, op);
+}
+
 static void tell(Operation *op, const Error *err) {
         const char *object = op->volume ? op->volume->volume.spec.name : op->pool ? op->pool->info.name : "quarryd";
 
@@ -138,6 +183,11 @@ static void tell(Operation *op, const Error *err) {
                 op->watchers = w.next;
                 w.on_done(op, err, w.userdata);
         }
+}
+
+void operation_let_go(Operation *op, const Error *err) {
+        if (op->watchers)
+                tell(op, err);
 }
 
 static void release(Operation *op) {

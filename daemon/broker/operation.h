@@ -38,6 +38,8 @@ struct Operation {
         sd_id128_t *pools; /* UUIDs of pools that were imported */
         size_t n_pools;
 
+        CatalogDone on_row;
+        bool waits_for_catalog;
         bool again;    /* who waited for its end asks anew: a create that joined the undo of an earlier one */
         unsigned deaths; /* of workers, see operation_outlives_worker() */
         Error failure; /* kept while the operation cleans up behind itself */
@@ -65,6 +67,15 @@ int operation_run_job(Operation *operation, JobVerb verb, JobDone on_done, Error
 /* Whether a job that may be repeated failed only because its worker died, and is worth another: not when the
  * job itself seems to kill them. */
 bool operation_outlives_worker(Operation *operation, const Error *err);
+
+/* Writes the row of operation->volume, or deletes it; or closes the catalog of operation->pool. on_done comes from
+ * the event loop, with the operation as userdata. A catalog that could not be written is opened again later. */
+int operation_put_row(Operation *operation, CatalogDone on_done, Error *err);
+int operation_delete_row(Operation *operation, CatalogDone on_done, Error *err);
+void operation_close_catalog(Operation *operation, CatalogDone on_done);
+
+/* Tells the watchers, and goes on without them. */
+void operation_let_go(Operation *operation, const Error *err);
 
 /* Tells the watchers and ends the operation; starts the next one of its lane. err: NULL for success. */
 void operation_finish(Operation *operation, const Error *err);

@@ -31,6 +31,17 @@ static void clean_up(Operation *op, const Error *err) {
                 operation_finish(op, &op->failure);
 }
 
+static void on_first_opened(PoolEntry *pool, const Error *err, void *userdata) {
+        Operation *op = userdata;
+
+        if (!err) {
+                operation_finish(op, NULL);
+                return;
+        }
+        registry_remove_pool(&op->manager->registry, pool);
+        clean_up(op, err);
+}
+
 static void on_created(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
         Operation *op = userdata;
         Manager *m = op->manager;
@@ -56,12 +67,7 @@ static void on_created(JobResult *result, int *mount_fd, const Error *err, void 
                 op->n_pools = 1;
         }
         result->n_pools = 0; /* taken over */
-        if (pool_open_catalog(m, pool, result, &failure) >= 0) {
-                operation_finish(op, NULL);
-                return;
-        }
-        registry_remove_pool(&m->registry, pool);
-        clean_up(op, &failure);
+        pool_open_catalog(m, pool, result, on_first_opened, op);
 }
 
 static int create_start(Operation *op, Error *err) {
@@ -100,6 +106,15 @@ int pool_create(Manager *m, const Caller *caller, PoolSpec *spec, const Watcher 
 
 static void import_next(Operation *op);
 
+static void one_is_open(PoolEntry *pool, const Error *err, void *userdata) {
+        Operation *op = userdata;
+
+        pool->is_opening = false;
+        if (err && op->failure.kind == ERROR_NONE)
+                op->failure = *err; /* the first; the others are opened all the same */
+        import_next(op);
+}
+
 static void on_opened(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
         Operation *op = userdata;
         PoolEntry *pool = registry_find_pool_uuid(&op->manager->registry, op->job.pool);
@@ -107,13 +122,11 @@ static void on_opened(JobResult *result, int *mount_fd, const Error *err, void *
 
         if (operation_outlives_worker(op, err) && operation_run_job(op, JOB_POOL_OPEN, on_opened, &failure) >= 0)
                 return;
-        if (err)
+        if (err) {
                 pool_entry_set_failed(pool, err);
-        else if (pool_open_catalog(op->manager, pool, result, &failure) < 0)
-                err = &failure;
-        if (err && op->failure.kind == ERROR_NONE)
-                op->failure = *err; /* the first; the others are opened all the same */
-        import_next(op);
+                one_is_open(pool, err, op);
+        } else
+                pool_open_catalog(op->manager, pool, result, one_is_open, op);
 }
 
 /* Opens the first of the imported pools that was not tried yet. */
@@ -123,18 +136,22 @@ static void import_next(Operation *op) {
         for (size_t i = 0; i < op->n_pools; i++) {
                 PoolEntry *pool = registry_find_pool_uuid(&op->manager->registry, op->pools[i]);
 
-                if (!pool || pool->operation || pool->state != POOL_ACTIVATING)
+                if (!pool || pool->operation || pool->is_opening || pool->state != POOL_ACTIVATING)
                         continue;
                 op->job.pool = op->pools[i];
-                if (operation_run_job(op, JOB_POOL_OPEN, on_opened, &err) < 0)
+                pool->is_opening = true;
+                if (operation_run_job(op, JOB_POOL_OPEN, on_opened, &err) < 0) {
+                        pool_entry_set_failed(pool, &err);
+                        pool->is_opening = false;
                         operation_finish(op, &err);
+                }
                 return;
         }
         operation_finish(op, op->failure.kind == ERROR_NONE ? NULL : &op->failure);
 }
 
-/* Takes up the pools that are unavailable, all or those that may come yet. Returns whether there is any, or -ENOMEM. */
-static int take_up_unavailable(Operation *op, bool all) {
+/* Takes up the pools that are unavailable. Returns whether there is any, or -ENOMEM. */
+static int take_up_unavailable(Operation *op) {
         size_t n = 0;
 
         for (PoolEntry *p = op->manager->registry.pools; p; p = p->next)
@@ -143,7 +160,7 @@ static int take_up_unavailable(Operation *op, bool all) {
         if (!op->pools)
                 return -ENOMEM;
         for (PoolEntry *p = op->manager->registry.pools; p; p = p->next)
-                if (p->state == POOL_UNAVAILABLE && (all || p->may_come_yet) && !p->operation) {
+                if (p->state == POOL_UNAVAILABLE && !p->operation) {
                         op->pools[op->n_pools++] = p->info.uuid;
                         pool_entry_set_state(p, POOL_ACTIVATING, NULL);
                 }
@@ -155,7 +172,7 @@ static void on_imported(JobResult *result, int *mount_fd, const Error *err, void
         Registry *registry = &op->manager->registry;
         Error oom = {};
 
-        if (err && err->kind == ERROR_NO_SUCH_POOL && take_up_unavailable(op, true) > 0) {
+        if (err && err->kind == ERROR_NO_SUCH_POOL && take_up_unavailable(op) > 0) {
                 import_next(op);
                 return;
         }
@@ -208,24 +225,33 @@ int pool_import(Manager *m, const Caller *caller, char *const *devices, const Wa
 /* --- disks that come late ------------------------------------------------------------------------------- */
 
 static int try_missing_start(Operation *op, Error *err) {
-        if (take_up_unavailable(op, false) < 0)
-                return error_oom(err);
         import_next(op);
         return 0;
 }
 
-void pool_try_missing(Manager *m) {
+/* Each by itself: a disk that does not answer keeps no other pool from coming. */
+static void try_missing(Manager *m, PoolEntry *pool) {
         Caller self = { .admin = true };
-        bool missing = false;
         Operation *op;
         Error err = {};
 
-        for (PoolEntry *p = m->registry.pools; p; p = p->next)
-                missing |= p->state == POOL_UNAVAILABLE && p->may_come_yet;
-        if (!missing)
+        if (operation_new(m, NULL, &self, NULL, try_missing_start, &op, &err) < 0) {
+                log_failure(pool->info.name, &err, "cannot look for its disks");
                 return;
-        if (operation_new(m, NULL, &self, NULL, try_missing_start, &op, &err) < 0)
-                log_failure("quarryd", &err, "cannot look for missing disks");
-        else
-                operation_begin(op, &m->pool_lane);
+        }
+        op->pools = malloc(sizeof(*op->pools));
+        if (!op->pools) {
+                operation_free(op);
+                return; /* there is a next time */
+        }
+        op->pools[0] = pool->info.uuid;
+        op->n_pools = 1;
+        pool_entry_set_state(pool, POOL_ACTIVATING, NULL);
+        operation_begin(op, NULL);
+}
+
+void pool_try_missing(Manager *m) {
+        for (PoolEntry *p = m->registry.pools; p; p = p->next)
+                if (p->state == POOL_UNAVAILABLE && p->may_come_yet && !p->operation)
+                        try_missing(m, p);
 }

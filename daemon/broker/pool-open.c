@@ -8,19 +8,6 @@
 
 #include <sys/epoll.h>
 
-typedef struct Load {
-        Manager *manager;
-        PoolEntry *pool;
-        Error err;
-} Load;
-
-static int on_row(Volume *volume, void *userdata) {
-        Load *load = userdata;
-
-        return registry_add_volume(&load->manager->registry, load->pool, volume, &load->err) ? 0
-                                                                                             : error_code(&load->err);
-}
-
 static int on_catalog(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
         PoolEntry *pool = userdata;
 
@@ -68,6 +55,7 @@ void pool_take_usage(Manager *m, PoolEntry *pool, JobResult *result, VolumeEntry
                 pool->info.data_used = now->data_used;
                 pool->info.metadata_size = now->metadata_size;
                 pool->info.metadata_used = now->metadata_used;
+                pool->info.health = now->health;
         }
         if (entry)
                 (void) forget_open(entry, NULL);
@@ -120,51 +108,171 @@ static void finish_unfinished(Manager *m, PoolEntry *pool) {
         free(u.list);
 }
 
-int pool_open_catalog(Manager *m, PoolEntry *pool, JobResult *result, Error *err) {
-        char folder[CATALOG_PATH_MAX];
-        Load load = { .manager = m, .pool = pool };
-        int r;
+/* --- the catalog ---------------------------------------------------------------------------------------- */
 
-        if (result->n_pools > 0) {
-                pool_info_done(&pool->info);
-                pool->info = result->pools[0];
-                /* The strings are taken over; the numbers stay for pool_take_usage(). */
-                result->pools[0].vg = result->pools[0].file = NULL;
-                result->pools[0].devices = NULL;
-        }
-        pool_catalog_path(pool->info.uuid, folder);
-        r = catalog_open(folder, &pool->catalog, err);
-        if (r >= 0)
-                r = catalog_load(pool->catalog, on_row, &load, err);
-        if (r < 0 && load.err.kind != ERROR_NONE)
-                *err = load.err;
-        if (r >= 0) {
-                r = sd_event_add_io(m->event, &pool->catalog_source, catalog_fd(pool->catalog), EPOLLIN, on_catalog,
-                                    pool);
-                if (r < 0)
-                        error_errno(err, r, "cannot follow the catalog");
-        }
-        if (r < 0) {
-                pool_close_catalog(m, pool);
-                pool_entry_set_state(pool, POOL_UNAVAILABLE, err->text);
-                return r;
-        }
+static bool rows_contain(const CatalogVolumes *rows, sd_id128_t uuid) {
+        for (size_t i = 0; i < rows->n; i++)
+                if (sd_id128_equal(rows->list[i].uuid, uuid))
+                        return true;
+        return false;
+}
 
-        pool_entry_set_state(pool, POOL_ACTIVE, NULL);
-        pool_take_usage(m, pool, result, NULL);
-        for (size_t i = 0; i < result->n_devices; i++)
-                if (!registry_find_uuid(&m->registry, result->devices[i].uuid))
-                        close_stray(m, pool, result->devices[i].uuid);
-        watch_look(m->watch);
-        watch_volume_opened(m->watch);
-        finish_unfinished(m, pool);
-        log_info(pool->info.name, "active with %zu volumes", pool->n_volumes);
+typedef struct Gone {
+        const CatalogVolumes *rows;
+        VolumeEntry **list;
+        size_t n;
+} Gone;
+
+static int note_gone(VolumeEntry *entry, void *userdata) {
+        Gone *gone = userdata;
+        VolumeEntry **list;
+
+        if (entry->lane.running || rows_contain(gone->rows, entry->volume.uuid))
+                return 0;
+        list = reallocarray(gone->list, gone->n + 1, sizeof(*list));
+        if (!list)
+                return -ENOMEM;
+        gone->list = list;
+        list[gone->n++] = entry;
         return 0;
 }
 
-void pool_close_catalog(Manager *m, PoolEntry *pool) {
+/* What the disk has is the truth, but for volumes that are being worked on: those may be there already, when a
+ * catalog is opened again. */
+static int take_rows(Manager *m, PoolEntry *pool, CatalogVolumes *rows, Error *err) {
+        Gone gone = { .rows = rows };
+
+        if (pool->n_volumes > 0)
+                (void) registry_each_volume(pool, note_gone, &gone);
+        for (size_t i = 0; i < gone.n; i++)
+                registry_remove_volume(&m->registry, gone.list[i]);
+        free(gone.list);
+        for (size_t i = 0; i < rows->n; i++) {
+                VolumeEntry *have = registry_find_uuid(&m->registry, rows->list[i].uuid);
+
+                if (have && have->pool == pool) {
+                        if (have->lane.running)
+                                continue;
+                        have->volume.state = rows->list[i].state;
+                        free(have->volume.failure);
+                        have->volume.failure = TAKE_PTR(rows->list[i].failure);
+                } else if (!registry_add_volume(&m->registry, pool, &rows->list[i], err))
+                        return error_code(err);
+        }
+        return 0;
+}
+
+static void opened_end(PoolEntry *pool, const Error *err) {
+        PoolOpened on_opened = pool->on_opened;
+
+        free(TAKE_PTR(pool->devices));
+        pool->n_devices = 0;
+        pool->on_opened = NULL;
+        on_opened(pool, err, pool->on_opened_userdata);
+}
+
+static void begin_work(Manager *m, PoolEntry *pool) {
+        JobResult result = { .devices = pool->devices, .n_devices = pool->n_devices };
+        bool again = pool->state == POOL_ACTIVE;
+
+        pool_entry_set_state(pool, POOL_ACTIVE, NULL);
+        pool_entry_set_trouble(pool, NULL);
+        pool->is_reopening = false;
+        pool_take_usage(m, pool, &result, NULL);
+        for (size_t i = 0; i < result.n_devices; i++)
+                if (!registry_find_uuid(&m->registry, result.devices[i].uuid))
+                        close_stray(m, pool, result.devices[i].uuid);
+        watch_look(m->watch);
+        watch_volume_opened(m->watch);
+        finish_unfinished(m, pool);
+        log_info(pool->info.name, "%s with %zu volumes", again ? "takes changes again" : "active", pool->n_volumes);
+}
+
+/* Closed again because of its contents. */
+static void on_refused_closed(void *userdata) {
+        PoolEntry *pool = userdata;
+        Error err = {};
+
+        error_set(&err, ERROR_POOL_UNAVAILABLE, EUCLEAN, "%s", pool->failure ?: "the catalog cannot be used");
+        opened_end(pool, &err);
+}
+
+static void on_catalog_opened(CatalogVolumes *rows, const Error *err, void *userdata) {
+        PoolEntry *pool = userdata;
+        Error failure = {};
+
+        if (err) {
+                pool->catalog_source = sd_event_source_disable_unref(pool->catalog_source);
+                catalog_free(TAKE_PTR(pool->catalog));
+                if (!pool->is_reopening)
+                        pool_entry_set_failed(pool, err);
+                opened_end(pool, err);
+                return;
+        }
+        if (take_rows(pool->manager, pool, rows, &failure) < 0) {
+                if (!pool->is_reopening)
+                        while (pool->by_name)
+                                registry_remove_volume(&pool->manager->registry, *(VolumeEntry **) pool->by_name);
+                pool_entry_set_state(pool, POOL_UNAVAILABLE, failure.text);
+                pool_close_catalog(pool, on_refused_closed, pool);
+                return;
+        }
+        begin_work(pool->manager, pool);
+        opened_end(pool, NULL);
+}
+
+static void take_info(PoolEntry *pool, JobResult *result) {
+        if (result->n_pools > 0) {
+                pool_info_done(&pool->info);
+                pool->info = result->pools[0];
+                result->pools[0] = (PoolInfo) {};
+        }
+        free(pool->devices);
+        pool->devices = TAKE_PTR(result->devices);
+        pool->n_devices = result->n_devices;
+        result->n_devices = 0;
+}
+
+void pool_open_catalog(Manager *m, PoolEntry *pool, JobResult *result, PoolOpened on_opened, void *userdata) {
+        char folder[CATALOG_PATH_MAX];
+        Error err = {};
+        int r;
+
+        take_info(pool, result);
+        pool->manager = m;
+        pool->on_opened = on_opened;
+        pool->on_opened_userdata = userdata;
+        pool_catalog_path(pool->info.uuid, folder);
+        r = catalog_open(folder, on_catalog_opened, pool, &pool->catalog, &err);
+        if (r >= 0) {
+                r = sd_event_add_io(m->event, &pool->catalog_source, catalog_fd(pool->catalog), EPOLLIN, on_catalog,
+                                    pool);
+                if (r < 0) {
+                        error_errno(&err, r, "cannot follow the catalog");
+                        catalog_free(TAKE_PTR(pool->catalog));
+                }
+        }
+        if (r < 0) {
+                if (!pool->is_reopening)
+                        pool_entry_set_state(pool, POOL_UNAVAILABLE, err.text);
+                opened_end(pool, &err);
+        }
+}
+
+static void on_closed(const Error *err, void *userdata) {
+        PoolEntry *pool = userdata;
+
         pool->catalog_source = sd_event_source_disable_unref(pool->catalog_source);
         catalog_free(TAKE_PTR(pool->catalog));
-        while (pool->by_name)
-                registry_remove_volume(&m->registry, *(VolumeEntry **) pool->by_name);
+        pool->on_closed(pool->on_closed_userdata);
+}
+
+void pool_close_catalog(PoolEntry *pool, void (*on_pool_closed)(void *userdata), void *userdata) {
+        if (!pool->catalog) {
+                on_pool_closed(userdata);
+                return;
+        }
+        pool->on_closed = on_pool_closed;
+        pool->on_closed_userdata = userdata;
+        catalog_close(pool->catalog, on_closed, pool);
 }

@@ -6,17 +6,25 @@
 
 #include <quarry/log.h>
 
+static void on_catalog_reopened(PoolEntry *pool, const Error *err, void *userdata) {
+        Operation *op = userdata;
+
+        if (err)
+                log_failure(pool->info.name, err, "cannot open the catalog again");
+        operation_finish(op, &op->failure);
+}
+
 static void on_reopened(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
         Operation *op = userdata;
         Error failure = {};
 
         if (operation_outlives_worker(op, err) && operation_run_job(op, JOB_POOL_OPEN, on_reopened, &failure) >= 0)
                 return;
-        if (err)
+        if (err) {
                 pool_entry_set_failed(op->pool, err);
-        else if (pool_open_catalog(op->manager, op->pool, result, &failure) < 0)
-                log_failure(op->pool->info.name, &failure, "cannot open the catalog again");
-        operation_finish(op, &op->failure);
+                operation_finish(op, &op->failure);
+        } else
+                pool_open_catalog(op->manager, op->pool, result, on_catalog_reopened, op);
 }
 
 static void on_taken_away(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
@@ -48,22 +56,19 @@ static void on_taken_away(JobResult *result, int *mount_fd, const Error *err, vo
         }
 }
 
-static int take_away(Operation *op, JobVerb verb, Error *err) {
-        int r;
+static void on_catalog_closed(const Error *err, void *userdata) {
+        Operation *op = userdata;
+        Error failure = {};
 
-        pool_close_catalog(op->manager, op->pool);
-        r = operation_run_job(op, verb, on_taken_away, err);
-        if (r < 0)
-                pool_entry_set_state(op->pool, POOL_UNAVAILABLE, err->text);
-        return r;
+        if (operation_run_job(op, op->job.verb, on_taken_away, &failure) >= 0)
+                return;
+        pool_entry_set_state(op->pool, POOL_UNAVAILABLE, failure.text);
+        operation_finish(op, &failure);
 }
 
-static int remove_start(Operation *op, Error *err) {
-        return take_away(op, JOB_POOL_REMOVE, err);
-}
-
-static int export_start(Operation *op, Error *err) {
-        return take_away(op, JOB_POOL_EXPORT, err);
+static int take_away_start(Operation *op, Error *err) {
+        operation_close_catalog(op, on_catalog_closed);
+        return 0;
 }
 
 int pool_remove(Manager *m, const Caller *caller, PoolEntry *pool, const Watcher *watcher, Error *err) {
@@ -79,8 +84,11 @@ int pool_remove(Manager *m, const Caller *caller, PoolEntry *pool, const Watcher
                 error_hint(err, "see them with quarry ls --pool %s, remove them with quarry rm", pool->info.name);
                 return r;
         }
-        r = operation_new(m, "pool rm", caller, watcher, remove_start, &op, err);
-        return r < 0 ? r : operation_begin_on_pool(op, pool, err);
+        r = operation_new(m, "pool rm", caller, watcher, take_away_start, &op, err);
+        if (r < 0)
+                return r;
+        op->job.verb = JOB_POOL_REMOVE;
+        return operation_begin_on_pool(op, pool, err);
 }
 
 static int find_mounted(VolumeEntry *entry, void *userdata) {
@@ -107,6 +115,9 @@ int pool_export(Manager *m, const Caller *caller, PoolEntry *pool, const Watcher
                 error_hint(err, "quarry umount %s", mounted->volume.spec.name);
                 return r;
         }
-        r = operation_new(m, "pool export", caller, watcher, export_start, &op, err);
-        return r < 0 ? r : operation_begin_on_pool(op, pool, err);
+        r = operation_new(m, "pool export", caller, watcher, take_away_start, &op, err);
+        if (r < 0)
+                return r;
+        op->job.verb = JOB_POOL_EXPORT;
+        return operation_begin_on_pool(op, pool, err);
 }

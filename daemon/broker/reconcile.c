@@ -1,6 +1,7 @@
 #include "broker/reconcile.h"
 
 #include "broker/pool-open.h"
+#include "broker/pool-trouble.h"
 #include "broker/pool.h"
 
 #include <quarry/log.h>
@@ -13,9 +14,13 @@
 /* Later they are looked for at this pace, and nobody waits. */
 #define MISSING_PAUSE_USEC (15 * UINT64_C(1000000))
 
+/* So long all calls wait for the pools; after that a disk that does not answer keeps nobody from the others. */
+#define READY_USEC (45 * UINT64_C(1000000))
+
 typedef struct Start {
         Manager *manager;
         unsigned waiting_for; /* pools that are being activated */
+        sd_event_source *limit;
 } Start;
 
 typedef struct Opening {
@@ -25,18 +30,38 @@ typedef struct Opening {
         unsigned deaths; /* of workers that were to open it */
 } Opening;
 
-static void one_less(Start *start) {
-        Manager *m = start->manager;
-
-        if (--start->waiting_for > 0)
+static void be_ready(Manager *m) {
+        if (m->ready)
                 return;
-        free(start);
         m->ready = true;
         if (m->on_ready)
                 m->on_ready(m->on_ready_userdata);
 }
 
+static int on_limit(sd_event_source *source, uint64_t usec, void *userdata) {
+        Start *start = userdata;
+
+        log_warning("reconcile", "some pools are not active yet: nobody waits for them any more");
+        if (!start->manager->registry.pools)
+                error_set(&start->manager->failure, ERROR_POOL_UNAVAILABLE, ETIMEDOUT,
+                          "the pools of this host are still being looked for");
+        be_ready(start->manager);
+        return 0;
+}
+
+static void one_less(Start *start) {
+        if (--start->waiting_for > 0)
+                return;
+        be_ready(start->manager);
+        sd_event_source_disable_unref(start->limit);
+        free(start);
+}
+
 static void opening_end(Opening *opening) {
+        PoolEntry *pool = registry_find_pool_uuid(&opening->start->manager->registry, opening->pool);
+
+        if (pool)
+                pool->is_opening = false;
         one_less(opening->start);
         sd_event_source_disable_unref(opening->pause);
         free(opening);
@@ -108,11 +133,16 @@ static bool wait_for_it(Manager *m, PoolEntry *pool, Opening *opening, const Err
         return true;
 }
 
+static void on_catalog_opened(PoolEntry *pool, const Error *err, void *userdata) {
+        if (err)
+                log_failure(pool->info.name, err, "cannot open the catalog");
+        opening_end(userdata);
+}
+
 static void on_opened(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
         Opening *opening = userdata;
         Manager *m = opening->start->manager;
         PoolEntry *pool = registry_find_pool_uuid(&m->registry, opening->pool);
-        Error failure = {};
 
         if (err) {
                 if (clean_up(m, pool, opening))
@@ -121,9 +151,9 @@ static void on_opened(JobResult *result, int *mount_fd, const Error *err, void *
                 if (wait_for_it(m, pool, opening, err))
                         return;
                 log_failure(pool->info.name, err, "cannot activate the pool");
-        } else if (pool_open_catalog(m, pool, result, &failure) < 0)
-                log_failure(pool->info.name, &failure, "cannot open the catalog");
-        opening_end(opening);
+                opening_end(opening);
+        } else
+                pool_open_catalog(m, pool, result, on_catalog_opened, opening);
 }
 
 static int submit_open(Opening *opening, Error *err) {
@@ -139,8 +169,10 @@ static void open_pool(Start *start, PoolEntry *pool) {
         if (opening)
                 *opening = (Opening) { .start = start, .pool = pool->info.uuid };
         start->waiting_for++;
+        pool->is_opening = true;
         if (opening && submit_open(opening, &err) >= 0)
                 return;
+        pool->is_opening = false;
         free(opening);
         pool_entry_set_state(pool, POOL_UNAVAILABLE, err.text);
         start->waiting_for--; /* the caller counts for one */
@@ -150,6 +182,7 @@ static void on_scanned(JobResult *result, int *mount_fd, const Error *err, void 
         Start *start = userdata;
         Manager *m = start->manager;
 
+        m->failure = (Error) {};
         if (err) {
                 m->failure = *err;
                 log_failure("reconcile", err, "cannot look for the pools of this host");
@@ -168,8 +201,10 @@ static void on_scanned(JobResult *result, int *mount_fd, const Error *err, void 
 static int on_look_for_missing(sd_event_source *source, uint64_t usec, void *userdata) {
         Manager *m = userdata;
 
-        if (m->ready)
+        if (m->ready) {
                 pool_try_missing(m);
+                pool_trouble_try(m);
+        }
         (void) sd_event_source_set_time_relative(source, MISSING_PAUSE_USEC);
         return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
@@ -190,8 +225,14 @@ int reconcile_start(Manager *m, Error *err) {
                 }
         }
         *start = (Start) { .manager = m, .waiting_for = 1 };
-        r = queue_submit(m->queue, &job, -EBADF, NULL, on_scanned, start, err);
+        r = sd_event_add_time_relative(m->event, &start->limit, CLOCK_MONOTONIC, READY_USEC, 0, on_limit, start);
         if (r < 0)
+                error_errno(err, r, "cannot set a timer");
+        else
+                r = queue_submit(m->queue, &job, -EBADF, NULL, on_scanned, start, err);
+        if (r < 0) {
+                sd_event_source_disable_unref(start->limit);
                 free(start);
+        }
         return r;
 }

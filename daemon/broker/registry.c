@@ -68,7 +68,9 @@ void registry_remove_pool(Registry *registry, PoolEntry *pool) {
         sd_event_source_disable_unref(pool->catalog_source);
         catalog_free(pool->catalog);
         pool_info_done(&pool->info);
+        free(pool->devices);
         free(pool->failure);
+        free(pool->trouble);
         free(pool->thin_ids);
         free(pool);
 }
@@ -95,7 +97,51 @@ void pool_entry_set_state(PoolEntry *pool, PoolState state, const char *failure)
 
 void pool_entry_set_failed(PoolEntry *pool, const Error *err) {
         pool_entry_set_state(pool, POOL_UNAVAILABLE, err->text);
-        pool->may_come_yet = err->number == ENODEV || err->number == ENOENT || err->kind == ERROR_WORKER_DIED;
+        pool->may_come_yet = err->number == ENODEV || err->number == ENOENT || err->number == ENOTUNIQ ||
+                             err->number == EIO || err->number == ETIMEDOUT || err->kind == ERROR_WORKER_DIED;
+}
+
+void pool_entry_set_trouble(PoolEntry *pool, const char *trouble) {
+        free(pool->trouble);
+        pool->trouble = trouble ? strdup(trouble) : NULL;
+        pool->is_stalled = false;
+}
+
+static const char *health_sentence(const PoolEntry *pool) {
+        static const char *const sentences[_POOL_HEALTH_MAX] = {
+                [POOL_FULL] =
+                        "its space for data is used up: writers wait, then fail; remove volumes, or files in them",
+                [POOL_READ_ONLY] =
+                        "its metadata could not be written, and takes no new data: see journalctl -k; once its "
+                        "volumes are unmounted it is checked and comes back by itself",
+                [POOL_FAILED] = "its metadata can neither be read nor written: see journalctl -k; once its volumes are "
+                                "unmounted it is checked and comes back by itself",
+        };
+
+        return sentences[pool->info.health];
+}
+
+PoolState pool_entry_shown_state(const PoolEntry *pool) {
+        return pool->state == POOL_ACTIVE && pool_entry_failure(pool) ? POOL_DEGRADED : pool->state;
+}
+
+const char *pool_entry_failure(const PoolEntry *pool) {
+        if (pool->state != POOL_ACTIVE)
+                return pool->failure;
+        return pool->trouble ?: health_sentence(pool);
+}
+
+int pool_entry_check_changes(const PoolEntry *pool, Error *err) {
+        int r;
+
+        r = pool_entry_check(pool, err);
+        if (r < 0 || (!pool->trouble && !pool->is_reopening && pool->info.health <= POOL_FULL))
+                return r;
+        r = error_set(err, ERROR_POOL_UNAVAILABLE, EIO, "pool %s takes no changes: %s", pool->info.name,
+                      pool_entry_failure(pool) ?: "its catalog is being opened again");
+        error_hint(err, "it is looked at every 15 seconds; see: quarry pool inspect %s; journalctl -k",
+                   pool->info.name);
+        return r;
 }
 
 int pool_entry_check(const PoolEntry *pool, Error *err) {
@@ -222,6 +268,18 @@ int pool_entry_new_thin_id(const PoolEntry *pool, uint32_t *ret) {
                         }
         }
         return -ENOSPC;
+}
+
+int volume_entry_change_thin_id(VolumeEntry *entry) {
+        uint32_t id;
+        int r;
+
+        r = pool_entry_new_thin_id(entry->pool, &id);
+        if (r < 0)
+                return r;
+        entry->volume.thin_id = id;
+        entry->pool->thin_ids[id / 8] |= (uint8_t) (1u << id % 8);
+        return 0;
 }
 
 void registry_done(Registry *registry) {

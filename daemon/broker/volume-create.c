@@ -37,7 +37,7 @@ static void on_row_settled(const Error *err, void *userdata) {
 static void settle(Operation *op) {
         Error err = {};
 
-        if (catalog_put_volume(op->pool->catalog, &op->volume->volume, on_row_settled, op, &err) < 0)
+        if (operation_put_row(op, on_row_settled, &err) < 0)
                 on_row_settled(&err, op);
 }
 
@@ -57,7 +57,7 @@ static void on_row_gone(const Error *err, void *userdata) {
 static void drop_row(Operation *op) {
         Error err = {};
 
-        if (catalog_delete_volume(op->pool->catalog, op->volume->volume.uuid, on_row_gone, op, &err) < 0)
+        if (operation_delete_row(op, on_row_gone, &err) < 0)
                 on_row_gone(&err, op);
 }
 
@@ -86,6 +86,40 @@ static void clean_up(Operation *op) {
                 on_cleaned(NULL, NULL, &err, op);
 }
 
+/* --- a thin id that somebody else has ------------------------------------------------------------------- */
+
+static int create_start(Operation *op, Error *err);
+
+/* The row goes first: a crash now must not make anybody delete what is not this volume's. */
+static void on_row_of_other_gone(const Error *err, void *userdata) {
+        Operation *op = userdata;
+        Error failure = {};
+
+        if (err) {
+                on_row_gone(err, op);
+                return;
+        }
+        op->failure = (Error) {};
+        op->job.volume.thin_id = op->volume->volume.thin_id;
+        if (create_start(op, &failure) < 0)
+                operation_finish_removed(op, &failure);
+}
+
+/* The pool has a thin device that no volume has: nobody knows whose data that is, so it stays. */
+static bool take_other_id(Operation *op, const Error *err) {
+        uint32_t taken = op->volume->volume.thin_id;
+        Error failure = {};
+
+        if (err->number != EEXIST || !streq(err->step, "making the thin device") ||
+            volume_entry_change_thin_id(op->volume) < 0)
+                return false;
+        log_warning(op->pool->info.name,
+                    "the pool has a thin device %u that belongs to no volume; it is left alone, and takes space",
+                    taken);
+        op->failure = *err;
+        return operation_delete_row(op, on_row_of_other_gone, &failure) >= 0;
+}
+
 /* --- the way there -------------------------------------------------------------------------------------- */
 
 static void on_made(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
@@ -99,6 +133,8 @@ static void on_made(JobResult *result, int *mount_fd, const Error *err, void *us
                 settle(op);
                 return;
         }
+        if (take_other_id(op, err))
+                return;
         op->failure = *err;
         /* The worker undoes what it did, unless it died or could not. */
         if (err->kind == ERROR_WORKER_DIED || err->undo_failed)
@@ -122,7 +158,7 @@ static void on_row_written(const Error *err, void *userdata) {
 }
 
 static int create_start(Operation *op, Error *err) {
-        return catalog_put_volume(op->pool->catalog, &op->volume->volume, on_row_written, op, err);
+        return operation_put_row(op, on_row_written, err);
 }
 
 /* --- judging the request -------------------------------------------------------------------------------- */

@@ -33,7 +33,7 @@ static void on_removed(JobResult *result, int *mount_fd, const Error *err, void 
 
         if (operation_outlives_worker(op, err) && operation_run_job(op, JOB_VOLUME_REMOVE, on_removed, &failure) >= 0)
                 return;
-        if (!err && catalog_delete_volume(op->pool->catalog, op->volume->volume.uuid, on_row_gone, op, &failure) >= 0)
+        if (!err && operation_delete_row(op, on_row_gone, &failure) >= 0)
                 return;
         stay_removing(op, err ?: &failure);
 }
@@ -57,7 +57,7 @@ static void take_back(Operation *op, const Error *err) {
         op->volume->volume.state = op->state_before;
         if (err->kind == ERROR_NO_SPACE)
                 operation_finish(op, &op->failure);
-        else if (catalog_put_volume(op->pool->catalog, &op->volume->volume, on_row_back, op, &failure) < 0)
+        else if (operation_put_row(op, on_row_back, &failure) < 0)
                 on_row_back(&failure, op);
 }
 
@@ -83,14 +83,14 @@ static void on_claimed(JobResult *result, int *mount_fd, const Error *err, void 
         entry->open = false;
         op->state_before = entry->volume.state;
         entry->volume.state = VOLUME_REMOVING;
-        if (catalog_put_volume(op->pool->catalog, &entry->volume, on_row_removing, op, &failure) < 0)
+        if (operation_put_row(op, on_row_removing, &failure) < 0)
                 on_row_removing(&failure, op);
 }
 
 static int remove_start(Operation *op, Error *err) {
         int r;
 
-        r = pool_entry_check(op->pool, err);
+        r = pool_entry_check_changes(op->pool, err);
         return r < 0 ? r : operation_run_job(op, JOB_VOLUME_CLAIM, on_claimed, err);
 }
 

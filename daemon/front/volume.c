@@ -186,7 +186,28 @@ static int list_add(VolumeEntry *entry, void *userdata) {
         return r < 0 ? r : 0;
 }
 
+/* Volumes of theirs may be missing in the list. */
+static int list_missing(const List *list, sd_json_variant **ret) {
+        const Call *call = list->call;
+        Manager *m = server_manager(call->server);
+        int r = 0;
+
+        for (PoolEntry *p = m->registry.pools; p && r >= 0; p = p->next) {
+                const char *failure = pool_entry_failure(p);
+
+                if (p->state == POOL_ACTIVE || !call->caller.admin ||
+                    (*call->filter.pool && !streq(call->filter.pool, p->info.name)))
+                        continue;
+                r = sd_json_variant_append_arraybo(
+                        ret, SD_JSON_BUILD_PAIR_STRING("name", p->info.name),
+                        SD_JSON_BUILD_PAIR_STRING("state", pool_state_to_string(p->state)),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!failure, "failure", SD_JSON_BUILD_STRING(failure)));
+        }
+        return r;
+}
+
 static int list_reply(Call *call, Operation *op) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *missing = NULL;
         Manager *m = server_manager(call->server);
         List list = { .call = call };
         int r = 0;
@@ -197,7 +218,11 @@ static int list_reply(Call *call, Operation *op) {
         if (r >= 0 && !list.batch)
                 r = sd_json_variant_new_array(&list.batch, NULL, 0);
         if (r >= 0)
-                r = sd_varlink_replybo(call->link, SD_JSON_BUILD_PAIR_VARIANT("volumes", list.batch));
+                r = list_missing(&list, &missing);
+        if (r >= 0)
+                r = sd_varlink_replybo(call->link, SD_JSON_BUILD_PAIR_VARIANT("volumes", list.batch),
+                                       SD_JSON_BUILD_PAIR_CONDITION(
+                                               !!missing, "missingPools", SD_JSON_BUILD_VARIANT(missing)));
         sd_json_variant_unref(list.batch);
         return r;
 }

@@ -13,6 +13,7 @@
 #include <pwd.h>
 #include <sys/stat.h>
 
+#define STATUS_OPERATIONAL 8 /* of e2fsck: it could not do its work, say because the disk fails */
 #define FSCK_TIMEOUT 300u /* seconds; the filesystem is small */
 
 static int run_tool(char *const argv[], int ok_status, Error *err) {
@@ -23,8 +24,8 @@ static int run_tool(char *const argv[], int ok_status, Error *err) {
         if (r < 0)
                 return error_errno(err, r, "cannot run %s", argv[0]);
         if (r > ok_status)
-                return error_set(err, ERROR_POOL_UNAVAILABLE, EUCLEAN, "%s says: %s", argv[0],
-                                 isempty(output.err) ? output.out : output.err);
+                return error_set(err, ERROR_POOL_UNAVAILABLE, (r & STATUS_OPERATIONAL) ? EIO : EUCLEAN, "%s says: %s",
+                                 argv[0], isempty(output.err) ? output.out : output.err);
         return 0;
 }
 
@@ -36,6 +37,14 @@ static int catalog_format_run(StepContext *c, Error *err) {
                          (char *) "ext4",           (char *) "-m", (char *) "0",  (char *) "-L",
                          (char *) "quarry-catalog", device,        NULL };
         return run_tool(argv, 0, err);
+}
+
+/* A filesystem whose disk failed takes nothing any more until it is mounted anew, even when the disk is well again. */
+static bool catalog_takes_writes(const char *target) {
+        _cleanup_close_ int fd = -EBADF;
+
+        fd = open(target, O_WRONLY | O_TMPFILE | O_CLOEXEC, 0600);
+        return fd >= 0 && write(fd, "", 1) == 1 && fsync(fd) >= 0;
 }
 
 static int catalog_mount_probe(StepContext *c, Error *err) {
@@ -50,9 +59,12 @@ static int catalog_mount_probe(StepContext *c, Error *err) {
                 return error_errno(err, r, "cannot look at %s", target);
         if (r == 0)
                 return 0;
-        if (device != c->catalog_lv || read_only)
+        if (device != c->catalog_lv)
                 return error_set(err, ERROR_POOL_UNAVAILABLE, EBUSY, "something else is mounted at %s", target);
-        return 1;
+        if (!read_only && catalog_takes_writes(target))
+                return 1;
+        r = mnt_unmount(target);
+        return r < 0 ? error_errno(err, r, "cannot unmount the catalog, which takes no writes any more") : 0;
 }
 
 /* The broker is another user: the folder becomes its own, and nobody else's. */

@@ -30,6 +30,13 @@ static int pool_format_run(StepContext *c, Error *err) {
         return 0;
 }
 
+static PoolHealth pool_health(const DmPoolStatus *status) {
+        return status->failed                             ? POOL_FAILED
+               : status->read_only || status->needs_check ? POOL_READ_ONLY
+               : status->out_of_data_space                ? POOL_FULL
+                                                          : POOL_HEALTHY;
+}
+
 static int target_probe(StepContext *c, Error *err) {
         char name[KERNEL_NAME_MAX];
         DmPoolStatus status;
@@ -48,6 +55,11 @@ static int target_probe(StepContext *c, Error *err) {
                 r = dm_remove(name);
                 return r < 0 ? error_errno(err, r, "cannot remove the unfinished device %s", name) : 0;
         }
+        if (r >= 0 && pool_health(&status) > POOL_FULL && info.open_count == 0) {
+                /* It does not become well by itself; while nothing uses it, it is checked and made anew. */
+                r = dm_remove(name);
+                return r < 0 ? error_errno(err, r, "cannot remove the failed device %s", name) : 0;
+        }
         return r < 0 ? error_errno(err, r, "cannot read the status of %s", name) : 1;
 }
 
@@ -57,12 +69,16 @@ static int check_run(StepContext *c, Error *err) {
         int r;
 
         dm_device_path(c->metadata_lv, device);
-        char *argv[] = { (char *) "thin_check", (char *) "--quiet", device, NULL };
+        /* The kernel sets that flag when a write failed, and ends what was not committed: what passes is good again. */
+        char *argv[] = { (char *) "thin_check", (char *) "--quiet", (char *) "--clear-needs-check-flag", device, NULL };
         r = spawn_run(argv, CHECK_TIMEOUT, &output);
         if (r < 0)
                 return error_errno(err, r, "cannot run thin_check");
         if (r == 0)
                 return 0;
+        if (strstr(output.err, "nput/output error")) /* that passes with the disk's fault */
+                return error_set(err, ERROR_POOL_UNAVAILABLE, EIO, "the metadata of pool %s cannot be read: %s",
+                                 c->pool.name, output.err);
         r = error_set(err, ERROR_POOL_UNAVAILABLE, EUCLEAN, "the metadata of pool %s is damaged: thin_check says: %s",
                       c->pool.name, isempty(output.err) ? "(nothing)" : output.err);
         error_hint(err, "do not write to it; see thin_check(8) and thin_repair(8) on logical volume %s/%s", c->pool.vg,
@@ -173,6 +189,7 @@ static int pool_status_run(StepContext *c, Error *err) {
                 return error_set(err, ERROR_POOL_UNAVAILABLE, r, "pool %s is not active", c->pool.name);
         if (r < 0)
                 return error_errno(err, r, "cannot read the status of pool %s", c->pool.name);
+        c->pool.health = pool_health(&status);
         c->pool.data_size = status.data_size;
         c->pool.data_used = status.data_used;
         c->pool.metadata_size = status.metadata_size;

@@ -11,6 +11,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
+#include <time.h>
+
+#define FREE_PATIENCE 2 /* seconds */
 
 typedef struct Change {
         struct Change *next;
@@ -26,16 +29,26 @@ typedef struct Queue {
 } Queue;
 
 struct Catalog {
+        /* the writer's own, once it runs */
+        char *folder;
         sqlite3 *db;
         sqlite3_stmt *upsert, *delete;
-        int fd;
 
+        /* the broker's own */
+        int fd;
         pthread_t writer;
-        bool running;
-        pthread_mutex_t lock; /* what follows is shared with the writer */
-        pthread_cond_t wake;
+        CatalogOpened on_opened;
+        CatalogDone on_closed;
+        void *opened_userdata, *closed_userdata;
+        bool is_told; /* that it is open, or why not */
+
+        pthread_mutex_t lock; /* what follows is shared */
+        pthread_cond_t wake, end;
         Queue waiting, finished;
-        bool stop;
+        CatalogVolumes volumes;
+        Error open_err; /* kind ERROR_NONE: it could be opened */
+        uint64_t busy_since;
+        bool was_opened, stop, has_ended, is_abandoned;
 };
 
 static void queue_push(Queue *q, Change *change) {
@@ -130,29 +143,165 @@ static void batch_write_or_each(Catalog *c, Change *batch) {
         }
 }
 
+/* --- opening and closing it: may take as long as the disk likes ------------------------------------------- */
+
+void catalog_volumes_done(CatalogVolumes *volumes) {
+        for (size_t i = 0; i < volumes->n; i++)
+                volume_done(&volumes->list[i]);
+        free(volumes->list);
+        *volumes = (CatalogVolumes) {};
+}
+
+static int row_load(sqlite3_stmt *s, CatalogVolumes *volumes, Error *err) {
+        Volume *list;
+        int r;
+
+        list = reallocarray(volumes->list, volumes->n + 1, sizeof(*list));
+        if (!list)
+                return error_oom(err);
+        volumes->list = list;
+        list[volumes->n] = (Volume) {};
+        r = row_to_volume(s, &list[volumes->n]);
+        if (r == -ENOMEM)
+                return error_oom(err);
+        if (r < 0)
+                return error_set(err, ERROR_POOL_UNAVAILABLE, EUCLEAN, "the catalog's row of volume %s breaks a rule",
+                                 (const char *) sqlite3_column_text(s, 0));
+        volumes->n++;
+        return 0;
+}
+
+static int database_load(Catalog *c, CatalogVolumes *ret, Error *err) {
+        _cleanup_(catalog_volumes_done) CatalogVolumes volumes = {};
+        sqlite3_stmt *s = NULL;
+        int r = 0, code = SQLITE_DONE;
+
+        if (sqlite3_prepare_v2(c->db, ROW_SELECT, -1, &s, NULL) != SQLITE_OK)
+                return sqlite_error(c->db, err, "read the catalog");
+        while (r >= 0 && (code = sqlite3_step(s)) == SQLITE_ROW)
+                r = row_load(s, &volumes, err);
+        if (r >= 0 && code != SQLITE_DONE)
+                r = sqlite_error(c->db, err, "read the catalog");
+        sqlite3_finalize(s);
+        if (r < 0)
+                return r;
+        *ret = volumes;
+        volumes = (CatalogVolumes) {};
+        return 0;
+}
+
+static int database_open(Catalog *c, Error *err) {
+        _cleanup_free_ char *path = format_new("%s/catalog.db", c->folder);
+        int r;
+
+        if (!path)
+                return error_oom(err);
+        if (sqlite3_open_v2(path, &c->db,
+                            SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX | SQLITE_OPEN_NOFOLLOW,
+                            NULL) != SQLITE_OK)
+                return sqlite_error(c->db, err, "open the catalog");
+        sqlite3_extended_result_codes(c->db, 0);
+        r = schema_prepare(c->db, c->folder, err);
+        if (r < 0)
+                return r;
+        if (sqlite3_prepare_v2(c->db, ROW_UPSERT, -1, &c->upsert, NULL) != SQLITE_OK ||
+            sqlite3_prepare_v2(c->db, ROW_DELETE, -1, &c->delete, NULL) != SQLITE_OK)
+                return sqlite_error(c->db, err, "prepare the catalog");
+        return 0;
+}
+
+static void database_close(Catalog *c) {
+        sqlite3_finalize(c->upsert);
+        sqlite3_finalize(c->delete);
+        if (c->db && sqlite3_close(c->db) != SQLITE_OK)
+                log_error("catalog", "cannot close: %s", sqlite3_errmsg(c->db));
+        c->db = NULL;
+}
+
+static void catalog_destroy(Catalog *c) {
+        changes_free(c->waiting.first);
+        changes_free(c->finished.first);
+        catalog_volumes_done(&c->volumes);
+        pthread_cond_destroy(&c->wake);
+        pthread_cond_destroy(&c->end);
+        pthread_mutex_destroy(&c->lock);
+        if (c->fd >= 0)
+                close(c->fd);
+        free(c->folder);
+        free(c);
+}
+
+/* --- the writer's life ---------------------------------------------------------------------------------- */
+
+static uint64_t now_usec(void) {
+        struct timespec ts;
+
+        clock_gettime(CLOCK_MONOTONIC, &ts);
+        return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
+}
+
+static int writer_open(Catalog *c) {
+        CatalogVolumes volumes = {};
+        Error err = {};
+        int r;
+
+        r = database_open(c, &err);
+        if (r >= 0)
+                r = database_load(c, &volumes, &err);
+        pthread_mutex_lock(&c->lock);
+        c->volumes = volumes;
+        c->open_err = err;
+        c->was_opened = true;
+        c->busy_since = 0;
+        pthread_mutex_unlock(&c->lock);
+        (void) eventfd_write(c->fd, 1);
+        return r;
+}
+
+/* The next batch; NULL when it is to end, and nothing is left to write. */
+static Change *writer_wait(Catalog *c) {
+        pthread_mutex_lock(&c->lock);
+        while (!c->waiting.first && !c->stop)
+                pthread_cond_wait(&c->wake, &c->lock);
+        Change *batch = queue_take_all(&c->waiting);
+        c->busy_since = now_usec();
+        pthread_mutex_unlock(&c->lock);
+        return batch;
+}
+
+static void writer_hand_back(Catalog *c, Change *batch) {
+        pthread_mutex_lock(&c->lock);
+        while (batch) {
+                Change *next = batch->next;
+                queue_push(&c->finished, batch);
+                batch = next;
+        }
+        c->busy_since = 0;
+        pthread_mutex_unlock(&c->lock);
+        (void) eventfd_write(c->fd, 1);
+}
+
 static void *writer_main(void *userdata) {
         Catalog *c = userdata;
+        Change *batch;
 
-        for (;;) {
-                pthread_mutex_lock(&c->lock);
-                while (!c->waiting.first && !c->stop)
-                        pthread_cond_wait(&c->wake, &c->lock);
-                Change *batch = queue_take_all(&c->waiting);
-                pthread_mutex_unlock(&c->lock);
-                if (!batch)
-                        return NULL;
-
-                batch_write_or_each(c, batch);
-
-                pthread_mutex_lock(&c->lock);
-                while (batch) {
-                        Change *next = batch->next;
-                        queue_push(&c->finished, batch);
-                        batch = next;
+        if (writer_open(c) >= 0)
+                while ((batch = writer_wait(c))) {
+                        batch_write_or_each(c, batch);
+                        writer_hand_back(c, batch);
                 }
-                pthread_mutex_unlock(&c->lock);
-                (void) eventfd_write(c->fd, 1);
-        }
+        database_close(c);
+
+        pthread_mutex_lock(&c->lock);
+        bool is_abandoned = c->is_abandoned;
+        c->has_ended = true;
+        c->busy_since = 0;
+        (void) eventfd_write(c->fd, 1);
+        pthread_cond_signal(&c->end);
+        pthread_mutex_unlock(&c->lock);
+        if (is_abandoned)
+                catalog_destroy(c);
+        return NULL;
 }
 
 /* --- the broker's side ---------------------------------------------------------------------------------- */
@@ -193,14 +342,14 @@ int catalog_fd(const Catalog *c) {
         return c->fd;
 }
 
-void catalog_dispatch(Catalog *c) {
-        eventfd_t n;
-
-        (void) eventfd_read(c->fd, &n);
+uint64_t catalog_busy_since(Catalog *c) {
         pthread_mutex_lock(&c->lock);
-        Change *finished = queue_take_all(&c->finished);
+        uint64_t since = c->busy_since;
         pthread_mutex_unlock(&c->lock);
+        return since;
+}
 
+static void changes_dispatch(Change *finished) {
         while (finished) {
                 Change *change = finished;
 
@@ -211,33 +360,32 @@ void catalog_dispatch(Catalog *c) {
         }
 }
 
-int catalog_load(Catalog *c, int (*on_volume)(Volume *volume, void *userdata), void *userdata, Error *err) {
-        sqlite3_stmt *s = NULL;
-        int r = 0, code;
+void catalog_dispatch(Catalog *c) {
+        eventfd_t n;
 
-        if (sqlite3_prepare_v2(c->db, ROW_SELECT, -1, &s, NULL) != SQLITE_OK)
-                return sqlite_error(c->db, err, "read the catalog");
-        while ((code = sqlite3_step(s)) == SQLITE_ROW) {
-                Volume volume = {};
+        (void) eventfd_read(c->fd, &n);
+        pthread_mutex_lock(&c->lock);
+        Change *finished = queue_take_all(&c->finished);
+        CatalogVolumes volumes = c->volumes;
+        Error err = c->open_err;
+        bool is_over = c->has_ended;
+        /* Of a failure only when the writer has ended: then to free it is no waiting. */
+        bool tell = c->was_opened && !c->is_told && (err.kind == ERROR_NONE || is_over);
+        c->volumes = (CatalogVolumes) {};
+        pthread_mutex_unlock(&c->lock);
 
-                r = row_to_volume(s, &volume);
-                if (r < 0) {
-                        r = error_set(err, ERROR_POOL_UNAVAILABLE, EUCLEAN,
-                                      "the catalog's row of volume %s breaks a rule",
-                                      (const char *) sqlite3_column_text(s, 0));
-                        break;
-                }
-                r = on_volume(&volume, userdata);
-                volume_done(&volume);
-                if (r < 0) {
-                        r = error_oom(err);
-                        break;
-                }
+        if (tell) {
+                bool failed = err.kind != ERROR_NONE;
+
+                c->is_told = true;
+                c->on_opened(&volumes, failed ? &err : NULL, c->opened_userdata);
+                catalog_volumes_done(&volumes);
+                if (failed)
+                        return; /* it is gone now */
         }
-        if (r >= 0 && code != SQLITE_DONE)
-                r = sqlite_error(c->db, err, "read the catalog");
-        sqlite3_finalize(s);
-        return r;
+        changes_dispatch(finished);
+        if (is_over && c->on_closed) /* it may be gone afterwards */
+                c->on_closed(NULL, c->closed_userdata);
 }
 
 /* Signals are the broker's: its event loop takes them. */
@@ -249,72 +397,75 @@ static int writer_start(Catalog *c) {
         pthread_sigmask(SIG_SETMASK, &all, &before);
         r = pthread_create(&c->writer, NULL, writer_main, c);
         pthread_sigmask(SIG_SETMASK, &before, NULL);
-        c->running = r == 0;
         return -r;
 }
 
-static int database_open(Catalog *c, const char *folder, Error *err) {
-        _cleanup_free_ char *path = format_new("%s/catalog.db", folder);
-        int r;
-
-        if (!path)
-                return error_oom(err);
-        if (sqlite3_open_v2(path, &c->db,
-                            SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX | SQLITE_OPEN_NOFOLLOW,
-                            NULL) != SQLITE_OK)
-                return sqlite_error(c->db, err, "open the catalog");
-        sqlite3_extended_result_codes(c->db, 0);
-        r = schema_prepare(c->db, err);
-        if (r < 0)
-                return r;
-        if (sqlite3_prepare_v2(c->db, ROW_UPSERT, -1, &c->upsert, NULL) != SQLITE_OK ||
-            sqlite3_prepare_v2(c->db, ROW_DELETE, -1, &c->delete, NULL) != SQLITE_OK)
-                return sqlite_error(c->db, err, "prepare the catalog");
-        return 0;
-}
-
-int catalog_open(const char *folder, Catalog **ret, Error *err) {
-        _cleanup_(catalog_freep) Catalog *c = calloc(1, sizeof(*c));
+int catalog_open(const char *folder, CatalogOpened on_opened, void *userdata, Catalog **ret, Error *err) {
+        Catalog *c = calloc(1, sizeof(*c));
         int r;
 
         if (!c)
                 return error_oom(err);
         c->fd = -EBADF;
+        c->on_opened = on_opened;
+        c->opened_userdata = userdata;
+        c->busy_since = now_usec();
         pthread_mutex_init(&c->lock, NULL);
         pthread_cond_init(&c->wake, NULL);
+        pthread_cond_init(&c->end, NULL);
 
-        r = database_open(c, folder, err);
-        if (r < 0)
+        c->folder = strdup(folder);
+        if (!c->folder)
+                r = error_oom(err);
+        else if ((c->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0)
+                r = error_errno(err, errno, "cannot make an eventfd");
+        else {
+                r = writer_start(c);
+                if (r < 0)
+                        error_errno(err, r, "cannot start the catalog's writer");
+        }
+        if (r < 0) {
+                catalog_destroy(c);
                 return r;
-        c->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        if (c->fd < 0)
-                return error_errno(err, errno, "cannot make an eventfd");
-        r = writer_start(c);
-        if (r < 0)
-                return error_errno(err, r, "cannot start the catalog's writer");
-        *ret = TAKE_PTR(c);
+        }
+        *ret = c;
         return 0;
 }
 
+static void writer_stop(Catalog *c) {
+        c->stop = true;
+        pthread_cond_signal(&c->wake);
+}
+
+void catalog_close(Catalog *c, CatalogDone on_closed, void *userdata) {
+        pthread_mutex_lock(&c->lock);
+        c->on_closed = on_closed;
+        c->closed_userdata = userdata;
+        writer_stop(c);
+        if (c->has_ended)
+                (void) eventfd_write(c->fd, 1);
+        pthread_mutex_unlock(&c->lock);
+}
+
 void catalog_free(Catalog *c) {
+        struct timespec until;
+
         if (!c)
                 return;
-        if (c->running) {
-                pthread_mutex_lock(&c->lock);
-                c->stop = true;
-                pthread_cond_signal(&c->wake);
-                pthread_mutex_unlock(&c->lock);
-                pthread_join(c->writer, NULL);
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_sec += FREE_PATIENCE;
+        pthread_mutex_lock(&c->lock);
+        writer_stop(c);
+        while (!c->has_ended && pthread_cond_timedwait(&c->end, &c->lock, &until) == 0)
+                ;
+        bool has_ended = c->has_ended;
+        c->is_abandoned = !has_ended;
+        pthread_t writer = c->writer;
+        pthread_mutex_unlock(&c->lock);
+        if (!has_ended) {
+                (void) pthread_detach(writer); /* it frees what is left when the disk lets it */
+                return;
         }
-        sqlite3_finalize(c->upsert);
-        sqlite3_finalize(c->delete);
-        if (c->db && sqlite3_close(c->db) != SQLITE_OK)
-                log_error("catalog", "cannot close: %s", sqlite3_errmsg(c->db));
-        changes_free(c->waiting.first);
-        changes_free(c->finished.first);
-        pthread_cond_destroy(&c->wake);
-        pthread_mutex_destroy(&c->lock);
-        if (c->fd >= 0)
-                close(c->fd);
-        free(c);
+        (void) pthread_join(writer, NULL);
+        catalog_destroy(c);
 }

@@ -2,9 +2,9 @@
 
 /* The catalog: what a pool knows of its volumes, as an SQLite database on the pool's own disks.
  *
- * Reading happens once, when the pool comes; from then on the broker answers from memory. Changes are
- * queued and written by a thread of the catalog's own, several in one transaction when they come fast, so
- * that a disk that stalls never stalls the broker. A change is durable when its callback is called. */
+ * Reading happens once, when the pool comes; from then on the broker answers from memory. A thread of the
+ * catalog's own opens, reads, writes and closes it, so that a disk that stalls never stalls the broker. Changes
+ * are queued; several become one transaction when they come fast. A change is durable when its callback is called. */
 
 #include <quarry/base.h>
 #include <quarry/error.h>
@@ -12,19 +12,33 @@
 
 typedef struct Catalog Catalog;
 
-/* Opens or makes the database in a folder, checks its integrity, brings its schema up to date, starts the
- * writer. */
-int catalog_open(const char *folder, Catalog **ret, Error *err);
+/* What it holds when it is opened. */
+typedef struct CatalogVolumes {
+        Volume *list;
+        size_t n;
+} CatalogVolumes;
 
-/* Writes what is queued, ends the writer, closes. Callbacks that are still due are not called. NULL is fine. */
+void catalog_volumes_done(CatalogVolumes *volumes);
+
+/* These are called by catalog_dispatch(). err NULL: it could be opened, the change is durable, it is closed. */
+typedef void (*CatalogOpened)(CatalogVolumes *volumes, const Error *err, void *userdata);
+typedef void (*CatalogDone)(const Error *err, void *userdata);
+
+/* Starts the writer, which opens or makes the database in a folder, checks its integrity, brings its schema up
+ * to date and reads it. Returns at once: whatever touches the disk is done by the writer. on_opened may take
+ * over volumes; on failure it must free the catalog. */
+int catalog_open(const char *folder, CatalogOpened on_opened, void *userdata, Catalog **ret, Error *err);
+
+/* Has what is queued written, and the database closed. Returns at once; on_closed may free the catalog. */
+void catalog_close(Catalog *catalog, CatalogDone on_closed, void *userdata);
+
+/* The same, and waits for it, but no longer than two seconds: a disk that hangs keeps only the writer. Callbacks
+ * that are still due are not called. NULL is fine. Does not wait if the catalog is closed or was never open. */
 void catalog_free(Catalog *catalog);
 DEFINE_CLEANUP(Catalog *, catalog_free)
 
-/* Calls back with each volume; the callback takes over its contents, or fails. Only before the first change. */
-int catalog_load(Catalog *catalog, int (*on_volume)(Volume *volume, void *userdata), void *userdata, Error *err);
-
-/* Called by catalog_dispatch(): NULL when the change is durable. */
-typedef void (*CatalogDone)(const Error *err, void *userdata);
+/* Since when the writer waits for the disk, as CLOCK_MONOTONIC in microseconds; 0: it does not. */
+uint64_t catalog_busy_since(Catalog *catalog);
 
 /* Inserts or replaces the row of a volume; copies what it needs. */
 int catalog_put_volume(Catalog *catalog, const Volume *volume, CatalogDone done, void *userdata, Error *err);

@@ -3,6 +3,11 @@
 #include <quarry/failpoint.h>
 #include <quarry/text.h>
 
+#include <inttypes.h>
+#include <sys/statvfs.h>
+
+#define PAGES_MAX UINT64_C(1073741823) /* SQLite's own limit, halved twice */
+
 /* migrations[n] leads from version n to n + 1. Never change one that was released. */
 static const char *const migrations[] = {
         "CREATE TABLE volume ("
@@ -27,7 +32,11 @@ static const char *const migrations[] = {
 
 int sqlite_error(sqlite3 *db, Error *err, const char *what) {
         int code = db ? sqlite3_errcode(db) : SQLITE_NOMEM;
-        int number = code == SQLITE_FULL ? ENOSPC : code == SQLITE_NOMEM ? ENOMEM : EIO;
+        int number = code == SQLITE_FULL         ? ENOSPC
+                     : code == SQLITE_NOMEM      ? ENOMEM
+                     : code == SQLITE_CONSTRAINT ? EEXIST
+                     : code == SQLITE_BUSY       ? EBUSY
+                                                 : EIO;
 
         return error_set(err, code == SQLITE_FULL ? ERROR_NO_SPACE : ERROR_FAILED, number, "cannot %s: %s", what,
                          db ? sqlite3_errmsg(db) : "out of memory");
@@ -68,7 +77,25 @@ static int migrate(sqlite3 *db, unsigned version, Error *err) {
         return 0;
 }
 
-int schema_prepare(sqlite3 *db, Error *err) {
+/* A catalog that fills its disk to the last block could not even shrink: a quarter is left to the log. */
+static int limit_size(sqlite3 *db, const char *folder, Error *err) {
+        _cleanup_free_ char *page_size = NULL;
+        char sql[64];
+        struct statvfs fs;
+        uint64_t page, pages;
+        int r;
+
+        r = query_text(db, "PRAGMA page_size", &page_size, err);
+        if (r < 0)
+                return r;
+        if (statvfs(folder, &fs) < 0 || number_parse(page_size, &page) < 0 || page == 0)
+                return error_errno(err, errno ?: EIO, "cannot see how large the catalog's disk is");
+        pages = (uint64_t) fs.f_blocks * fs.f_frsize / 4 * 3 / page;
+        buffer_format(sql, sizeof(sql), "PRAGMA max_page_count = %" PRIu64, pages < PAGES_MAX ? pages : PAGES_MAX);
+        return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : sqlite_error(db, err, "set the catalog up");
+}
+
+int schema_prepare(sqlite3 *db, const char *folder, Error *err) {
         _cleanup_free_ char *integrity = NULL, *version = NULL;
         uint64_t n;
         int r;
@@ -81,7 +108,9 @@ int schema_prepare(sqlite3 *db, Error *err) {
                          NULL, NULL, NULL) != SQLITE_OK)
                 return sqlite_error(db, err, "set the catalog up");
 
-        r = query_text(db, "PRAGMA integrity_check(1)", &integrity, err);
+        r = limit_size(db, folder, err);
+        if (r >= 0)
+                r = query_text(db, "PRAGMA integrity_check(1)", &integrity, err);
         if (r < 0)
                 return r;
         if (!streq(integrity, "ok"))

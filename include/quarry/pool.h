@@ -61,6 +61,7 @@ typedef enum PoolState {
         POOL_ACTIVATING,
         POOL_ACTIVE,
         POOL_UNAVAILABLE, /* see failure */
+        POOL_DEGRADED,    /* only shown: active, and something beneath it fails, see failure */
         _POOL_STATE_MAX,
 } PoolState;
 const char *pool_state_to_string(PoolState state);
@@ -68,6 +69,17 @@ const char *pool_state_to_string(PoolState state);
 typedef enum PoolOrigin { POOL_DEVICES, POOL_VG, POOL_FILE, _POOL_ORIGIN_MAX } PoolOrigin;
 const char *pool_origin_to_string(PoolOrigin origin);
 int pool_origin_from_string(const char *s);
+
+/* What the kernel says of an active pool; the worst of it. */
+typedef enum PoolHealth {
+        POOL_HEALTHY,
+        POOL_FULL,      /* its space for data is used up: writers wait, then fail */
+        POOL_READ_ONLY, /* its metadata could not be written: no new chunk is mapped */
+        POOL_FAILED,    /* nothing works any more */
+        _POOL_HEALTH_MAX,
+} PoolHealth;
+const char *pool_health_to_string(PoolHealth health);
+int pool_health_from_string(const char *s);
 
 /* What an entry of the pool list says, and what a worker finds out about an active pool. */
 typedef struct PoolInfo {
@@ -81,6 +93,7 @@ typedef struct PoolInfo {
         uint64_t chunk_size;
         uint64_t data_size, data_used; /* bytes */
         uint64_t metadata_size, metadata_used; /* bytes */
+        PoolHealth health;
 } PoolInfo;
 
 void pool_info_done(PoolInfo *info);

@@ -107,6 +107,25 @@ def a_create_that_cannot_be_cleaned_up_is_broken_until_removed():
     world.check_consistent()
 
 
+@test
+def a_thin_device_that_no_volume_has_is_left_alone():
+    pool = world.worker.add_pool()
+    world.start()
+    world.create("first")
+    world.worker.rule("volume_create", fail("Failed", "there is one already", step="making the thin device",
+                                            errorNumber=17), times=2)
+    world.create("db")
+    made = [job["volume"]["thinId"] for verb, job, _ in world.worker.jobs if verb == "volume_create"]
+    same(made, [0, 1, 2, 3])
+    same(world.worker.count("volume_remove"), 0)  # it would delete what is not its own
+    contains(world.log_text(), "thin device 1 that belongs to no volume")
+    world.create("next")
+    same(sorted(t for p, t in world.worker.thin if p == pool), [0, 3, 4])
+    world.restart()
+    same(world.names(), ["db", "first", "next"])
+    world.check_consistent()
+
+
 # --- remove
 
 @test
@@ -328,6 +347,36 @@ def a_pool_that_comes_outlives_workers_that_die():
         world.refused("WorkerDied", "Pool.Export", name="default")
         same((world.pool()["state"], world.names()), ("active", ["db"]))
     world.check_consistent()
+
+
+@test
+def a_list_says_which_pools_it_lacks():
+    world.worker.add_pool("here")
+    lost = world.worker.add_pool("lost", dataSizeBytes=0, dataUsedBytes=0, metadataSizeBytes=0, metadataUsedBytes=0)
+    world.worker.unopened = {lost: "its disk is on fire"}
+    world.start()
+    world.create("here:db")
+    answer = world.call("Volume.List")
+    same([v["name"] for v in answer["volumes"]], ["db"])
+    same(answer["missingPools"], [{"name": "lost", "state": "unavailable", "failure": "its disk is on fire"}])
+    same("missingPools" in world.call("Volume.List", pool="here"), False)
+    same(len(world.call("Volume.List", pool="lost")["missingPools"]), 1)
+    shown = world.pool("lost")
+    same([key for key in shown if key.endswith("Bytes") or key == "volumes"], ["chunkSizeBytes"])
+
+
+@test
+def what_the_kernel_says_of_a_pool_is_shown():
+    pool = world.worker.add_pool()
+    world.start()
+    world.create("db")
+    for health, state in (("full", "degraded"), ("readOnly", "degraded"), ("failed", "degraded"), ("healthy", "active")):
+        world.worker.pools[pool]["health"] = health
+        shown = world.pool()
+        same((shown["state"], "failure" in shown), (state, health != "healthy"), health)
+        same(world.names(), ["db"])
+        if health in ("readOnly", "failed"):
+            contains(world.refused("PoolUnavailable", "Volume.Create", volume="no", sizeBytes=GIB).message, "metadata")
 
 
 # --- the catalog's disk is full

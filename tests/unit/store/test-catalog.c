@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <time.h>
 
 #include "../unit.h"
 
@@ -34,23 +36,64 @@ static int teardown(void **state) {
         return rmdir(folder);
 }
 
-static Catalog *catalog_at(const char *path) {
+typedef struct Opening {
+        CatalogVolumes volumes;
+        Error err;
+        bool ended;
+} Opening;
+
+static void on_opened(CatalogVolumes *volumes, const Error *err, void *userdata) {
+        Opening *opening = userdata;
+
+        opening->volumes = *volumes;
+        *volumes = (CatalogVolumes) {};
+        if (err)
+                opening->err = *err;
+        opening->ended = true;
+}
+
+static void dispatch_until(Catalog *c, const bool *flag) {
+        while (!*flag) {
+                struct pollfd p = { .fd = catalog_fd(c), .events = POLLIN };
+
+                assert_int_equal(poll(&p, 1, 10000), 1);
+                catalog_dispatch(c);
+        }
+}
+
+/* NULL, and the error in opening->err, if it cannot be opened. */
+static Catalog *open_at(const char *path, Opening *opening) {
         Catalog *c = NULL;
         Error err = {};
 
-        if (catalog_open(path, &c, &err) < 0)
+        *opening = (Opening) {};
+        if (catalog_open(path, on_opened, opening, &c, &err) < 0)
                 fail_msg("%s", err.text);
+        dispatch_until(c, &opening->ended);
+        if (opening->err.kind == ERROR_NONE)
+                return c;
+        assert_int_equal(opening->volumes.n, 0);
+        catalog_free(c);
+        return NULL;
+}
+
+static Catalog *catalog_at(const char *path) {
+        Opening opening;
+        Catalog *c = open_at(path, &opening);
+
+        if (!c)
+                fail_msg("%s", opening.err.text);
+        catalog_volumes_done(&opening.volumes);
         return c;
 }
 
 static void refused(const char *part, ErrorKind kind) {
-        Catalog *c;
-        Error err = {};
+        Opening opening;
 
-        assert_true(catalog_open(folder, &c, &err) < 0);
-        if (!strstr(err.text, part))
-                fail_msg("\"%s\" is not in \"%s\"", part, err.text);
-        assert_int_equal(err.kind, kind);
+        assert_null(open_at(folder, &opening));
+        if (!strstr(opening.err.text, part))
+                fail_msg("\"%s\" is not in \"%s\"", part, opening.err.text);
+        assert_int_equal(opening.err.kind, kind);
 }
 
 /* --- volumes ------------------------------------------------------------------------------------------------- */
@@ -71,31 +114,25 @@ static Volume volume_of(unsigned n, const char *name) {
         return v;
 }
 
-typedef struct Loaded {
-        char text[8192];
-        Volume last;
-} Loaded;
-
-static int on_volume(Volume *volume, void *userdata) {
-        Loaded *loaded = userdata;
-        size_t n = strlen(loaded->text);
-
-        buffer_format(loaded->text + n, sizeof(loaded->text) - n, "%s%s:%u:%s", n > 0 ? " " : "", volume->spec.name,
-                      volume->thin_id, volume_state_to_string(volume->state));
-        volume_done(&loaded->last);
-        loaded->last = *volume;
-        *volume = (Volume) {};
-        return 0;
-}
-
+/* What is on the disk; the catalog is closed. */
 static void holds(Catalog *c, const char *expected) {
-        Loaded loaded = {};
-        Error err = {};
+        char text[8192] = "";
+        Opening opening;
 
-        if (catalog_load(c, on_volume, &loaded, &err) < 0)
-                fail_msg("%s", err.text);
-        assert_string_equal(loaded.text, expected);
-        volume_done(&loaded.last);
+        catalog_free(c);
+        c = open_at(folder, &opening);
+        if (!c)
+                fail_msg("%s", opening.err.text);
+        for (size_t i = 0; i < opening.volumes.n; i++) {
+                const Volume *v = &opening.volumes.list[i];
+                size_t n = strlen(text);
+
+                buffer_format(text + n, sizeof(text) - n, "%s%s:%u:%s", n > 0 ? " " : "", v->spec.name, v->thin_id,
+                              volume_state_to_string(v->state));
+        }
+        assert_string_equal(text, expected);
+        catalog_volumes_done(&opening.volumes);
+        catalog_free(c);
 }
 
 /* --- changes, and their ends ---------------------------------------------------------------------------------- */
@@ -134,6 +171,9 @@ static void begin(void) {
         n_ended = 0;
         last_error = (Error) {};
 }
+
+/* Text that takes room. */
+static char zeros[401];
 
 /* Commits are counted, and the first BEGIN can be held back, so that what is queued meanwhile becomes one batch. */
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
@@ -176,11 +216,10 @@ static void test_keeps_what_it_was_given(void **state) {
         assert_string_equal(ended, "a");
         catalog_free(c);
 
-        c = catalog_at(folder);
-        Loaded loaded = {};
-        Error err = {};
-        assert_int_equal(catalog_load(c, on_volume, &loaded, &err), 0);
-        Volume *have = &loaded.last;
+        Opening opening;
+        c = open_at(folder, &opening);
+        assert_int_equal(opening.volumes.n, 1);
+        Volume *have = opening.volumes.list;
         char difference[128];
         assert_true(sd_id128_equal(have->uuid, v.uuid));
         assert_null(volume_spec_difference(&have->spec, &v.spec, difference, sizeof(difference)));
@@ -190,7 +229,7 @@ static void test_keeps_what_it_was_given(void **state) {
         assert_int_equal(have->state, VOLUME_BROKEN);
         assert_int_equal(have->thin_id, THIN_ID_MAX);
         assert_int_equal(have->created_usec, v.created_usec);
-        volume_done(have);
+        catalog_volumes_done(&opening.volumes);
         volume_done(&v);
         catalog_free(c);
 }
@@ -210,7 +249,6 @@ static void test_changes_end_in_order(void **state) {
         settle(c, 6);
         assert_string_equal(ended, "abcdef");
         holds(c, "b:2:ready c:3:creating");
-        catalog_free(c);
 }
 
 static void test_changes_that_come_fast_are_one_transaction(void **state) {
@@ -245,7 +283,7 @@ static void test_only_the_bad_one_of_many_is_refused(void **state) {
         settle(c, 5);
         assert_string_equal(ended, "ab!cd!e");
         assert_non_null(strstr(last_error.text, "UNIQUE"));
-        holds(c, "a:1:creating c:3:creating e:5:creating");
+        assert_int_equal(last_error.number, EEXIST); /* no fault of the disk */
 
         /* The same name in another tenant is another volume. */
         Volume other = volume_of(6, "a");
@@ -253,7 +291,7 @@ static void test_only_the_bad_one_of_many_is_refused(void **state) {
         put(c, &other, 'f');
         settle(c, 6);
         assert_string_equal(ended, "ab!cd!ef");
-        catalog_free(c);
+        holds(c, "a:1:creating c:3:creating e:5:creating a:6:creating");
 }
 
 static void test_what_is_queued_is_written_at_the_end(void **state) {
@@ -267,10 +305,89 @@ static void test_what_is_queued_is_written_at_the_end(void **state) {
         pthread_mutex_unlock(&gate);
         catalog_free(c);
         assert_int_equal(n_ended, 0);
-        c = catalog_at(folder);
-        holds(c, "a:1:creating b:2:creating");
-        catalog_free(c);
+        holds(NULL, "a:1:creating b:2:creating");
         catalog_free(NULL);
+}
+
+static void on_closed(const Error *err, void *userdata) {
+        assert_null(err);
+        *(bool *) userdata = true;
+}
+
+static void test_a_disk_that_hangs_keeps_nobody(void **state) {
+        Volume a = volume_of(1, "a"), b = volume_of(2, "b");
+        Opening opening = {};
+        bool closed = false;
+        Catalog *c;
+        Error err = {};
+
+        begin();
+        pthread_mutex_lock(&gate); /* it hangs from the first migration on */
+        assert_int_equal(catalog_open(folder, on_opened, &opening, &c, &err), 0);
+        catalog_dispatch(c);
+        assert_false(opening.ended);
+        assert_true(catalog_busy_since(c) > 0);
+        pthread_mutex_unlock(&gate);
+        dispatch_until(c, &opening.ended);
+        assert_int_equal(catalog_busy_since(c), 0);
+
+        pthread_mutex_lock(&gate);
+        put(c, &a, 'a');
+        catalog_close(c, on_closed, &closed);
+        catalog_dispatch(c);
+        assert_int_equal(n_ended, 0);
+        assert_false(closed);
+        pthread_mutex_unlock(&gate);
+        dispatch_until(c, &closed);
+        assert_string_equal(ended, "a");
+        catalog_free(c);
+        holds(NULL, "a:1:creating");
+
+        c = catalog_at(folder);
+        pthread_mutex_lock(&gate);
+        put(c, &b, 'b');
+        catalog_free(c); /* comes back: the writer frees it */
+        pthread_mutex_unlock(&gate);
+        assert_string_equal(ended, "a");
+        for (unsigned i = 0; i < 1000; i++) { /* once the disk answers, it is written and closed */
+                c = open_at(folder, &opening);
+                if (c)
+                        break;
+                nanosleep(&(struct timespec) { .tv_nsec = 10000000 }, NULL);
+        }
+        catalog_volumes_done(&opening.volumes);
+        holds(c, "a:1:creating b:2:creating");
+}
+
+static void test_the_catalog_does_not_fill_its_disk(void **state) {
+        struct statvfs fs;
+
+        if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+            mount("tmpfs", folder, "tmpfs", 0, "size=32m") < 0)
+                skip();
+        Catalog *c = catalog_at(folder);
+        char name[16];
+        unsigned n = 0;
+
+        begin();
+        memset(zeros, 'x', sizeof(zeros) - 1);
+        do {
+                for (unsigned i = 0; i < 100; i++, n++) {
+                        buffer_format(name, sizeof(name), "v%u", n);
+                        Volume v = volume_of(n, name);
+
+                        v.failure = format_new("%.400s", zeros);
+                        put(c, &v, '.');
+                        volume_done(&v);
+                }
+                ended[0] = 0;
+                settle(c, n);
+        } while (last_error.kind == ERROR_NONE);
+        assert_int_equal(last_error.kind, ERROR_NO_SPACE);
+        catalog_free(c);
+        assert_int_equal(statvfs(folder, &fs), 0);
+        assert_true(fs.f_bavail >= fs.f_blocks / 10);
+        assert_int_equal(umount(folder), 0);
 }
 
 static void test_nobody_else_can_write(void **state) {
@@ -345,32 +462,15 @@ static void test_a_row_that_breaks_a_rule_is_refused(void **state) {
 
         for (size_t i = 0; i < ELEMENTSOF(changes); i++) {
                 _cleanup_free_ char *text = format_new("UPDATE volume SET %s", changes[i]);
-                Loaded loaded = {};
-                Error err = {};
-                Catalog *c;
+                Opening opening;
 
                 with_volume();
                 sql(text);
-                c = catalog_at(folder);
-                assert_row(catalog_load(c, on_volume, &loaded, &err) < 0, changes[i]);
-                assert_row(err.kind == ERROR_POOL_UNAVAILABLE && strstr(err.text, "breaks a rule"), changes[i]);
-                assert_row(*loaded.text == 0, changes[i]);
-                catalog_free(c);
+                assert_row(!open_at(folder, &opening), changes[i]);
+                assert_row(opening.err.kind == ERROR_POOL_UNAVAILABLE && strstr(opening.err.text, "breaks a rule"),
+                           changes[i]);
                 sql("DELETE FROM volume");
         }
-}
-
-static int refuse_volume(Volume *volume, void *userdata) {
-        return -ENOMEM;
-}
-
-static void test_a_reader_that_fails_ends_the_load(void **state) {
-        Error err = {};
-
-        with_volume();
-        Catalog *c = catalog_at(folder);
-        assert_true(catalog_load(c, refuse_volume, NULL, &err) < 0);
-        catalog_free(c);
 }
 
 static void write_file(const char *data, size_t size, off_t at, int flags) {
@@ -402,13 +502,12 @@ static void test_a_damaged_database_is_refused(void **state) {
 }
 
 static void test_a_database_that_was_cut_off_is_refused(void **state) {
-        Catalog *c;
-        Error err = {};
+        Opening opening;
 
         with_volume();
         assert_int_equal(truncate(file, 4096), 0);
-        assert_true(catalog_open(folder, &c, &err) < 0);
-        assert_true(*err.text);
+        assert_null(open_at(folder, &opening));
+        assert_true(*opening.err.text);
 }
 
 static void test_a_newer_schema_is_refused(void **state) {
@@ -420,19 +519,17 @@ static void test_a_newer_schema_is_refused(void **state) {
 }
 
 static void test_a_missing_folder_is_refused(void **state) {
-        Catalog *c;
-        Error err = {};
+        Opening opening;
 
-        assert_true(catalog_open("/nowhere", &c, &err) < 0);
-        assert_non_null(strstr(err.text, "open"));
+        assert_null(open_at("/nowhere", &opening));
+        assert_non_null(strstr(opening.err.text, "open"));
 }
 
 static void test_a_link_is_not_followed(void **state) {
-        Catalog *c;
-        Error err = {};
+        Opening opening;
 
         assert_int_equal(symlink("/tmp/elsewhere", file), 0);
-        assert_true(catalog_open(folder, &c, &err) < 0);
+        assert_null(open_at(folder, &opening));
         assert_int_equal(access("/tmp/elsewhere", F_OK), -1);
 }
 
@@ -450,8 +547,8 @@ static void test_a_full_disk_is_said_and_passes(void **state) {
 
         buffer_format(filler, sizeof(filler), "%s/filler", folder);
         int fd = open(filler, O_WRONLY | O_CREAT, 0600);
-        static const char zeros[4096];
-        while (write(fd, zeros, sizeof(zeros)) == sizeof(zeros))
+        static const char block[4096];
+        while (write(fd, block, sizeof(block)) == sizeof(block))
                 ;
         close(fd);
         unsigned n = 1;
@@ -483,9 +580,10 @@ int main(void) {
                 TEST(test_changes_that_come_fast_are_one_transaction),
                 TEST(test_only_the_bad_one_of_many_is_refused),
                 TEST(test_what_is_queued_is_written_at_the_end),
+                TEST(test_a_disk_that_hangs_keeps_nobody),
+                TEST(test_the_catalog_does_not_fill_its_disk),
                 TEST(test_nobody_else_can_write),
                 TEST(test_a_row_that_breaks_a_rule_is_refused),
-                TEST(test_a_reader_that_fails_ends_the_load),
                 TEST(test_what_is_no_database_is_refused),
                 TEST(test_a_damaged_database_is_refused),
                 TEST(test_a_database_that_was_cut_off_is_refused),
