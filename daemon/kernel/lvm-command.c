@@ -6,7 +6,8 @@
 
 #include <quarry/text.h>
 
-#define LVM_TIMEOUT 180u /* seconds */
+#define LVM_TIMEOUT 180u     /* seconds */
+#define LVM_LOOK_TIMEOUT 30u /* for what only looks: a disk that does not answer must not keep all others */
 
 /* Backups of metadata would pile up in /etc; nothing of the host watches our volumes. */
 #define LVM_CONFIG \
@@ -55,8 +56,7 @@ static int command_failed(char *const *argv, int status, SpawnOutput *output, Er
         char text[384];
 
         if (status == -ETIMEDOUT)
-                return error_set(err, ERROR_FAILED, ETIMEDOUT, "lvm %s did not end within %u seconds", argv[1],
-                                 LVM_TIMEOUT);
+                return error_set(err, ERROR_FAILED, ETIMEDOUT, "lvm %s did not end in time", argv[1]);
         if (status < 0)
                 return error_errno(err, status, "cannot run lvm %s", argv[1]);
         message_format(output->err, text, sizeof(text));
@@ -69,7 +69,7 @@ int lvm_command_run(char *const *argv, char **ret_text, Error *err) {
         _cleanup_(spawn_output_done) SpawnOutput output = {};
         int r;
 
-        r = spawn_run(argv, LVM_TIMEOUT, &output);
+        r = spawn_run(argv, ret_text ? LVM_LOOK_TIMEOUT : LVM_TIMEOUT, &output);
         if (r != 0)
                 return command_failed(argv, r, &output, err);
         if (ret_text)

@@ -225,6 +225,7 @@ static int pools_collect(const LvmReport *report, LvmPool **pools, size_t *count
                         return r;
                 if (pool->chunk_size == CHUNK_SIZE_DOUBTFUL)
                         continue;
+                pool->is_partial |= row->vg_missing > 0;
                 r = role_set(pool, row);
                 if (r == -ENOMEM)
                         return r;

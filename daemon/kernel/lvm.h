@@ -16,6 +16,7 @@ typedef struct LvmPool { /* the three logical volumes of a pool, found by tag */
         char catalog[128], metadata[128], data[128]; /* names of the LVs */
         uint64_t catalog_size, metadata_size, data_size, chunk_size; /* bytes */
         uint64_t vg_free, vg_extent; /* bytes: what is left of its volume group, and LVM's unit there */
+        bool is_partial; /* physical volumes of its volume group were not seen */
 } LvmPool;
 
 void lvm_pool_done(LvmPool *pool);
@@ -25,6 +26,11 @@ void lvm_pools_free(LvmPool *pools, size_t count);
  * tenant can write an LVM label into its volume; a loop device of a file in a volume is one of those),
  * logical volumes, and what is empty, read-only or a memory disk. */
 int lvm_candidate_devices(char ***ret, Error *err);
+
+/* Looks for another device with the same physical volume as one of these: a copy of a disk, or its snapshot. LVM takes
+ * one of the two without a word. A device that lies on the other is no copy. Asks only udev, never a disk. Returns 1
+ * with the paths of both, to be freed, 0 or -errno. */
+int lvm_find_copy(char *const *devices, char **ret_device, char **ret_copy);
 
 /* Looks for pools on the devices by the tag "quarry". Only whole ones, whose tags make sense. */
 int lvm_find_pools(char *const *devices, LvmPool **ret, size_t *ret_count, Error *err);

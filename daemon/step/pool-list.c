@@ -145,9 +145,14 @@ static int list_scan_run(StepContext *c, Error *err) {
         if (all_are_open(c->result)) /* the broker was restarted: the disks were looked through at boot */
                 return 0;
         r = lvm_candidate_devices(&devices, err);
-        if (r < 0)
-                return r;
-        r = lvm_find_pools(devices, &pools, &n, err);
+        if (r >= 0)
+                r = lvm_find_pools(devices, &pools, &n, err);
+        if (r < 0 && c->result->n_pools > 0) {
+                /* A disk that fails, perhaps of nobody here, must not hide the pools that are known. */
+                log_error("pools", "cannot look for pools that are not in the list: %s", err->text);
+                *err = (Error) {};
+                return 0;
+        }
         if (r < 0)
                 return r;
         for (size_t i = 0; i < n && r >= 0; i++) {
@@ -212,7 +217,9 @@ static int import_one(StepContext *c, LvmPool *pool, const char *file, const Job
                 error_hint(err, "export or remove the other one first");
                 return r;
         }
-        r = lvm_set_host(pool, c->host, err);
+        r = pool_check_copies(&pool->info, err);
+        if (r >= 0)
+                r = lvm_set_host(pool, c->host, err);
         if (r < 0)
                 return r;
         if (file) {

@@ -296,6 +296,7 @@ static int pool_find_remains(StepContext *c, Error *err) {
  * started. What the list of pools says is as good as what LVM would. */
 static int pool_find_probe(StepContext *c, Error *err) {
         char path[CATALOG_PATH_MAX], name[KERNEL_NAME_MAX];
+        DmPoolStatus status;
         uint64_t size;
         bool read_only;
         DmInfo info;
@@ -306,6 +307,9 @@ static int pool_find_probe(StepContext *c, Error *err) {
                 return dm_info(name, &info) == -ENXIO ? 1 : 0;
         if ((c->job->verb != JOB_POOL_OPEN && c->job->verb != JOB_POOL_RECOVER) || c->pool.unfinished)
                 return 0;
+        r = dm_pool_status(c->pool.uuid, &status);
+        if (r < 0 || status.failed || status.read_only || status.needs_check)
+                return 0; /* it may have to be made anew */
         r = dm_pool_table(c->pool.uuid, &c->metadata_lv, &c->data_lv, &size);
         if (r >= 0) {
                 pool_catalog_path(c->pool.uuid, path);
@@ -315,17 +319,61 @@ static int pool_find_probe(StepContext *c, Error *err) {
         return c->pool_is_open ? 1 : 0;
 }
 
-static int pool_find_run(StepContext *c, Error *err) {
+/* On the devices that it was on last: so a disk of somebody else that does not answer is not asked. */
+static int pool_look_where_it_was(StepContext *c, Error *err) {
+        int r;
+
+        if (c->pool.file || !c->pool.devices)
+                return 0;
+        for (char **d = c->pool.devices; *d; d++)
+                if (access(*d, F_OK) < 0)
+                        return 0;
+        r = pool_look(c, c->pool.devices, err);
+        if (r <= 0 || (!c->lvm_pool->is_partial && streq_ptr(c->lvm_pool->host, c->host)))
+                return r > 0 ? 1 : 0; /* what is wrong shows when all are looked at */
+        lvm_pools_free(TAKE_PTR(c->lvm_pool), 1);
+        return 0;
+}
+
+static int pool_look_everywhere(StepContext *c, Error *err) {
         _cleanup_strv_ char **devices = NULL;
+        int r;
+
+        r = pool_devices(c, &devices, err);
+        return r < 0 ? r : pool_look(c, devices, err);
+}
+
+int pool_check_copies(const PoolInfo *pool, Error *err) {
+        _cleanup_free_ char *device = NULL, *copy = NULL;
+        int r;
+
+        r = lvm_find_copy(pool->devices, &device, &copy);
+        if (r <= 0)
+                return r < 0 ? error_errno(err, r, "cannot look for copies of the disks of pool %s", pool->name) : 0;
+        r = error_set(err, ERROR_POOL_UNAVAILABLE, ENOTUNIQ,
+                      "a disk of pool %s is there twice: %s and %s; which one is right cannot be seen", pool->name,
+                      device, copy);
+        error_hint(err, "take the copy away");
+        return r;
+}
+
+/* A pool that is active lies where it lies: what comes later beside it does no harm until it is closed. */
+static bool is_active(const StepContext *c) {
+        char name[KERNEL_NAME_MAX];
+        DmInfo info;
+
+        pool_kernel_name(c->pool.uuid, name);
+        return dm_info(name, &info) >= 0;
+}
+
+static int pool_find_run(StepContext *c, Error *err) {
         int r;
 
         if (c->pool.unfinished)
                 return pool_find_remains(c, err);
-        r = pool_devices(c, &devices, err);
-        if (r < 0)
-                return r;
-
-        r = pool_look(c, devices, err);
+        r = pool_look_where_it_was(c, err);
+        if (r == 0)
+                r = pool_look_everywhere(c, err);
         if (r < 0)
                 return r;
         if (r == 0) {
@@ -341,7 +389,8 @@ static int pool_find_run(StepContext *c, Error *err) {
                 return r;
         }
 
-        return pool_learn(&c->pool, &c->lvm_pool->info, err);
+        r = is_active(c) ? 0 : pool_check_copies(&c->lvm_pool->info, err);
+        return r < 0 ? r : pool_learn(&c->pool, &c->lvm_pool->info, err);
 }
 
 static int pool_activate_probe(StepContext *c, Error *err) {
