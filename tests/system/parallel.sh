@@ -22,7 +22,8 @@ export root
 at_once() { seq "$count" | xargs -P 8 -I{} bash -c "$1"; }
 
 ok "8 clients at once make $count volumes" at_once 'create {}'
-is "none failed" "$err" ""
+# On a slow host the command says that it waits: that is no failure.
+is "none failed" "$(grep -v 'no answer from quarryd yet' <<<"$err")" ""
 is "all are listed and ready" "$(quarry ls --no-legend -o state | sort | uniq -c | xargs)" "$count ready"
 is "each with the label it was made with" "$(json '[.volumes[] | select(.name == "v" + .labels.number)] | length' quarry ls)" $count
 is "their UUIDs differ" "$(json '.volumes[].uuid' quarry ls | sort -u | wc -l)" $count
