@@ -25,11 +25,19 @@ static uint64_t larger(uint64_t a, uint64_t b) {
         return a > b ? a : b;
 }
 
+/* What a fast writer needs until an extension is there. A short burst, as of a mkfs, must not make a pool grow that
+ * is more than half empty. */
+static uint64_t demand(uint64_t data_size, uint64_t dirty, uint64_t rate) {
+        uint64_t wanted = dirty + rate * EXTEND_SECONDS;
+
+        return wanted < data_size / 2 ? wanted : data_size / 2;
+}
+
 void space_marks(uint64_t data_size, uint64_t dirty, uint64_t rate, unsigned threshold, SpaceMarks *ret) {
         uint64_t floor = floor_of(data_size), hard = floor + dirty + rate * HARD_SECONDS_TENTH / 10;
 
         *ret = (SpaceMarks) {
-                .extend = threshold < 100 ? larger(data_size / 100 * (100 - threshold), dirty + rate * EXTEND_SECONDS)
+                .extend = threshold < 100 ? larger(data_size / 100 * (100 - threshold), demand(data_size, dirty, rate))
                                           : 0,
                 .low = larger(pool_create_mark(data_size), hard),
                 .soft = hard + floor / 2 + rate * SOFT_SECONDS,
