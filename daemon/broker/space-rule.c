@@ -12,6 +12,8 @@
 #define EXTEND_SECONDS 20u  /* an extension may take this long on a busy host */
 #define HARD_SECONDS_TENTH 5u /* from a look to the stop: half a second */
 #define SOFT_SECONDS 2u
+#define HARD_BURST_PART 4 /* however fast it fills, a pool with so much left goes on: */
+#define SOFT_BURST_PART 8 /* most bursts end before it is full */
 #define HALF_USEC (120 * USEC_PER_SEC)
 #define FORECAST_USEC_MIN (60 * USEC_PER_SEC)
 
@@ -25,30 +27,33 @@ static uint64_t larger(uint64_t a, uint64_t b) {
         return a > b ? a : b;
 }
 
+static uint64_t smaller(uint64_t a, uint64_t b) {
+        return a < b ? a : b;
+}
+
 /* What a fast writer needs until an extension is there. A short burst, as of a mkfs, must not make a pool grow that
  * is more than half empty. */
 static uint64_t demand(uint64_t data_size, uint64_t dirty, uint64_t rate) {
-        uint64_t wanted = dirty + rate * EXTEND_SECONDS;
-
-        return wanted < data_size / 2 ? wanted : data_size / 2;
+        return smaller(dirty + rate * EXTEND_SECONDS, data_size / 2);
 }
 
 void space_marks(uint64_t data_size, uint64_t dirty, uint64_t rate, unsigned threshold, SpaceMarks *ret) {
-        uint64_t floor = floor_of(data_size), hard = floor + dirty + rate * HARD_SECONDS_TENTH / 10;
+        uint64_t floor = floor_of(data_size);
+        uint64_t hard = floor + dirty + smaller(rate * HARD_SECONDS_TENTH / 10, data_size / HARD_BURST_PART);
+        uint64_t soft = hard + floor / 2 + smaller(rate * SOFT_SECONDS, data_size / SOFT_BURST_PART);
 
         *ret = (SpaceMarks) {
                 .extend = threshold < 100 ? larger(data_size / 100 * (100 - threshold), demand(data_size, dirty, rate))
                                           : 0,
                 .low = larger(pool_create_mark(data_size), hard),
-                .soft = hard + floor / 2 + rate * SOFT_SECONDS,
+                .soft = soft,
                 .hard = hard,
+                .plenty = larger(data_size / HARD_BURST_PART, soft) + floor,
         };
 }
 
 uint64_t space_step(uint64_t data_size, uint64_t rate, unsigned step) {
-        uint64_t wanted = larger(data_size / 100 * step, 2 * rate * EXTEND_SECONDS);
-
-        return wanted < data_size ? wanted : data_size; /* a burst does not last */
+        return smaller(larger(data_size / 100 * step, 2 * rate * EXTEND_SECONDS), data_size);
 }
 
 uint64_t space_made(uint64_t data_size) {

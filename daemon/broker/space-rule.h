@@ -10,6 +10,7 @@ typedef struct SpaceMarks {
         uint64_t low;    /* it is called low: no volumes are made any more */
         uint64_t soft;   /* the largest growers are stopped */
         uint64_t hard;   /* everybody is */
+        uint64_t plenty; /* what was stopped is let go, though nobody has made space: it was a burst, and ended */
 } SpaceMarks;
 
 /* dirty: what is yet to be written back; rate: bytes a second by which the pool fills. threshold: percent,

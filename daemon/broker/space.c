@@ -217,7 +217,7 @@ static void end_stop(Manager *m, PoolEntry *pool) {
         PoolSpace *s = &pool->space;
 
         if (s->stopped)
-                log_info(pool->info.name, "space was made: its filesystems get new space again");
+                log_info(pool->info.name, "there is space: its filesystems get new space again");
         s->stopped_all = s->stopped = s->release_failed = false;
         registry_each_volume(pool, release_one, m);
         s->was_full = false;
@@ -337,7 +337,7 @@ static void judge(Manager *m, PoolEntry *pool) {
         else if (s->stopped || s->was_full) {
                 if (left < s->left_at_stop)
                         s->left_at_stop = left; /* what was in the caches came behind */
-                if (left >= s->left_at_stop + space_made(pool->info.data_size))
+                if (left >= s->left_at_stop + space_made(pool->info.data_size) || left >= marks.plenty)
                         end_stop(m, pool);
                 else
                         stop(m, pool, s->stopped_all); /* what was opened meanwhile */

@@ -43,6 +43,7 @@ done
 wait
 for v in ep ee xp xe; do is "the writer of $v is stopped by its filesystem" "$(error_of $v)" ENOSPC; done
 is "the pool did not run full" "$(mode)" rw
+echo "# $(field dataSizeBytes) bytes of data, $(($(field dataSizeBytes) - $(field dataUsedBytes))) left"
 is "and says how it stands" "$(field space)" stopped
 like "so does inspect, with what to do" "$(quarry pool inspect default)" 'quarry pool extend default'
 ok "all volumes are listed as stopped" wait_for 20 all_are_stopped

@@ -84,7 +84,8 @@ try quarry create enc --size 1G --encrypt
 try quarry create shut --size 1G --fs xfs
 for v in db enc shut; do
     path=$(quarry mount $v)
-    dd if=/dev/urandom of="$path/big" bs=1M count=60 conv=fsync status=none
+    ok "a burst into $v, in a pool with room, is written" \
+        dd if=/dev/urandom of="$path/big" bs=1M count=60 conv=fsync status=none
     rm "$path/big"
     sync -f "$path"
 done

@@ -17,9 +17,9 @@ exits "varlinkctl info" 0 varlinkctl info $socket
 like "names the product" "$out" 'Quarry'
 like "and the interfaces" "$out" 'io.quarry.Pool.*io.quarry.Volume'
 exits "varlinkctl list-interfaces" 0 varlinkctl list-interfaces $socket
-is "ours and those of every service" "$(sort <<<"$out" | xargs)" "io.quarry.Pool io.quarry.Volume io.systemd org.varlink.service"
+is "ours and those of every service" "$(sort <<<"$out" | xargs)" "io.quarry.Doctor io.quarry.Pool io.quarry.Volume io.systemd org.varlink.service"
 exits "varlinkctl list-methods" 0 varlinkctl list-methods $socket io.quarry.Volume
-is "the methods of volumes" "$(sort <<<"$out" | xargs -n1 basename -a | sed 's/.*\.//' | xargs)" "Create Inspect List Mount Remove Unmount"
+is "the methods of volumes" "$(sort <<<"$out" | xargs -n1 basename -a | sed 's/.*\.//' | xargs)" "Create Inspect List Mount Remove Trim Unmount"
 for interface in Volume Pool; do
     exits "varlinkctl introspect io.quarry.$interface" 0 varlinkctl introspect $socket io.quarry.$interface
     is "has comments on every method" "$(grep -B1 '^method ' <<<"$out" | grep -c '^#')" "$(grep -c '^method ' <<<"$out")"

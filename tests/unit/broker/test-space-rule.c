@@ -17,8 +17,19 @@ static void test_marks_come_in_order(void **state) {
                         assert_true(marks.extend <= size / 2 || marks.extend <= size / 100 * 20);
                         assert_true(marks.soft > marks.hard && marks.low >= marks.hard);
                         /* what is in the caches has its space, and so have journals */
-                        assert_true(marks.hard >= 100 * MIB + 16 * MIB + rate / 2);
+                        assert_true(marks.hard >= 100 * MIB + 16 * MIB && (marks.hard >= rate / 2 || marks.hard >= size / 4));
+                        assert_true(marks.plenty > marks.soft);
                 }
+}
+
+static void test_a_burst_stops_nobody_in_a_half_empty_pool(void **state) {
+        SpaceMarks marks;
+
+        space_marks(GIB, 60 * MIB, 8 * GIB, 80, &marks);
+        assert_true(marks.soft < GIB / 2);
+        /* and a pool that was stopped by one that ended goes on with a third of it left */
+        space_marks(GIB, 0, 0, 80, &marks);
+        assert_true(marks.plenty < GIB / 3);
 }
 
 static void test_a_pool_at_rest_keeps_little_back(void **state) {
@@ -87,6 +98,7 @@ static void test_how_long_it_lasts(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_marks_come_in_order),
+                cmocka_unit_test(test_a_burst_stops_nobody_in_a_half_empty_pool),
                 cmocka_unit_test(test_a_pool_at_rest_keeps_little_back),
                 cmocka_unit_test(test_steps),
                 cmocka_unit_test(test_the_rate_rises_at_once_and_falls_slowly),
