@@ -1,6 +1,5 @@
 #!/bin/bash
 # Bad input gets a clear error that names the field and the rule, the exit code of the table, and changes nothing.
-# machine: --timeout 600
 # shellcheck source=common disable=SC2016
 . "$(dirname "$0")/common"
 

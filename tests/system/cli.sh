@@ -1,6 +1,6 @@
 #!/bin/bash
 # The command with the real daemon: unreachable, --json of every verb, live completion, 80 columns, progress.
-# machine: --disk 1G --timeout 600
+# machine: --disk 1G
 # shellcheck source=common disable=SC2016
 . "$(dirname "$0")/common"
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # quarry doctor finds each damage that is done here on purpose, says in a sentence what it is and what to do, repairs
 # what is safe to repair, and then says that all is well.
-# machine: --disk 2G --disk 256M --timeout 600
+# machine: --disk 2G --disk 256M
 # shellcheck source=common disable=SC2016
 . "$(dirname "$0")/common"
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Encrypted volumes: plain LUKS2 for others, no plaintext on the disk, no key anywhere it should not be.
-# machine: --disk 1G --timeout 600
+# machine: --disk 1G
 # shellcheck source=common disable=SC2016
 . "$(dirname "$0")/common"
 

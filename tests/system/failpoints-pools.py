@@ -2,7 +2,6 @@
 """Broker and worker die at the points that a verb about pools passes; nothing is half there afterwards. With the
 argument `all` they fail there, too."""
 # build: FAILPOINTS=1
-# machine: --timeout 900
 
 import os
 import sys

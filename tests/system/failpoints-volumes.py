@@ -2,7 +2,7 @@
 """Broker and worker die at the points that a verb about volumes passes; nothing is half there afterwards. With the
 argument `all` other kinds of volumes are walked, too."""
 # build: FAILPOINTS=1
-# machine: --disk 2G --timeout 900
+# machine: --disk 2G
 
 import os
 import sys

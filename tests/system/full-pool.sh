@@ -1,7 +1,7 @@
 #!/bin/bash
 # A pool that fills: with room it grows under its writers; without, they are stopped while there is still some, and
 # come back when there is more. For ext4 and XFS, plain and encrypted.
-# machine: --disk 1G --disk 3G --timeout 900
+# machine: --disk 1G --disk 3G
 # shellcheck source=common disable=SC2016
 . "$(dirname "$0")/common"
 writer=$(dirname "$0")/space-writer

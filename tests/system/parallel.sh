@@ -1,6 +1,6 @@
 #!/bin/bash
 # Fifty volumes of all kinds by eight clients at once; the same create four times at once; all removed at once.
-# machine: --disk 6G --timeout 600
+# machine: --disk 6G
 # shellcheck source=common disable=SC2016
 . "$(dirname "$0")/common"
 

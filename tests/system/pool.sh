@@ -1,6 +1,6 @@
 #!/bin/bash
 # Pools: made of devices, of a share of a volume group, of a file; looked at, moved, removed without a trace.
-# machine: --disk 1G --disk 512M --disk 1G --timeout 600
+# machine: --disk 1G --disk 512M --disk 1G
 # shellcheck source=common disable=SC2016
 . "$(dirname "$0")/common"
 

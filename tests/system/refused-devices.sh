@@ -1,6 +1,6 @@
 #!/bin/bash
 # A device that is in use, bears a signature or is none is refused with the reason, and not a byte of it changes.
-# machine: --disk 64M --disk 64M --disk 8M --disk 128M --timeout 600
+# machine: --disk 64M --disk 64M --disk 8M --disk 128M
 # shellcheck source=common disable=SC2016
 . "$(dirname "$0")/common"
 

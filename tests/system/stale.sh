@@ -1,7 +1,7 @@
 #!/bin/bash
 # What a crashed container or a foreign mount namespace left behind is named, let go lazily, and goes with its last
 # user. What bears a name of ours and is not ours is neither used nor touched.
-# machine: --disk 2G --disk 256M --timeout 600
+# machine: --disk 2G --disk 256M
 # shellcheck source=common disable=SC2016
 . "$(dirname "$0")/common"
 

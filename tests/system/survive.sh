@@ -1,6 +1,5 @@
 #!/bin/bash
 # What was written survives umount, restarts, kill -9 of broker and workers, and a reboot; nobody is disturbed.
-# machine: --timeout 600
 # boots: 2
 # shellcheck source=common disable=SC2016
 . "$(dirname "$0")/common"

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Who holds which privilege: the broker none, the worker only for the broker, a user only what is theirs.
-# machine: --disk 1G --timeout 600
+# machine: --disk 1G
 # shellcheck source=common disable=SC2016
 . "$(dirname "$0")/common"
 

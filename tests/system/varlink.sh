@@ -1,6 +1,6 @@
 #!/bin/bash
 # The Varlink interface with other people's clients; malformed and hostile ones hurt nobody.
-# machine: --disk 1G --timeout 600
+# machine: --disk 1G
 # shellcheck source=common disable=SC2016
 . "$(dirname "$0")/common"
 

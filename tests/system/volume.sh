@@ -1,6 +1,6 @@
 #!/bin/bash
 # The life of plain volumes: create, look, mount, use, refuse what would hurt, remove without a trace.
-# machine: --disk 3G --timeout 600
+# machine: --disk 3G
 # shellcheck source=common disable=SC2016
 . "$(dirname "$0")/common"
 

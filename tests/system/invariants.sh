@@ -1,0 +1,100 @@
+#!/bin/bash
+# The program that looks for what must never be finds nothing in a healthy machine, and each kind of damage.
+# machine: --disk 2G --disk 1G
+# shellcheck source=common disable=SC2016
+. "$(dirname "$0")/common"
+export PYTHONDONTWRITEBYTECODE=1
+invariants=$(dirname "$0")/../torture/invariants
+
+exits "nothing is wrong without a pool" 0 "$invariants"
+try quarry pool create default /dev/vda
+try quarry create a --size 64M --encrypt
+try quarry create b --size 300M --fs xfs
+try quarry create c --size 16M --fs none
+try quarry mount a
+try quarry mount b
+exits "nothing is wrong with volumes open, mounted and closed" 0 "$invariants"
+is "and it says nothing" "$out" ""
+cat >/tmp/ledger <<'EOL'
+{"do": "create", "name": "a", "filesystem": "ext4", "encrypted": true, "mib": 64}
+{"do": "create", "name": "a", "done": true}
+{"do": "create", "name": "b", "filesystem": "xfs", "encrypted": false, "mib": 300}
+{"do": "create", "name": "c", "filesystem": "none", "encrypted": false, "mib": 16}
+{"do": "create", "name": "c", "done": true}
+{"do": "create", "name": "never", "filesystem": "none", "encrypted": false, "mib": 16}
+{"do": "remove", "name": "b"}
+EOL
+exits "nor with what a ledger says" 0 "$invariants" --ledger /tmp/ledger
+
+ledger() { (cat /tmp/ledger; printf '%s\n' "$@") >/tmp/other; }
+with_ledger() { # WHAT REGEX LINE...
+    local what=$1 regex=$2
+    shift 2
+    ledger "$@"
+    exits "finds $what" 1 "$invariants" --ledger /tmp/other
+    like "and says so" "$out" "$regex"
+}
+with_ledger "a volume that should be gone" 'volume b was answered removed' '{"do": "remove", "name": "b", "done": true}'
+with_ledger "one that should be there" 'volume never was answered created' '{"do": "create", "name": "never", "done": true}'
+with_ledger "contents that should be there" 'volume c .* is not whole: slot 0, block 0: write 1 was synced, and there is zeros' \
+    '{"do": "write", "name": "c", "slot": 0, "number": 1}' '{"do": "write", "name": "c", "slot": 0, "number": 1, "done": true}'
+
+device=$(findmnt -no SOURCE "$(quarry mount a)" | sed 's/\[.*//')
+try debugfs -w -R "set_inode_field <2> links_count 9" "$device"
+with_ledger "a damaged filesystem" 'volume a .* is not whole: e2fsck' '{"do": "found", "name": "a", "there": true}'
+
+# --- what the kernel, the pool and the catalog disagree about ---
+finds() { # WHAT REGEX
+    exits "finds $1" 1 "$invariants" --settle 1
+    like "and says so" "$out" "$2"
+}
+quarry umount a b >/dev/null
+target=quarry-$(pool_uuid)
+try dmsetup message "$target" 0 "create_thin 4711"
+finds "a thin device without a volume" '^thin device 4711 of pool .* belongs to no volume in the catalog$'
+try dmsetup create quarry-11111111-2222-4333-8444-555555555555 --table "0 32768 thin /dev/mapper/$target 4711"
+finds "a device without a volume" 'device quarry-11111111-2222-4333-8444-555555555555 belongs to no volume'
+mkdir -p /run/quarry/mnt/default/stray
+try mke2fs -q /dev/mapper/quarry-11111111-2222-4333-8444-555555555555
+try mount /dev/mapper/quarry-11111111-2222-4333-8444-555555555555 /run/quarry/mnt/default/stray
+finds "a mount without a volume" 'what is mounted at /run/quarry/mnt/default/stray belongs to no volume'
+umount /run/quarry/mnt/default/stray
+rmdir /run/quarry/mnt/default/stray
+try dmsetup remove --retry quarry-11111111-2222-4333-8444-555555555555
+try dmsetup message "$target" 0 "delete 4711"
+truncate -s 1M /var/lib/quarry/stray.img
+loop=$(losetup -f --show /var/lib/quarry/stray.img)
+finds "a loop device without a pool" "^$loop has /var/lib/quarry/stray.img, which is no pool's file\$"
+losetup -d "$loop"
+echo QUARRY_NAME=stray >/run/quarry/udev/quarry-11111111-2222-4333-8444-555555555555
+finds "the description of a device without a volume" 'quarry-11111111-2222-4333-8444-555555555555 describes a device of no volume'
+rm /run/quarry/udev/quarry-11111111-2222-4333-8444-555555555555
+user_key() { # ADD-OR-UNLINK: the key of a volume in root's keyring, as libcryptsetup names it
+    python3 - "$1" <<'PY'
+import ctypes
+import sys
+libc, keyring, name = ctypes.CDLL(None), -4, b"cryptsetup:11111111-2222-4333-8444-555555555555-d0"
+key = libc.syscall(248, b"logon", name, b"secret", 6, keyring)
+sys.exit(key < 0 or sys.argv[1] == "unlink" and libc.syscall(250, 9, key, keyring) < 0)
+PY
+}
+try user_key add
+finds "a key that was left behind" '^the volume key of 11111111-2222-4333-8444-555555555555 is left in a keyring'
+try user_key unlink
+quarry mount a >/dev/null
+try dmsetup suspend "quarry-$(volume_uuid a)-crypt"
+finds "a suspended device" "^device quarry-$(volume_uuid a)-crypt is suspended"
+try dmsetup resume "quarry-$(volume_uuid a)-crypt"
+try dmsetup create --notable "quarry-$(volume_uuid b)"
+finds "a device without a table" "^device quarry-$(volume_uuid b) has no table"
+try dmsetup remove "quarry-$(volume_uuid b)"
+try mount --bind /run/quarry/mnt/default/a /run/quarry/mnt/default/a
+finds "mounts over each other" '^mounts lie over each other at /run/quarry/mnt/default/a'
+umount /run/quarry/mnt/default/a
+try quarry umount a
+exits "and nothing once all that is gone" 0 "$invariants"
+thin_id=$(dmsetup table "quarry-$(quarry mount c >/dev/null; volume_uuid c)" | cut -d' ' -f5)
+quarry umount c >/dev/null
+try dmsetup message "$target" 0 "delete $thin_id"
+finds "a volume without a thin device" "^volume default/c .* has no thin device: id $thin_id is not in"
+finish
