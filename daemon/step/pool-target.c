@@ -51,20 +51,23 @@ static int target_probe(StepContext *c, Error *err) {
         return r < 0 ? error_errno(err, r, "cannot read the status of %s", name) : 1;
 }
 
+/* A power cut in the midst of a discard leaves chunks that nobody has and nobody can have: they are given back,
+ * and nothing else is written. */
 static int check_run(StepContext *c, Error *err) {
         _cleanup_(spawn_output_done) SpawnOutput output = {};
         char device[DEVICE_PATH_MAX];
         int r;
 
         dm_device_path(c->metadata_lv, device);
-        char *argv[] = { (char *) "thin_check", (char *) "--quiet", device, NULL };
+        char *argv[] = { (char *) "thin_check", (char *) "--auto-repair", device, NULL };
         r = spawn_run(argv, CHECK_TIMEOUT, &output);
         if (r < 0)
                 return error_errno(err, r, "cannot run thin_check");
         if (r == 0)
                 return 0;
+        const char *line = strrchr(output.err, '\n'); /* the others say how far it came */
         r = error_set(err, ERROR_POOL_UNAVAILABLE, EUCLEAN, "the metadata of pool %s is damaged: thin_check says: %s",
-                      c->pool.name, isempty(output.err) ? "(nothing)" : output.err);
+                      c->pool.name, line ? line + 1 : output.err);
         error_hint(err, "do not write to it; see thin_check(8) and thin_repair(8) on logical volume %s/%s", c->pool.vg,
                    c->lvm_pool->metadata);
         return r;
