@@ -103,6 +103,8 @@ static int on_reply(sd_varlink *link, sd_json_variant *parameters, const char *e
 
         if (!x->call->collect)
                 x->reply = sd_json_variant_ref(parameters);
+        else if (x->call->last)
+                *x->call->last = sd_json_variant_ref(parameters);
         x->result = 0;
         return 0;
 }

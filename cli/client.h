@@ -13,6 +13,7 @@ typedef struct Call {
         const char *method;
         sd_json_variant *parameters; /* borrowed; NULL: none */
         const char *collect;         /* array that is spread over several replies, or NULL */
+        sd_json_variant **last;      /* with collect: the last reply's parameters, to be unreferenced; or NULL */
         const char *what;            /* for the line of progress: "creating db" */
         const int *key_fd;           /* sealed memfd passed along; NULL or a negative one: none */
 } Call;

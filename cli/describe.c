@@ -168,9 +168,10 @@ void describe_pool(sd_json_variant *pool) {
         print_size("Metadata:", sd_json_variant_by_key(pool, "metadataSizeBytes"), 0);
         print_size("  used:", sd_json_variant_by_key(pool, "metadataUsedBytes"), metadata);
         print_size("Chunks:", sd_json_variant_by_key(pool, "chunkSizeBytes"), 0);
-        print_field("Promised:", "%s to %llu volumes; at most %s may be promised",
-                    size_format(member_number(pool, "provisionedBytes"), promised),
-                    (unsigned long long) member_number(pool, "volumes"),
-                    size_format(member_number(pool, "provisionedMaxBytes"), most));
+        if (sd_json_variant_by_key(pool, "provisionedMaxBytes"))
+                print_field("Promised:", "%s to %llu volumes; at most %s may be promised",
+                            size_format(member_number(pool, "provisionedBytes"), promised),
+                            (unsigned long long) member_number(pool, "volumes"),
+                            size_format(member_number(pool, "provisionedMaxBytes"), most));
         print_string("UUID:", pool, "uuid");
 }

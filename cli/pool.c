@@ -43,7 +43,7 @@ static const Column columns[] = {
           NULL, "metadataSizeBytes" },
         { "promised", "PROMISED", "Sum of the sizes of its volumes", "provisionedBytes", COLUMN_SIZE, true },
         { "volumes", "VOLUMES", "How many volumes it holds", "volumes", COLUMN_NUMBER, true },
-        { "state", "STATE", "activating, active or unavailable", "state", COLUMN_TEXT, true },
+        { "state", "STATE", "activating, active, degraded or unavailable", "state", COLUMN_TEXT, true },
         { "space", "SPACE", "ok, low, stopped or full", "space", COLUMN_TEXT, true },
         { "max", "MAX", "How much may be promised", "provisionedMaxBytes", COLUMN_SIZE },
         { "meta", "META", "Space for the maps of volumes", "metadataSizeBytes", COLUMN_SIZE },
@@ -52,7 +52,7 @@ static const Column columns[] = {
         { "vg", "VG", "LVM volume group", "volumeGroup" },
         { "file", "FILE", "File beneath", "file", COLUMN_TEXT, false, CUT_START },
         { "devices", "DEVICES", "Physical volumes beneath", "devices", COLUMN_TEXT, false, CUT_END },
-        { "failure", "FAILURE", "Why it is unavailable", "failure", COLUMN_TEXT, false, CUT_END },
+        { "failure", "FAILURE", "Why it is unavailable or degraded", "failure", COLUMN_TEXT, false, CUT_END },
         { "uuid", "UUID", "Identity", "uuid" },
         {},
 };

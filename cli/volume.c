@@ -108,9 +108,26 @@ static const Column columns[] = {
         {},
 };
 
+/* A list that lacks something must not be taken for a whole one. */
+static void report_missing(Report *report, sd_json_variant *pools) {
+        for (size_t i = 0; i < sd_json_variant_elements(pools); i++) {
+                sd_json_variant *pool = sd_json_variant_by_index(pools, i);
+                const char *name = describe_string(pool, "name"), *failure = describe_string(pool, "failure");
+                uint64_t volumes = sd_json_variant_unsigned(sd_json_variant_by_key(pool, "volumes"));
+                Error err = {};
+
+                error_set(&err, ERROR_POOL_UNAVAILABLE, 0, "it is %s, and %s%s%s", describe_string(pool, "state"),
+                          volumes > 0 ? "its volumes are listed as they were before"
+                                      : "its volumes are not in the list",
+                          *failure ? ": " : "", failure);
+                error_hint(&err, "quarry pool inspect %s", name);
+                report_failure(report, name, &err);
+        }
+}
+
 int verb_ls(char **arguments) {
-        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL, *all = NULL, *rows = NULL,
-                                                          *document = NULL;
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL, *all = NULL, *rows = NULL, *last = NULL;
+        _cleanup_(report_done) Report report = { .action = "cannot ask pool" };
         Error err = {};
 
         int r = table_check_options(columns, &err);
@@ -121,22 +138,23 @@ int verb_ls(char **arguments) {
                         &parameters,
                         SD_JSON_BUILD_PAIR_CONDITION(!!arg_pool, "pool", SD_JSON_BUILD_STRING(arg_pool)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!arg_tenant, "tenant", SD_JSON_BUILD_STRING(arg_tenant))));
-        Call call = { .method = API_VOLUME ".List", .parameters = parameters, .collect = "volumes" };
+        Call call = { .method = API_VOLUME ".List", .parameters = parameters, .collect = "volumes", .last = &last };
         if (client_call(&call, &all, NULL, &err) < 0)
                 return report_error("cannot list volumes", NULL, &err);
 
         rows = table_select(columns, all);
+        sd_json_variant *missing = sd_json_variant_by_key(last, "missingPools");
         if (arg_json) {
-                must(sd_json_buildo(&document, SD_JSON_BUILD_PAIR_VARIANT("volumes", rows)));
-                return report_document(document);
-        }
-        if (sd_json_variant_elements(rows) > 0 || !isatty(STDOUT_FILENO))
+                for (size_t i = 0; i < sd_json_variant_elements(rows); i++)
+                        report_add(&report, sd_json_variant_by_index(rows, i));
+        } else if (sd_json_variant_elements(rows) > 0 || !isatty(STDOUT_FILENO))
                 table_print(columns, rows);
         else if (sd_json_variant_elements(all) > 0)
                 puts("No volume matches.");
-        else
+        else if (sd_json_variant_elements(missing) == 0)
                 puts("No volumes yet. Make one: quarry create NAME --size 10G");
-        return EXIT_DONE;
+        report_missing(&report, missing);
+        return report_finish(&report, "volumes");
 }
 
 int volume_inspect(const char *name, sd_json_variant **ret, Error *err) {

@@ -10,7 +10,9 @@ static SD_VARLINK_DEFINE_ENUM_TYPE(
         SD_VARLINK_DEFINE_ENUM_VALUE(activating),
         SD_VARLINK_DEFINE_ENUM_VALUE(active),
         SD_VARLINK_FIELD_COMMENT("Known, but it could not be brought up; see failure"),
-        SD_VARLINK_DEFINE_ENUM_VALUE(unavailable));
+        SD_VARLINK_DEFINE_ENUM_VALUE(unavailable),
+        SD_VARLINK_FIELD_COMMENT("Active, but what lies beneath fails: it takes no changes; see failure"),
+        SD_VARLINK_DEFINE_ENUM_VALUE(degraded));
 
 static SD_VARLINK_DEFINE_ENUM_TYPE(
         PoolOrigin,
@@ -36,7 +38,7 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
         SD_VARLINK_DEFINE_FIELD(name, SD_VARLINK_STRING, 0),
         SD_VARLINK_DEFINE_FIELD(uuid, SD_VARLINK_STRING, 0),
         SD_VARLINK_DEFINE_FIELD_BY_TYPE(state, PoolState, 0),
-        SD_VARLINK_FIELD_COMMENT("Why it is unavailable"),
+        SD_VARLINK_FIELD_COMMENT("Why it is unavailable or degraded, or what failed while it is activated again"),
         SD_VARLINK_DEFINE_FIELD(failure, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
         SD_VARLINK_DEFINE_FIELD_BY_TYPE(origin, PoolOrigin, 0),
         SD_VARLINK_FIELD_COMMENT("Physical volumes beneath"),
@@ -45,24 +47,25 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
         SD_VARLINK_DEFINE_FIELD(volumeGroup, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
         SD_VARLINK_FIELD_COMMENT("The file beneath, if the origin is a file"),
         SD_VARLINK_DEFINE_FIELD(file, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
-        SD_VARLINK_DEFINE_FIELD(chunkSizeBytes, SD_VARLINK_INT, 0),
+        SD_VARLINK_FIELD_COMMENT("Missing, like the numbers that follow: not known, since the pool was not active yet"),
+        SD_VARLINK_DEFINE_FIELD(chunkSizeBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
         SD_VARLINK_FIELD_COMMENT("Space for the contents of volumes"),
-        SD_VARLINK_DEFINE_FIELD(dataSizeBytes, SD_VARLINK_INT, 0),
-        SD_VARLINK_DEFINE_FIELD(dataUsedBytes, SD_VARLINK_INT, 0),
+        SD_VARLINK_DEFINE_FIELD(dataSizeBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
+        SD_VARLINK_DEFINE_FIELD(dataUsedBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
         SD_VARLINK_FIELD_COMMENT("How it stands with the space for contents"),
-        SD_VARLINK_DEFINE_FIELD_BY_TYPE(space, Space, 0),
+        SD_VARLINK_DEFINE_FIELD_BY_TYPE(space, Space, SD_VARLINK_NULLABLE),
         SD_VARLINK_FIELD_COMMENT("Seconds until it is full if it fills as within the last day"),
         SD_VARLINK_DEFINE_FIELD(fullInSeconds, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
         SD_VARLINK_FIELD_COMMENT("What its volume group has free for it; missing: LVM was not asked yet"),
         SD_VARLINK_DEFINE_FIELD(roomBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
         SD_VARLINK_FIELD_COMMENT("Space for the maps of volumes"),
-        SD_VARLINK_DEFINE_FIELD(metadataSizeBytes, SD_VARLINK_INT, 0),
-        SD_VARLINK_DEFINE_FIELD(metadataUsedBytes, SD_VARLINK_INT, 0),
+        SD_VARLINK_DEFINE_FIELD(metadataSizeBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
+        SD_VARLINK_DEFINE_FIELD(metadataUsedBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
         SD_VARLINK_FIELD_COMMENT("Sum of the sizes of its volumes, and the most that may be promised"),
-        SD_VARLINK_DEFINE_FIELD(provisionedBytes, SD_VARLINK_INT, 0),
-        SD_VARLINK_DEFINE_FIELD(provisionedMaxBytes, SD_VARLINK_INT, 0),
+        SD_VARLINK_DEFINE_FIELD(provisionedBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
+        SD_VARLINK_DEFINE_FIELD(provisionedMaxBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
         SD_VARLINK_FIELD_COMMENT("How many volumes it holds"),
-        SD_VARLINK_DEFINE_FIELD(volumes, SD_VARLINK_INT, 0));
+        SD_VARLINK_DEFINE_FIELD(volumes, SD_VARLINK_INT, SD_VARLINK_NULLABLE));
 
 static SD_VARLINK_DEFINE_STRUCT_TYPE(
         Progress,

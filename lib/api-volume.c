@@ -130,6 +130,15 @@ static SD_VARLINK_DEFINE_METHOD_FULL(
         SD_VARLINK_FIELD_COMMENT("True if it was there already"),
         SD_VARLINK_DEFINE_OUTPUT(existed, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE));
 
+static SD_VARLINK_DEFINE_STRUCT_TYPE(
+        MissingPool,
+        SD_VARLINK_DEFINE_FIELD(name, SD_VARLINK_STRING, 0),
+        SD_VARLINK_FIELD_COMMENT("activating or unavailable"),
+        SD_VARLINK_DEFINE_FIELD(state, SD_VARLINK_STRING, 0),
+        SD_VARLINK_DEFINE_FIELD(failure, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("How many of its volumes are in the list, as they were known before"),
+        SD_VARLINK_DEFINE_FIELD(volumes, SD_VARLINK_INT, 0));
+
 static SD_VARLINK_DEFINE_METHOD_FULL(
         List,
         SD_VARLINK_SUPPORTS_MORE,
@@ -138,7 +147,10 @@ static SD_VARLINK_DEFINE_METHOD_FULL(
         SD_VARLINK_FIELD_COMMENT("Only volumes of this tenant"),
         SD_VARLINK_DEFINE_INPUT(tenant, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
         SD_VARLINK_FIELD_COMMENT("In batches when the caller asked for more, else all; may be empty"),
-        SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(volumes, Volume, SD_VARLINK_ARRAY));
+        SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(volumes, Volume, SD_VARLINK_ARRAY),
+        SD_VARLINK_FIELD_COMMENT("In the last reply: pools that are not active, so that their volumes are not in the "
+                                 "list, or only as they were known before"),
+        SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(missingPools, MissingPool, SD_VARLINK_ARRAY | SD_VARLINK_NULLABLE));
 
 static SD_VARLINK_DEFINE_METHOD(
         Inspect, VOLUME_INPUT, SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(volume, Volume, 0));
@@ -216,6 +228,7 @@ SD_VARLINK_DEFINE_INTERFACE(
         &vl_type_Filesystem,
         &vl_type_KeySource,
         &vl_type_VolumeState,
+        &vl_type_MissingPool,
         &vl_type_Encryption,
         SD_VARLINK_SYMBOL_COMMENT("Somebody who uses the volume now"),
         &vl_type_Hold,

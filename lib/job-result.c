@@ -53,7 +53,9 @@ static int spaces_to_json(const JobResult *result, sd_json_variant **ret) {
                                 SD_JSON_BUILD_PAIR_UNSIGNED("metadataUsedBytes", s->metadata_used),
                                 SD_JSON_BUILD_PAIR_UNSIGNED("dirtyBytes", s->dirty),
                                 SD_JSON_BUILD_PAIR_BOOLEAN("full", s->full),
-                                SD_JSON_BUILD_PAIR_BOOLEAN("relieved", s->relieved));
+                                SD_JSON_BUILD_PAIR_BOOLEAN("relieved", s->relieved),
+                                SD_JSON_BUILD_PAIR_BOOLEAN("readOnly", s->read_only),
+                                SD_JSON_BUILD_PAIR_BOOLEAN("failed", s->failed));
 
                 if (r < 0)
                         return r;
@@ -142,6 +144,8 @@ static int space_from_json(sd_json_variant *v, JobSpace *ret) {
                 { "dirtyBytes", NUMBER, offsetof(JobSpace, dirty), 0 },
                 { "full", SD_JSON_VARIANT_BOOLEAN, sd_json_dispatch_stdbool, offsetof(JobSpace, full), 0 },
                 { "relieved", SD_JSON_VARIANT_BOOLEAN, sd_json_dispatch_stdbool, offsetof(JobSpace, relieved), 0 },
+                { "readOnly", SD_JSON_VARIANT_BOOLEAN, sd_json_dispatch_stdbool, offsetof(JobSpace, read_only), 0 },
+                { "failed", SD_JSON_VARIANT_BOOLEAN, sd_json_dispatch_stdbool, offsetof(JobSpace, failed), 0 },
                 {},
         };
 #undef NUMBER

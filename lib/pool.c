@@ -12,6 +12,7 @@ static const char *const pool_state_words[_POOL_STATE_MAX] = {
         [POOL_ACTIVATING] = "activating",
         [POOL_ACTIVE] = "active",
         [POOL_UNAVAILABLE] = "unavailable",
+        [POOL_DEGRADED] = "degraded",
 };
 
 static const char *const pool_origin_words[_POOL_ORIGIN_MAX] = {

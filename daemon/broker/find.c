@@ -93,7 +93,7 @@ int find_pool_for_volume(Manager *m, const char *name, PoolEntry **ret, Error *e
                 pool = m->registry.pools;
         if (!pool)
                 return no_pool(m, wanted, err);
-        r = pool_entry_check(pool, err);
+        r = pool_entry_check_changes(pool, err);
         if (r < 0)
                 return r;
         *ret = pool;

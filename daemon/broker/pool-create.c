@@ -167,7 +167,7 @@ static int take_up_unavailable(Operation *op, bool all) {
         for (PoolEntry *p = op->manager->registry.pools; p; p = p->next)
                 if (p->state == POOL_UNAVAILABLE && (all || p->may_come_yet) && !p->operation && p->n_operations == 0) {
                         op->pools[op->n_pools++] = p->info.uuid;
-                        pool_entry_set_state(p, POOL_ACTIVATING, NULL);
+                        pool_entry_set_state(p, POOL_ACTIVATING, p->failure); /* true until it is active */
                 }
         return op->n_pools > 0;
 }
@@ -236,14 +236,33 @@ static int try_missing_start(Operation *op, Error *err) {
         return 0;
 }
 
+static int find_open(VolumeEntry *entry, void *userdata) {
+        return entry->open;
+}
+
+/* The kernel does not make the device of a pool well whose metadata failed: once nothing uses it, it is closed,
+ * checked and made anew. */
+static void close_failed(PoolEntry *pool) {
+        Error err = {};
+
+        if (pool->state != POOL_ACTIVE || pool->operation || pool->n_operations > 0 || !pool_entry_failure(pool) ||
+            registry_each_volume(pool, find_open, NULL) != 0)
+                return;
+        error_set(&err, ERROR_POOL_UNAVAILABLE, EIO, "its metadata could not be written, and is to be checked");
+        pool->catalog_in_doubt = true;
+        pool_entry_set_failed(pool, &err);
+}
+
 void pool_try_missing(Manager *m) {
         Caller self = { .admin = true };
         bool missing = false;
         Operation *op;
         Error err = {};
 
-        for (PoolEntry *p = m->registry.pools; p; p = p->next)
+        for (PoolEntry *p = m->registry.pools; p; p = p->next) {
                 pool_check_catalog(p);
+                close_failed(p);
+        }
         for (PoolEntry *p = m->registry.pools; p; p = p->next)
                 missing |= p->state == POOL_UNAVAILABLE && p->may_come_yet;
         if (!missing)

@@ -23,7 +23,7 @@ static void on_extended(JobResult *result, int *mount_fd, const Error *err, void
 static int extend_start(Operation *op, Error *err) {
         int r;
 
-        r = pool_entry_check(op->pool, err);
+        r = pool_entry_check_changes(op->pool, err);
         return r < 0 ? r : operation_run_job(op, JOB_POOL_EXTEND, on_extended, err);
 }
 
@@ -36,7 +36,7 @@ int pool_extend(Manager *m, const Caller *caller, PoolEntry *pool, PoolGrowth *g
         if (r >= 0)
                 r = pool_growth_validate(growth, err);
         if (r >= 0)
-                r = pool_entry_check(pool, err);
+                r = pool_entry_check_changes(pool, err);
         if (r >= 0)
                 r = operation_new(m, "pool extend", caller, watcher, extend_start, &op, err);
         if (r < 0) {

@@ -81,7 +81,7 @@ static int forget_open(VolumeEntry *entry, void *userdata) {
 void pool_take_numbers(PoolEntry *pool, const JobResult *result) {
         const PoolInfo *now = result->pools;
 
-        if (result->n_pools == 0)
+        if (result->n_pools == 0 || now->data_size == 0) /* the kernel has none of a pool that failed */
                 return;
         pool->info.data_size = now->data_size;
         pool->info.data_used = now->data_used;
@@ -201,7 +201,7 @@ static void on_opened(const Error *err, void *userdata) {
         }
         if (!pool->turn.has_rows)
                 forget_volumes(pool);
-        pool->catalog_in_doubt = false;
+        pool->catalog_in_doubt = pool->read_only = pool->metadata_failed = false;
         pool_entry_set_state(pool, POOL_ACTIVE, NULL);
         pool_take_usage(m, pool, result, NULL);
         for (size_t i = 0; i < result->n_devices; i++)

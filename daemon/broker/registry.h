@@ -89,6 +89,7 @@ struct PoolEntry {
         sd_event_source *catalog_source;
         CatalogTurn turn;
         bool catalog_in_doubt; /* it failed: JOB_POOL_RECOVER brings the pool back */
+        bool read_only, metadata_failed; /* as the kernel says: see JobSpace */
         void *by_name;     /* tsearch(3) tree of VolumeEntry */
         size_t n_volumes;
         uint64_t provisioned; /* sum of sizes, bytes */
@@ -118,6 +119,12 @@ void pool_entry_set_state(PoolEntry *pool, PoolState state, const char *failure)
 void pool_entry_set_failed(PoolEntry *pool, const Error *err);
 /* ERROR_POOL_UNAVAILABLE unless the pool can be worked with. */
 int pool_entry_check(const PoolEntry *pool, Error *err);
+/* The same, and unless its metadata can be written. */
+int pool_entry_check_changes(const PoolEntry *pool, Error *err);
+
+/* What is told of it, and why it is not active, or NULL. */
+PoolState pool_entry_shown_state(const PoolEntry *pool);
+const char *pool_entry_failure(const PoolEntry *pool);
 
 /* Takes over the volume. NULL with *err set: out of memory, or the name or thin id is taken. */
 VolumeEntry *registry_add_volume(Registry *registry, PoolEntry *pool, Volume *volume, Error *err);

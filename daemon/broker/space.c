@@ -362,10 +362,25 @@ static void take_volume(VolumeEntry *entry, const JobDevice *device, uint64_t us
                 entry->stopped = device->stopped;
 }
 
+static void take_health(PoolEntry *pool, const JobSpace *space) {
+        if (pool->read_only == space->read_only && pool->metadata_failed == space->failed)
+                return;
+        pool->read_only = space->read_only;
+        pool->metadata_failed = space->failed;
+        const char *failure = pool_entry_failure(pool);
+        if (failure)
+                log_error(pool->info.name, "%s", failure);
+        else
+                log_info(pool->info.name, "its metadata can be written again");
+}
+
 static void take_space(Manager *m, PoolEntry *pool, const JobSpace *space, uint64_t usec) {
         PoolSpace *s = &pool->space;
         PoolInfo *info = &pool->info;
 
+        take_health(pool, space);
+        if (space->failed)
+                return;
         if (s->at == 0) {
                 s->tried = usec; /* LVM was asked when the pool came */
                 s->rated_at = usec;
@@ -386,7 +401,8 @@ static void take_space(Manager *m, PoolEntry *pool, const JobSpace *space, uint6
         s->relieved = space->relieved;
         sample(s, space->data_used);
         s->dirty = space->dirty;
-        judge(m, pool);
+        if (!pool->read_only) /* else it takes nothing, and cannot be extended */
+                judge(m, pool);
 }
 
 static void on_report(const JobResult *report, void *userdata) {

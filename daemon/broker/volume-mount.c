@@ -115,7 +115,8 @@ static int unmount_start(Operation *op, Error *err) {
         int r;
 
         watch_look(op->manager->watch);
-        r = pool_entry_check(op->pool, err);
+        /* From a pool that failed, what is mounted must go before it can come back. */
+        r = op->pool->state == POOL_UNAVAILABLE && !op->pool->operation ? 0 : pool_entry_check(op->pool, err);
         if (r >= 0)
                 r = check_standard_place(op->volume, err);
         return r < 0 ? r : operation_run_job(op, JOB_VOLUME_UMOUNT, on_closed, err);

@@ -105,7 +105,7 @@ static void on_claimed(JobResult *result, int *mount_fd, const Error *err, void 
 static int remove_start(Operation *op, Error *err) {
         int r;
 
-        r = pool_entry_check(op->pool, err);
+        r = pool_entry_check_changes(op->pool, err);
         return r < 0 ? r : operation_run_job(op, JOB_VOLUME_CLAIM, on_claimed, err);
 }
 
@@ -149,7 +149,7 @@ static void on_detached(JobResult *result, int *mount_fd, const Error *err, void
 static int remove_lazily_start(Operation *op, Error *err) {
         int r;
 
-        r = pool_entry_check(op->pool, err);
+        r = pool_entry_check_changes(op->pool, err);
         return r < 0 ? r : operation_run_job(op, JOB_VOLUME_UMOUNT, on_detached, err);
 }
 

@@ -186,7 +186,27 @@ static int list_add(VolumeEntry *entry, void *userdata) {
         return r < 0 ? r : 0;
 }
 
+static int list_missing(const Call *call, sd_json_variant **ret) {
+        int r = 0;
+
+        for (PoolEntry *p = server_manager(call->server)->registry.pools; p && r >= 0; p = p->next) {
+                const char *failure = pool_entry_failure(p);
+
+                if (p->state == POOL_ACTIVE || !call->caller.admin ||
+                    (*call->filter.pool && !streq(call->filter.pool, p->info.name)))
+                        continue;
+                r = sd_json_variant_append_arraybo(
+                        ret,
+                        SD_JSON_BUILD_PAIR_STRING("name", p->info.name),
+                        SD_JSON_BUILD_PAIR_STRING("state", pool_state_to_string(p->state)),
+                        SD_JSON_BUILD_PAIR_CONDITION(failure != NULL, "failure", SD_JSON_BUILD_STRING(failure)),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("volumes", p->n_volumes));
+        }
+        return r;
+}
+
 static int list_reply(Call *call, Operation *op) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *missing = NULL;
         Manager *m = server_manager(call->server);
         List list = { .call = call };
         int r = 0;
@@ -197,7 +217,12 @@ static int list_reply(Call *call, Operation *op) {
         if (r >= 0 && !list.batch)
                 r = sd_json_variant_new_array(&list.batch, NULL, 0);
         if (r >= 0)
-                r = sd_varlink_replybo(call->link, SD_JSON_BUILD_PAIR_VARIANT("volumes", list.batch));
+                r = list_missing(call, &missing);
+        if (r >= 0)
+                r = sd_varlink_replybo(
+                        call->link,
+                        SD_JSON_BUILD_PAIR_VARIANT("volumes", list.batch),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!missing, "missingPools", SD_JSON_BUILD_VARIANT(missing)));
         sd_json_variant_unref(list.batch);
         return r;
 }

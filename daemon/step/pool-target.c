@@ -30,6 +30,11 @@ static int pool_format_run(StepContext *c, Error *err) {
         return 0;
 }
 
+/* What failed does not become well by itself: while nothing uses it, it is checked and made anew. */
+static bool has_failed(const DmPoolStatus *status) {
+        return status->failed || status->read_only || status->needs_check;
+}
+
 static int target_probe(StepContext *c, Error *err) {
         char name[KERNEL_NAME_MAX];
         DmPoolStatus status;
@@ -48,6 +53,10 @@ static int target_probe(StepContext *c, Error *err) {
                 r = dm_remove(name);
                 return r < 0 ? error_errno(err, r, "cannot remove the unfinished device %s", name) : 0;
         }
+        if (r >= 0 && has_failed(&status) && info.open_count == 0) {
+                r = dm_remove(name);
+                return r < 0 ? error_errno(err, r, "cannot remove the failed device %s", name) : 0;
+        }
         return r < 0 ? error_errno(err, r, "cannot read the status of %s", name) : 1;
 }
 
@@ -65,6 +74,9 @@ static int check_run(StepContext *c, Error *err) {
                 return error_errno(err, r, "cannot run thin_check");
         if (r == 0)
                 return 0;
+        if (strstr(output.err, "nput/output error")) /* what is there may be well: the disk is not */
+                return error_set(err, ERROR_POOL_UNAVAILABLE, EIO, "the metadata of pool %s cannot be read: %s",
+                                 c->pool.name, strerror(EIO));
         const char *line = strrchr(output.err, '\n'); /* the others say how far it came */
         r = error_set(err, ERROR_POOL_UNAVAILABLE, EUCLEAN, "the metadata of pool %s is damaged: thin_check says: %s",
                       c->pool.name, line ? line + 1 : output.err);

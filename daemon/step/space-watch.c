@@ -157,6 +157,8 @@ static int look_at_pools(const Pools *pools, JobResult *report) {
                         .dirty = dirty_of(pools, pools->list[i]),
                         .full = status.out_of_data_space,
                         .relieved = reserve < POOL_CHUNK_SIZE_MIN,
+                        .read_only = status.read_only || status.needs_check,
+                        .failed = status.failed,
                 };
         }
         return 0;
@@ -171,6 +173,8 @@ static unsigned look_again_in(const JobResult *report, bool *ret_near) {
                 const JobSpace *s = &report->spaces[i];
                 uint64_t left = s->data_size - s->data_used, ms = left / (SPEED / 1000);
 
+                if (s->failed || s->read_only)
+                        continue; /* it takes nothing */
                 least = ms < least ? ms : least;
                 *ret_near = *ret_near || left < s->data_size / NEAR_PART;
         }

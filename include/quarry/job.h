@@ -73,6 +73,8 @@ typedef struct JobSpace {
         uint64_t dirty;   /* bytes that are yet to be written back to its filesystems */
         bool full;        /* writes wait for space, or fail */
         bool relieved;    /* it has the reserve */
+        bool read_only;   /* its metadata could not be written: volumes can be read, and get no new space */
+        bool failed;      /* nor read: nothing else is known of it */
 } JobSpace;
 
 typedef struct JobResult {

@@ -88,6 +88,7 @@ typedef enum PoolState {
         POOL_ACTIVATING,
         POOL_ACTIVE,
         POOL_UNAVAILABLE, /* see failure */
+        POOL_DEGRADED,    /* active, and what lies beneath fails: only shown, see failure */
         _POOL_STATE_MAX,
 } PoolState;
 const char *pool_state_to_string(PoolState state);

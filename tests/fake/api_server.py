@@ -118,6 +118,7 @@ class Server:
     def __init__(self, path):
         self.volumes, self.pools = default_volumes(), default_pools()
         self.findings = []
+        self.missing = []         # pools that a list of volumes lacks
         self.requests = []
         self.passphrase = b"sesame"
         self.mount_source = None  # a function that gives a detached mount as descriptor
@@ -216,7 +217,7 @@ class Server:
                   and parameters.get("pool", v["pool"]) == v["pool"]]
         for v in chosen[:-1]:
             notify({"volumes": [v]})
-        return {"volumes": chosen[-1:]}, ()
+        return {"volumes": chosen[-1:], **({"missingPools": self.missing} if self.missing else {})}, ()
 
     def volume_inspect(self, parameters, texts, notify):
         return {"volume": self._find(parameters["volume"])}, ()

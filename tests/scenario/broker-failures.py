@@ -383,6 +383,10 @@ def a_catalog_that_fails_is_opened_anew_when_its_disk_works():
 
     state = world.pool()
     same(state["state"], "unavailable")
+    missing, = world.call("Volume.List")["missingPools"]
+    same((missing["name"], missing["volumes"], missing["failure"]), ("default", 20, state["failure"]))
+    same("missingPools" in world.call("Volume.List", pool="other"), False)
+    world.call("Volume.Unmount", volume="old1")  # what is mounted can go
     contains(state["failure"], "the disk of pool default fails")
     same(len(world.names()), 20)
     same(world.inspect("old1")["state"], "ready")
@@ -393,10 +397,36 @@ def a_catalog_that_fails_is_opened_anew_when_its_disk_works():
     resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
     eventually(lambda: world.pool()["state"] == "active", "the pool comes back", 60)
     same(world.worker.count("pool_recover"), 2)
+    same("missingPools" in world.call("Volume.List"), False)
     same((world.process.pid, len(world.names())), (pid, 21))
     world.create("new")
     world.restart()
     same(len(world.names()), 22)
+    world.check_consistent()
+
+
+# --- the pool's metadata fails
+
+@test
+def a_pool_whose_metadata_failed_says_so_and_is_made_anew_once_nobody_uses_it():
+    pool = world.worker.add_pool()
+    world.start()
+    eventually(lambda: world.worker.watchers, "the pools are watched")
+    world.create("db")
+    world.call("Volume.Mount", volume="db")
+    size = world.pool()["dataSizeBytes"]
+    for how, words in (({"readOnly": True}, "could not be written"),
+                       ({"failed": True, "dataSizeBytes": 0, "dataUsedBytes": 0}, "neither be read nor written")):
+        world.worker.report(pool, GIB, **how)
+        eventually(lambda w=words: w in world.pool().get("failure", ""), "it is told")
+        same((world.pool()["state"], world.pool()["dataSizeBytes"]), ("degraded", size))
+    contains(world.refused("PoolUnavailable", "Volume.Create", volume="new", sizeBytes=GIB).message, "takes no changes")
+    contains(world.refused("PoolUnavailable", "Volume.Remove", volume="db").message, "takes no changes")
+    same((world.names(), world.worker.count("pool_recover")), (["db"], 0))
+    world.call("Volume.Unmount", volume="db")
+    eventually(lambda: world.pool()["state"] == "active", "the pool comes back", 60)
+    same(world.worker.count("pool_recover"), 1)
+    world.create("new")
     world.check_consistent()
 
 

@@ -275,7 +275,40 @@ def an_empty_list_says_what_to_do_on_a_terminal_only():
     world.server.volumes.clear()
     assert "No volumes yet. Make one: quarry create" in Terminal("ls").finish().out
     same(quarry("ls").out.split(), ["NAME", "SIZE", "USED", "FS", "KEY", "STATE", "MOUNTED"])
-    same(quarry("ls", "--json").json, {"version": 1, "volumes": []})
+    same(quarry("ls", "--json").json, {"version": 1, "volumes": [], "errors": []})
+
+
+@test
+def a_list_that_lacks_a_pool_says_so_and_fails():
+    world.server.missing = [
+        {"name": "gone", "state": "unavailable", "failure": "a disk is missing", "volumes": 0},
+        {"name": "stale", "state": "activating", "volumes": 3},
+    ]
+    done = quarry("ls", "--no-legend", "-o", "name")
+    same(done.code, 1)
+    same(len(done.out.splitlines()), 8)
+    same(done.err, """\
+quarry: cannot ask pool gone: it is unavailable, and its volumes are not in the list: a disk is missing
+  try: quarry pool inspect gone
+quarry: cannot ask pool stale: it is activating, and its volumes are listed as they were before
+  try: quarry pool inspect stale
+""")
+    document = quarry("ls", "--json").json
+    same(len(document["volumes"]), 8)
+    same([(e["object"], e["kind"]) for e in document["errors"]],
+         [("gone", "PoolUnavailable"), ("stale", "PoolUnavailable")])
+    world.server.volumes.clear()
+    assert "No volumes yet" not in Terminal("ls").finish().out
+
+
+@test
+def numbers_of_a_pool_that_nobody_knows_are_not_zero():
+    known = api_server.pool("gone", state="unavailable", failure="a disk is missing")
+    world.server.pools = [{k: known[k] for k in ("name", "uuid", "state", "failure", "origin", "devices")}]
+    same(quarry("pool", "ls", "--no-legend", "-o", "name,size,use%,volumes,state,space").out.split(),
+         ["gone", "-", "-", "-", "unavailable", "-"])
+    out = quarry("pool", "inspect", "gone").out
+    assert "a disk is missing" in out and "Promised" not in out, out
 
 
 @test
