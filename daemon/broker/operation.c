@@ -147,6 +147,12 @@ static void tell(Operation *op, const Error *err) {
         }
 }
 
+void operation_let_go(Operation *op, const Error *err) {
+        for (; op; op = op->lane ? (op == op->lane->running ? op->lane->waiting : op->next) : NULL)
+                if (op->watchers)
+                        tell(op, err);
+}
+
 static void release(Operation *op) {
         if (op->lane)
                 op->lane->running = NULL;

@@ -72,6 +72,9 @@ int operation_run_job(Operation *operation, JobVerb verb, JobDone on_done, Error
  * job itself seems to kill them. */
 bool operation_outlives_worker(Operation *operation, const Error *err);
 
+/* Tells those who wait for it, and for what waits behind it, that they are not to; it goes on without them. */
+void operation_let_go(Operation *operation, const Error *err);
+
 /* Tells the watchers and ends the operation; starts the next one of its lane. err: NULL for success. */
 void operation_finish(Operation *operation, const Error *err);
 /* The same, and the volume goes out of the registry: those who waited for it are told that it is gone. */

@@ -261,6 +261,7 @@ void pool_try_missing(Manager *m) {
 
         for (PoolEntry *p = m->registry.pools; p; p = p->next) {
                 pool_check_catalog(p);
+                pool_probe_disk(p);
                 close_failed(p);
         }
         for (PoolEntry *p = m->registry.pools; p; p = p->next)

@@ -1,5 +1,6 @@
 #include "broker/pool-open.h"
 
+#include "broker/operation.h"
 #include "broker/space.h"
 #include "broker/volume.h"
 #include "broker/watch.h"
@@ -35,6 +36,34 @@ static int on_catalog(sd_event_source *source, int fd, uint32_t revents, void *u
         return 0;
 }
 
+static int let_waiters_go(VolumeEntry *entry, void *userdata) {
+        operation_let_go(entry->lane.running, userdata);
+        return 0;
+}
+
+/* Whoever waits for a disk that does not answer would wait for as long as that lasts. */
+static void let_all_go(PoolEntry *pool, const Error *err) {
+        Error failure = *err;
+
+        error_hint(&failure, "what was asked for may still be done when it answers; see: quarry pool inspect %s",
+                   pool->info.name);
+        (void) registry_each_volume(pool, let_waiters_go, &failure);
+        operation_let_go(pool->lane.running, &failure);
+}
+
+static void on_touched(const Error *err, void *userdata) {
+        /* pool_check_catalog() looks at what came of it */
+}
+
+void pool_probe_disk(PoolEntry *pool) {
+        Error err = {};
+
+        if (!pool->catalog || pool->state != POOL_ACTIVE || pool->n_operations == 0)
+                return;
+        if (catalog_touch(pool->catalog, on_touched, NULL, &err) < 0)
+                log_failure(pool->info.name, &err, "cannot look whether the disk answers");
+}
+
 void pool_check_catalog(PoolEntry *pool) {
         Error err = {};
 
@@ -44,6 +73,7 @@ void pool_check_catalog(PoolEntry *pool) {
         error_prefix(&err, "the disk of pool %s fails", pool->info.name);
         pool_entry_set_failed(pool, &err);
         log_failure(pool->info.name, &err, "the pool is closed to changes until its catalog can be opened anew");
+        let_all_go(pool, &err);
 }
 
 /* --- devices that the kernel has ------------------------------------------------------------------------ */

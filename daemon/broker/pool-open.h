@@ -15,6 +15,9 @@ void pool_open_catalog(Manager *manager, PoolEntry *pool, JobResult *result, Poo
 /* Looks whether the catalog still works. If not the pool is POOL_UNAVAILABLE until pool_try_missing() brings it back;
  * its volumes stay known, and what is mounted stays so. */
 void pool_check_catalog(PoolEntry *pool);
+/* While jobs run on the pool, has its catalog write: a disk that keeps them for ever keeps that too, and is known by
+ * it. */
+void pool_probe_disk(PoolEntry *pool);
 
 /* Takes the pool's numbers from a worker's answer, if they are there. */
 void pool_take_numbers(PoolEntry *pool, const JobResult *result);

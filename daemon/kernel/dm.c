@@ -392,6 +392,10 @@ int dm_pool_status(sd_id128_t pool, DmPoolStatus *ret) {
         return 0;
 }
 
+bool dm_pool_has_failed(const DmPoolStatus *status) {
+        return status->failed || status->read_only || status->needs_check;
+}
+
 int dm_thin_used(sd_id128_t volume, uint64_t *ret) {
         _cleanup_task_ struct dm_task *task = NULL;
         _cleanup_(allocator_freep) struct dm_pool *allocator = NULL;

@@ -54,6 +54,8 @@ typedef struct DmPoolStatus {
 
 /* Without flush: only looks. */
 int dm_pool_status(sd_id128_t pool, DmPoolStatus *ret);
+/* Its metadata could not be written or read: it does not become well by itself. */
+bool dm_pool_has_failed(const DmPoolStatus *status);
 
 /* What the pool's table says: the devices it sits on, and how many bytes of the second it uses. -ENXIO if it is not
  * open. */

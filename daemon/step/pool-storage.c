@@ -296,6 +296,7 @@ static int pool_find_remains(StepContext *c, Error *err) {
  * started. What the list of pools says is as good as what LVM would. */
 static int pool_find_probe(StepContext *c, Error *err) {
         char path[CATALOG_PATH_MAX], name[KERNEL_NAME_MAX];
+        DmPoolStatus status;
         uint64_t size;
         bool read_only;
         DmInfo info;
@@ -306,6 +307,9 @@ static int pool_find_probe(StepContext *c, Error *err) {
                 return dm_info(name, &info) == -ENXIO ? 1 : 0;
         if ((c->job->verb != JOB_POOL_OPEN && c->job->verb != JOB_POOL_RECOVER) || c->pool.unfinished)
                 return 0;
+        r = dm_pool_status(c->pool.uuid, &status);
+        if (r < 0 || dm_pool_has_failed(&status))
+                return 0; /* it may have to be made anew */
         r = dm_pool_table(c->pool.uuid, &c->metadata_lv, &c->data_lv, &size);
         if (r >= 0) {
                 pool_catalog_path(c->pool.uuid, path);

@@ -30,11 +30,6 @@ static int pool_format_run(StepContext *c, Error *err) {
         return 0;
 }
 
-/* What failed does not become well by itself: while nothing uses it, it is checked and made anew. */
-static bool has_failed(const DmPoolStatus *status) {
-        return status->failed || status->read_only || status->needs_check;
-}
-
 static int target_probe(StepContext *c, Error *err) {
         char name[KERNEL_NAME_MAX];
         DmPoolStatus status;
@@ -53,7 +48,7 @@ static int target_probe(StepContext *c, Error *err) {
                 r = dm_remove(name);
                 return r < 0 ? error_errno(err, r, "cannot remove the unfinished device %s", name) : 0;
         }
-        if (r >= 0 && has_failed(&status) && info.open_count == 0) {
+        if (r >= 0 && dm_pool_has_failed(&status) && info.open_count == 0) { /* it is checked and made anew */
                 r = dm_remove(name);
                 return r < 0 ? error_errno(err, r, "cannot remove the failed device %s", name) : 0;
         }

@@ -16,7 +16,7 @@
 
 typedef struct Change {
         struct Change *next;
-        bool is_delete, is_check;
+        bool is_delete, is_check, is_touch;
         Row row;
         CatalogDone done;
         void *userdata;
@@ -179,6 +179,8 @@ static int change_write(Catalog *c, Change *change) {
 
         if (change->is_check)
                 return schema_check(c->db, &change->err);
+        if (change->is_touch)
+                return schema_touch(c->db, &change->err);
         if (change->is_delete)
                 sqlite3_bind_text(s, 1, change->row.uuid, -1, SQLITE_STATIC);
         else
@@ -339,15 +341,21 @@ int catalog_delete_volume(Catalog *c, sd_id128_t uuid, CatalogDone done, void *u
         return change_queue(c, change);
 }
 
-int catalog_check(Catalog *c, CatalogDone done, void *userdata, Error *err) {
-        Change *change = calloc(1, sizeof(*change));
+static int question_queue(Catalog *c, Change question, Error *err) {
+        Change *change = malloc(sizeof(*change));
 
         if (!change)
                 return error_oom(err);
-        change->is_check = true;
-        change->done = done;
-        change->userdata = userdata;
+        *change = question;
         return change_queue(c, change);
+}
+
+int catalog_check(Catalog *c, CatalogDone done, void *userdata, Error *err) {
+        return question_queue(c, (Change) { .is_check = true, .done = done, .userdata = userdata }, err);
+}
+
+int catalog_touch(Catalog *c, CatalogDone done, void *userdata, Error *err) {
+        return question_queue(c, (Change) { .is_touch = true, .done = done, .userdata = userdata }, err);
 }
 
 int catalog_fd(const Catalog *c) {

@@ -44,6 +44,9 @@ int catalog_delete_volume(Catalog *catalog, sd_id128_t uuid, CatalogDone done, v
 /* Has the catalog's thread look whether the database is whole, behind the changes that are queued. */
 int catalog_check(Catalog *catalog, CatalogDone done, void *userdata, Error *err);
 
+/* Has it write something that means nothing: afterwards catalog_health() tells whether the disk works. */
+int catalog_touch(Catalog *catalog, CatalogDone done, void *userdata, Error *err);
+
 /* Whether the disk failed a change, or keeps one for longer than CATALOG_PATIENCE_USEC. What was answered as durable
  * is so, but the database must be closed, and its filesystem mounted anew: its pages in memory are not to be
  * trusted. */

@@ -77,6 +77,13 @@ static int migrate(sqlite3 *db, unsigned version, Error *err) {
         return 0;
 }
 
+int schema_touch(sqlite3 *db, Error *err) {
+        /* It is nobody's, and yet written into the first page. */
+        if (sqlite3_exec(db, "PRAGMA application_id = 0", NULL, NULL, NULL) != SQLITE_OK)
+                return sqlite_error(db, err, "write the catalog");
+        return 0;
+}
+
 int schema_check(sqlite3 *db, Error *err) {
         _cleanup_free_ char *integrity = NULL;
         int r;

@@ -9,6 +9,9 @@
  * does: to be closed. */
 int schema_open(const char *folder, sqlite3 **ret, Error *err);
 
+/* Writes to the disk, and changes nothing. */
+int schema_touch(sqlite3 *db, Error *err);
+
 /* Whether SQLite finds the database whole. */
 int schema_check(sqlite3 *db, Error *err);
 

@@ -8,7 +8,7 @@ import sys
 
 from tap import contains, eventually, same, test
 from world import GIB, Failure, libc, main
-from worker import CATALOGS, answer, die_after, die_before, fail, fail_by_name
+from worker import CATALOGS, Gate, answer, die_after, die_before, fail, fail_by_name
 
 world = None  # what the test that runs now uses
 
@@ -402,6 +402,34 @@ def a_catalog_that_fails_is_opened_anew_when_its_disk_works():
     world.create("new")
     world.restart()
     same(len(world.names()), 22)
+    world.check_consistent()
+
+
+@test
+def who_waits_for_a_disk_that_fails_is_told():
+    pool = world.worker.add_pool()
+    world.start()
+    world.create("db")
+    gate = Gate()
+    world.worker.rule("volume_mount", gate)
+    mounts = [world.begin("Volume.Mount", volume="db", timeout=60)]
+    gate.wait()
+    mounts.append(world.begin("Volume.Mount", volume="db", timeout=60))  # waits behind it
+    log = os.stat(f"{CATALOGS}/{pool}/catalog.db-wal").st_size
+    before = resource.prlimit(world.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(world.process.pid, resource.RLIMIT_FSIZE, (log, before[1]))
+    for mount in mounts:  # nothing was asked of the catalog: it is tried while jobs run
+        try:
+            mount.result()
+        except Failure as failure:
+            contains(failure.message, "the disk of pool default fails")
+        else:
+            raise AssertionError("the mount succeeded")
+    same(world.pool()["state"], "unavailable")
+    resource.prlimit(world.process.pid, resource.RLIMIT_FSIZE, before)
+    gate.release()
+    eventually(lambda: world.pool()["state"] == "active", "the pool comes back", 60)
+    world.call("Volume.Mount", volume="db")
     world.check_consistent()
 
 
