@@ -11,7 +11,7 @@
 
 static const char *arg_vg, *arg_file;
 static uint64_t arg_size, arg_metadata_size, arg_chunk_size;
-static bool arg_dry_run, arg_yes;
+static bool arg_dry_run, arg_forget, arg_yes;
 
 const Option pool_create_options[] = {
         { 0, "vg", "VG", "Take free space of this volume group", option_string, &arg_vg },
@@ -28,6 +28,7 @@ const Option pool_extend_options[] = {
 };
 
 const Option pool_rm_options[] = {
+        { 0, "forget", NULL, "Its disks are gone: take it off the list, with its volumes", option_flag, &arg_forget },
         { 0, "dry-run", NULL, "Say what would be removed, and remove nothing", option_flag, &arg_dry_run },
         { 'y', "yes", NULL, "Do not ask", option_flag, &arg_yes },
         {},
@@ -288,7 +289,13 @@ static char *pool_extent(sd_json_variant *pool) {
 /* Why the daemon would refuse, as far as its description tells. */
 static int removal_check(sd_json_variant *pool, const char *name, Error *err) {
         uint64_t volumes = sd_json_variant_unsigned(sd_json_variant_by_key(pool, "volumes"));
+        const char *state = describe_string(pool, "state");
 
+        if (arg_forget && streq(state, "unavailable"))
+                return 0;
+        if (arg_forget)
+                return error_set(err, ERROR_POOL_BUSY, 0, "it is %s: only one whose disks are gone is forgotten",
+                                 state);
         if (volumes == 0)
                 return 0;
         error_set(err, ERROR_POOL_BUSY, 0, "it holds %llu volume%s", (unsigned long long) volumes,
@@ -314,7 +321,7 @@ static int dry_run(char **names) {
                 report_add(&report, pool);
                 if (!arg_json) {
                         _cleanup_free_ char *extent = pool_extent(pool);
-                        printf("would remove pool %s (%s)\n", *name, extent);
+                        printf("would %s pool %s (%s)\n", arg_forget ? "forget" : "remove", *name, extent);
                 }
         }
         return report_finish(&report, "wouldRemove");
@@ -333,7 +340,20 @@ static bool removal_is_wanted(char **names) {
                 _cleanup_free_ char *extent = pool_extent(pool);
                 fprintf(stderr, "  %s  (%s)\n", *name, extent);
         }
+        if (arg_forget)
+                return !known || terminal_confirm(names[1] ? "Forget these pools?" : "Forget this pool?");
         return !known || terminal_confirm(names[1] ? "Destroy these pools?" : "Destroy this pool?");
+}
+
+static int pool_remove(const char *name, Error *err) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
+        _cleanup_free_ char *what = must_have(format_new("%s pool %s", arg_forget ? "forgetting" : "removing", name));
+
+        must(sd_json_buildo(
+                        &parameters, SD_JSON_BUILD_PAIR_STRING("name", name),
+                        SD_JSON_BUILD_PAIR_CONDITION(arg_forget, "forget", SD_JSON_BUILD_BOOLEAN(true))));
+        Call call = { .method = API_POOL ".Remove", .parameters = parameters, .what = what };
+        return client_call(&call, NULL, NULL, err);
 }
 
 int verb_pool_rm(char **arguments) {
@@ -351,10 +371,16 @@ int verb_pool_rm(char **arguments) {
         for (char **name = arguments; *name; name++) {
                 Error err = {};
 
-                if (call_named(API_POOL ".Remove", *name, "removing", NULL, &err) < 0)
+                if (pool_remove(*name, &err) < 0) {
                         report_failure(&report, *name, &err);
-                else
-                        report_success(&report, *name);
+                        continue;
+                }
+                report_success(&report, *name);
+                if (arg_forget && !arg_json)
+                        fprintf(stderr,
+                                "Nothing was changed on the disks of %s. Should they come back, it is found\n"
+                                "again when quarryd starts, or by: quarry pool import\n",
+                                *name);
         }
         return report_finish(&report, "removed");
 }

@@ -99,8 +99,12 @@ static const Verb verbs[] = {
           "  quarry pool extend default /dev/nvme2n1\n"
           "  quarry pool extend default --size 800G\n",
           pool_extend_options, false, 1, ANY, verb_pool_extend },
-        { "pool rm", "NAME... [OPTION]...", "Destroy pools that hold no volumes", "Asks first on a terminal.\n",
-          "  quarry pool rm try\n", pool_rm_options, false, 1, ANY, verb_pool_rm },
+        { "pool rm", "NAME... [OPTION]...", "Destroy pools that hold no volumes",
+          "Asks first on a terminal. --forget: of a pool that is unavailable because its disks\n"
+          "are gone for good, nothing is destroyed; it and its volumes are no longer listed.\n",
+          "  quarry pool rm try\n"
+          "  quarry pool rm broken --forget\n",
+          pool_rm_options, false, 1, ANY, verb_pool_rm },
         { "pool import", "[DEVICE...]", "Take over pools from disks of another host",
           "Looks at every block device if none is named. Prints the names of the pools that\n"
           "are new on this host.\n",

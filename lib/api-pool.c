@@ -117,7 +117,15 @@ static SD_VARLINK_DEFINE_METHOD(List, SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(pools, Po
 
 static SD_VARLINK_DEFINE_METHOD(Inspect, POOL_INPUT, SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(pool, Pool, 0));
 
-static SD_VARLINK_DEFINE_METHOD_FULL(Remove, SD_VARLINK_SUPPORTS_MORE, POOL_INPUT, PROGRESS_OUTPUT);
+static SD_VARLINK_DEFINE_METHOD_FULL(
+        Remove,
+        SD_VARLINK_SUPPORTS_MORE,
+        POOL_INPUT,
+        SD_VARLINK_FIELD_COMMENT("The pool is unavailable, and its disks are gone for good: take it and its volumes out "
+                                 "of the list. Nothing on its disks is changed; should they come back, so does the "
+                                 "pool."),
+        SD_VARLINK_DEFINE_INPUT(forget, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE),
+        PROGRESS_OUTPUT);
 
 static SD_VARLINK_DEFINE_METHOD_FULL(
         Import,

@@ -26,6 +26,7 @@ static const struct {
         [JOB_POOL_REMOVE] = { "pool_remove", WITH_POOL },
         [JOB_POOL_IMPORT] = { "pool_import", WITH_DEVICES },
         [JOB_POOL_EXPORT] = { "pool_export", WITH_POOL },
+        [JOB_POOL_FORGET] = { "pool_forget", WITH_POOL },
         [JOB_POOL_EXTEND] = { "pool_extend", WITH_POOL | WITH_GROWTH },
         [JOB_POOL_CLOSE] = { "pool_close", WITH_POOL },
         [JOB_POOL_RELIEVE] = { "pool_relieve", WITH_POOL },

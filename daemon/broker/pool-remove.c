@@ -98,6 +98,53 @@ int pool_remove(Manager *m, const Caller *caller, PoolEntry *pool, const Watcher
         return r < 0 ? r : operation_begin_on_pool(op, pool, err);
 }
 
+/* --- disks that are gone for good ------------------------------------------------------------------------- */
+
+static void on_forgotten(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
+        Operation *op = userdata;
+        Manager *m = op->manager;
+        PoolEntry *pool = op->pool;
+        Error failure = {};
+
+        if (operation_outlives_worker(op, err) && operation_run_job(op, JOB_POOL_FORGET, on_forgotten, &failure) >= 0)
+                return;
+        operation_finish(op, err);
+        if (!err)
+                registry_remove_pool(&m->registry, pool);
+}
+
+static void on_closed_to_forget(PoolEntry *pool, const Error *err, void *userdata) {
+        Operation *op = userdata;
+        Error failure = {};
+
+        if (err || operation_run_job(op, JOB_POOL_FORGET, on_forgotten, &failure) < 0)
+                operation_finish(op, err ?: &failure);
+}
+
+static int forget_start(Operation *op, Error *err) {
+        pool_close_catalog(op->manager, op->pool, on_closed_to_forget, op);
+        return 0;
+}
+
+int pool_forget(Manager *m, const Caller *caller, PoolEntry *pool, const Watcher *watcher, Error *err) {
+        Operation *op;
+        int r;
+
+        if (pool->state == POOL_ACTIVE) {
+                r = error_set(err, ERROR_POOL_BUSY, EBUSY,
+                              "pool %s is active: only one whose disks are gone is forgotten", pool->info.name);
+                error_hint(err, "to move it to another host: quarry pool export %s", pool->info.name);
+                return r;
+        }
+        if (pool->state == POOL_ACTIVATING && !pool->operation)
+                return error_set(err, ERROR_POOL_BUSY, EAGAIN,
+                                 "pool %s is just being tried again; repeat this in some seconds", pool->info.name);
+        r = operation_new(m, "pool forget", caller, watcher, forget_start, &op, err);
+        return r < 0 ? r : operation_begin_on_pool(op, pool, err);
+}
+
+/* --- moving to another host -------------------------------------------------------------------------------- */
+
 static int find_mounted(VolumeEntry *entry, void *userdata) {
         VolumeEntry **ret = userdata;
 

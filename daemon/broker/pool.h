@@ -14,4 +14,6 @@ void pool_try_missing(Manager *manager);
 int pool_extend(Manager *manager, const Caller *caller, PoolEntry *pool, PoolGrowth *growth, const Watcher *watcher,
                 Error *err);
 int pool_remove(Manager *manager, const Caller *caller, PoolEntry *pool, const Watcher *watcher, Error *err);
+/* Takes an unavailable pool out of the list of this host, with its volumes; nothing on its disks is changed. */
+int pool_forget(Manager *manager, const Caller *caller, PoolEntry *pool, const Watcher *watcher, Error *err);
 int pool_export(Manager *manager, const Caller *caller, PoolEntry *pool, const Watcher *watcher, Error *err);

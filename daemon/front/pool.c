@@ -214,30 +214,21 @@ static int empty_reply(Call *call, Operation *op) {
 typedef int (*PoolRequest)(Manager *manager, const Caller *caller, PoolEntry *pool, const Watcher *watcher, Error *err);
 
 /* The methods about one pool differ in what they ask of the broker and how they answer. */
-static int on_pool(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags, PoolRequest request,
-                   CallReply reply) {
-        struct {
-                const char *name;
-        } p = {};
-        static const sd_json_dispatch_field table[] = { { "name", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string,
-                                                          offsetof(typeof(p), name), SD_JSON_MANDATORY },
-                                                        {} };
+static int on_pool_named(sd_varlink *link, const char *name, sd_varlink_method_flags_t flags, PoolRequest request,
+                         CallReply reply) {
         _cleanup_(call_freep) Call *call = NULL;
         PoolEntry *pool;
         Error err = {};
         Manager *m;
         int r;
 
-        r = sd_varlink_dispatch(link, parameters, table, &p);
-        if (r != 0)
-                return r;
         call = call_new(link, flags, API_POOL, reply);
         if (!call)
                 return -ENOMEM;
         if (server_call_waits(call->server, link))
                 return 0;
         m = server_manager(call->server);
-        r = find_pool(m, &call->caller, p.name, &pool, &err);
+        r = find_pool(m, &call->caller, name, &pool, &err);
         if (r >= 0) {
                 Watcher watcher = call_watcher(call);
 
@@ -248,6 +239,20 @@ static int on_pool(sd_varlink *link, sd_json_variant *parameters, sd_varlink_met
                 return call_error(link, API_POOL, &err);
         TAKE_PTR(call);
         return 0;
+}
+
+static int on_pool(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags, PoolRequest request,
+                   CallReply reply) {
+        struct {
+                const char *name;
+        } p = {};
+        static const sd_json_dispatch_field table[] = { { "name", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string,
+                                                          offsetof(typeof(p), name), SD_JSON_MANDATORY },
+                                                        {} };
+        int r;
+
+        r = sd_varlink_dispatch(link, parameters, table, &p);
+        return r != 0 ? r : on_pool_named(link, p.name, flags, request, reply);
 }
 
 static int vl_method_inspect(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
@@ -301,7 +306,19 @@ static int vl_method_extend(sd_varlink *link, sd_json_variant *parameters, sd_va
 
 static int vl_method_remove(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
                             void *userdata) {
-        return on_pool(link, parameters, flags, pool_remove, empty_reply);
+        struct {
+                const char *name;
+                bool forget;
+        } p = {};
+        static const sd_json_dispatch_field table[] = { { "name", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string,
+                                                          offsetof(typeof(p), name), SD_JSON_MANDATORY },
+                                                        { "forget", SD_JSON_VARIANT_BOOLEAN, call_dispatch_bool,
+                                                          offsetof(typeof(p), forget), SD_JSON_NULLABLE },
+                                                        {} };
+        int r;
+
+        r = sd_varlink_dispatch(link, parameters, table, &p);
+        return r != 0 ? r : on_pool_named(link, p.name, flags, p.forget ? pool_forget : pool_remove, empty_reply);
 }
 
 static int vl_method_export(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,

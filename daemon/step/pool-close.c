@@ -132,4 +132,46 @@ static int pool_close_volumes_run(StepContext *c, Error *err) {
         return 0;
 }
 
+/* As device-mapper spells a logical volume: hyphens in names are doubled. */
+static int part_name(const StepContext *c, const char *role, char buf[static KERNEL_NAME_MAX]) {
+        char lv[KERNEL_NAME_MAX], part[KERNEL_NAME_MAX];
+        size_t n = 0;
+
+        pool_kernel_name(c->pool.uuid, lv);
+        if (!c->pool.vg || !buffer_format(part, sizeof(part), "%s-%s", lv, role))
+                return -EINVAL;
+        const char *const words[] = { c->pool.vg, part };
+        for (size_t i = 0; i < ELEMENTSOF(words); i++) {
+                for (const char *p = words[i]; *p; p++) {
+                        if (n + 3 >= KERNEL_NAME_MAX)
+                                return -ENAMETOOLONG;
+                        buf[n++] = *p;
+                        if (*p == '-')
+                                buf[n++] = '-';
+                }
+                if (i == 0)
+                        buf[n++] = '-';
+        }
+        buf[n] = 0;
+        return 0;
+}
+
+/* LVM cannot see the logical volumes of disks that are gone; their devices would stay until the host stops. */
+static int pool_close_parts_run(StepContext *c, Error *err) {
+        static const char *const roles[] = { "catalog", "metadata", "data" };
+        char name[KERNEL_NAME_MAX];
+
+        for (size_t i = 0; i < ELEMENTSOF(roles); i++) {
+                int r = part_name(c, roles[i], name);
+
+                if (r >= 0)
+                        r = dm_remove(name);
+                if (r < 0 && r != -ENXIO)
+                        log_warning(c->pool.name, "the device of its %s stays until the host stops: %s", roles[i],
+                                    strerror(-r));
+        }
+        return 0;
+}
+
+const Step step_pool_close_parts = { "closing the logical volumes", NULL, pool_close_parts_run, NULL };
 const Step step_pool_close_volumes = { "closing the volumes", NULL, pool_close_volumes_run, NULL };

@@ -81,8 +81,8 @@ extern const Step step_catalog_format, step_catalog_mount, step_catalog_unmount;
 /* pool-target.c: the thin-pool device */
 extern const Step step_pool_format, step_pool_check, step_pool_target, step_pool_target_remove, step_pool_status,
         step_pool_release, step_pool_devices, step_thin_look;
-/* pool-close.c: its volumes, when the host stops */
-extern const Step step_pool_close_volumes;
+/* pool-close.c: its volumes, when the host stops; its logical volumes, when its disks are gone */
+extern const Step step_pool_close_volumes, step_pool_close_parts;
 /* audit-pool.c, audit-host.c: what is wrong, for result->findings */
 extern const Step step_audit_pool, step_audit_thin_ids, step_audit_kernel, step_audit_folders, step_audit_setup;
 /* pool-list.c: which pools this host has */

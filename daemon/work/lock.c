@@ -33,6 +33,7 @@ static int need_of(const Job *job, Need *ret) {
         case JOB_POOL_CREATE:
         case JOB_POOL_REMOVE:
         case JOB_POOL_EXPORT:
+        case JOB_POOL_FORGET:
         case JOB_POOL_CLOSE:
                 *ret = (Need) { F_WRLCK, 0 };
                 return 1;

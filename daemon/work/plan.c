@@ -52,6 +52,9 @@ const Step *const *plan_for(const Job *job) {
         case JOB_POOL_REMOVE:
                 return PLAN(&step_pool_release, &step_pool_find, &step_pool_target_remove, &step_catalog_unmount,
                             &step_list_doom, &step_pool_destroy, &step_list_remove);
+        case JOB_POOL_FORGET:
+                return PLAN(&step_pool_release, &step_pool_target_remove, &step_catalog_unmount, &step_pool_close_parts,
+                            &step_list_remove);
         case JOB_POOL_IMPORT:
                 return PLAN(&step_list_import);
         case JOB_POOL_EXTEND:

@@ -17,6 +17,7 @@ typedef enum JobVerb {
         JOB_POOL_REMOVE,    /* destroys; the broker has seen that no volume is left */
         JOB_POOL_IMPORT,    /* pool_spec.devices (may be empty): result.pools, then open */
         JOB_POOL_EXPORT,    /* closes, and gives up ownership */
+        JOB_POOL_FORGET,    /* its disks are gone: closes what the kernel has of it, and takes it out of the list */
         JOB_POOL_EXTEND,    /* growth: result.pools[0] as it is then */
         JOB_POOL_CLOSE,     /* the host stops: unmounts, closes and deactivates what nobody uses */
         JOB_POOL_RELIEVE,   /* gives the pool the reserve: result.pools[0] */

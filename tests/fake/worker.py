@@ -332,6 +332,10 @@ class Worker:
         self.elsewhere[job["pool"]] = self.pools.pop(job["pool"])
         return {}
 
+    def pool_forget(self, job):
+        del self.pools[job["pool"]]
+        return {}
+
     def pool_remove(self, job):
         self._leave(job)
         if any(p == job["pool"] for p, _ in self.thin):

@@ -406,6 +406,28 @@ def a_catalog_that_fails_is_opened_anew_when_its_disk_works():
 
 
 @test
+def a_pool_whose_disks_are_gone_can_be_forgotten():
+    gone, stays = world.worker.add_pool("gone"), world.worker.add_pool("stays")
+    world.start()
+    world.create("gone:db")
+    contains(world.refused("PoolBusy", "Pool.Remove", name="gone", forget=True).message, "is active")
+    world.worker.unopened[gone] = "its disk is gone"
+    world.restart()
+    same({p["name"]: p["state"] for p in world.call("Pool.List")["pools"]}, {"gone": "unavailable", "stays": "active"})
+    world.refused("PoolUnavailable", "Pool.Remove", name="gone")
+    world.worker.rule("pool_forget", fail("PoolBusy", "a volume is in use"))
+    contains(world.refused("PoolBusy", "Pool.Remove", name="gone", forget=True).message, "in use")
+    same(len(world.call("Pool.List")["pools"]), 2)
+    world.worker.rule("pool_forget", die_before)
+    world.call("Pool.Remove", name="gone", forget=True)
+    same([p["name"] for p in world.call("Pool.List")["pools"]], ["stays"])
+    same("missingPools" in world.call("Volume.List"), False)
+    world.restart()
+    same(list(world.worker.pools), [stays])
+    world.create("db")
+
+
+@test
 def who_waits_for_a_disk_that_fails_is_told():
     pool = world.worker.add_pool()
     world.start()

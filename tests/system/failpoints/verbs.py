@@ -10,7 +10,7 @@ from walk import MIB, Verb, ask, call, pool, run, volume, wait, wire
 JOBS_THAT_LOOK = {"pool_usage", "volume_usage", "pool_watch"}
 # What the broker begins by itself when a pool fills or its catalog fails. No walk brings a pool there;
 # tests/system/full-pool.sh and the scenarios broker-space.py and broker-failures.py do.
-JOBS_OF_FAULTS = {"pool_recover", "pool_relieve", "volume_limit"}
+JOBS_OF_FAULTS = {"pool_forget", "pool_recover", "pool_relieve", "volume_limit"}
 METHODS_THAT_LOOK = {"Volume.List", "Volume.Inspect", "Pool.List", "Pool.Inspect"}
 
 NAME, PLACE = "walked", "/run/quarry/mnt/default/walked"
