@@ -118,11 +118,13 @@ static void process_describe(const char *pid, char *buf, size_t size) {
 }
 
 static bool path_is_on(const Search *s, int dir_fd, const char *path) {
-        struct stat status;
+        struct statx status;
 
-        if (fstatat(dir_fd, path, &status, 0) < 0)
+        /* What the kernel has in memory: a dead network filesystem must not keep us. */
+        if (statx(dir_fd, path, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_TYPE, &status) < 0)
                 return false;
-        return is_ours(s, status.st_dev) || (S_ISBLK(status.st_mode) && is_ours(s, status.st_rdev));
+        return is_ours(s, makedev(status.stx_dev_major, status.stx_dev_minor)) ||
+               (S_ISBLK(status.stx_mode) && is_ours(s, makedev(status.stx_rdev_major, status.stx_rdev_minor)));
 }
 
 static void dir_closep(DIR **dir) {
