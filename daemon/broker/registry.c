@@ -100,7 +100,8 @@ void pool_entry_set_state(PoolEntry *pool, PoolState state, const char *failure)
 void pool_entry_set_failed(PoolEntry *pool, const Error *err) {
         pool_entry_set_state(pool, POOL_UNAVAILABLE, err->text);
         pool->may_come_yet = err->number == ENODEV || err->number == ENOENT || err->number == ETIMEDOUT ||
-                             err->number == EIO || err->kind == ERROR_WORKER_DIED || pool->catalog_in_doubt;
+                             err->number == EIO || err->number == ENOTUNIQ || err->kind == ERROR_WORKER_DIED ||
+                             pool->catalog_in_doubt;
 }
 
 PoolState pool_entry_shown_state(const PoolEntry *pool) {

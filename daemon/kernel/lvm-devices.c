@@ -113,3 +113,76 @@ int lvm_candidate_devices(char ***ret, Error *err) {
         *ret = TAKE_PTR(list);
         return 0;
 }
+
+/* --- copies of disks ------------------------------------------------------------------------------------ */
+
+/* As udev found it when the device came; NULL where there is no physical volume. */
+static const char *pv_uuid(sd_device *device) {
+        const char *type, *uuid;
+
+        if (sd_device_get_property_value(device, "ID_FS_TYPE", &type) < 0 || !streq(type, "LVM2_member") ||
+            sd_device_get_property_value(device, "ID_FS_UUID", &uuid) < 0)
+                return NULL;
+        return uuid;
+}
+
+static bool lies_on(dev_t device, dev_t other, unsigned depth) {
+        _cleanup_free_ dev_t *below = NULL;
+        size_t n = 0;
+
+        if (depth >= STACK_MAX || sysfs_links(device, "slaves", &below, &n) < 0)
+                return false;
+        for (size_t i = 0; i < n; i++)
+                if (below[i] == other || lies_on(below[i], other, depth + 1))
+                        return true;
+        return false;
+}
+
+static int find_copy_of(const char *path, char *const *candidates, char **ret_copy) {
+        _cleanup_(sd_device_unrefp) sd_device *device = NULL;
+        const char *uuid;
+        dev_t number;
+        int r;
+
+        r = sd_device_new_from_devname(&device, path);
+        if (r >= 0)
+                r = sd_device_get_devnum(device, &number);
+        uuid = r < 0 ? NULL : pv_uuid(device);
+        if (!uuid)
+                return r == -ENOMEM ? r : 0;
+        for (char *const *c = candidates; c && *c; c++) {
+                _cleanup_(sd_device_unrefp) sd_device *other = NULL;
+                dev_t other_number;
+
+                if (sd_device_new_from_devname(&other, *c) < 0 || sd_device_get_devnum(other, &other_number) < 0 ||
+                    other_number == number || !streq_ptr(pv_uuid(other), uuid) || lies_on(number, other_number, 0) ||
+                    lies_on(other_number, number, 0))
+                        continue;
+                *ret_copy = strdup(*c);
+                return *ret_copy ? 1 : -ENOMEM;
+        }
+        return 0;
+}
+
+int lvm_find_copy(char *const *devices, char **ret_device, char **ret_copy) {
+        _cleanup_strv_ char **candidates = NULL;
+        int r = 0;
+
+        if (lvm_candidate_devices(&candidates, NULL) < 0)
+                return -EIO;
+        for (char *const *d = devices; d && *d; d++) {
+                _cleanup_free_ char *copy = NULL;
+
+                r = find_copy_of(*d, candidates, &copy);
+                if (r == 0)
+                        continue;
+                if (r < 0)
+                        return r;
+                *ret_device = strdup(*d);
+                if (!*ret_device)
+                        return -ENOMEM;
+                *ret_copy = TAKE_PTR(copy);
+                return 1;
+        }
+        return 0;
+}

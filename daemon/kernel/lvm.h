@@ -26,6 +26,11 @@ void lvm_pools_free(LvmPool *pools, size_t count);
  * logical volumes, and what is empty, read-only or a memory disk. */
 int lvm_candidate_devices(char ***ret, Error *err);
 
+/* Looks for another device with the same physical volume as one of these: a copy of a disk, or its snapshot. LVM takes
+ * one of the two without a word. A device that lies on the other is no copy. Asks only udev, never a disk. Returns 1
+ * with the paths of both, to be freed, 0 or -errno. */
+int lvm_find_copy(char *const *devices, char **ret_device, char **ret_copy);
+
 /* Looks for pools on the devices by the tag "quarry". Only whole ones, whose tags make sense. */
 int lvm_find_pools(char *const *devices, LvmPool **ret, size_t *ret_count, Error *err);
 

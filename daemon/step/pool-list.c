@@ -217,7 +217,9 @@ static int import_one(StepContext *c, LvmPool *pool, const char *file, const Job
                 error_hint(err, "export or remove the other one first");
                 return r;
         }
-        r = lvm_set_host(pool, c->host, err);
+        r = pool_check_copies(&pool->info, err);
+        if (r >= 0)
+                r = lvm_set_host(pool, c->host, err);
         if (r < 0)
                 return r;
         if (file) {

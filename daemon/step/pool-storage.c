@@ -252,6 +252,20 @@ static int pool_learn(PoolInfo *pool, const PoolInfo *found, Error *err) {
         return 0;
 }
 
+int pool_check_copies(const PoolInfo *pool, Error *err) {
+        _cleanup_free_ char *device = NULL, *copy = NULL;
+        int r;
+
+        r = lvm_find_copy(pool->devices, &device, &copy);
+        if (r <= 0)
+                return r < 0 ? error_errno(err, r, "cannot look for copies of the disks of pool %s", pool->name) : 0;
+        r = error_set(err, ERROR_POOL_UNAVAILABLE, ENOTUNIQ,
+                      "a disk of pool %s is there twice: %s and %s; which one is right cannot be seen", pool->name,
+                      device, copy);
+        error_hint(err, "take the copy away, or wipe it: wipefs -a DEVICE");
+        return r;
+}
+
 /* Where LVM has to look. */
 static int pool_devices(StepContext *c, char ***ret, Error *err) {
         _cleanup_free_ char *loop = NULL;
@@ -360,7 +374,8 @@ static int pool_find_run(StepContext *c, Error *err) {
                 return r;
         }
 
-        return pool_learn(&c->pool, &c->lvm_pool->info, err);
+        r = c->job->verb == JOB_POOL_CLOSE ? 0 : pool_check_copies(&c->lvm_pool->info, err);
+        return r < 0 ? r : pool_learn(&c->pool, &c->lvm_pool->info, err);
 }
 
 static int pool_activate_probe(StepContext *c, Error *err) {

@@ -68,6 +68,8 @@ extern const Step step_link;
 /* claim.c: nobody uses it */
 extern const Step step_claim;
 
+/* Refuses a pool of whose disks a copy is there: LVM would take one of the two without a word. */
+int pool_check_copies(const PoolInfo *pool, Error *err);
 /* pool-storage.c: devices, file, volume group, logical volumes */
 extern const Step step_pool_place, step_pool_file, step_pool_vg, step_pool_volumes, step_pool_found, step_pool_find,
         step_pool_activate, step_pool_reactivate, step_pool_deactivate, step_pool_destroy, step_pool_own,
