@@ -6,7 +6,8 @@
 
 #include <quarry/text.h>
 
-#define LVM_TIMEOUT 180u /* seconds */
+#define LVM_TIMEOUT 180u     /* seconds */
+#define LVM_LOOK_TIMEOUT 45u /* for what only looks: a disk that does not answer must not keep all others */
 
 /* Backups of metadata would pile up in /etc; nothing of the host watches our volumes. */
 #define LVM_CONFIG \
@@ -51,12 +52,12 @@ static void message_format(char *text, char *buf, size_t size) {
         }
 }
 
-static int command_failed(char *const *argv, int status, SpawnOutput *output, Error *err) {
+static int command_failed(char *const *argv, unsigned timeout, int status, SpawnOutput *output, Error *err) {
         char text[384];
 
         if (status == -ETIMEDOUT)
                 return error_set(err, ERROR_FAILED, ETIMEDOUT, "lvm %s did not end within %u seconds", argv[1],
-                                 LVM_TIMEOUT);
+                                 timeout);
         if (status < 0)
                 return error_errno(err, status, "cannot run lvm %s", argv[1]);
         message_format(output->err, text, sizeof(text));
@@ -66,12 +67,13 @@ static int command_failed(char *const *argv, int status, SpawnOutput *output, Er
 }
 
 int lvm_command_run(char *const *argv, char **ret_text, Error *err) {
+        unsigned timeout = ret_text ? LVM_LOOK_TIMEOUT : LVM_TIMEOUT;
         _cleanup_(spawn_output_done) SpawnOutput output = {};
         int r;
 
-        r = spawn_run(argv, LVM_TIMEOUT, &output);
+        r = spawn_run(argv, timeout, &output);
         if (r != 0)
-                return command_failed(argv, r, &output, err);
+                return command_failed(argv, timeout, r, &output, err);
         if (ret_text)
                 *ret_text = TAKE_PTR(output.out);
         return 0;

@@ -196,7 +196,7 @@ static int twice_error(StepContext *c, const LvmPool *other, Error *err) {
 
         r = error_set(err, ERROR_POOL_UNAVAILABLE, ENOTUNIQ, "pool %s is there twice: in volume groups %s and %s",
                       c->pool.name, c->lvm_pool->info.vg, other->info.vg);
-        error_hint(err, "take the copy's disks away, then: systemctl restart quarryd");
+        error_hint(err, "take the copy's disks away");
         return r;
 }
 
