@@ -121,8 +121,8 @@ static SD_VARLINK_DEFINE_METHOD_FULL(
         Remove,
         SD_VARLINK_SUPPORTS_MORE,
         POOL_INPUT,
-        SD_VARLINK_FIELD_COMMENT("The pool is unavailable, and its disks are gone for good: take it and its volumes out "
-                                 "of the list. Nothing on its disks is changed; should they come back, so does the "
+        SD_VARLINK_FIELD_COMMENT("The pool is unavailable, and its disks are gone for good: take it and its volumes "
+                                 "out of the list. Nothing on its disks is changed; should they come back, so does the "
                                  "pool."),
         SD_VARLINK_DEFINE_INPUT(forget, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE),
         PROGRESS_OUTPUT);
