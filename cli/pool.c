@@ -291,7 +291,7 @@ static int removal_check(sd_json_variant *pool, const char *name, Error *err) {
         uint64_t volumes = sd_json_variant_unsigned(sd_json_variant_by_key(pool, "volumes"));
         const char *state = describe_string(pool, "state");
 
-        if (arg_forget && streq(state, "unavailable"))
+        if (arg_forget && !streq(state, "active") && !streq(state, "degraded"))
                 return 0;
         if (arg_forget)
                 return error_set(err, ERROR_POOL_BUSY, 0, "it is %s: only one whose disks are gone is forgotten",

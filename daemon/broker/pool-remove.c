@@ -121,8 +121,32 @@ static void on_closed_to_forget(PoolEntry *pool, const Error *err, void *userdat
                 operation_finish(op, err ?: &failure);
 }
 
+static int check_gone(const PoolEntry *pool, Error *err) {
+        int r;
+
+        if (pool->state != POOL_ACTIVE)
+                return 0;
+        r = error_set(err, ERROR_POOL_BUSY, EBUSY, "pool %s is active: only one whose disks are gone is forgotten",
+                      pool->info.name);
+        error_hint(err, "to move it to another host: quarry pool export %s", pool->info.name);
+        return r;
+}
+
+/* Behind the try to bring it back that may have been running. */
 static int forget_start(Operation *op, Error *err) {
-        pool_close_catalog(op->manager, op->pool, on_closed_to_forget, op);
+        PoolEntry *pool = registry_find_pool_uuid(&op->manager->registry, op->job.pool);
+        int r;
+
+        if (!pool)
+                return error_set(err, ERROR_NO_SUCH_POOL, ENXIO, "the pool went away meanwhile");
+        r = check_gone(pool, err);
+        if (r < 0)
+                return r;
+        if (pool->operation || pool->n_operations > 0 || pool->state != POOL_UNAVAILABLE)
+                return error_set(err, ERROR_POOL_BUSY, EBUSY, "jobs are running on pool %s", pool->info.name);
+        op->pool = pool;
+        pool->operation = op;
+        pool_close_catalog(op->manager, pool, on_closed_to_forget, op);
         return 0;
 }
 
@@ -130,17 +154,14 @@ int pool_forget(Manager *m, const Caller *caller, PoolEntry *pool, const Watcher
         Operation *op;
         int r;
 
-        if (pool->state == POOL_ACTIVE) {
-                r = error_set(err, ERROR_POOL_BUSY, EBUSY,
-                              "pool %s is active: only one whose disks are gone is forgotten", pool->info.name);
-                error_hint(err, "to move it to another host: quarry pool export %s", pool->info.name);
+        r = check_gone(pool, err);
+        if (r >= 0)
+                r = operation_new(m, "pool forget", caller, watcher, forget_start, &op, err);
+        if (r < 0)
                 return r;
-        }
-        if (pool->state == POOL_ACTIVATING && !pool->operation)
-                return error_set(err, ERROR_POOL_BUSY, EAGAIN,
-                                 "pool %s is just being tried again; repeat this in some seconds", pool->info.name);
-        r = operation_new(m, "pool forget", caller, watcher, forget_start, &op, err);
-        return r < 0 ? r : operation_begin_on_pool(op, pool, err);
+        op->job.pool = pool->info.uuid;
+        operation_begin(op, &m->pool_lane);
+        return 0;
 }
 
 /* --- moving to another host -------------------------------------------------------------------------------- */

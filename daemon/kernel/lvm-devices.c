@@ -126,16 +126,20 @@ static const char *pv_uuid(sd_device *device) {
         return uuid;
 }
 
-static bool lies_on(dev_t device, dev_t other, unsigned depth) {
+static bool lies_on(dev_t upper, dev_t lower, unsigned depth) {
         _cleanup_free_ dev_t *below = NULL;
         size_t n = 0;
 
-        if (depth >= STACK_MAX || sysfs_links(device, "slaves", &below, &n) < 0)
+        if (depth >= STACK_MAX || sysfs_links(upper, "slaves", &below, &n) < 0)
                 return false;
         for (size_t i = 0; i < n; i++)
-                if (below[i] == other || lies_on(below[i], other, depth + 1))
+                if (below[i] == lower || lies_on(below[i], lower, depth + 1))
                         return true;
         return false;
+}
+
+static bool are_stacked(dev_t first, dev_t second) {
+        return lies_on(first, second, 0) || lies_on(second, first, 0);
 }
 
 static int find_copy_of(const char *path, char *const *candidates, char **ret_copy) {
@@ -155,8 +159,7 @@ static int find_copy_of(const char *path, char *const *candidates, char **ret_co
                 dev_t other_number;
 
                 if (sd_device_new_from_devname(&other, *c) < 0 || sd_device_get_devnum(other, &other_number) < 0 ||
-                    other_number == number || !streq_ptr(pv_uuid(other), uuid) || lies_on(number, other_number, 0) ||
-                    lies_on(other_number, number, 0))
+                    other_number == number || !streq_ptr(pv_uuid(other), uuid) || are_stacked(number, other_number))
                         continue;
                 *ret_copy = strdup(*c);
                 return *ret_copy ? 1 : -ENOMEM;
