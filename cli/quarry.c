@@ -100,8 +100,9 @@ static const Verb verbs[] = {
           "  quarry pool extend default --size 800G\n",
           pool_extend_options, false, 1, ANY, verb_pool_extend },
         { "pool rm", "NAME... [OPTION]...", "Destroy pools that hold no volumes",
-          "Asks first on a terminal. --forget: of a pool that is unavailable because its disks\n"
-          "are gone for good, nothing is destroyed; it and its volumes are no longer listed.\n",
+          "Asks first on a terminal.\n"
+          "--forget: the pool is unavailable, and its disks are gone for good. Nothing is\n"
+          "destroyed; it and its volumes are no longer listed.\n",
           "  quarry pool rm try\n"
           "  quarry pool rm broken --forget\n",
           pool_rm_options, false, 1, ANY, verb_pool_rm },
