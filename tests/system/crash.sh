@@ -1,6 +1,7 @@
 #!/bin/bash
 # A worker or the broker that dies in the middle of a job fails that job clearly and leaves nothing behind.
 # machine: --disk 2G --disk 1G
+# takes: long
 # shellcheck source=common disable=SC2016
 . "$(dirname "$0")/common"
 

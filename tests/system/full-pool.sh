@@ -2,6 +2,7 @@
 # A pool that fills: with room it grows under its writers; without, they are stopped while there is still some, and
 # come back when there is more. For ext4 and XFS, plain and encrypted.
 # machine: --disk 1G --disk 3G
+# takes: long
 # shellcheck source=common disable=SC2016
 . "$(dirname "$0")/common"
 writer=$(dirname "$0")/space-writer

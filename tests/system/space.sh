@@ -1,6 +1,7 @@
 #!/bin/bash
 # Space for pools in use: extended by devices, in a volume group, in a file; given back by trim.
 # machine: --disk 512M --disk 512M --disk 2G
+# takes: long
 # shellcheck source=common disable=SC2016
 . "$(dirname "$0")/common"
 

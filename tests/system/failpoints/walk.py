@@ -17,7 +17,8 @@ from kernel import read, stir  # noqa: E402
 FOLDER, SOCKET = "/run/quarry/failpoints", "/run/quarry/io.quarry"
 MIB = 1 << 20
 SECONDS = 120  # for what must happen
-LOOKS = ("answer.look.", "pool_usage.", "volume_usage.")  # of this program's own questions
+LOOKS = ("answer.look.", "pool_usage.", "volume_usage.", "pool_watch.")  # of questions, and what goes on all the time
+EVERY = 5  # point of a walk that is to be short
 FAILURES_MAX = 3  # of one verb; the state is then not one to start from
 
 
@@ -130,7 +131,9 @@ def settle(strict=True):
 
     def rest():
         try:
-            last[:] = findings(pools(), volumes(), strict)
+            there = pools()  # one whose catalog failed is opened again
+            last[:] = [f"pool {p['name']} is {p['state']}" for p in there if p["state"] != "active"]
+            last.extend(findings(there, volumes(), strict))
             if any("not mounted" in text for text in last):
                 stir()
         except AssertionError:
@@ -250,12 +253,12 @@ class Walk:
 ACTIONS = {"die": "killed", "fail 5": "failing"}
 
 
-def main(groups, actions):
-    """The command line: words of the titles of those verbs that are to be walked (missing: all), every=N for each
-    Nth of their points only."""
-    words = [word for word in sys.argv[1:] if word not in ("1", "all") and not word.startswith("every=")]
-    every = next((int(word[6:]) for word in sys.argv if word.startswith("every=")), 1)
-    walk = Walk({action: ACTIONS[action] for action in actions}, every)
+def main(groups):
+    """The command line: `all`: at each point, and failing as well; words of the titles of those verbs that are to be
+    walked (missing: all of them), each at all its points."""
+    whole = "all" in sys.argv
+    words = [word for word in sys.argv[1:] if word not in ("1", "all")]
+    walk = Walk(ACTIONS if whole else {"die": ACTIONS["die"]}, 1 if whole or words else EVERY)
     for group in groups:
         if not words or any(word in verb.title for word in words for verb in group):
             walk.verbs(*group)
