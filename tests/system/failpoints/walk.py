@@ -88,6 +88,7 @@ def disarm():
 
 def record():
     """Begins to write the points down."""
+    pools()  # with that the broker is behind all points of what it answered before
     open(f"{FOLDER}/log", "w", encoding="ascii").close()
     os.chmod(f"{FOLDER}/log", 0o666)
 
