@@ -91,28 +91,6 @@ is "no mount point" "$(find /run/quarry/mnt -mindepth 2)" ""
 is "no description for udev" "$(ls /run/quarry/udev)" ""
 rmdir "$group"
 
-# --- somebody is in a filesystem that does not answer ---
-mkdir /tmp/dead
-"$(dirname "$0")/dead-filesystem" /tmp/dead /tmp/is-dead &
-server=$!
-try wait_for 20 mountpoint -q /tmp/dead
-(cd /tmp/dead && exec sleep 1000) &
-stuck=$!
-try wait_for 20 eval "[ \"\$(readlink /proc/$stuck/cwd)\" = /tmp/dead ]"
-try quarry create held --size 32M
-try quarry mount held
-(cd $root/held && exec sleep 1000) &
-holder=$!
-wait_for 5 eval "[ \"\$(readlink /proc/$holder/cwd)\" = $root/held ]"
-touch /tmp/is-dead
-not_ok "a dead filesystem answers nobody" timeout 2 stat /tmp/dead
-refused "who holds a volume is found all the same" 4 "sleep \(pid $holder" timeout 60 quarry umount held
-end $holder
-end $server
-end $stuck
-umount -l /tmp/dead
-try quarry umount held
-
 # --- a mapping of our name that is not ours ---
 try quarry create vault --size 64M --encrypt
 vault=$(volume_uuid vault)
