@@ -161,6 +161,7 @@ void describe_pool(sd_json_variant *pool) {
         print_string("Name:", pool, "name");
         print_string("State:", pool, "state");
         print_string("Failure:", pool, "failure");
+        print_string("What to do:", pool, "advice");
         print_origin(pool);
         print_size("Data:", sd_json_variant_by_key(pool, "dataSizeBytes"), 0);
         print_size("  used:", sd_json_variant_by_key(pool, "dataUsedBytes"), data);

@@ -11,7 +11,7 @@
 
 static const char *arg_vg, *arg_file;
 static uint64_t arg_size, arg_metadata_size, arg_chunk_size;
-static bool arg_dry_run, arg_forget, arg_yes;
+static bool arg_dry_run, arg_forget, arg_yes, arg_repair;
 
 const Option pool_create_options[] = {
         { 0, "vg", "VG", "Take free space of this volume group", option_string, &arg_vg },
@@ -24,6 +24,11 @@ const Option pool_create_options[] = {
 
 const Option pool_extend_options[] = {
         { 0, "size", "SIZE", "How much the pool is to have then", option_size, &arg_size },
+        {},
+};
+
+const Option pool_check_options[] = {
+        { 0, "repair", NULL, "Repair what is damaged, and keep it as it was too", option_flag, &arg_repair },
         {},
 };
 
@@ -273,6 +278,43 @@ int verb_pool_inspect(char **arguments) {
                 describe_pool(pool);
         }
         return report_finish(&report, "pools");
+}
+
+/* --- check ----------------------------------------------------------------------------------------------- */
+
+static void print_check(const char *name, sd_json_variant *reply) {
+        const char *damage = describe_string(reply, "damage"), *kept = describe_string(reply, "keptMetadata");
+
+        if (isempty(damage))
+                printf("%s: sound\n", name);
+        else if (isempty(kept))
+                printf("%s: damaged: %s\n  what to do: unmount its volumes, then: quarry pool check %s --repair\n",
+                       name, damage, name);
+        else
+                printf("%s: repaired; it was damaged: %s\n"
+                       "  as it was, the metadata is kept in %s\n"
+                       "  what to do: quarry doctor, and look at the volumes; once all is well: lvremove %s\n",
+                       name, damage, kept, kept);
+}
+
+int verb_pool_check(char **arguments) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL, *reply = NULL;
+        const char *name = arguments[0];
+        _cleanup_free_ char *what = must_have(format_new("%s pool %s", arg_repair ? "repairing" : "checking", name));
+        Error err = {};
+
+        must(sd_json_buildo(
+                        &parameters,
+                        SD_JSON_BUILD_PAIR_STRING("name", name),
+                        SD_JSON_BUILD_PAIR_CONDITION(arg_repair, "repair", SD_JSON_BUILD_BOOLEAN(true))));
+        Call call = { .method = API_POOL ".Check", .parameters = parameters, .what = what };
+        if (client_call(&call, &reply, NULL, &err) < 0)
+                return report_error(arg_repair ? "cannot repair pool" : "cannot check pool", name, &err);
+        if (arg_json)
+                report_document(reply);
+        else
+                print_check(name, reply);
+        return sd_json_variant_boolean(sd_json_variant_by_key(reply, "sound")) ? EXIT_DONE : EXIT_FAILED;
 }
 
 /* --- rm, import, export ---------------------------------------------------------------------------------- */

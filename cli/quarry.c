@@ -99,6 +99,14 @@ static const Verb verbs[] = {
           "  quarry pool extend default /dev/nvme2n1\n"
           "  quarry pool extend default --size 800G\n",
           pool_extend_options, false, 1, ANY, verb_pool_extend },
+        { "pool check", "NAME [--repair]", "Look whether a pool's metadata is sound, or repair it",
+          "Volumes may be in use while it is checked; --repair needs the pool for itself.\n"
+          "The repaired metadata is written to free space of the volume group, and the\n"
+          "damaged one is kept. The exit code is 0 if the metadata is sound now, else 1.\n"
+          "Takes an administrator.\n",
+          "  quarry pool check default\n"
+          "  quarry pool check default --repair\n",
+          pool_check_options, false, 1, 1, verb_pool_check },
         { "pool rm", "NAME... [OPTION]...", "Destroy pools that hold no volumes",
           "Asks first on a terminal.\n"
           "--forget: the pool is unavailable, and its disks are gone for good. Nothing is\n"
@@ -201,7 +209,7 @@ static int unknown_verb(char *const *words) {
 
         if (streq(words[0], "pool"))
                 error_field(&err, FIELD_ARGUMENTS,
-                            "pool is followed by create, ls, inspect, extend, rm, import or export");
+                            "pool is followed by create, ls, inspect, extend, check, rm, import or export");
         else
                 error_field(&err, FIELD_ARGUMENTS, "there is no verb \"%s\"", text_echo(words[0], echo));
         error_hint(&err, "quarry help");

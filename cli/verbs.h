@@ -36,5 +36,6 @@ int verb_pool_inspect(char **arguments);
 int verb_pool_rm(char **arguments);
 int verb_pool_import(char **arguments);
 int verb_pool_extend(char **arguments);
+int verb_pool_check(char **arguments);
 int verb_pool_export(char **arguments);
-extern const Option pool_create_options[], pool_extend_options[], pool_rm_options[];
+extern const Option pool_create_options[], pool_extend_options[], pool_check_options[], pool_rm_options[];

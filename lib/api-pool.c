@@ -40,6 +40,8 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
         SD_VARLINK_DEFINE_FIELD_BY_TYPE(state, PoolState, 0),
         SD_VARLINK_FIELD_COMMENT("Why it is unavailable or degraded, or what failed while it is activated again"),
         SD_VARLINK_DEFINE_FIELD(failure, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("The command that may mend that, if there is one"),
+        SD_VARLINK_DEFINE_FIELD(advice, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
         SD_VARLINK_DEFINE_FIELD_BY_TYPE(origin, PoolOrigin, 0),
         SD_VARLINK_FIELD_COMMENT("Physical volumes beneath"),
         SD_VARLINK_DEFINE_FIELD(devices, SD_VARLINK_STRING, SD_VARLINK_ARRAY),
@@ -113,6 +115,23 @@ static SD_VARLINK_DEFINE_METHOD_FULL(
         PROGRESS_OUTPUT,
         SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(pool, Pool, SD_VARLINK_NULLABLE));
 
+static SD_VARLINK_DEFINE_METHOD_FULL(
+        Check,
+        SD_VARLINK_SUPPORTS_MORE,
+        POOL_INPUT,
+        SD_VARLINK_FIELD_COMMENT("Repair damaged metadata too. Refused while a volume of the pool is in use. The "
+                                 "repaired metadata is written beside the damaged one, which is kept; if that "
+                                 "cannot be done nothing is changed."),
+        SD_VARLINK_DEFINE_INPUT(repair, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE),
+        PROGRESS_OUTPUT,
+        SD_VARLINK_FIELD_COMMENT("Whether the metadata is sound now"),
+        SD_VARLINK_DEFINE_OUTPUT(sound, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("What was found to be wrong with it; missing: nothing"),
+        SD_VARLINK_DEFINE_OUTPUT(damage, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("VG/LV: the logical volume that keeps the damaged metadata; missing: nothing was "
+                                 "repaired"),
+        SD_VARLINK_DEFINE_OUTPUT(keptMetadata, SD_VARLINK_STRING, SD_VARLINK_NULLABLE));
+
 static SD_VARLINK_DEFINE_METHOD(List, SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(pools, Pool, SD_VARLINK_ARRAY));
 
 static SD_VARLINK_DEFINE_METHOD(Inspect, POOL_INPUT, SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(pool, Pool, 0));
@@ -156,6 +175,9 @@ SD_VARLINK_DEFINE_INTERFACE(
         SD_VARLINK_SYMBOL_COMMENT("Gives a pool more space while its volumes are in use. Repeated after a failure it "
                                   "goes on where that one ended."),
         &vl_method_Extend,
+        SD_VARLINK_SYMBOL_COMMENT("Looks whether the metadata of a pool is sound, which tells where the contents of "
+                                  "its volumes lie. Volumes may be in use meanwhile, unless it is to be repaired."),
+        &vl_method_Check,
         SD_VARLINK_SYMBOL_COMMENT("Destroys a pool; refused while it holds volumes."),
         &vl_method_Remove,
         SD_VARLINK_SYMBOL_COMMENT("Takes over pools from disks that came from another host or were exported."),

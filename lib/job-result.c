@@ -10,6 +10,8 @@ void job_result_done(JobResult *result) {
         free(result->spaces);
         free(result->path);
         free(result->users);
+        free(result->damage);
+        free(result->kept);
         free(result->thin_ids);
         finding_list_done(&result->findings);
         *result = (JobResult) {};
@@ -98,6 +100,8 @@ int job_result_to_json(const JobResult *result, sd_json_variant **ret) {
                         SD_JSON_BUILD_PAIR_BOOLEAN("open", result->open),
                         SD_JSON_BUILD_PAIR_UNSIGNED("usedBytes", result->used),
                         SD_JSON_BUILD_PAIR_UNSIGNED("freedBytes", result->freed),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!result->damage, "damage", SD_JSON_BUILD_STRING(result->damage)),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!result->kept, "kept", SD_JSON_BUILD_STRING(result->kept)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!result->users, "users", SD_JSON_BUILD_STRING(result->users)));
 }
 
@@ -208,10 +212,17 @@ static int thin_ids_from_json(sd_json_variant *list, JobResult *result) {
         return 0;
 }
 
+static int copy(const char *text, char **ret) {
+        if (!text)
+                return 0;
+        *ret = strdup(text);
+        return *ret ? 0 : -ENOMEM;
+}
+
 int job_result_from_json(sd_json_variant *v, JobResult *ret) {
         typedef struct Parsed {
                 JobResult result;
-                const char *path, *users;
+                const char *path, *users, *damage, *kept;
                 sd_json_variant *pools, *devices, *findings, *thin_ids, *spaces;
         } Parsed;
         static const sd_json_dispatch_field table[] = {
@@ -224,6 +235,8 @@ int job_result_from_json(sd_json_variant *v, JobResult *ret) {
                 { "open", SD_JSON_VARIANT_BOOLEAN, sd_json_dispatch_stdbool, offsetof(Parsed, result.open), 0 },
                 { "usedBytes", SD_JSON_VARIANT_UNSIGNED, sd_json_dispatch_uint64, offsetof(Parsed, result.used), 0 },
                 { "freedBytes", SD_JSON_VARIANT_UNSIGNED, sd_json_dispatch_uint64, offsetof(Parsed, result.freed), 0 },
+                { "damage", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(Parsed, damage), 0 },
+                { "kept", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(Parsed, kept), 0 },
                 { "users", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(Parsed, users), 0 },
                 {},
         };
@@ -236,16 +249,9 @@ int job_result_from_json(sd_json_variant *v, JobResult *ret) {
                 return -EINVAL;
 
         _cleanup_(job_result_done) JobResult result = p.result;
-        if (p.path) {
-                result.path = strdup(p.path);
-                if (!result.path)
-                        return -ENOMEM;
-        }
-        if (p.users) {
-                result.users = strdup(p.users);
-                if (!result.users)
-                        return -ENOMEM;
-        }
+        if (copy(p.path, &result.path) < 0 || copy(p.users, &result.users) < 0 || copy(p.damage, &result.damage) < 0 ||
+            copy(p.kept, &result.kept) < 0)
+                return -ENOMEM;
         r = pools_from_json(p.pools, &result);
         if (r >= 0)
                 r = devices_from_json(p.devices, &result);

@@ -32,6 +32,8 @@ static const struct {
         [JOB_POOL_RELIEVE] = { "pool_relieve", WITH_POOL },
         [JOB_POOL_WATCH] = { "pool_watch", 0 },
         [JOB_POOL_USAGE] = { "pool_usage", WITH_POOL },
+        [JOB_POOL_CHECK] = { "pool_check", WITH_POOL },
+        [JOB_POOL_REPAIR] = { "pool_repair", WITH_POOL },
         [JOB_POOL_AUDIT] = { "pool_audit", WITH_POOL },
         [JOB_HOST_AUDIT] = { "host_audit", WITH_FIX },
         [JOB_VOLUME_CREATE] = { "volume_create", WITH_POOL | WITH_VOLUME },

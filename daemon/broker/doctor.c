@@ -200,11 +200,16 @@ static int audit_volume(VolumeEntry *entry, void *userdata) {
 
 static void audit_pools(Look *look) {
         for (PoolEntry *p = look->op->manager->registry.pools; p; p = p->next) {
-                if (p->state == POOL_UNAVAILABLE)
-                        finding_hint(finding_add(&look->op->findings, FINDING_POOL_UNAVAILABLE, p->info.name,
-                                                 "the pool is not active: %s", p->failure ?: "it is not known why"),
-                                     p->may_come_yet ? "bring its disks back; it is activated when they come"
-                                                     : "systemctl restart quarryd, once that is mended");
+                if (p->state == POOL_UNAVAILABLE) {
+                        Finding *f = finding_add(&look->op->findings, FINDING_POOL_UNAVAILABLE, p->info.name,
+                                                 "the pool is not active: %s", p->failure ?: "it is not known why");
+
+                        if (p->damaged)
+                                finding_hint(f, "quarry pool check %s --repair", p->info.name);
+                        else
+                                finding_hint(f, p->may_come_yet ? "bring its disks back; it is activated when they come"
+                                                                : "systemctl restart quarryd, once that is mended");
+                }
                 registry_each_volume(p, audit_volume, look);
         }
 }

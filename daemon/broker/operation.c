@@ -18,6 +18,8 @@ void operation_free(Operation *op) {
                 close(op->mount_fd);
         free(op->path);
         free(op->users);
+        free(op->damage);
+        free(op->kept);
         finding_list_done(&op->findings);
         free(op->pools);
         free(op);

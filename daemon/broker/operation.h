@@ -38,6 +38,7 @@ struct Operation {
         uint64_t freed; /* bytes that a trim gave back */
         char *users;       /* who keeps the volume open, or NULL */
         FindingList findings;
+        char *damage, *kept; /* of a pool's metadata, as in JobResult */
         sd_id128_t *pools; /* UUIDs of pools that were imported */
         size_t n_pools;
 

@@ -293,3 +293,41 @@ void pool_close_catalog(Manager *m, PoolEntry *pool, PoolTurned on_done, void *u
         else
                 on_closed(pool);
 }
+
+/* --- opened again ----------------------------------------------------------------------------------------- */
+
+static void opened_again(Operation *op, const Error *err) {
+        if (op->failure.kind != ERROR_NONE)
+                err = &op->failure;
+        operation_finish(op, err);
+}
+
+static void on_catalog_opened_again(PoolEntry *pool, const Error *err, void *userdata) {
+        if (err)
+                log_failure(pool->info.name, err, "cannot open the catalog again");
+        opened_again(userdata, err);
+}
+
+static void on_opened_again(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
+        Operation *op = userdata;
+        Error failure = {};
+
+        if (operation_outlives_worker(op, err) && operation_run_job(op, JOB_POOL_OPEN, on_opened_again, &failure) >= 0)
+                return;
+        if (!err) {
+                pool_open_catalog(op->manager, op->pool, result, on_catalog_opened_again, op);
+                return;
+        }
+        pool_entry_set_failed(op->pool, err);
+        opened_again(op, err);
+}
+
+void pool_open_again(Operation *op) {
+        Error failure = {};
+
+        pool_entry_set_state(op->pool, POOL_ACTIVATING, NULL);
+        if (operation_run_job(op, JOB_POOL_OPEN, on_opened_again, &failure) >= 0)
+                return;
+        pool_entry_set_state(op->pool, POOL_UNAVAILABLE, failure.text);
+        opened_again(op, &failure);
+}

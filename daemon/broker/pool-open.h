@@ -2,7 +2,7 @@
 
 /* From an active pool in the kernel to a pool in memory. */
 
-#include "broker/manager.h"
+#include "broker/operation.h"
 
 /* err: NULL when it is as wanted. */
 typedef void (*PoolTurned)(PoolEntry *pool, const Error *err, void *userdata);
@@ -27,3 +27,7 @@ void pool_take_usage(Manager *manager, PoolEntry *pool, JobResult *result, Volum
 /* Closes the catalog: before a worker takes the pool away. Its volumes stay known until it is opened again. Calls
  * back, perhaps at once; with an error when the disk does not answer in time: then the pool is POOL_UNAVAILABLE. */
 void pool_close_catalog(Manager *manager, PoolEntry *pool, PoolTurned on_done, void *userdata);
+
+/* Opens the pool of an operation that took it for itself, and ends that: with its failure, if it had one, else with
+ * what became of the opening. */
+void pool_open_again(Operation *operation);

@@ -4,30 +4,6 @@
 #include "broker/pool.h"
 #include "broker/watch.h"
 
-#include <quarry/log.h>
-
-static void on_catalog_reopened(PoolEntry *pool, const Error *err, void *userdata) {
-        Operation *op = userdata;
-
-        if (err)
-                log_failure(pool->info.name, err, "cannot open the catalog again");
-        operation_finish(op, &op->failure);
-}
-
-static void on_reopened(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
-        Operation *op = userdata;
-        Error failure = {};
-
-        if (operation_outlives_worker(op, err) && operation_run_job(op, JOB_POOL_OPEN, on_reopened, &failure) >= 0)
-                return;
-        if (!err) {
-                pool_open_catalog(op->manager, op->pool, result, on_catalog_reopened, op);
-                return;
-        }
-        pool_entry_set_failed(op->pool, err);
-        operation_finish(op, &op->failure);
-}
-
 static void on_taken_away(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
         Operation *op = userdata;
         PoolEntry *pool = op->pool;
@@ -48,11 +24,7 @@ static void on_taken_away(JobResult *result, int *mount_fd, const Error *err, vo
         }
         /* It stays: bring it back as far as it goes. */
         op->failure = *err;
-        pool_entry_set_state(pool, POOL_ACTIVATING, NULL);
-        if (operation_run_job(op, JOB_POOL_OPEN, on_reopened, &failure) < 0) {
-                pool_entry_set_state(pool, POOL_UNAVAILABLE, failure.text);
-                operation_finish(op, &op->failure);
-        }
+        pool_open_again(op);
 }
 
 static void on_catalog_closed(PoolEntry *pool, const Error *err, void *userdata) {
@@ -175,21 +147,28 @@ static int find_mounted(VolumeEntry *entry, void *userdata) {
         return 1;
 }
 
-int pool_export(Manager *m, const Caller *caller, PoolEntry *pool, const Watcher *watcher, Error *err) {
+int pool_check_unmounted(Manager *m, PoolEntry *pool, Error *err) {
         VolumeEntry *mounted = NULL;
+        int r;
+
+        watch_look(m->watch);
+        if (registry_each_volume(pool, find_mounted, &mounted) == 0)
+                return 0;
+        r = error_set(err, ERROR_POOL_BUSY, EBUSY, "volume %s of pool %s is mounted at %s", mounted->volume.spec.name,
+                      pool->info.name, mounted->holds[0].path);
+        error_hint(err, "quarry umount %s", mounted->volume.spec.name);
+        return r;
+}
+
+int pool_export(Manager *m, const Caller *caller, PoolEntry *pool, const Watcher *watcher, Error *err) {
         Operation *op;
         int r;
 
         r = pool_entry_check(pool, err);
+        if (r >= 0)
+                r = pool_check_unmounted(m, pool, err);
         if (r < 0)
                 return r;
-        watch_look(m->watch);
-        if (registry_each_volume(pool, find_mounted, &mounted) > 0) {
-                r = error_set(err, ERROR_POOL_BUSY, EBUSY, "volume %s of pool %s is mounted at %s",
-                              mounted->volume.spec.name, pool->info.name, mounted->holds[0].path);
-                error_hint(err, "quarry umount %s", mounted->volume.spec.name);
-                return r;
-        }
         r = operation_new(m, "pool export", caller, watcher, export_start, &op, err);
         return r < 0 ? r : operation_begin_on_pool(op, pool, err);
 }

@@ -95,10 +95,12 @@ void pool_entry_set_state(PoolEntry *pool, PoolState state, const char *failure)
         pool->state = state;
         free(pool->failure);
         pool->failure = copy;
+        pool->damaged = false;
 }
 
 void pool_entry_set_failed(PoolEntry *pool, const Error *err) {
         pool_entry_set_state(pool, POOL_UNAVAILABLE, err->text);
+        pool->damaged = err->number == EUCLEAN;
         pool->may_come_yet = err->number == ENODEV || err->number == ENOENT || err->number == ETIMEDOUT ||
                              err->number == EIO || err->number == ENOTUNIQ || err->kind == ERROR_WORKER_DIED ||
                              pool->catalog_in_doubt;
@@ -136,7 +138,8 @@ int pool_entry_check(const PoolEntry *pool, Error *err) {
         int r;
 
         if (pool->operation)
-                return error_set(err, ERROR_POOL_BUSY, EBUSY, "pool %s is being taken away", pool->info.name);
+                return error_set(err, ERROR_POOL_BUSY, EBUSY, "pool %s is being taken away or repaired",
+                                 pool->info.name);
         switch (pool->state) {
         case POOL_ACTIVE:
                 return 0;
@@ -146,7 +149,8 @@ int pool_entry_check(const PoolEntry *pool, Error *err) {
         default:
                 r = error_set(err, ERROR_POOL_UNAVAILABLE, ENODEV, "pool %s is not active: %s", pool->info.name,
                               pool->failure ?: "it could not be activated");
-                error_hint(err, "quarry pool inspect %s", pool->info.name);
+                error_hint(err, pool->damaged ? "quarry pool check %s --repair" : "quarry pool inspect %s",
+                           pool->info.name);
                 return r;
         }
 }

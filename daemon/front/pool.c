@@ -304,6 +304,51 @@ static int vl_method_extend(sd_varlink *link, sd_json_variant *parameters, sd_va
         return 0;
 }
 
+static int check_reply(Call *call, Operation *op) {
+        return sd_varlink_replybo(
+                        call->link,
+                        SD_JSON_BUILD_PAIR_BOOLEAN("sound", !op->damage || op->kept),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!op->damage, "damage", SD_JSON_BUILD_STRING(op->damage)),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!op->kept, "keptMetadata", SD_JSON_BUILD_STRING(op->kept)));
+}
+
+static int vl_method_check(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+                           void *userdata) {
+        struct {
+                const char *name;
+                bool repair;
+        } p = {};
+        static const sd_json_dispatch_field table[] = {
+                { "name", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(typeof(p), name),
+                  SD_JSON_MANDATORY },
+                { "repair", SD_JSON_VARIANT_BOOLEAN, call_dispatch_bool, offsetof(typeof(p), repair),
+                  SD_JSON_NULLABLE },
+                {},
+        };
+        _cleanup_(call_freep) Call *call = NULL;
+        PoolEntry *pool;
+        Error err = {};
+        int r;
+
+        r = sd_varlink_dispatch(link, parameters, table, &p);
+        if (r != 0)
+                return r;
+        call = call_new(link, flags, API_POOL, check_reply);
+        if (!call)
+                return -ENOMEM;
+        if (server_call_waits(call->server, link))
+                return 0;
+        Manager *m = server_manager(call->server);
+        Watcher watcher = call_watcher(call);
+        r = find_pool(m, &call->caller, p.name, &pool, &err);
+        if (r >= 0)
+                r = pool_check(m, &call->caller, pool, p.repair, &watcher, &err);
+        if (r < 0)
+                return call_error(link, API_POOL, &err);
+        TAKE_PTR(call);
+        return 0;
+}
+
 static int vl_method_remove(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
                             void *userdata) {
         struct {
@@ -338,6 +383,7 @@ int front_pool_bind(sd_varlink_server *server) {
                 API_POOL ".List", vl_method_list,
                 API_POOL ".Inspect", vl_method_inspect,
                 API_POOL ".Extend", vl_method_extend,
+                API_POOL ".Check", vl_method_check,
                 API_POOL ".Remove", vl_method_remove,
                 API_POOL ".Import", vl_method_import,
                 API_POOL ".Export", vl_method_export);

@@ -10,6 +10,7 @@ void lvm_pool_done(LvmPool *pool) {
         pool_info_done(&pool->info);
         free(pool->host);
         free(pool->vg_uuid);
+        strv_free(pool->old_metadata);
         *pool = (LvmPool) {};
 }
 
@@ -150,6 +151,26 @@ static int data_tags_set(LvmPool *pool, sd_json_variant *tags) {
         return pool->host ? 0 : -ENOMEM;
 }
 
+/* Each repair makes another: the last one counts, and the others are kept. */
+static int metadata_set(LvmPool *pool, const LvmRow *row) {
+        const char *tag = tag_find(row->lv_tags, "quarry.generation=");
+        uint64_t generation = 0;
+
+        if (tag && number_parse(tag, &generation) < 0)
+                return -EBADMSG;
+        if (streq(pool->metadata, row->lv) || strv_contains(pool->old_metadata, row->lv))
+                return 0;
+        if (pool->metadata[0] && generation == pool->generation)
+                return -ENOTUNIQ;
+        if (pool->metadata[0] && generation < pool->generation)
+                return strv_append(&pool->old_metadata, row->lv);
+        if (pool->metadata[0] && strv_append(&pool->old_metadata, pool->metadata) < 0)
+                return -ENOMEM;
+        pool->metadata[0] = 0;
+        pool->generation = generation;
+        return part_set(pool->metadata, &pool->metadata_size, row);
+}
+
 static int role_set(LvmPool *pool, const LvmRow *row) {
         const char *role = isempty(row->lv) ? NULL : tag_find(row->lv_tags, "quarry.role=");
 
@@ -158,7 +179,9 @@ static int role_set(LvmPool *pool, const LvmRow *row) {
         if (streq(role, "catalog"))
                 return part_set(pool->catalog, &pool->catalog_size, row);
         if (streq(role, "metadata"))
-                return part_set(pool->metadata, &pool->metadata_size, row);
+                return metadata_set(pool, row);
+        if (streq(role, "spare"))
+                return part_set(pool->spare, &pool->spare_size, row);
         if (!streq(role, "data"))
                 return 0;
         int r = part_set(pool->data, &pool->data_size, row);

@@ -279,7 +279,7 @@ static int lv_create(const char *vg, char *const *devices, const PoolInfo *info,
         return r < 0 ? r : lvm_command_run(argv, NULL, err);
 }
 
-static int lvs_remove(const char *vg, char *const *devices, const char *const *names, Error *err) {
+static int lvs_remove(const char *vg, char *const *devices, const char *const *names, size_t n, Error *err) {
         _cleanup_strv_ char **argv = NULL;
         bool any = false;
         int r;
@@ -287,7 +287,7 @@ static int lvs_remove(const char *vg, char *const *devices, const char *const *n
         r = lvm_command_new("lvremove", devices, &argv, err);
         if (r >= 0)
                 r = lvm_command_extend(&argv, err, WORDS("--yes"));
-        for (size_t i = 0; r >= 0 && i < ELEMENTSOF(roles); i++) {
+        for (size_t i = 0; r >= 0 && i < n; i++) {
                 char path[LV_PATH_MAX];
 
                 if (isempty(names[i]))
@@ -320,19 +320,38 @@ int lvm_create_volumes(const char *vg, char *const *devices, const PoolInfo *inf
                 }
         }
         if (r < 0)
-                (void) lvs_remove(vg, devices, made, NULL);
+                (void) lvs_remove(vg, devices, made, ELEMENTSOF(made), NULL);
         return r;
 }
 
-int lvm_remove_volumes(const LvmPool *pool, Error *err) {
-        const char *const names[] = { pool->catalog, pool->metadata, pool->data };
+/* All that are there. */
+static int volumes_of(const LvmPool *pool, char ***ret, Error *err) {
+        const char *const names[] = { pool->catalog, pool->metadata, pool->data, pool->spare };
+        _cleanup_strv_ char **list = NULL;
 
-        return lvs_remove(pool->info.vg, pool->info.devices, names, err);
+        for (size_t i = 0; i < ELEMENTSOF(names); i++)
+                if (names[i][0] && strv_append(&list, names[i]) < 0)
+                        return error_oom(err);
+        for (char **name = pool->old_metadata; name && *name; name++)
+                if (strv_append(&list, *name) < 0)
+                        return error_oom(err);
+        *ret = TAKE_PTR(list);
+        return 0;
 }
 
-/* lvchange on the three with these words. */
-static int pool_change(const LvmPool *pool, const char *const *words, Error *err) {
-        const char *const names[] = { pool->catalog, pool->metadata, pool->data };
+int lvm_remove_volumes(const LvmPool *pool, Error *err) {
+        _cleanup_strv_ char **names = NULL;
+        int r;
+
+        r = volumes_of(pool, &names, err);
+        return r < 0 ? r
+                     : lvs_remove(pool->info.vg, pool->info.devices, (const char *const *) names, strv_length(names),
+                                  err);
+}
+
+/* lvchange on these with these words. */
+static int volumes_change(const LvmPool *pool, const char *const *names, size_t n, const char *const *words,
+                          Error *err) {
         _cleanup_strv_ char **argv = NULL;
         int r;
 
@@ -342,13 +361,20 @@ static int pool_change(const LvmPool *pool, const char *const *words, Error *err
         r = lvm_command_new("lvchange", pool->info.devices, &argv, err);
         if (r >= 0)
                 r = lvm_command_extend(&argv, err, words);
-        for (size_t i = 0; r >= 0 && i < ELEMENTSOF(names); i++) {
+        for (size_t i = 0; r >= 0 && i < n; i++) {
                 char path[LV_PATH_MAX];
 
                 buffer_format(path, sizeof(path), "%s/%s", pool->info.vg, names[i]);
                 r = lvm_command_extend(&argv, err, WORDS(path));
         }
         return r < 0 ? r : lvm_command_run(argv, NULL, err);
+}
+
+/* On the three. */
+static int pool_change(const LvmPool *pool, const char *const *words, Error *err) {
+        const char *const names[] = { pool->catalog, pool->metadata, pool->data };
+
+        return volumes_change(pool, names, ELEMENTSOF(names), words, err);
 }
 
 int lvm_activate(const LvmPool *pool, dev_t *ret_catalog, dev_t *ret_metadata, dev_t *ret_data, Error *err) {
@@ -372,7 +398,13 @@ int lvm_activate(const LvmPool *pool, dev_t *ret_catalog, dev_t *ret_metadata, d
 }
 
 int lvm_deactivate(const LvmPool *pool, Error *err) {
-        return pool_change(pool, WORDS("--activate", "n"), err);
+        _cleanup_strv_ char **names = NULL;
+        int r;
+
+        r = volumes_of(pool, &names, err);
+        return r < 0 ? r
+                     : volumes_change(pool, (const char *const *) names, strv_length(names), WORDS("--activate", "n"),
+                                      err);
 }
 
 int lvm_set_host(const LvmPool *pool, const char *host, Error *err) {
@@ -395,4 +427,72 @@ int lvm_set_host(const LvmPool *pool, const char *host, Error *err) {
                 words[n++] = new_tag;
         }
         return pool_change(pool, words, err);
+}
+
+/* --- repair of the metadata ------------------------------------------------------------------------------- */
+
+static int spare_fits(const LvmPool *pool, Error *err) {
+        char have[SIZE_TEXT_MAX], want[SIZE_TEXT_MAX];
+        uint64_t available = pool->vg_free + pool->spare_size;
+        int r;
+
+        if (available >= pool->metadata_size)
+                return 0;
+        r = error_set(err, ERROR_NO_SPACE, ENOSPC,
+                      "the repaired metadata needs %s beside the old, and volume group %s has %s free",
+                      size_format(pool->metadata_size, want), pool->info.vg, size_format(available, have));
+        if (pool->old_metadata)
+                error_hint(err, "remove metadata from before an earlier repair: lvremove %s/%s", pool->info.vg,
+                           pool->old_metadata[0]);
+        else
+                error_hint(err, "give it another disk: vgextend %s DEVICE", pool->info.vg);
+        return r;
+}
+
+int lvm_make_spare(LvmPool *pool, const char *host, dev_t *ret, Error *err) {
+        char name[128], uuid[KERNEL_NAME_MAX];
+        int r;
+
+        r = spare_fits(pool, err);
+        if (r >= 0 && pool->spare[0])
+                r = lvm_remove_spare(pool, err);
+        if (r < 0)
+                return r;
+        pool_kernel_name(pool->info.uuid, uuid);
+        buffer_format(name, sizeof(name), "%s-metadata-%" PRIu64, uuid, pool->generation + 1);
+        r = lv_create(pool->info.vg, pool->info.devices, &pool->info, host, "spare", pool->metadata_size, name, err);
+        if (r < 0)
+                return r;
+        buffer_format(pool->spare, sizeof(pool->spare), "%s", name);
+        r = lv_device(pool->info.vg, name, ret);
+        if (r >= 0)
+                return 0;
+        (void) lvm_remove_spare(pool, NULL);
+        return error_errno(err, r, "the kernel does not show logical volume %s/%s", pool->info.vg, name);
+}
+
+int lvm_take_spare(const LvmPool *pool, Error *err) {
+        const char *const old[] = { pool->metadata }, *const spare[] = { pool->spare };
+        char tag[64];
+        int r;
+
+        buffer_format(tag, sizeof(tag), "quarry.generation=%" PRIu64, pool->generation + 1);
+        r = volumes_change(pool, old, 1, WORDS("--activate", "n"), err);
+        return r < 0 ? r
+                     : volumes_change(pool, spare, 1,
+                                      WORDS("--deltag", "quarry.role=spare", "--addtag", "quarry.role=metadata",
+                                            "--addtag", tag),
+                                      err);
+}
+
+int lvm_remove_spare(LvmPool *pool, Error *err) {
+        const char *const names[] = { pool->spare };
+        int r;
+
+        r = lvs_remove(pool->info.vg, pool->info.devices, names, 1, err);
+        if (r < 0)
+                return r;
+        pool->spare[0] = 0;
+        pool->spare_size = 0;
+        return 0;
 }

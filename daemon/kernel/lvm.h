@@ -15,6 +15,10 @@ typedef struct LvmPool { /* the three logical volumes of a pool, found by tag */
         char *vg_uuid;
         char catalog[128], metadata[128], data[128]; /* names of the LVs */
         uint64_t catalog_size, metadata_size, data_size, chunk_size; /* bytes */
+        uint64_t generation;     /* how often the metadata was repaired: of several LVs the last one counts */
+        char **old_metadata;     /* names of the LVs from before, which are kept */
+        char spare[128];         /* name of one that a repair was to fill, and did not */
+        uint64_t spare_size;     /* bytes */
         uint64_t vg_free, vg_extent; /* bytes: what is left of its volume group, and LVM's unit there */
 } LvmPool;
 
@@ -66,8 +70,16 @@ int lvm_resize_devices(const LvmPool *pool, Error *err);
 /* Makes metadata and data as large as the layout says; never smaller. */
 int lvm_grow_volumes(const LvmPool *pool, const PoolLayout *layout, Error *err);
 
-/* Activates / deactivates the three, and tells the device numbers. ERROR_POOL_BUSY while somebody has one
- * of them open. */
+/* A repair of the metadata. lvm_make_spare(): a new LV as large as the metadata, active, in place of what an earlier
+ * repair left; ERROR_NO_SPACE if the volume group has no room. lvm_take_spare(): it becomes the metadata in one
+ * commit of LVM, and the old one is kept, inactive. lvm_remove_spare(): it goes, whether it was taken or not, and
+ * the old one counts again. */
+int lvm_make_spare(LvmPool *pool, const char *host, dev_t *ret, Error *err);
+int lvm_take_spare(const LvmPool *pool, Error *err);
+int lvm_remove_spare(LvmPool *pool, Error *err);
+
+/* Activates the three and tells the device numbers; deactivates them and what repairs left. ERROR_POOL_BUSY while
+ * somebody has one of them open. */
 int lvm_activate(const LvmPool *pool, dev_t *ret_catalog, dev_t *ret_metadata, dev_t *ret_data, Error *err);
 int lvm_deactivate(const LvmPool *pool, Error *err);
 

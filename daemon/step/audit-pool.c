@@ -45,15 +45,19 @@ static void audit_space(StepContext *c, const DmPoolStatus *s) {
         }
 }
 
+const char *pool_trouble(const DmPoolStatus *s) {
+        return s->failed        ? "the kernel has given the pool up: its metadata cannot be read or written"
+               : s->needs_check ? "the pool's metadata must be checked before it takes changes again"
+               : s->read_only   ? "the pool is read-only: its metadata could not be written"
+                                : NULL;
+}
+
 static void audit_state(StepContext *c, const DmPoolStatus *s) {
-        const char *what = s->failed        ? "the kernel has given the pool up: its metadata cannot be read or written"
-                           : s->needs_check ? "the pool's metadata must be checked before it takes changes again"
-                           : s->read_only   ? "the pool is read-only: its metadata could not be written"
-                                            : NULL;
+        const char *what = pool_trouble(s);
 
         if (what)
                 finding_hint(add(c, FINDING_POOL_NEEDS_CHECK, what),
-                             "journalctl -k -g thin; see RECOVERY in quarryd(8)");
+                             "unmount its volumes, then: quarry pool check %s --repair", c->pool.name);
 }
 
 /* LVM makes a logical volume smaller under a table that goes on using it, and says nothing. */
@@ -133,7 +137,7 @@ static int audit_thin_ids_probe(StepContext *c, Error *err) {
         return dm_pool_status(c->pool.uuid, &s) < 0 || s.failed || s.needs_check || s.read_only ? 1 : 0;
 }
 
-static int audit_thin_ids_run(StepContext *c, Error *err) {
+int pool_with_snapshot(StepContext *c, int (*look)(StepContext *c, Error *err), Error *err) {
         int r;
 
         r = dm_pool_reserve_snapshot(c->pool.uuid);
@@ -144,10 +148,14 @@ static int audit_thin_ids_run(StepContext *c, Error *err) {
         }
         if (r < 0)
                 return error_errno(err, r, "cannot take a snapshot of the metadata of pool %s", c->pool.name);
-        r = ids_read(c, err);
+        r = look(c, err);
         if (dm_pool_release_snapshot(c->pool.uuid) < 0)
                 log_warning(c->pool.name, "the snapshot of its metadata cannot be given back");
         return r;
+}
+
+static int audit_thin_ids_run(StepContext *c, Error *err) {
+        return pool_with_snapshot(c, ids_read, err);
 }
 
 const Step step_audit_pool = { "looking at the pool", NULL, audit_pool_run, NULL };

@@ -319,6 +319,10 @@ static int pool_find_probe(StepContext *c, Error *err) {
         pool_kernel_name(c->pool.uuid, name);
         if (c->job->verb == JOB_POOL_CLOSE)
                 return dm_info(name, &info) == -ENXIO ? 1 : 0;
+        if (c->job->verb == JOB_POOL_CHECK) {
+                c->pool_is_open = dm_pool_table(c->pool.uuid, &c->metadata_lv, &c->data_lv, &size) >= 0;
+                return c->pool_is_open ? 1 : 0;
+        }
         if ((c->job->verb != JOB_POOL_OPEN && c->job->verb != JOB_POOL_RECOVER) || c->pool.unfinished)
                 return 0;
         r = dm_pool_status(c->pool.uuid, &status);

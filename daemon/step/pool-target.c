@@ -5,15 +5,12 @@
 #include "kernel/dm.h"
 #include "kernel/luks.h"
 #include "kernel/lvm.h"
-#include "kernel/spawn.h"
 #include "kernel/thin-metadata.h"
 
 #include <quarry/log.h>
 #include <quarry/text.h>
 
 #include <fcntl.h>
-
-#define CHECK_TIMEOUT 3600u /* seconds: grows with what is mapped, minutes have been reported for large pools */
 
 /* dm-thin makes new metadata only where it finds zeros. */
 static int pool_format_run(StepContext *c, Error *err) {
@@ -58,25 +55,15 @@ static int target_probe(StepContext *c, Error *err) {
 /* A power cut in the midst of a discard leaves chunks that nobody has and nobody can have: they are given back,
  * and nothing else is written. */
 static int check_run(StepContext *c, Error *err) {
-        _cleanup_(spawn_output_done) SpawnOutput output = {};
-        char device[DEVICE_PATH_MAX];
+        _cleanup_free_ char *damage = NULL;
         int r;
 
-        dm_device_path(c->metadata_lv, device);
-        char *argv[] = { (char *) "thin_check", (char *) "--auto-repair", device, NULL };
-        r = spawn_run(argv, CHECK_TIMEOUT, &output);
-        if (r < 0)
-                return error_errno(err, r, "cannot run thin_check");
-        if (r == 0)
-                return 0;
-        if (strstr(output.err, "nput/output error")) /* what is there may be well: the disk is not */
-                return error_set(err, ERROR_POOL_UNAVAILABLE, EIO, "the metadata of pool %s cannot be read: %s",
-                                 c->pool.name, strerror(EIO));
-        const char *line = strrchr(output.err, '\n'); /* the others say how far it came */
+        r = metadata_damage(c->metadata_lv, "--auto-repair", &damage, err);
+        if (r < 0 || !damage)
+                return r;
         r = error_set(err, ERROR_POOL_UNAVAILABLE, EUCLEAN, "the metadata of pool %s is damaged: thin_check says: %s",
-                      c->pool.name, line ? line + 1 : output.err);
-        error_hint(err, "do not write to it; see thin_check(8) and thin_repair(8) on logical volume %s/%s", c->pool.vg,
-                   c->lvm_pool->metadata);
+                      c->pool.name, damage);
+        error_hint(err, "quarry pool check %s --repair", c->pool.name);
         return r;
 }
 

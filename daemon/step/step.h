@@ -27,6 +27,7 @@ typedef struct StepContext {
         /* the pool */
         PoolInfo pool;
         dev_t catalog_lv, metadata_lv, data_lv;
+        dev_t spare_lv;   /* for repaired metadata */
         struct LvmPool *lvm_pool;
         int hangup_fd;    /* whoever asked is gone when it says so; borrowed */
         void (*on_report)(const JobResult *report, void *userdata); /* of a job that does not end */
@@ -83,9 +84,18 @@ extern const Step step_catalog_format, step_catalog_mount, step_catalog_unmount;
 /* pool-target.c: the thin-pool device */
 extern const Step step_pool_format, step_pool_check, step_pool_target, step_pool_target_remove, step_pool_status,
         step_pool_release, step_pool_devices, step_thin_look;
+/* pool-check.c: its metadata, sound or damaged */
+/* What thin_check, given the option, says of the metadata: *ret stays as it is if that is sound. */
+int metadata_damage(dev_t metadata, const char *option, char **ret, Error *err);
+extern const Step step_metadata_check, step_metadata_mend, step_metadata_spare, step_metadata_repair,
+        step_metadata_switch;
 /* pool-close.c: its volumes, when the host stops; its logical volumes, when its disks are gone */
 extern const Step step_pool_close_volumes, step_pool_close_parts;
 /* audit-pool.c, audit-host.c: what is wrong, for result->findings */
+struct DmPoolStatus;
+const char *pool_trouble(const struct DmPoolStatus *status); /* what keeps it from taking changes, or NULL */
+/* look() while the kernel holds a snapshot of the metadata, for tools that are given --metadata-snap. */
+int pool_with_snapshot(StepContext *context, int (*look)(StepContext *context, Error *err), Error *err);
 extern const Step step_audit_pool, step_audit_thin_ids, step_audit_kernel, step_audit_folders, step_audit_setup;
 /* pool-list.c: which pools this host has */
 extern const Step step_list_begin, step_list_doom, step_list_add, step_list_refresh, step_list_remove, step_list_scan,

@@ -35,11 +35,13 @@ static int need_of(const Job *job, Need *ret) {
         case JOB_POOL_EXPORT:
         case JOB_POOL_FORGET:
         case JOB_POOL_CLOSE:
+        case JOB_POOL_REPAIR:
                 *ret = (Need) { F_WRLCK, 0 };
                 return 1;
         case JOB_POOL_OPEN:
         case JOB_POOL_RECOVER:
         case JOB_POOL_EXTEND:
+        case JOB_POOL_CHECK:
         case JOB_POOL_AUDIT: /* only one can hold a snapshot of the metadata */
         case JOB_POOL_RELIEVE:
                 *ret = (Need) { F_RDLCK, BYTE_OPEN };

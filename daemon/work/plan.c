@@ -69,6 +69,12 @@ const Step *const *plan_for(const Job *job) {
                 return PLAN(&step_space_watch);
         case JOB_POOL_USAGE:
                 return PLAN(&step_pool_devices, &step_pool_status);
+        case JOB_POOL_CHECK:
+                return PLAN(&step_pool_find, &step_pool_activate, &step_metadata_check, &step_pool_deactivate);
+        case JOB_POOL_REPAIR:
+                return PLAN(&step_pool_release, &step_pool_find, &step_pool_target_remove, &step_catalog_unmount,
+                            &step_pool_activate, &step_metadata_mend, &step_metadata_spare, &step_metadata_repair,
+                            &step_metadata_switch);
         case JOB_POOL_AUDIT:
                 return PLAN(&step_audit_pool, &step_audit_thin_ids);
         case JOB_HOST_AUDIT:

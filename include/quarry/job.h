@@ -23,6 +23,8 @@ typedef enum JobVerb {
         JOB_POOL_RELIEVE,   /* gives the pool the reserve: result.pools[0] */
         JOB_POOL_WATCH,     /* never ends: reports result.spaces, and result.devices, of all pools as they change */
         JOB_POOL_USAGE,     /* result.pools[0], result.devices with used bytes */
+        JOB_POOL_CHECK,     /* its metadata: result.damage; changes nothing */
+        JOB_POOL_REPAIR,    /* closes it, repairs its metadata: result.damage, result.kept; it is to be opened then */
         JOB_POOL_AUDIT,     /* what is wrong with it: result.findings, result.thin_ids; changes nothing */
         JOB_HOST_AUDIT,     /* what is wrong with the host; with fix, lock files without a pool go */
         JOB_VOLUME_CREATE,
@@ -93,6 +95,8 @@ typedef struct JobResult {
         uint32_t *thin_ids; /* JOB_POOL_AUDIT: of the pool's metadata */
         size_t n_thin_ids;
         bool thin_ids_are_known;
+        char *damage;    /* what is wrong with a pool's metadata, or was; NULL: nothing */
+        char *kept;      /* JOB_POOL_REPAIR: VG/LV of the old metadata; NULL: nothing was repaired */
         char *users;     /* JOB_VOLUME_UMOUNT: who keeps it open, for people; NULL if nobody does */
 } JobResult;
 

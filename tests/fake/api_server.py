@@ -119,6 +119,7 @@ class Server:
         self.volumes, self.pools = default_volumes(), default_pools()
         self.findings = []
         self.missing = []         # pools that a list of volumes lacks
+        self.damaged = None  # what is wrong with the metadata of pools
         self.requests = []
         self.passphrase = b"sesame"
         self.mount_source = None  # a function that gives a detached mount as descriptor
@@ -300,6 +301,14 @@ class Server:
     def pool_extend(self, parameters, texts, notify):
         p = {**self._find_pool(parameters["name"]), "dataSizeBytes": parameters.get("sizeBytes", 200 * GIB)}
         return {"pool": p}, ()
+
+    def pool_check(self, parameters, texts, notify):
+        self._find_pool(parameters["name"])
+        self._steps(notify, "checking the metadata")
+        damage = {"damage": self.damaged} if self.damaged else {}
+        if damage and parameters.get("repair"):
+            return {"sound": True, "keptMetadata": "vg0/old", **damage}, ()
+        return {"sound": not damage, **damage}, ()
 
     def pool_remove(self, parameters, texts, notify):
         p = self._find_pool(parameters["name"])

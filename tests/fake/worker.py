@@ -5,6 +5,7 @@ watches the broker: what must never be asked for is noted in `violations`.
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -115,6 +116,7 @@ class Worker:
         self.pools = {}      # those that this host has: uuid -> info
         self.elsewhere = {}  # those that an import finds
         self.unopened = {}   # uuid -> why it cannot be opened
+        self.damaged = {}    # uuid -> what is wrong with its metadata
         self.thin = {}       # (pool, thin id) -> volume uuid
         self.open, self.mounted = set(), set()
         self.users = {}          # volume uuid -> who has it open besides, whatever is mounted
@@ -310,6 +312,9 @@ class Worker:
     def pool_open(self, job):
         if job["pool"] in self.unopened:
             raise wire.Failure("io.quarry.Worker.PoolUnavailable", {"message": self.unopened[job["pool"]]})
+        if job["pool"] in self.damaged:
+            raise wire.Failure("io.quarry.Worker.PoolUnavailable", {
+                "message": f"the metadata is damaged: {self.damaged[job['pool']]}", "errorNumber": errno.EUCLEAN})
         os.makedirs(f"{CATALOGS}/{job['pool']}", exist_ok=True)
         return {"pools": [self._active(job)], "devices": self._devices(job["pool"])}
 
@@ -364,6 +369,15 @@ class Worker:
             info["dataSizeBytes"] += min(growth["dataBytes"], self.free)
             info["roomBytes"] = self.free = self.free - min(growth["dataBytes"], self.free)
         return {"pools": [info]}
+
+    def pool_check(self, job):
+        return {"damage": self.damaged[job["pool"]]} if job["pool"] in self.damaged else {}
+
+    def pool_repair(self, job):
+        self._leave(job)
+        if job["pool"] not in self.damaged:
+            return {}
+        return {"damage": self.damaged.pop(job["pool"]), "kept": "vg/old"}
 
     def pool_relieve(self, job):
         return {"pools": [self._active(job)]}

@@ -829,6 +829,17 @@ def pools_are_removed_imported_exported():
     same([r[1] for r in world.sent("io.quarry.Pool.Extend")],
          [{"name": "default", "sizeBytes": 20 << 30}, {"name": "default", "devices": ["/dev/sdd"]}])
     same(quarry("pool", "extend", "default").code, 2)
+    same(quarry("pool", "check", "default").out, "default: sound\n")
+    world.server.damaged = "bad checksum in superblock"
+    result = quarry("pool", "check", "default")
+    same((result.code, result.out.splitlines()[0]), (1, "default: damaged: bad checksum in superblock"))
+    assert "quarry pool check default --repair" in result.out, result
+    result = quarry("pool", "check", "--repair", "default")
+    assert result.code == 0 and "kept in vg0/old" in result.out and "quarry doctor" in result.out, result
+    same(quarry("pool", "check", "default", "--json").json["sound"], False)
+    same([r[1] for r in world.sent("io.quarry.Pool.Check")][1:3],
+         [{"name": "default"}, {"name": "default", "repair": True}])
+    same(quarry("pool", "check", "nix").code, 3)
     same(quarry("pool", "export", "default").out, "default\n")
     same(quarry("pool", "export", "nix", "--json").json["errors"][0]["object"], "nix")
 
@@ -910,7 +921,7 @@ def unknown_words_are_usage_errors():
 
 
 VERBS = ["create", "ls", "inspect", "exists", "mount", "umount", "rm", "trim", "pool create", "pool ls",
-         "pool inspect", "pool extend", "pool rm", "pool import", "pool export", "doctor", "help"]
+         "pool inspect", "pool extend", "pool check", "pool rm", "pool import", "pool export", "doctor", "help"]
 
 
 @test

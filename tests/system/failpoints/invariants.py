@@ -42,7 +42,8 @@ def known_devices(pools, names):
     for pool in pools:
         doubled = pool["uuid"].replace("-", "--")
         known.add(f"quarry-{pool['uuid']}")
-        known |= {f"quarry--{doubled}-quarry--{doubled}--{part}" for part in ("catalog", "metadata", "data")}
+        known |= {f"quarry--{doubled}-quarry--{doubled}--{part}" for part in ("catalog", "data")}
+        known |= {os.path.basename(path) for path in kernel.metadata_nodes(pool["uuid"])}
     return known | {f"quarry-{uuid}{crypt}" for uuid in names for crypt in ("", "-crypt")}
 
 

@@ -36,6 +36,12 @@ def dm_devices():
     return {read(path) for path in glob.glob("/sys/block/dm-*/dm/name")} - {""}
 
 
+def dm_number(name):
+    """dm-0 and so on."""
+    return next(os.path.basename(os.path.dirname(os.path.dirname(path)))
+                for path in glob.glob("/sys/block/dm-*/dm/name") if read(path) == name)
+
+
 def dm_ioctl(number, name, payload=b"", room=4096):
     """One call on a device; returns what the kernel puts behind the header."""
     header = struct.pack("=10IQ128s129s7x", 4, 0, 0, 312 + room, 312, 0, 0, 0, 0, 0, 0, name.encode(), b"")
@@ -54,10 +60,31 @@ def pool_status(pool):
     return dm_ioctl(DM_TABLE_STATUS, f"quarry-{pool}")[40:].split(b"\0")[0].decode().split()
 
 
+def metadata_nodes(pool):
+    """Of its metadata, and of what repairs have left of it."""
+    doubled = pool.replace("-", "--")
+    return glob.glob(f"/dev/mapper/quarry--{doubled}-quarry--{doubled}--metadata*")
+
+
+def metadata_of(pool):
+    """The device that the pool uses as its metadata."""
+    below = {os.path.basename(path) for path in glob.glob(f"/sys/block/{dm_number(f'quarry-{pool}')}/slaves/*")}
+    return next(path for path in metadata_nodes(pool) if os.path.basename(os.path.realpath(path)) in below)
+
+
+def forget_old_metadata(pool):
+    """What was kept by repairs is removed: one more needs the room."""
+    used = os.path.basename(metadata_of(pool)).rpartition("-quarry--")[2].replace("--", "-")
+    listed = subprocess.run(["lvs", "--noheadings", "-o", "lv_name", f"quarry-{pool}"], check=True,
+                            capture_output=True, text=True).stdout.split()
+    for name in listed:
+        if "-metadata" in name and name != f"quarry-{used}":
+            subprocess.run(["lvremove", "-qq", "-y", f"quarry-{pool}/{name}"], check=True)
+
+
 def thin_ids(pool):
     """The thin devices that are in the pool."""
-    doubled = pool.replace("-", "--")
-    metadata = f"/dev/mapper/quarry--{doubled}-quarry--{doubled}--metadata"
+    metadata = metadata_of(pool)
     dm_message(f"quarry-{pool}", "reserve_metadata_snap")
     try:
         dump = subprocess.run(["thin_dump", "--metadata-snap", "--skip-mappings", metadata], check=True,

@@ -3,11 +3,12 @@ the source."""
 
 import os
 
+import damage
 import kernel
 from walk import MIB, Verb, ask, call, pool, run, volume, wait, wire
 
 # These only look.
-JOBS_THAT_LOOK = {"pool_usage", "volume_usage", "pool_watch"}
+JOBS_THAT_LOOK = {"pool_usage", "pool_check", "volume_usage", "pool_watch"}
 # What the broker begins by itself when a pool fills or its catalog fails. No walk brings a pool there;
 # tests/system/full-pool.sh and the scenarios broker-space.py and broker-failures.py do.
 JOBS_OF_FAULTS = {"pool_forget", "pool_recover", "pool_relieve", "volume_limit"}
@@ -339,6 +340,27 @@ class PoolExtend(PoolVerb):
         claim(pool(POOL)["dataSizeBytes"] > self.size, "the pool is not larger than it was")
 
 
+class PoolRepair(PoolVerb):
+    """Of metadata that is damaged under the pool, which is open."""
+
+    word, method, end, jobs = "repair", "Pool.Check", "answer.pool-check---repair.after", {"pool_repair"}
+
+    def before(self):
+        super().before()
+        there = pool(POOL)
+        kernel.forget_old_metadata(there["uuid"])
+        damage.chunk_map(kernel.metadata_of(there["uuid"]))
+
+    def run(self):
+        claim(call("Pool.Check", name=POOL, repair=True)["sound"], "it was answered as damaged")
+
+    def after(self, outcome):
+        if outcome:
+            self.run()
+        claim(call("Pool.Check", name=POOL)["sound"], "it is damaged")
+        self.works()
+
+
 class PoolExport(PoolVerb):
     word, method, end, jobs = "export", "Pool.Export", "answer.pool-export.after", {"pool_export"}
 
@@ -381,4 +403,4 @@ VOLUMES = [[Create(), Remove()], [Create(**ENCRYPTED), Remove(**ENCRYPTED)],
 # The same steps on other volumes.
 MORE_VOLUMES = [[Create("xfs")], [Create("ext4", "host")], [Create("none", "host"), Remove("none", "host")],
                 [Mount(), Unmount()], [Mount("none"), Unmount("none")]]
-POOLS = [[PoolCreate(), PoolRemove()], [PoolExport(), PoolImport()], [PoolExtend()]]
+POOLS = [[PoolCreate(), PoolRemove()], [PoolExport(), PoolImport()], [PoolExtend()], [PoolRepair()]]

@@ -204,6 +204,68 @@ static void test_owner(void **state) {
         lvm_pools_free(pools, 1);
 }
 
+#define GENERATION(n) ",\"quarry.generation=" n "\""
+#define META(lv, tags) "," ROW("/dev/vda", "v", "", lv, "67108864", TAGS("metadata") tags)
+
+static void test_the_last_repair_counts(void **state) {
+        static const char *const reports[] = {
+                REPORT(THREE("v") META("meta-1", GENERATION("1")) META("meta-10", GENERATION("10"))
+                               META("meta-2", GENERATION("2"))),
+                REPORT(ROW("/dev/vda", "v", "", "meta-10", "67108864", TAGS("metadata") GENERATION("10"))
+                               META("meta-2", GENERATION("2")) META("meta-1", GENERATION("1")) "," THREE("v")),
+        };
+        static const char *const doubtful[] = {
+                REPORT(THREE("v") META("other", "")),
+                REPORT(THREE("v") META("meta-1", GENERATION("1")) META("meta-one", GENERATION("1"))),
+                REPORT(THREE("v") META("meta-1", GENERATION("-1"))),
+        };
+        LvmPool *pools;
+        Error err = {};
+
+        for (size_t i = 0; i < ELEMENTSOF(reports); i++) {
+                assert_int_equal(find(reports[i], &pools), 1);
+                assert_string_equal(pools->metadata, "meta-10");
+                assert_true(pools->generation == 10);
+                assert_int_equal(strv_length(pools->old_metadata), 3);
+                assert_int_equal(lvm_deactivate(pools, &err), 0);
+                assert_non_null(strstr(asked, "--activate n v/cat v/meta-10 v/dat v/"));
+                assert_int_equal(lvm_remove_volumes(pools, &err), 0);
+                for (char **old = pools->old_metadata; *old; old++)
+                        assert_non_null(strstr(asked, *old));
+                lvm_pools_free(pools, 1);
+        }
+        for (size_t i = 0; i < ELEMENTSOF(doubtful); i++)
+                assert_row(find(doubtful[i], &pools) == 0, doubtful[i]);
+}
+
+static void test_a_spare(void **state) {
+        LvmPool *pools;
+        Error err = {};
+        dev_t device;
+
+        assert_int_equal(
+                find(REPORT(THREE("v") "," ROW("/dev/vda", "v", "", "new", "67108864", TAGS("spare"))), &pools), 1);
+        assert_string_equal(pools->metadata, "meta");
+        assert_string_equal(pools->spare, "new");
+        assert_int_equal(lvm_take_spare(pools, &err), 0);
+        assert_non_null(strstr(asked, "--deltag quarry.role=spare --addtag quarry.role=metadata --addtag "
+                                      "quarry.generation=1 v/new"));
+        assert_int_equal(lvm_remove_spare(pools, &err), 0);
+        assert_non_null(strstr(asked, "--yes v/new"));
+        assert_string_equal(pools->spare, "");
+
+        asked[0] = 0;
+        pools->vg_free = pools->metadata_size - 1;
+        assert_int_equal(lvm_make_spare(pools, "abc", &device, &err), -ENOSPC);
+        assert_int_equal(err.kind, ERROR_NO_SPACE);
+        assert_string_equal(err.hint, "give it another disk: vgextend v DEVICE");
+        assert_int_equal(strv_append(&pools->old_metadata, "meta-0"), 0);
+        assert_int_equal(lvm_make_spare(pools, "abc", &device, &err), -ENOSPC);
+        assert_non_null(strstr(err.hint, "lvremove v/meta-0"));
+        assert_string_equal(asked, "");
+        lvm_pools_free(pools, 1);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_finds_a_pool),
@@ -213,6 +275,8 @@ int main(void) {
                 cmocka_unit_test(test_broken_reports),
                 cmocka_unit_test(test_failures_are_told),
                 cmocka_unit_test(test_owner),
+                cmocka_unit_test(test_the_last_repair_counts),
+                cmocka_unit_test(test_a_spare),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

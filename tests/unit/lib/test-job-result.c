@@ -29,6 +29,8 @@ static void test_comes_back_as_it_went(void **state) {
                 result.devices[i] = (JobDevice) { .uuid = id, .used = i };
 
         result.users = strdup("used by sleep (pid 7)");
+        result.damage = strdup("bad checksum in superblock");
+        result.kept = strdup("vg/old");
         result.thin_ids = calloc(2, sizeof(uint32_t));
         result.thin_ids[result.n_thin_ids++] = THIN_ID_MAX;
         result.thin_ids[result.n_thin_ids++] = 0;
@@ -38,6 +40,8 @@ static void test_comes_back_as_it_went(void **state) {
         assert_true(job_result_to_json(&result, &v) >= 0);
         assert_int_equal(job_result_from_json(v, &back), 0);
         assert_string_equal(back.users, result.users);
+        assert_string_equal(back.damage, result.damage);
+        assert_string_equal(back.kept, result.kept);
         assert_int_equal(back.n_thin_ids, 2);
         assert_int_equal(back.thin_ids[0], THIN_ID_MAX);
         assert_int_equal(back.findings.n, 1);
