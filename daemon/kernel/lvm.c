@@ -344,9 +344,9 @@ int lvm_remove_volumes(const LvmPool *pool, Error *err) {
         int r;
 
         r = volumes_of(pool, &names, err);
-        return r < 0 ? r
-                     : lvs_remove(pool->info.vg, pool->info.devices, (const char *const *) names, strv_length(names),
-                                  err);
+        if (r < 0 || !names)
+                return r;
+        return lvs_remove(pool->info.vg, pool->info.devices, (const char *const *) names, strv_length(names), err);
 }
 
 /* lvchange on these with these words. */

@@ -2,7 +2,6 @@
 """Broker and worker die at a fifth of the points that a verb about volumes passes; nothing is half there afterwards.
 With the argument `all` they die and fail at each, and other kinds of volumes are walked, too."""
 # build: FAILPOINTS=1
-# takes: long
 # machine: --disk 2G
 
 import os

@@ -29,6 +29,7 @@ contents() {
 }
 state() { json '.pools[0].state' quarry pool inspect "${1-default}"; }
 
+try systemctl enable -q quarryd.service # else the doctor has something to say
 try quarry pool create default /dev/vda
 try quarry pool create other /dev/vdb
 uuid=$(pool_uuid)
@@ -48,7 +49,7 @@ before=$(contents)
 try quarry mount db
 exits "a sound pool is checked while a volume is mounted" 0 quarry pool check default
 is "and said to be sound" "$out" "default: sound"
-refused "it cannot be repaired then" 1 'volume db of pool default is mounted at /' quarry pool check default --repair
+refused "it cannot be repaired then" 4 'volume db of pool default is mounted at /' quarry pool check default --repair
 like "and what to do is said" "$err" 'quarry umount db'
 try quarry umount db
 exits "a repair of a sound pool that nobody uses" 0 quarry pool check default --repair
@@ -63,7 +64,7 @@ damage chunk-map "$first"
 damaged=$(print_of "$first")
 start
 is "a pool with damaged metadata stays away" "$(state)" unavailable
-exits "its volumes too" 1 quarry pool inspect default --json
+exits "the list of volumes says that they are missing" 1 quarry ls
 try quarry pool inspect default
 like "with what is wrong" "$out" 'Failure: .*metadata of pool default is damaged: thin_check says: '
 like "and what to do" "$out" 'quarry pool check default --repair'
