@@ -402,9 +402,9 @@ int lvm_deactivate(const LvmPool *pool, Error *err) {
         int r;
 
         r = volumes_of(pool, &names, err);
-        return r < 0 ? r
-                     : volumes_change(pool, (const char *const *) names, strv_length(names), WORDS("--activate", "n"),
-                                      err);
+        if (r < 0 || !names)
+                return r;
+        return volumes_change(pool, (const char *const *) names, strv_length(names), WORDS("--activate", "n"), err);
 }
 
 int lvm_set_host(const LvmPool *pool, const char *host, Error *err) {
