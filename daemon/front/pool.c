@@ -126,15 +126,15 @@ static int vl_method_create(sd_varlink *link, sd_json_variant *parameters, sd_va
         int r;
 
         r = sd_varlink_dispatch(link, parameters, table, &p);
+        _cleanup_strv_ char **devices = p.devices;
         if (r != 0)
                 return r;
         call = call_new(link, flags, API_POOL, create_reply);
-        if (!call || server_call_waits(call->server, link)) {
-                strv_free(p.devices);
-                return call ? 0 : -ENOMEM;
-        }
+        if (!call)
+                return -ENOMEM;
+        if (server_call_waits(call->server, link))
+                return 0;
         r = spec_from_parameters(&p, &spec, &err);
-        strv_free(p.devices);
         if (r >= 0) {
                 Watcher watcher = call_watcher(call);
 
@@ -173,9 +173,9 @@ static int vl_method_import(sd_varlink *link, sd_json_variant *parameters, sd_va
         int r;
 
         r = sd_varlink_dispatch(link, parameters, table, &p);
+        _cleanup_strv_ char **devices = p.devices;
         if (r != 0)
                 return r;
-        _cleanup_strv_ char **devices = p.devices;
         call = call_new(link, flags, API_POOL, import_reply);
         if (!call)
                 return -ENOMEM;

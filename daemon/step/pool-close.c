@@ -7,6 +7,7 @@
 #include "kernel/luks.h"
 #include "kernel/mnt.h"
 #include "kernel/sysfs.h"
+#include "kernel/udev.h"
 
 #include <quarry/fd.h>
 #include <quarry/log.h>
@@ -109,8 +110,11 @@ static unsigned close_all(StepContext *c, bool is_last_try) {
                 r = close_if_unused(crypt, luks_close);
                 if (r > 0)
                         r = close_if_unused(list[i].name, dm_remove);
-                if (r > 0)
+                if (r > 0) {
+                        limit_forget(volume);
+                        (void) udev_forget(volume); /* only describes the device that is gone */
                         continue;
+                }
                 left++;
                 if (is_last_try)
                         log_warning(c->pool.name, "%s stays open: %s", list[i].name,

@@ -6,6 +6,7 @@
 #include "kernel/luks.h"
 #include "kernel/lvm.h"
 #include "kernel/thin-metadata.h"
+#include "kernel/udev.h"
 
 #include <quarry/log.h>
 #include <quarry/text.h>
@@ -135,7 +136,11 @@ static int release_one(StepContext *c, sd_id128_t volume, Error *err) {
         if (r == -EBUSY)
                 return error_set(err, ERROR_POOL_BUSY, r, "volume %s of pool %s is in use", uuid_format(volume, text),
                                  c->pool.name);
-        return r < 0 && r != -ENXIO ? error_errno(err, r, "cannot close %s", name) : 0;
+        if (r < 0 && r != -ENXIO)
+                return error_errno(err, r, "cannot close %s", name);
+        limit_forget(volume);
+        (void) udev_forget(volume); /* only describes the device that is gone */
+        return 0;
 }
 
 static int pool_release_run(StepContext *c, Error *err) {
