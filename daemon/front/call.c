@@ -8,7 +8,7 @@
 
 #define LIST_MAX 1000u /* strings in one parameter: the library needs time in the square of their number */
 
-Call *call_new(sd_varlink *link, sd_varlink_method_flags_t flags, const char *interface, CallReply reply) {
+static Call *call_new(sd_varlink *link, sd_varlink_method_flags_t flags, const char *interface, CallReply reply) {
         Call *call = calloc(1, sizeof(*call));
 
         if (!call)
@@ -28,6 +28,17 @@ Call *call_new(sd_varlink *link, sd_varlink_method_flags_t flags, const char *in
         return call;
 }
 
+int call_begin(sd_varlink *link, sd_varlink_method_flags_t flags, const char *interface, CallReply reply, Call **ret) {
+        _cleanup_(call_freep) Call *call = call_new(link, flags, interface, reply);
+
+        if (!call)
+                return -ENOMEM;
+        if (server_call_waits(call->server, link))
+                return 0;
+        *ret = TAKE_PTR(call);
+        return 1;
+}
+
 void call_free(Call *call) {
         if (!call)
                 return;
@@ -45,6 +56,14 @@ int call_error(sd_varlink *link, const char *interface, const Error *err) {
                 return r;
         buffer_format(name, sizeof(name), "%s.%s", interface, error_kind_name(err->kind));
         return sd_varlink_error(link, name, v);
+}
+
+int call_end(Call *call, int r, const Error *err) {
+        if (r >= 0)
+                return 0;
+        r = call_error(call->link, call->interface, err);
+        call_free(call);
+        return r;
 }
 
 static void on_progress(const char *step, unsigned position, unsigned total, void *userdata) {

@@ -22,13 +22,18 @@ struct Call {
         Reference filter;  /* the same, for a list */
 };
 
-/* Prepares a call; NULL: out of memory, or the peer cannot be identified. */
-Call *call_new(sd_varlink *link, sd_varlink_method_flags_t flags, const char *interface, CallReply reply);
+/* What every handler begins with once it has its parameters. Returns 1 and the call; 0 if the call waits and will be
+ * dispatched again; -ENOMEM, also when the peer cannot be identified. */
+int call_begin(sd_varlink *link, sd_varlink_method_flags_t flags, const char *interface, CallReply reply, Call **ret);
 void call_free(Call *call);
 DEFINE_CLEANUP(Call *, call_free)
 
 /* To be given to the broker; the call belongs to the watcher once an operation was begun with it. */
 Watcher call_watcher(Call *call);
+
+/* What every handler ends with: an operation has the call (r >= 0), or it is answered now with the error and freed.
+ * Returns what a handler may return. */
+int call_end(Call *call, int r, const Error *err);
 
 /* Answers with an error object, under the interface's name; returns what a handler may return. */
 int call_error(sd_varlink *link, const char *interface, const Error *err);

@@ -39,17 +39,12 @@ static int vl_method_examine(sd_varlink *link, sd_json_variant *parameters, sd_v
         r = sd_varlink_dispatch(link, parameters, table, &p);
         if (r != 0)
                 return r;
-        call = call_new(link, flags, API_DOCTOR, examine_reply);
-        if (!call)
-                return -ENOMEM;
-        if (server_call_waits(call->server, link))
-                return 0;
+        r = call_begin(link, flags, API_DOCTOR, examine_reply, &call);
+        if (r <= 0)
+                return r;
         Watcher watcher = call_watcher(call);
         r = doctor_examine(server_manager(call->server), &call->caller, p.fix, &watcher, &err);
-        if (r < 0)
-                return call_error(link, API_DOCTOR, &err);
-        TAKE_PTR(call);
-        return 0;
+        return call_end(TAKE_PTR(call), r, &err);
 }
 
 int front_doctor_bind(sd_varlink_server *server) {

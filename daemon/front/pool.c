@@ -54,19 +54,14 @@ static int vl_method_list(sd_varlink *link, sd_json_variant *parameters, sd_varl
         r = sd_varlink_dispatch(link, parameters, table, NULL);
         if (r != 0)
                 return r;
-        call = call_new(link, flags, API_POOL, list_reply);
-        if (!call)
-                return -ENOMEM;
-        if (server_call_waits(call->server, link))
-                return 0;
+        r = call_begin(link, flags, API_POOL, list_reply, &call);
+        if (r <= 0)
+                return r;
         Watcher watcher = call_watcher(call);
         r = call->caller.admin ? find_check(server_manager(call->server), &err) : 0;
         if (r >= 0)
                 r = usage_look_at_pools(server_manager(call->server), &call->caller, NULL, &watcher, &err);
-        if (r < 0)
-                return call_error(link, API_POOL, &err);
-        TAKE_PTR(call);
-        return 0;
+        return call_end(TAKE_PTR(call), r, &err);
 }
 
 /* --- create and import ---------------------------------------------------------------------------------- */
@@ -129,21 +124,16 @@ static int vl_method_create(sd_varlink *link, sd_json_variant *parameters, sd_va
         _cleanup_strv_ char **devices = p.devices;
         if (r != 0)
                 return r;
-        call = call_new(link, flags, API_POOL, create_reply);
-        if (!call)
-                return -ENOMEM;
-        if (server_call_waits(call->server, link))
-                return 0;
+        r = call_begin(link, flags, API_POOL, create_reply, &call);
+        if (r <= 0)
+                return r;
         r = spec_from_parameters(&p, &spec, &err);
         if (r >= 0) {
                 Watcher watcher = call_watcher(call);
 
                 r = pool_create(server_manager(call->server), &call->caller, &spec, &watcher, &err);
         }
-        if (r < 0)
-                return call_error(link, API_POOL, &err);
-        TAKE_PTR(call);
-        return 0;
+        return call_end(TAKE_PTR(call), r, &err);
 }
 
 static int import_reply(Call *call, Operation *op) {
@@ -176,18 +166,13 @@ static int vl_method_import(sd_varlink *link, sd_json_variant *parameters, sd_va
         _cleanup_strv_ char **devices = p.devices;
         if (r != 0)
                 return r;
-        call = call_new(link, flags, API_POOL, import_reply);
-        if (!call)
-                return -ENOMEM;
-        if (server_call_waits(call->server, link))
-                return 0;
+        r = call_begin(link, flags, API_POOL, import_reply, &call);
+        if (r <= 0)
+                return r;
         Watcher watcher = call_watcher(call);
         r = pool_import(server_manager(call->server), &call->caller, devices && *devices ? devices : NULL, &watcher,
                         &err);
-        if (r < 0)
-                return call_error(link, API_POOL, &err);
-        TAKE_PTR(call);
-        return 0;
+        return call_end(TAKE_PTR(call), r, &err);
 }
 
 /* --- one pool ------------------------------------------------------------------------------------------- */
@@ -222,11 +207,9 @@ static int on_pool_named(sd_varlink *link, const char *name, sd_varlink_method_f
         Manager *m;
         int r;
 
-        call = call_new(link, flags, API_POOL, reply);
-        if (!call)
-                return -ENOMEM;
-        if (server_call_waits(call->server, link))
-                return 0;
+        r = call_begin(link, flags, API_POOL, reply, &call);
+        if (r <= 0)
+                return r;
         m = server_manager(call->server);
         r = find_pool(m, &call->caller, name, &pool, &err);
         if (r >= 0) {
@@ -235,10 +218,7 @@ static int on_pool_named(sd_varlink *link, const char *name, sd_varlink_method_f
                 call->object = pool->info.uuid;
                 r = request(m, &call->caller, pool, &watcher, &err);
         }
-        if (r < 0)
-                return call_error(link, API_POOL, &err);
-        TAKE_PTR(call);
-        return 0;
+        return call_end(TAKE_PTR(call), r, &err);
 }
 
 static int on_pool(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags, PoolRequest request,
@@ -285,11 +265,9 @@ static int vl_method_extend(sd_varlink *link, sd_json_variant *parameters, sd_va
         _cleanup_(pool_growth_done) PoolGrowth growth = p.growth;
         if (r != 0)
                 return r;
-        call = call_new(link, flags, API_POOL, inspect_reply);
-        if (!call)
-                return -ENOMEM;
-        if (server_call_waits(call->server, link))
-                return 0;
+        r = call_begin(link, flags, API_POOL, inspect_reply, &call);
+        if (r <= 0)
+                return r;
         Manager *m = server_manager(call->server);
         r = find_pool(m, &call->caller, p.name, &pool, &err);
         if (r >= 0) {
@@ -298,10 +276,7 @@ static int vl_method_extend(sd_varlink *link, sd_json_variant *parameters, sd_va
                 call->object = pool->info.uuid;
                 r = pool_extend(m, &call->caller, pool, &growth, &watcher, &err);
         }
-        if (r < 0)
-                return call_error(link, API_POOL, &err);
-        TAKE_PTR(call);
-        return 0;
+        return call_end(TAKE_PTR(call), r, &err);
 }
 
 static int check_reply(Call *call, Operation *op) {
@@ -333,20 +308,15 @@ static int vl_method_check(sd_varlink *link, sd_json_variant *parameters, sd_var
         r = sd_varlink_dispatch(link, parameters, table, &p);
         if (r != 0)
                 return r;
-        call = call_new(link, flags, API_POOL, check_reply);
-        if (!call)
-                return -ENOMEM;
-        if (server_call_waits(call->server, link))
-                return 0;
+        r = call_begin(link, flags, API_POOL, check_reply, &call);
+        if (r <= 0)
+                return r;
         Manager *m = server_manager(call->server);
         Watcher watcher = call_watcher(call);
         r = find_pool(m, &call->caller, p.name, &pool, &err);
         if (r >= 0)
                 r = pool_check(m, &call->caller, pool, p.repair, &watcher, &err);
-        if (r < 0)
-                return call_error(link, API_POOL, &err);
-        TAKE_PTR(call);
-        return 0;
+        return call_end(TAKE_PTR(call), r, &err);
 }
 
 static int vl_method_remove(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,

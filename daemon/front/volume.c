@@ -133,11 +133,9 @@ static int vl_method_create(sd_varlink *link, sd_json_variant *parameters, sd_va
         r = sd_varlink_dispatch(link, parameters, table, &p);
         if (r != 0)
                 return r;
-        call = call_new(link, flags, API_VOLUME, create_reply);
-        if (!call)
-                return -ENOMEM;
-        if (server_call_waits(call->server, link))
-                return 0;
+        r = call_begin(link, flags, API_VOLUME, create_reply, &call);
+        if (r <= 0)
+                return r;
         r = spec_from_parameters(&p, &spec, &err);
         if (r >= 0)
                 r = call_take_key(link, p.key, &key_fd, &err);
@@ -147,12 +145,9 @@ static int vl_method_create(sd_varlink *link, sd_json_variant *parameters, sd_va
                 r = volume_create(server_manager(call->server), &call->caller, &spec, key_fd, p.if_absent, &watcher,
                                   &existing, &err);
         }
-        if (r < 0)
-                return call_error(link, API_VOLUME, &err);
         if (existing)
                 return reply_volume(link, existing, 1);
-        TAKE_PTR(call);
-        return 0;
+        return call_end(TAKE_PTR(call), r, &err);
 }
 
 /* --- list ----------------------------------------------------------------------------------------------- */
@@ -258,11 +253,9 @@ static int vl_method_list(sd_varlink *link, sd_json_variant *parameters, sd_varl
         r = sd_varlink_dispatch(link, parameters, table, &p);
         if (r != 0)
                 return r;
-        call = call_new(link, flags, API_VOLUME, list_reply);
-        if (!call)
-                return -ENOMEM;
-        if (server_call_waits(call->server, link))
-                return 0;
+        r = call_begin(link, flags, API_VOLUME, list_reply, &call);
+        if (r <= 0)
+                return r;
         m = server_manager(call->server);
         r = list_judge(&call->caller, m, p.pool, p.tenant, &call->filter, &err);
         if (r >= 0) {
@@ -270,10 +263,7 @@ static int vl_method_list(sd_varlink *link, sd_json_variant *parameters, sd_varl
 
                 r = usage_look_at_pools(m, &call->caller, NULL, &watcher, &err);
         }
-        if (r < 0)
-                return call_error(link, API_VOLUME, &err);
-        TAKE_PTR(call);
-        return 0;
+        return call_end(TAKE_PTR(call), r, &err);
 }
 
 /* --- one volume ----------------------------------------------------------------------------------------- */
@@ -303,13 +293,10 @@ static int begin(sd_varlink *link, sd_json_variant *parameters, sd_varlink_metho
         *ret_r = sd_varlink_dispatch(link, parameters, table, p);
         if (*ret_r != 0)
                 return 0;
-        call = call_new(link, flags, API_VOLUME, reply);
-        if (!call) {
-                *ret_r = -ENOMEM;
+        *ret_r = call_begin(link, flags, API_VOLUME, reply, &call);
+        if (*ret_r <= 0)
                 return 0;
-        }
-        if (server_call_waits(call->server, link))
-                return 0;
+        *ret_r = 0;
         r = find_volume(server_manager(call->server), &call->caller, p->volume, ret_entry, &err);
         if (r < 0) {
                 *ret_r = call_error(link, API_VOLUME, &err);
@@ -318,15 +305,6 @@ static int begin(sd_varlink *link, sd_json_variant *parameters, sd_varlink_metho
         call->object = (*ret_entry)->volume.uuid;
         *ret_call = TAKE_PTR(call);
         return 1;
-}
-
-/* What every such method ends with: the operation has the call, or it is answered now. */
-static int end(Call *call, int r, const Error *err) {
-        if (r >= 0)
-                return 0;
-        r = call_error(call->link, API_VOLUME, err);
-        call_free(call);
-        return r;
 }
 
 static int inspect_reply(Call *call, Operation *op) {
@@ -353,7 +331,7 @@ static int vl_method_inspect(sd_varlink *link, sd_json_variant *parameters, sd_v
                 return r;
         Watcher watcher = call_watcher(call);
         r = usage_look_at_volume(server_manager(call->server), &call->caller, entry, &watcher, &err);
-        return end(call, r, &err);
+        return call_end(call, r, &err);
 }
 
 static int users_reply(Call *call, Operation *op) {
@@ -374,7 +352,7 @@ static int vl_method_remove(sd_varlink *link, sd_json_variant *parameters, sd_va
                 return r;
         Watcher watcher = call_watcher(call);
         r = volume_remove(server_manager(call->server), &call->caller, entry, p.lazy, &watcher, &err);
-        return end(call, r, &err);
+        return call_end(call, r, &err);
 }
 
 static int mount_reply(Call *call, Operation *op) {
@@ -415,7 +393,7 @@ static int vl_method_mount(sd_varlink *link, sd_json_variant *parameters, sd_var
                 r = volume_mount(server_manager(call->server), &call->caller, entry, p.read_only, p.detached, key_fd,
                                  &watcher, &err);
         }
-        return end(call, r, &err);
+        return call_end(call, r, &err);
 }
 
 static int vl_method_unmount(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
@@ -431,7 +409,7 @@ static int vl_method_unmount(sd_varlink *link, sd_json_variant *parameters, sd_v
                 return r;
         Watcher watcher = call_watcher(call);
         r = volume_unmount(server_manager(call->server), &call->caller, entry, p.lazy, &watcher, &err);
-        return end(call, r, &err);
+        return call_end(call, r, &err);
 }
 
 static int trim_reply(Call *call, Operation *op) {
@@ -451,7 +429,7 @@ static int vl_method_trim(sd_varlink *link, sd_json_variant *parameters, sd_varl
                 return r;
         Watcher watcher = call_watcher(call);
         r = volume_trim(server_manager(call->server), &call->caller, entry, &watcher, &err);
-        return end(call, r, &err);
+        return call_end(call, r, &err);
 }
 
 int front_volume_bind(sd_varlink_server *server) {
