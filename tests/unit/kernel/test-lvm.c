@@ -234,8 +234,10 @@ static void test_the_last_repair_counts(void **state) {
                         assert_non_null(strstr(asked, *old));
                 lvm_pools_free(pools, 1);
         }
-        for (size_t i = 0; i < ELEMENTSOF(doubtful); i++)
+        for (size_t i = 0; i < ELEMENTSOF(doubtful); i++) {
                 assert_row(find(doubtful[i], &pools) == 0, doubtful[i]);
+                lvm_pools_free(pools, 0);
+        }
 }
 
 static void test_a_spare(void **state) {
