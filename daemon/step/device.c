@@ -12,7 +12,7 @@ static int link_run(StepContext *c, Error *err) {
         int r;
 
         volume_device_link(spec->tenant, spec->name, link);
-        r = udev_wait_link(link, c->device, LINK_TIMEOUT);
+        r = udev_wait_link(link, c->device, c->opening, LINK_TIMEOUT);
         if (r == -ETIMEDOUT) {
                 r = error_set(err, ERROR_FAILED, r, "udev did not make %s", link);
                 error_hint(err, "udevadm settle; systemctl status systemd-udevd");

@@ -6,6 +6,7 @@
 #include "kernel/hostkey.h"
 #include "kernel/luks.h"
 #include "kernel/sysfs.h"
+#include "kernel/udev.h"
 
 #include <quarry/fd.h>
 #include <quarry/log.h>
@@ -189,6 +190,7 @@ static int luks_open_run(StepContext *c, Error *err) {
                         return r;
         }
         volume_crypt_name(c->job->volume.uuid, name);
+        c->opening = udev_now();
         r = luks_open(c->luks, name, &c->device);
         return r < 0 ? error_errno(err, r, "cannot open the encrypted volume %s", c->job->volume.spec.name) : 0;
 }

@@ -21,6 +21,7 @@ typedef struct StepContext {
         bool thin_is_new; /* this very job made the thin device: only then may anything be formatted */
         dev_t thin;       /* of the open thin device */
         dev_t device;     /* what the filesystem is on: the crypt device, or the thin device */
+        uint64_t opening; /* udev_now() before this job opened it; 0 if it was open */
         Luks *luks;
         int mount_fd;     /* detached mount of the filesystem's root, or of what users see of it */
 

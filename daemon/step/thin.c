@@ -123,6 +123,7 @@ static int thin_open_run(StepContext *c, Error *err) {
         if (r < 0)
                 return error_errno(err, r, "cannot describe the device to udev");
 
+        c->opening = udev_now();
         r = dm_thin_open(c->pool.uuid, v->uuid, v->thin_id, volume_spec_device_size(&v->spec), &c->thin);
         if (r < 0)
                 (void) udev_forget(v->uuid);
