@@ -204,8 +204,8 @@ static void audit_pools(Look *look) {
                         Finding *f = finding_add(&look->op->findings, FINDING_POOL_UNAVAILABLE, p->info.name,
                                                  "the pool is not active: %s", p->failure ?: "it is not known why");
 
-                        if (p->damaged)
-                                finding_hint(f, "quarry pool check %s --repair", p->info.name);
+                        if (p->advice)
+                                finding_hint(f, "%s", p->advice);
                         else
                                 finding_hint(f, p->may_come_yet ? "bring its disks back; it is activated when they come"
                                                                 : "systemctl restart quarryd, once that is mended");

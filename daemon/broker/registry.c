@@ -71,6 +71,7 @@ void registry_remove_pool(Registry *registry, PoolEntry *pool) {
         catalog_free(pool->catalog);
         pool_info_done(&pool->info);
         free(pool->failure);
+        free(pool->advice);
         free(pool->thin_ids);
         free(pool);
 }
@@ -95,12 +96,12 @@ void pool_entry_set_state(PoolEntry *pool, PoolState state, const char *failure)
         pool->state = state;
         free(pool->failure);
         pool->failure = copy;
-        pool->damaged = false;
+        free(TAKE_PTR(pool->advice));
 }
 
 void pool_entry_set_failed(PoolEntry *pool, const Error *err) {
         pool_entry_set_state(pool, POOL_UNAVAILABLE, err->text);
-        pool->damaged = err->number == EUCLEAN;
+        pool->advice = err->hint[0] ? strdup(err->hint) : NULL;
         pool->may_come_yet = err->number == ENODEV || err->number == ENOENT || err->number == ETIMEDOUT ||
                              err->number == EIO || err->number == ENOTUNIQ || err->kind == ERROR_WORKER_DIED ||
                              pool->catalog_in_doubt;
@@ -149,8 +150,10 @@ int pool_entry_check(const PoolEntry *pool, Error *err) {
         default:
                 r = error_set(err, ERROR_POOL_UNAVAILABLE, ENODEV, "pool %s is not active: %s", pool->info.name,
                               pool->failure ?: "it could not be activated");
-                error_hint(err, pool->damaged ? "quarry pool check %s --repair" : "quarry pool inspect %s",
-                           pool->info.name);
+                if (pool->advice)
+                        error_hint(err, "%s", pool->advice);
+                else
+                        error_hint(err, "quarry pool inspect %s", pool->info.name);
                 return r;
         }
 }

@@ -84,7 +84,7 @@ struct PoolEntry {
         PoolInfo info;
         PoolState state;
         char *failure; /* POOL_UNAVAILABLE: why */
-        bool damaged;  /* its metadata: it can only be checked and repaired */
+        char *advice;  /* what to do about that, or NULL */
         bool may_come_yet; /* its disks were not there, or a worker died: it is tried again from time to time */
         Catalog *catalog;
         sd_event_source *catalog_source;

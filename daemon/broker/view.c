@@ -118,16 +118,15 @@ int view_pool(const Manager *m, const PoolEntry *pool, sd_json_variant **ret) {
         const char *failure = pool_entry_failure(pool), *state = pool_state_to_string(pool_entry_shown_state(pool));
         bool sizes = i->data_size > 0, rows = pool->state == POOL_ACTIVE || pool->n_volumes > 0;
         uint64_t lasts = space_forecast(pool);
-        char uuid[UUID_TEXT_MAX], advice[POOL_NAME_MAX + 32];
+        char uuid[UUID_TEXT_MAX];
 
-        buffer_format(advice, sizeof(advice), "quarry pool check %s --repair", i->name);
         return sd_json_buildo(
                 ret,
                 SD_JSON_BUILD_PAIR_STRING("name", i->name),
                 SD_JSON_BUILD_PAIR_STRING("uuid", uuid_format(i->uuid, uuid)),
                 SD_JSON_BUILD_PAIR_STRING("state", state),
                 SD_JSON_BUILD_PAIR_CONDITION(failure != NULL, "failure", SD_JSON_BUILD_STRING(failure)),
-                SD_JSON_BUILD_PAIR_CONDITION(pool->damaged, "advice", SD_JSON_BUILD_STRING(advice)),
+                SD_JSON_BUILD_PAIR_CONDITION(pool->advice != NULL, "advice", SD_JSON_BUILD_STRING(pool->advice)),
                 SD_JSON_BUILD_PAIR_STRING("origin", pool_origin_to_string(i->origin)),
                 SD_JSON_BUILD_PAIR_STRV("devices", i->devices),
                 SD_JSON_BUILD_PAIR_CONDITION(i->vg != NULL, "volumeGroup", SD_JSON_BUILD_STRING(i->vg)),
