@@ -172,11 +172,41 @@ static int take_up_unavailable(Operation *op, bool all) {
         return op->n_pools > 0;
 }
 
+static void on_imported(JobResult *result, int *mount_fd, const Error *err, void *userdata);
+
+/* Pools that a worker which died had noted already: the next one finds nothing to import any more. */
+static void on_noted(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
+        Operation *op = userdata;
+        bool is_new = false;
+
+        for (size_t i = 0; !err && i < result->n_pools; i++)
+                is_new |= !registry_find_pool_uuid(&op->manager->registry, result->pools[i].uuid);
+        if (err || !is_new) {
+                operation_finish(op, err ?: &op->failure);
+                return;
+        }
+        op->failure = (Error) {};
+        on_imported(result, mount_fd, NULL, op);
+}
+
+static bool import_again(Operation *op, const Error *err) {
+        Error failure = {};
+
+        if (operation_outlives_worker(op, err))
+                return operation_run_job(op, JOB_POOL_IMPORT, on_imported, &failure) >= 0;
+        if (!err || err->kind != ERROR_NO_SUCH_POOL || op->deaths == 0)
+                return false;
+        op->failure = *err;
+        return operation_run_job(op, JOB_POOL_SCAN, on_noted, &failure) >= 0;
+}
+
 static void on_imported(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
         Operation *op = userdata;
         Registry *registry = &op->manager->registry;
         Error oom = {};
 
+        if (import_again(op, err))
+                return;
         if (err && err->kind == ERROR_NO_SUCH_POOL && take_up_unavailable(op, true) > 0) {
                 import_next(op);
                 return;

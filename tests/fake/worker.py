@@ -314,7 +314,8 @@ class Worker:
             raise wire.Failure("io.quarry.Worker.PoolUnavailable", {"message": self.unopened[job["pool"]]})
         if job["pool"] in self.damaged:
             raise wire.Failure("io.quarry.Worker.PoolUnavailable", {
-                "message": f"the metadata is damaged: {self.damaged[job['pool']]}", "errorNumber": errno.EUCLEAN})
+                "message": f"the metadata is damaged: {self.damaged[job['pool']]}", "errorNumber": errno.EUCLEAN,
+                "hint": f"quarry pool check {self.pools[job['pool']]['name']} --repair"})
         os.makedirs(f"{CATALOGS}/{job['pool']}", exist_ok=True)
         return {"pools": [self._active(job)], "devices": self._devices(job["pool"])}
 
@@ -329,6 +330,8 @@ class Worker:
 
     def pool_import(self, job):
         found, self.elsewhere = self.elsewhere, {}
+        if not found:
+            raise wire.Failure("io.quarry.Worker.NoSuchPool", {"message": "found no pool to import"})
         self.pools.update(found)
         return {"pools": list(found.values())}
 

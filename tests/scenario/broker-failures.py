@@ -239,14 +239,13 @@ def every_error_of_a_pool_verb_reaches_the_caller():
     world.start()
     for kind in KINDS:
         same(fails_whole(kind, "pool_create", "Pool.Create", name="new", devices=["/dev/fake"]), WHOLE)
-        same(fails_whole(kind, "pool_import", "Pool.Import"), WHOLE)
         if kind != "WorkerDied":  # then it is gone on with
+            same(fails_whole(kind, "pool_import", "Pool.Import"), WHOLE)
             same(fails_whole(kind, "pool_export", "Pool.Export", name="there"), WHOLE)
             same(fails_whole(kind, "pool_remove", "Pool.Remove", name="there"), WHOLE)
         same([(p["name"], p["state"]) for p in world.call("Pool.List")["pools"]], [("there", "active")], kind)
-    for rule in (die_before, answer(b"garbage\0")):
-        world.worker.rule("pool_import", rule)
-        world.refused("WorkerDied", "Pool.Import")
+    world.worker.rule("pool_import", die_before, times=3)
+    world.refused("WorkerDied", "Pool.Import")
     world.create("there:db")
     world.check_consistent()
 
@@ -311,6 +310,20 @@ def a_pool_that_cannot_be_taken_away_is_there_again_with_its_volumes():
     same([p["state"] for p in world.call("Pool.Import")["pools"]], ["active"])
     same(world.names(), ["db", "db2"])
     world.refused("NoSuchPool", "Pool.Import")
+
+
+@test
+def a_pool_that_a_worker_had_imported_before_it_died_is_there():
+    world.worker.add_pool("there")
+    world.start()
+    for name, rule in ("one", die_after), ("another", answer(b"garbage\0")):
+        world.worker.add_pool(name, where=world.worker.elsewhere)
+        world.worker.rule("pool_import", rule)
+        world.call("Pool.Import")
+        same([p["state"] for p in world.call("Pool.List")["pools"] if p["name"] == name], ["active"], name)
+    world.worker.rule("pool_import", die_before)
+    same(world.refused("NoSuchPool", "Pool.Import").message, "found no pool to import")
+    world.check_consistent()
 
 
 @test
