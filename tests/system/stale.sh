@@ -91,6 +91,22 @@ is "no mount point" "$(find /run/quarry/mnt -mindepth 2)" ""
 is "no description for udev" "$(ls /run/quarry/udev)" ""
 rmdir "$group"
 
+# --- a process that has a file of a filesystem whose server is silent, as a dead NFS server is ---
+try quarry create db --size 64M
+mkdir /srv/silent
+python3 "$(dirname "$0")/silent-filesystem" /srv/silent &
+silent=$!
+wait_for 10 grep -q " /srv/silent " /proc/self/mountinfo
+(cd "$(quarry mount db)" && exec sleep 1000) &
+holder=$!
+wait_for 5 eval "[ \"\$(readlink /proc/$holder/cwd)\" = $root/db ]"
+ok "that filesystem answers nobody" eval '! timeout -s KILL 1 stat -f /srv/silent'
+refused "who holds a volume is found nevertheless" 4 "sleep \(pid $holder" timeout 30 quarry umount db
+end $holder
+exits "and the volume is unmounted" 0 timeout 30 quarry umount db
+try quarry rm db
+end $silent
+
 # --- a mapping of our name that is not ours ---
 try quarry create vault --size 64M --encrypt
 vault=$(volume_uuid vault)

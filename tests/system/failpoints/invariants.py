@@ -47,7 +47,7 @@ def known_devices(pools, names):
     return known | {f"quarry-{uuid}{crypt}" for uuid in names for crypt in ("", "-crypt")}
 
 
-def look_at_host(found, pools, volumes, names, devices):
+def look_at_host(found, pools, volumes, names, devices, strict):
     mounts = kernel.mounts()
     used = set(mounts.values())
     raw = {v["uuid"] for v in volumes if v["filesystem"] == "none"}
@@ -75,7 +75,7 @@ def look_at_host(found, pools, volumes, names, devices):
     found.say(kernel.loop_files() <= files, f"loop devices {kernel.loop_files()}, pools' files {files}")
     found.say(listed.keys() == {p["uuid"] for p in pools}, f"entries {listed}, pools {[p['name'] for p in pools]}")
     for entry in listed.values():
-        found.say(not entry.get("unfinished"), f"pool {entry.get('name')} is unfinished")
+        found.say(not (strict and entry.get("unfinished")), f"pool {entry.get('name')} is unfinished")
     found.say(not kernel.tools(), f"{kernel.tools()} still runs")
     open_crypt = {uuid for uuid in names if f"quarry-{uuid}-crypt" in devices}
     found.say(kernel.crypt_keys() <= open_crypt, f"keys {kernel.crypt_keys()} in the kernel, open are {open_crypt}")
@@ -91,5 +91,5 @@ def findings(pools, volumes, strict=True):
         found.say(pool["state"] == "active" or pool.get("failure") and not strict, f"pool {pool['name']} is {pool['state']}: {pool.get('failure')}")
         if pool["state"] == "active":
             names.update(look_at_pool(found, pool, volumes, strict))
-    look_at_host(found, pools, volumes, names, devices)
+    look_at_host(found, pools, volumes, names, devices, strict)
     return found

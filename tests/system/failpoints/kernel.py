@@ -133,6 +133,11 @@ def listed_pools():
     return {os.path.basename(path): json.loads(read(path, "{}") or "{}") for path in glob.glob(f"{POOLS}/*")}
 
 
+def unfinished(pool):
+    """Whether its creation or removal was begun and did not end."""
+    return bool(listed_pools().get(pool, {}).get("unfinished"))
+
+
 def tools():
     """Programs that only a worker starts."""
     return {read(path) for path in glob.glob("/proc/[0-9]*/comm")} & TOOLS
