@@ -30,7 +30,7 @@ static const struct {
         [JOB_POOL_EXTEND] = { "pool_extend", WITH_POOL | WITH_GROWTH },
         [JOB_POOL_CLOSE] = { "pool_close", WITH_POOL },
         [JOB_POOL_RELIEVE] = { "pool_relieve", WITH_POOL },
-        [JOB_POOL_WATCH] = { "pool_watch", 0 },
+        [JOB_POOL_WATCH] = { "pool_watch", WITH_POOL },
         [JOB_POOL_USAGE] = { "pool_usage", WITH_POOL },
         [JOB_POOL_CHECK] = { "pool_check", WITH_POOL },
         [JOB_POOL_REPAIR] = { "pool_repair", WITH_POOL },

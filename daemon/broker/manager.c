@@ -2,7 +2,6 @@
 
 #include "broker/policy.h"
 #include "broker/reconcile.h"
-#include "broker/space.h"
 #include "broker/watch.h"
 
 int manager_new(sd_event *event, Manager **ret, Error *err) {
@@ -18,8 +17,6 @@ int manager_new(sd_event *event, Manager **ret, Error *err) {
                 r = queue_new(event, &m->config, &m->queue, err);
         if (r >= 0)
                 r = watch_new(m, &m->watch, err);
-        if (r >= 0)
-                r = space_new(m, &m->space, err);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(m);
@@ -47,7 +44,6 @@ void manager_free(Manager *m) {
         if (!m)
                 return;
         sd_event_source_disable_unref(m->missing_source);
-        space_free(m->space);
         watch_free(m->watch);
         queue_free(m->queue);
         registry_done(&m->registry);

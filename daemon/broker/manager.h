@@ -10,7 +10,6 @@
 #include <systemd/sd-event.h>
 
 typedef struct Watch Watch;
-typedef struct Space Space;
 
 /* Who asks. */
 typedef struct Caller {
@@ -25,7 +24,6 @@ typedef struct Manager {
         Queue *queue;
         Registry registry;
         Watch *watch;
-        Space *space;
         Lane pool_lane;    /* pools are made and imported one at a time: their names must not collide */
         gid_t admin_group; /* (gid_t) -1: there is none */
 

@@ -174,7 +174,7 @@ static int take_up_unavailable(Operation *op, bool all) {
 
 static void on_imported(JobResult *result, int *mount_fd, const Error *err, void *userdata);
 
-/* Pools that a worker which died had noted already: the next one finds nothing to import any more. */
+/* What a worker that died or failed had noted before is imported. */
 static void on_noted(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
         Operation *op = userdata;
         bool is_new = false;
@@ -185,16 +185,17 @@ static void on_noted(JobResult *result, int *mount_fd, const Error *err, void *u
                 operation_finish(op, err ?: &op->failure);
                 return;
         }
-        op->failure = (Error) {};
+        if (op->failure.kind == ERROR_NO_SUCH_POOL) /* there was none any more for the next worker */
+                op->failure = (Error) {};
         on_imported(result, mount_fd, NULL, op);
 }
 
-static bool import_again(Operation *op, const Error *err) {
+static bool import_goes_on(Operation *op, const Error *err) {
         Error failure = {};
 
         if (operation_outlives_worker(op, err))
                 return operation_run_job(op, JOB_POOL_IMPORT, on_imported, &failure) >= 0;
-        if (!err || err->kind != ERROR_NO_SUCH_POOL || op->deaths == 0)
+        if (!err || (err->kind == ERROR_NO_SUCH_POOL && op->deaths == 0))
                 return false;
         op->failure = *err;
         return operation_run_job(op, JOB_POOL_SCAN, on_noted, &failure) >= 0;
@@ -205,7 +206,7 @@ static void on_imported(JobResult *result, int *mount_fd, const Error *err, void
         Registry *registry = &op->manager->registry;
         Error oom = {};
 
-        if (import_again(op, err))
+        if (import_goes_on(op, err))
                 return;
         if (err && err->kind == ERROR_NO_SUCH_POOL && take_up_unavailable(op, true) > 0) {
                 import_next(op);

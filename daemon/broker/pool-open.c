@@ -239,7 +239,7 @@ static void on_opened(const Error *err, void *userdata) {
                         close_stray(m, pool, result->devices[i].uuid);
         watch_look(m->watch);
         watch_volume_opened(m->watch);
-        space_begin(m->space, pool);
+        space_begin(m, pool);
         finish_unfinished(m, pool);
         log_info(pool->info.name, "active with %zu volumes", pool->n_volumes);
         turn_end(pool, NULL);

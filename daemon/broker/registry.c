@@ -67,6 +67,7 @@ void registry_remove_pool(Registry *registry, PoolEntry *pool) {
                 drop_volume(registry, pool, *(VolumeEntry **) pool->by_name);
         sd_event_source_disable_unref(pool->catalog_source);
         sd_event_source_disable_unref(pool->turn.limit);
+        space_link_free(pool->space_link);
         job_result_done(&pool->turn.result);
         catalog_free(pool->catalog);
         pool_info_done(&pool->info);

@@ -8,6 +8,7 @@
 #include <quarry/pool.h>
 #include <quarry/volume.h>
 
+#include "broker/space-link.h"
 #include "store/catalog.h"
 
 #include <systemd/sd-event.h>
@@ -99,6 +100,7 @@ struct PoolEntry {
         Operation *operation; /* that runs on the whole pool now */
         unsigned n_operations; /* that run on its volumes or beside them now */
         PoolSpace space;
+        SpaceLink *space_link; /* of the worker that looks at it */
         bool look_is_out;      /* a worker is reading how full it is, see usage.h */
 };
 

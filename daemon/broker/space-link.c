@@ -13,7 +13,6 @@ struct SpaceLink {
         Link *link; /* NULL between two */
         Task task;
         sd_event_source *pause;
-        bool begun;
 };
 
 static void try_again(SpaceLink *s) {
@@ -24,7 +23,7 @@ static void try_again(SpaceLink *s) {
 static void on_ended(Link *link, Task *task, JobResult *result, int *mount_fd, const Error *err, void *userdata) {
         SpaceLink *s = userdata;
 
-        log_warning("space", "nobody watches the pools: %s; the next worker is asked to", err ? err->text : "it ended");
+        log_warning("space", "nobody watches a pool: %s; the next worker is asked to", err ? err->text : "it ended");
         try_again(s);
 }
 
@@ -49,22 +48,15 @@ static int on_pause_over(sd_event_source *source, uint64_t usec, void *userdata)
         Error err = {};
 
         if (connect_watch(s, &err) < 0) {
-                log_debug("space", "cannot have the pools watched: %s", err.text);
+                log_debug("space", "cannot have a pool watched: %s", err.text);
                 try_again(s);
         }
         return 0;
 }
 
-void space_link_begin(SpaceLink *s) {
-        if (s->begun)
-                return;
-        s->begun = true;
-        (void) sd_event_source_set_time_relative(s->pause, 0);
-        (void) sd_event_source_set_enabled(s->pause, SD_EVENT_ONESHOT);
-}
-
-int space_link_new(sd_event *event, SpaceReport on_report, void *userdata, SpaceLink **ret, Error *err) {
-        const Job job = { .verb = JOB_POOL_WATCH };
+int space_link_new(sd_event *event, sd_id128_t pool, SpaceReport on_report, void *userdata, SpaceLink **ret,
+                   Error *err) {
+        const Job job = { .verb = JOB_POOL_WATCH, .pool = pool };
         SpaceLink *s = calloc(1, sizeof(*s));
         int r;
 
@@ -77,11 +69,9 @@ int space_link_new(sd_event *event, SpaceReport on_report, void *userdata, Space
         r = job_to_json(&job, &s->task.job);
         if (r >= 0)
                 r = sd_event_add_time(event, &s->pause, CLOCK_MONOTONIC, 0, 0, on_pause_over, s);
-        if (r >= 0)
-                r = sd_event_source_set_enabled(s->pause, SD_EVENT_OFF);
         if (r < 0) {
                 space_link_free(s);
-                return error_errno(err, r, "cannot set up the watch of the pools");
+                return error_errno(err, r, "cannot set up the watch of the pool");
         }
         *ret = s;
         return 0;

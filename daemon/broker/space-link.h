@@ -1,7 +1,7 @@
 #pragma once
 
-/* The worker that watches the pools: one of its own, beside those of the queue, that never ends its job. When it
- * dies the next one is asked. */
+/* The worker that watches a pool: one of its own, beside those of the queue, that never ends its job, so that a pool
+ * whose disk does not answer keeps nobody from seeing how full the others are. When it dies the next one is asked. */
 
 #include <quarry/error.h>
 #include <quarry/job.h>
@@ -11,6 +11,6 @@
 typedef struct SpaceLink SpaceLink;
 typedef void (*SpaceReport)(const JobResult *report, void *userdata);
 
-int space_link_new(sd_event *event, SpaceReport on_report, void *userdata, SpaceLink **ret, Error *err);
+int space_link_new(sd_event *event, sd_id128_t pool, SpaceReport on_report, void *userdata, SpaceLink **ret,
+                   Error *err);
 void space_link_free(SpaceLink *space_link);
-void space_link_begin(SpaceLink *space_link); /* again: nothing more happens */

@@ -16,11 +16,6 @@
 #define METADATA_EXTEND_PART 4              /* maps are extended when a 4th is left, */
 #define METADATA_STOP_PART 16               /* and writers stopped when a 16th is: full maps end the pool */
 
-struct Space {
-        Manager *manager;
-        SpaceLink *link;
-};
-
 static uint64_t now(const Manager *m) {
         uint64_t usec = 0;
 
@@ -406,8 +401,7 @@ static void take_space(Manager *m, PoolEntry *pool, const JobSpace *space, uint6
 }
 
 static void on_report(const JobResult *report, void *userdata) {
-        Space *space = userdata;
-        Manager *m = space->manager;
+        Manager *m = userdata;
         uint64_t usec = now(m);
 
         for (size_t i = 0; i < report->n_devices; i++) {
@@ -430,8 +424,9 @@ static int adopt(VolumeEntry *entry, void *userdata) {
         return 0;
 }
 
-void space_begin(Space *space, PoolEntry *pool) {
+void space_begin(Manager *m, PoolEntry *pool) {
         bool stopped = false;
+        Error err = {};
 
         pool->space = (PoolSpace) {};
         registry_each_volume(pool, adopt, &stopped);
@@ -440,28 +435,6 @@ void space_begin(Space *space, PoolEntry *pool) {
                 pool->space.was_full = true; /* perhaps: looked at when they are let go */
                 pool->space.left_at_stop = left_of(pool);
         }
-        space_link_begin(space->link);
-}
-
-int space_new(Manager *m, Space **ret, Error *err) {
-        Space *space = calloc(1, sizeof(*space));
-        int r;
-
-        if (!space)
-                return error_oom(err);
-        space->manager = m;
-        r = space_link_new(m->event, on_report, space, &space->link, err);
-        if (r < 0) {
-                free(space);
-                return r;
-        }
-        *ret = space;
-        return 0;
-}
-
-void space_free(Space *space) {
-        if (!space)
-                return;
-        space_link_free(space->link);
-        free(space);
+        if (!pool->space_link && space_link_new(m->event, pool->info.uuid, on_report, m, &pool->space_link, &err) < 0)
+                log_failure(pool->info.name, &err, "nobody sees when it runs full");
 }

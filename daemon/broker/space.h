@@ -1,18 +1,13 @@
 #pragma once
 
-/* A pool is not to run full: what a worker that stays sees of all pools is judged here. A pool whose volume group
+/* A pool is not to run full: what a worker that stays with it sees is judged here. A pool whose volume group
  * has room is extended ahead of demand; of one that has none, the writers are stopped before it is full, and let
  * go when space was made. */
 
 #include "broker/manager.h"
 
-typedef struct Space Space;
-
-int space_new(Manager *manager, Space **ret, Error *err);
-void space_free(Space *space);
-
-/* There is an active pool: from now on they are watched. */
-void space_begin(Space *space, PoolEntry *pool);
+/* The pool is active: from now on it is watched. */
+void space_begin(Manager *manager, PoolEntry *pool);
 
 /* Whether filesystems that are mounted in the pool now get no new space. */
 bool space_is_stopped(const PoolEntry *pool);

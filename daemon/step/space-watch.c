@@ -1,5 +1,5 @@
-/* How full the pools are, told as it changes: woken by device-mapper's events, and by the clock so often that the
- * fastest disk cannot fill a pool between two looks. Only looks; what is to be done is for the broker to say. */
+/* How full a pool is, told as it changes: woken by device-mapper's events, and by the clock so often that the fastest
+ * disk cannot fill it between two looks. Only looks; what is to be done is for the broker to say. */
 
 #include "step/step.h"
 
@@ -19,22 +19,15 @@
 #define SPEED (4 * GIB)        /* bytes a second that nobody writes faster */
 #define LOOK_MS_MIN 200u
 #define LOOK_MS_MAX 5000u
-#define VOLUMES_MS_NEAR 1000u /* volumes are looked at this often when a pool has little left, */
+#define VOLUMES_MS_NEAR 1000u /* volumes are looked at this often when the pool has little left, */
 #define VOLUMES_MS 30000u     /* and else */
 #define REPORT_MS 5000u       /* a report at least this often, though nothing has changed */
 #define NEAR_PART 4
 
-typedef struct Place {
-        sd_id128_t pool;
-        dev_t device; /* that it is on */
-} Place;
-
-typedef struct Pools {
-        sd_id128_t *list;
+typedef struct Places {
+        dev_t *list; /* what the filesystems of the pool's volumes are on */
         size_t n;
-        Place *places; /* of their volumes' filesystems */
-        size_t n_places;
-} Pools;
+} Places;
 
 static uint64_t now_ms(void) {
         struct timespec ts;
@@ -60,14 +53,13 @@ static uint64_t dirty_of_host(void) {
         return sum;
 }
 
-/* The same for the filesystems of a pool; for the whole host where the kernel does not tell them apart. */
-static uint64_t dirty_of(const Pools *pools, sd_id128_t pool) {
+/* The same for these filesystems; for the whole host where the kernel does not tell them apart. */
+static uint64_t dirty_of(const Places *places) {
         uint64_t sum = 0, dirty;
 
-        for (size_t i = 0; i < pools->n_places; i++) {
-                if (!sd_id128_equal(pools->places[i].pool, pool))
-                        continue;
-                int r = fs_dirty(pools->places[i].device, &dirty);
+        for (size_t i = 0; i < places->n; i++) {
+                int r = fs_dirty(places->list[i], &dirty);
+
                 if (r == -ENOENT)
                         return dirty_of_host();
                 if (r >= 0)
@@ -76,27 +68,17 @@ static uint64_t dirty_of(const Pools *pools, sd_id128_t pool) {
         return sum;
 }
 
-static int append_place(Pools *pools, sd_id128_t pool, sd_id128_t volume, dev_t thin) {
+static int append_place(Places *places, sd_id128_t volume, dev_t thin) {
         char crypt[KERNEL_NAME_MAX];
-        Place *places;
         DmInfo info;
+        dev_t *list;
 
-        places = reallocarray(pools->places, pools->n_places + 1, sizeof(*places));
-        if (!places)
-                return -ENOMEM;
-        pools->places = places;
-        volume_crypt_name(volume, crypt);
-        places[pools->n_places++] = (Place) { .pool = pool, .device = dm_info(crypt, &info) < 0 ? thin : info.device };
-        return 0;
-}
-
-static int append_pool(Pools *pools, sd_id128_t pool) {
-        sd_id128_t *list = reallocarray(pools->list, pools->n + 1, sizeof(*list));
-
+        list = reallocarray(places->list, places->n + 1, sizeof(*list));
         if (!list)
                 return -ENOMEM;
-        pools->list = list;
-        list[pools->n++] = pool;
+        places->list = list;
+        volume_crypt_name(volume, crypt);
+        list[places->n++] = dm_info(crypt, &info) < 0 ? thin : info.device;
         return 0;
 }
 
@@ -113,58 +95,54 @@ static int append_volume(JobResult *report, sd_id128_t volume) {
         return 0;
 }
 
-/* The pools that the kernel has, and into the report their volumes. */
-static int look_at_all(Pools *pools, JobResult *report) {
+/* The volumes of the pool that the kernel has. */
+static int look_at_volumes(sd_id128_t of, Places *places, JobResult *report) {
         _cleanup_free_ DmInfo *list = NULL;
         size_t n = 0;
         int r;
 
         r = dm_list(&list, &n);
-        pools->n = pools->n_places = 0;
+        places->n = 0;
         for (size_t i = 0; i < n && r >= 0; i++) {
                 sd_id128_t pool, id;
                 char kind[8];
 
-                if (kernel_uuid_parse(list[i].uuid, &pool, kind, &id) < 0)
+                if (kernel_uuid_parse(list[i].uuid, &pool, kind, &id) < 0 || !streq(kind, "thin") ||
+                    !sd_id128_equal(pool, of))
                         continue;
-                if (streq(kind, "pool"))
-                        r = append_pool(pools, pool);
-                else if (streq(kind, "thin")) {
-                        r = append_volume(report, id);
-                        if (r >= 0)
-                                r = append_place(pools, pool, id, list[i].device);
-                }
+                r = append_volume(report, id);
+                if (r >= 0)
+                        r = append_place(places, id, list[i].device);
         }
         return r;
 }
 
-static int look_at_pools(const Pools *pools, JobResult *report) {
-        report->spaces = calloc(pools->n + 1, sizeof(*report->spaces));
+static int look_at_pool(sd_id128_t pool, const Places *places, JobResult *report) {
+        DmPoolStatus status;
+        uint64_t reserve = 0;
+
+        if (dm_pool_status(pool, &status) < 0 || dm_pool_reserve(pool, &reserve) < 0)
+                return 0; /* not there now, or in an error that others report */
+        report->spaces = calloc(1, sizeof(*report->spaces));
         if (!report->spaces)
                 return -ENOMEM;
-        for (size_t i = 0; i < pools->n; i++) {
-                DmPoolStatus status;
-                uint64_t reserve = 0;
-
-                if (dm_pool_status(pools->list[i], &status) < 0 || dm_pool_reserve(pools->list[i], &reserve) < 0)
-                        continue; /* gone, or in an error that others report */
-                report->spaces[report->n_spaces++] = (JobSpace) {
-                        .uuid = pools->list[i],
-                        .data_size = status.data_size,
-                        .data_used = status.data_used,
-                        .metadata_size = status.metadata_size,
-                        .metadata_used = status.metadata_used,
-                        .dirty = dirty_of(pools, pools->list[i]),
-                        .full = status.out_of_data_space,
-                        .relieved = reserve < POOL_CHUNK_SIZE_MIN,
-                        .read_only = status.read_only || status.needs_check,
-                        .failed = status.failed,
-                };
-        }
+        report->n_spaces = 1;
+        report->spaces[0] = (JobSpace) {
+                .uuid = pool,
+                .data_size = status.data_size,
+                .data_used = status.data_used,
+                .metadata_size = status.metadata_size,
+                .metadata_used = status.metadata_used,
+                .dirty = dirty_of(places),
+                .full = status.out_of_data_space,
+                .relieved = reserve < POOL_CHUNK_SIZE_MIN,
+                .read_only = status.read_only || status.needs_check,
+                .failed = status.failed,
+        };
         return 0;
 }
 
-/* Until when the emptiest pool cannot run full; whether one is near to that. */
+/* Until when the pool cannot run full; whether it is near to that. */
 static unsigned look_again_in(const JobResult *report, bool *ret_near) {
         uint64_t least = LOOK_MS_MAX;
 
@@ -200,7 +178,8 @@ static int wait_for_news(StepContext *c, int events, unsigned ms) {
         return polled[0].revents ? 1 : 0;
 }
 
-static int watch(StepContext *c, int events, Pools *pools, JobResult *last) {
+static int watch(StepContext *c, int events, Places *places, JobResult *last) {
+        sd_id128_t pool = c->job->pool;
         uint64_t volumes_due = 0, reported = 0;
         bool near = false;
 
@@ -210,11 +189,11 @@ static int watch(StepContext *c, int events, Pools *pools, JobResult *last) {
 
                 r = dm_event_arm(events); /* first: what comes while we look wakes us again */
                 if (r >= 0 && now_ms() >= volumes_due) {
-                        r = look_at_all(pools, &report);
+                        r = look_at_volumes(pool, places, &report);
                         volumes_due = now_ms() + (near ? VOLUMES_MS_NEAR : VOLUMES_MS);
                 }
                 if (r >= 0)
-                        r = look_at_pools(pools, &report);
+                        r = look_at_pool(pool, places, &report);
                 if (r < 0)
                         return r;
                 if (is_news(&report, last, reported)) {
@@ -231,22 +210,21 @@ static int watch(StepContext *c, int events, Pools *pools, JobResult *last) {
                 if (r < 0)
                         return r;
                 if (r > 0)
-                        volumes_due = 0; /* a pool or a volume may have come or gone */
+                        volumes_due = 0; /* a volume may have come or gone */
         }
 }
 
 static int space_watch_run(StepContext *c, Error *err) {
         _cleanup_(job_result_done) JobResult last = {};
         _cleanup_close_ int events = -EBADF;
-        Pools pools = {};
+        Places places = {};
         int r;
 
         events = r = dm_event_open();
         if (r >= 0)
-                r = watch(c, events, &pools, &last);
-        free(pools.list);
-        free(pools.places);
-        return error_errno(err, r, "cannot watch the pools");
+                r = watch(c, events, &places, &last);
+        free(places.list);
+        return error_errno(err, r, "cannot watch the pool");
 }
 
-const Step step_space_watch = { "watching the pools", NULL, space_watch_run, NULL };
+const Step step_space_watch = { "watching the pool", NULL, space_watch_run, NULL };

@@ -78,7 +78,7 @@ extern const Step step_pool_place, step_pool_file, step_pool_vg, step_pool_volum
         step_pool_disown;
 /* pool-grow.c: more space for a pool in use */
 extern const Step step_grow_check, step_grow_file, step_grow_vg, step_grow_volumes, step_grow_target, step_relieve;
-/* space-watch.c: how full all pools are, as it changes */
+/* space-watch.c: how full a pool is, as it changes */
 extern const Step step_space_watch;
 /* pool-catalog.c: the filesystem of the catalog */
 extern const Step step_catalog_format, step_catalog_mount, step_catalog_unmount;

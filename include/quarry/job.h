@@ -21,7 +21,7 @@ typedef enum JobVerb {
         JOB_POOL_EXTEND,    /* growth: result.pools[0] as it is then */
         JOB_POOL_CLOSE,     /* the host stops: unmounts, closes and deactivates what nobody uses */
         JOB_POOL_RELIEVE,   /* gives the pool the reserve: result.pools[0] */
-        JOB_POOL_WATCH,     /* never ends: reports result.spaces, and result.devices, of all pools as they change */
+        JOB_POOL_WATCH,     /* never ends: reports result.spaces, and result.devices, of the pool as they change */
         JOB_POOL_USAGE,     /* result.pools[0], result.devices with used bytes */
         JOB_POOL_CHECK,     /* its metadata: result.damage; changes nothing */
         JOB_POOL_REPAIR,    /* closes it, repairs its metadata: result.damage, result.kept; it is to be opened then */

@@ -127,7 +127,7 @@ class Worker:
         self.running = self.running_max = 0
         self.busy = {}       # (pool, thin id): lock
         self.after_answer = {}  # verb: hook
-        self.watchers = []      # connections of brokers that have the pools watched
+        self.watchers = []      # (pool, connection of the broker that has it watched)
         self.limited = set()    # volumes whose filesystem gets no new space
         self.free = 0           # bytes that volume groups have for a pool that is extended ahead of demand
         self.burst = False      # progress is held back and sent together with the answer
@@ -195,7 +195,7 @@ class Worker:
     def _run(self, connection, call):
         job, key = call["parameters"]["job"], None
         if job["verb"] == "pool_watch":
-            self._watch(connection)
+            self._watch(connection, job["pool"])
         if "keyFileDescriptor" in call["parameters"]:
             key = read_key(connection.fds[call["parameters"]["keyFileDescriptor"]])
         for fd in connection.fds:
@@ -233,14 +233,14 @@ class Worker:
         if hook:
             hook()
 
-    def _watch(self, connection):
-        """The job that does not end, until the broker goes or hang_up() is called."""
+    def _watch(self, connection, pool):
+        """The job that does not end, until the broker goes or the connection is taken from self.watchers."""
         with self.lock:
-            self.watchers.append(connection)
-        while connection in self.watchers and not connection.peer_is_gone():
+            self.watchers.append((pool, connection))
+        while (pool, connection) in self.watchers and not connection.peer_is_gone():
             time.sleep(0.02)
         with self.lock:
-            self.watchers = [c for c in self.watchers if c is not connection]
+            self.watchers = [(p, c) for p, c in self.watchers if c is not connection]
         raise Hangup
 
     def report(self, pool, left, used=None, **changes):
@@ -253,7 +253,7 @@ class Worker:
         result = {"open": False, "usedBytes": 0, "spaces": [space], **({"devices": devices} if devices else {})}
         data = json.dumps({"parameters": {"result": result}, "continues": True}).encode() + b"\0"
         with self.lock:
-            for connection in self.watchers:
+            for connection in (c for p, c in self.watchers if p == pool):
                 with contextlib.suppress(OSError):  # of a broker that is gone
                     connection.send_bytes(data)
 

@@ -313,13 +313,20 @@ def a_pool_that_cannot_be_taken_away_is_there_again_with_its_volumes():
 
 
 @test
-def a_pool_that_a_worker_had_imported_before_it_died_is_there():
+def a_pool_that_a_worker_had_imported_before_it_died_or_failed_is_there():
     world.worker.add_pool("there")
     world.start()
-    for name, rule in ("one", die_after), ("another", answer(b"garbage\0")):
+    def fail_after(job, work):
+        work()
+        fail("Failed", "the other pool is damaged")(job, work)
+
+    for name, rule in ("one", die_after), ("another", answer(b"garbage\0")), ("third", fail_after):
         world.worker.add_pool(name, where=world.worker.elsewhere)
         world.worker.rule("pool_import", rule)
-        world.call("Pool.Import")
+        if rule is fail_after:
+            same(world.refused("Failed", "Pool.Import").message, "the other pool is damaged")
+        else:
+            world.call("Pool.Import")
         same([p["state"] for p in world.call("Pool.List")["pools"] if p["name"] == name], ["active"], name)
     world.worker.rule("pool_import", die_before)
     same(world.refused("NoSuchPool", "Pool.Import").message, "found no pool to import")

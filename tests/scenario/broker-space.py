@@ -170,6 +170,18 @@ def a_watcher_that_dies_is_followed_by_another():
 
 
 @test
+def each_pool_has_a_watcher_of_its_own():
+    silent = world.worker.add_pool("silent")
+    pool = watched(size=10 * GIB)
+    eventually(lambda: sorted(p for p, _ in world.worker.watchers) == sorted([silent, pool]), "one each")
+    mounted("default:db")
+    world.worker.report(pool, 100 * MIB)
+    eventually(lambda: limits() == [("db", True)], "the other's is not waited for")
+    world.call("Pool.Export", name="silent")
+    eventually(lambda: [p for p, _ in world.worker.watchers] == [pool], "it ends with its pool")
+
+
+@test
 def the_watcher_takes_no_place_from_jobs():
     world.configure("[Jobs]\nWorkers=1\n")
     pool = watched(size=10 * GIB)

@@ -62,8 +62,7 @@ static void test_what_a_verb_needs_arrives_and_nothing_else(void **state) {
                 assert_int_equal(r, 0);
                 assert_int_equal(back.verb, verb);
 
-                bool with_pool = verb != JOB_POOL_SCAN && verb != JOB_POOL_IMPORT && verb != JOB_HOST_AUDIT &&
-                                 verb != JOB_POOL_WATCH;
+                bool with_pool = verb != JOB_POOL_SCAN && verb != JOB_POOL_IMPORT && verb != JOB_HOST_AUDIT;
                 assert_true(sd_id128_equal(back.pool, with_pool ? pool : SD_ID128_NULL));
                 assert_string_equal(back.pool_spec.name, verb == JOB_POOL_CREATE ? "fast" : "");
                 assert_int_equal(back.pool_spec.chunk_size, verb == JOB_POOL_CREATE ? 128 << 10 : 0);
