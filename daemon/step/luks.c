@@ -126,6 +126,7 @@ static int luks_open_probe(StepContext *c, Error *err) {
         if (r < 0)
                 return r == -ENXIO ? 0 : error_errno(err, r, "cannot keep %s", name);
         c->device = device;
+        (void) udev_link(c->job->volume.uuid, true, device);
         return 1;
 }
 
@@ -190,9 +191,21 @@ static int luks_open_run(StepContext *c, Error *err) {
                         return r;
         }
         volume_crypt_name(c->job->volume.uuid, name);
-        c->opening = udev_now();
         r = luks_open(c->luks, name, &c->device);
-        return r < 0 ? error_errno(err, r, "cannot open the encrypted volume %s", c->job->volume.spec.name) : 0;
+        if (r < 0)
+                return error_errno(err, r, "cannot open the encrypted volume %s", c->job->volume.spec.name);
+        (void) udev_link(c->job->volume.uuid, true, c->device);
+        return 0;
+}
+
+static int mapping_close(StepContext *c, const char *name, dev_t device) {
+        int r;
+
+        udev_unlink(c->job->volume.uuid);
+        r = luks_close(name);
+        if (r < 0 && r != -ENXIO)
+                (void) udev_link(c->job->volume.uuid, true, device);
+        return r;
 }
 
 static int luks_remove(StepContext *c, Error *err) {
@@ -200,7 +213,7 @@ static int luks_remove(StepContext *c, Error *err) {
         int r;
 
         volume_crypt_name(c->job->volume.uuid, name);
-        r = luks_close(name);
+        r = mapping_close(c, name, c->device);
         if (r == -EBADF)
                 return not_ours(name, err);
         if (r < 0 && r != -ENXIO)
@@ -209,9 +222,10 @@ static int luks_remove(StepContext *c, Error *err) {
         return 0;
 }
 
-static int close_deferred(const char *name, Error *err) {
+static int close_deferred(StepContext *c, const char *name, Error *err) {
         int r;
 
+        udev_unlink(c->job->volume.uuid);
         r = luks_close_deferred(name);
         if (r == -EBADF)
                 return not_ours(name, err);
@@ -230,8 +244,8 @@ static int luks_close_run(StepContext *c, Error *err) {
         if (r < 0)
                 return error_errno(err, r, "cannot look at %s", name);
         if (info.open_count > 0) /* in use: then the thin device beneath is too, and says so */
-                return c->job->lazy ? close_deferred(name, err) : 0;
-        r = luks_close(name);
+                return c->job->lazy ? close_deferred(c, name, err) : 0;
+        r = mapping_close(c, name, info.device);
         if (r == -EBADF)
                 return not_ours(name, err);
         return r < 0 && r != -ENXIO && r != -EBUSY ? error_errno(err, r, "cannot close %s", name) : 0;

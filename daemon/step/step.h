@@ -21,7 +21,6 @@ typedef struct StepContext {
         bool thin_is_new; /* this very job made the thin device: only then may anything be formatted */
         dev_t thin;       /* of the open thin device */
         dev_t device;     /* what the filesystem is on: the crypt device, or the thin device */
-        uint64_t opening; /* udev_now() before this job opened it; 0 if it was open */
         Luks *luks;
         int mount_fd;     /* detached mount of the filesystem's root, or of what users see of it */
 
@@ -65,7 +64,7 @@ extern const Step step_limit, step_limit_mounted;
 extern const Step step_recover;
 /* trim.c: unused space goes back to the pool */
 extern const Step step_trim;
-/* device.c: the link to a volume without filesystem */
+/* device.c: a volume without filesystem is used by its link */
 extern const Step step_link;
 /* claim.c: nobody uses it */
 extern const Step step_claim;

@@ -112,6 +112,7 @@ static int thin_open_probe(StepContext *c, Error *err) {
         if (r < 0)
                 return r == -ENXIO ? 0 : error_errno(err, r, "cannot keep %s", name);
         c->thin = c->device = info.device;
+        (void) udev_link(v->uuid, false, c->device); /* an encrypted one has none */
         return 1;
 }
 
@@ -123,7 +124,6 @@ static int thin_open_run(StepContext *c, Error *err) {
         if (r < 0)
                 return error_errno(err, r, "cannot describe the device to udev");
 
-        c->opening = udev_now();
         r = dm_thin_open(c->pool.uuid, v->uuid, v->thin_id, volume_spec_device_size(&v->spec), &c->thin);
         if (r < 0)
                 (void) udev_forget(v->uuid);
@@ -134,6 +134,7 @@ static int thin_open_run(StepContext *c, Error *err) {
         if (r < 0)
                 return thin_error(c, r, err, "open the thin device");
         c->device = c->thin;
+        (void) udev_link(v->uuid, false, c->device);
         return 0;
 }
 
@@ -155,13 +156,23 @@ static void let_go(StepContext *c) {
         luks_free(TAKE_PTR(c->luks));
 }
 
+static int thin_close(StepContext *c, const char *name, dev_t device) {
+        int r;
+
+        udev_unlink(c->job->volume.uuid);
+        r = dm_remove(name);
+        if (r < 0 && r != -ENXIO && device != 0)
+                (void) udev_link(c->job->volume.uuid, false, device);
+        return r;
+}
+
 static int thin_remove(StepContext *c, Error *err) {
         char name[KERNEL_NAME_MAX];
         int r;
 
         let_go(c);
         volume_thin_name(c->job->volume.uuid, name);
-        r = dm_remove(name);
+        r = thin_close(c, name, c->thin);
         if (r < 0 && r != -ENXIO)
                 return error_errno(err, r, "cannot close device %s", name);
         (void) udev_forget(c->job->volume.uuid);
@@ -189,6 +200,8 @@ static int stays_open(StepContext *c, const char *name, dev_t thin, Error *err) 
         c->result->users = strdup(who);
         if (!c->result->users)
                 return error_oom(err);
+        if (c->job->lazy)
+                udev_unlink(c->job->volume.uuid);
         r = c->job->lazy ? dm_remove_deferred(name) : 0;
         return r < 0 && r != -ENXIO ? error_errno(err, r, "cannot have %s closed behind its last user", name) : 0;
 }
@@ -210,7 +223,7 @@ static int thin_close_run(StepContext *c, Error *err) {
                 return error_errno(err, r, "cannot look at %s", name);
 
         (void) dm_thin_used(c->job->volume.uuid, &c->result->used); /* only a number for people */
-        r = info.open_count > 0 ? -EBUSY : dm_remove(name);
+        r = info.open_count > 0 ? -EBUSY : thin_close(c, name, info.device);
         if (r == -EBUSY)
                 return stays_open(c, name, info.device, err);
         if (r < 0 && r != -ENXIO)
