@@ -48,7 +48,9 @@ def known_devices(pools, names):
 
 
 def look_at_host(found, pools, volumes, names, devices, strict):
+    """A removal that failed while it closed a device leaves it open, if not strict."""
     mounts = kernel.mounts()
+    leaving = set() if strict else {v["uuid"] for v in volumes if v["state"] == "removing" and v.get("failure")}
     used = set(mounts.values())
     raw = {v["uuid"] for v in volumes if v["filesystem"] == "none"}
     files = {pool["file"] for pool in pools if pool.get("file")}
@@ -56,7 +58,7 @@ def look_at_host(found, pools, volumes, names, devices, strict):
 
     for device in devices - known_devices(pools, names):
         found.append(f"device {device} has no owner")
-    for uuid in names.keys() - raw:
+    for uuid in names.keys() - raw - leaving:
         for device in {f"quarry-{uuid}", f"quarry-{uuid}-crypt"} & devices:
             found.say({f"quarry-{uuid}", f"quarry-{uuid}-crypt"} & used, f"{device} is open, and not mounted")
     for target, device in mounts.items():

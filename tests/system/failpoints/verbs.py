@@ -196,7 +196,7 @@ class Start(Mounting):
 class Close(Mounting):
     """The host stops: what systemd runs then closes the pools."""
 
-    word, end, jobs = "stop the host with", "pool_close.all.done", {"pool_close"}
+    word, end, jobs = "stop the host with", "pool_close.all.done", {"pool_close", "pool_scan", "pool_open"}
 
     def before(self):
         super().before()
