@@ -4,6 +4,7 @@
 #include "kernel/sysfs.h"
 
 #include <quarry/log.h>
+#include <quarry/pool.h>
 #include <quarry/text.h>
 #include <quarry/volume.h>
 
@@ -236,7 +237,26 @@ int luks_open(Luks *luks, const char *name, dev_t *ret) {
         return 0;
 }
 
-/* A mapping of ours is one of LUKS2, of the header with the volume's UUID; others of the same name are not touched. */
+/* Whether all that a mapping sits on is the volume's thin device; one that was never given a table sits on nothing. */
+static int check_below(dev_t mapping, sd_id128_t volume) {
+        _cleanup_free_ dev_t *below = NULL;
+        size_t n = 0;
+        int r;
+
+        r = sysfs_links(mapping, "slaves", &below, &n);
+        for (size_t i = 0; i < n && r >= 0; i++) {
+                char uuid[SYSFS_VALUE_MAX], kind[8];
+                sd_id128_t pool, id;
+
+                if (sysfs_read(below[i], "dm/uuid", uuid) < 0 || kernel_uuid_parse(uuid, &pool, kind, &id) < 0 ||
+                    !streq(kind, "thin") || !sd_id128_equal(id, volume))
+                        r = -EBADF;
+        }
+        return r == -ENOENT ? -ENXIO : r; /* gone meanwhile */
+}
+
+/* A mapping of ours is one of LUKS2, of the header with the volume's UUID, over the volume's thin device; others of the
+ * same name are not touched. */
 static int mapping_info(const char *name, DmInfo *ret) {
         char text[SD_ID128_STRING_MAX];
         const char *uuid;
@@ -250,7 +270,7 @@ static int mapping_info(const char *name, DmInfo *ret) {
         if (!uuid || volume_uuid_from_kernel_name(name, &volume) < 0)
                 return -EBADF;
         uuid = startswith(uuid, sd_id128_to_string(volume, text));
-        return uuid && *uuid == '-' ? 0 : -EBADF;
+        return uuid && *uuid == '-' ? check_below(ret->device, volume) : -EBADF;
 }
 
 /* By device-mapper alone: it needs no header, which may be damaged or destroyed by now. */

@@ -121,6 +121,9 @@ try dmsetup remove "quarry-$vault-crypt"
 table="0 $((sectors - 8)) crypt aes-xts-plain64 $(printf '0%.0s' {1..128}) 0 /dev/vdb 8"
 try dmsetup create "quarry-$vault-crypt" --uuid "CRYPT-LUKS2-${vault//-/}-quarry-$vault-crypt" --table "$table"
 refused "nor is a mapping of our UUID over another device" 1 "quarry-$vault-crypt.* sits on /dev/vdb" quarry mount vault
+refused "nor closed" 1 "sits on /dev/vdb" quarry rm vault
+sleep 12 # by then it was looked at whether somebody uses the volume
+ok "nor taken away later" dmsetup info "quarry-$vault-crypt"
 is "nothing was mounted" "$(volume_mounts)" 0
 is "and not a byte was written there" "$(foreign)" "$before"
 try dmsetup remove "quarry-$vault-crypt"
