@@ -193,8 +193,12 @@ def deep_and_large_messages_do_no_harm():
         same(error_of(message("io.quarry.Volume.List", keys)), "org.varlink.service.InvalidParameter")
         long = message("io.quarry.Volume.Inspect", {"volume": "a" * (15 * MIB)})
         same(error_of(long), "io.quarry.Volume.BadRequest")
-        same(answer(message("io.quarry.Volume.Inspect", {"volume": "a" * (17 * MIB)})), None)
-        same(answer(b" " * (17 * MIB)), None)
+        # The library closes at 16 MiB that lie in its buffer, which it looks at before it reads. While the sender goes
+        # on writing, one read brings in whatever the buffer has room for, up to twice as much: then it is answered.
+        beyond = error_of(message("io.quarry.Volume.Inspect", {"volume": "a" * (17 * MIB)}))
+        assert beyond in (None, "io.quarry.Volume.BadRequest"), beyond
+        same(answer(message("io.quarry.Volume.Inspect", {"volume": "a" * (40 * MIB)})), None)
+        same(answer(b" " * (40 * MIB)), None)
 
 
 @test
