@@ -76,7 +76,9 @@ _quarry_argument() { # VERB NUMBER CURRENT
         if [ "$2" = 1 ]; then _quarry_reply "$(_quarry_verbs | sort -u)" "$3"
         else _quarry_reply "$(_quarry_verbs "${words[2]}")" "$3"; fi
         ;;
-    inspect | rm | trim) _quarry_reply "$(_quarry_names ls)" "$3" ;;
+    inspect | rm) _quarry_reply "$(_quarry_names 'ls --type all')" "$3" ;;
+    trim | snapshot) _quarry_reply "$(_quarry_names ls)" "$3" ;;
+    hold | release) _quarry_reply "$(_quarry_names 'ls --type snapshot')" "$3" ;;
     exists) [ "$2" != 1 ] || _quarry_reply "$(_quarry_names ls)" "$3" ;;
     mount)
         if [ "$2" = 1 ]; then _quarry_reply "$(_quarry_names ls)" "$3"

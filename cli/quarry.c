@@ -39,12 +39,13 @@ static const Verb verbs[] = {
           "  quarry create vault --size 2G --encrypt --label app=vault\n"
           "  quarry create www --size 50G --fs xfs --uid www-data --mode 0750\n",
           create_options, false, 1, 1, verb_create },
-        { "ls", "[OPTION]...", "List volumes", NULL,
+        { "ls", "[OPTION]...", "List volumes and snapshots", NULL,
           "  quarry ls\n"
+          "  quarry ls --type snapshot -o name,used,created --sort -created\n"
           "  quarry ls -o name,used,labels --sort -used --filter labels=app=db\n"
           "  quarry ls --json | jq -r '.volumes[].name'\n",
           ls_options, true, 0, 0, verb_ls },
-        { "inspect", "NAME...", "Show everything about volumes", NULL,
+        { "inspect", "NAME...", "Show everything about volumes and snapshots", NULL,
           "  quarry inspect db\n"
           "  quarry inspect db www --json\n",
           no_options, false, 1, ANY, verb_inspect },
@@ -67,9 +68,12 @@ static const Verb verbs[] = {
           umount_options, false, 1, ANY, verb_umount },
         { "rm", "NAME... [OPTION]...", "Remove volumes and everything in them",
           "Asks first on a terminal. A volume that is in use is refused; with --lazy it is\n"
-          "removed behind its last user, also if the daemon is restarted meanwhile. The\n"
-          "keys of an encrypted volume are destroyed first.\n",
+          "removed behind its last user, also if the daemon is restarted meanwhile. So is one\n"
+          "that has snapshots, unless they are removed with it. The keys of an encrypted\n"
+          "volume are destroyed first.\n",
           "  quarry rm db\n"
+          "  quarry rm db@monday\n"
+          "  quarry rm --snapshots db\n"
           "  quarry rm --dry-run db www\n",
           rm_options, false, 1, ANY, verb_rm },
         { "trim", "NAME... | --all", "Give back to the pool what volumes no longer use",
@@ -78,6 +82,19 @@ static const Verb verbs[] = {
           "  quarry trim db\n"
           "  quarry trim --all\n",
           trim_options, false, 0, ANY, verb_trim },
+        { "snapshot", "NAME[@SNAPSHOT]... [--name SNAPSHOT]", "Make read-only images of volumes as they are now",
+          "Volumes may be in use: their filesystems are frozen for the moment it takes, so\n"
+          "that each image is whole. Those of several volumes are of one instant, all or\n"
+          "none. Without a name the snapshot is called by the time, in UTC. Prints each.\n",
+          "  quarry snapshot db\n"
+          "  quarry snapshot db@before-upgrade\n"
+          "  quarry snapshot db www uploads --name nightly\n"
+          "  cd \"$(quarry mount --read-only db@before-upgrade)\"\n",
+          snapshot_options, false, 1, ANY, verb_snapshot },
+        { "hold", "NAME@SNAPSHOT...", "Keep snapshots from being removed and from expiring", NULL,
+          "  quarry hold db@before-upgrade\n", no_options, false, 1, ANY, verb_hold },
+        { "release", "NAME@SNAPSHOT...", "Let held snapshots be removed again", NULL,
+          "  quarry release db@before-upgrade\n", no_options, false, 1, ANY, verb_release },
         { "pool create", "NAME (DEVICE... | --vg VG | --file PATH) [OPTION]...",
           "Make a pool that volumes are taken from",
           "Nothing is ever wiped: a device that is in use or bears a signature is refused.\n"

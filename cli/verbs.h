@@ -21,6 +21,12 @@ int verb_mount(char **arguments);
 int verb_umount(char **arguments);
 extern const Option mount_options[], umount_options[];
 
+/* snapshot.c */
+int verb_snapshot(char **arguments);
+int verb_hold(char **arguments);
+int verb_release(char **arguments);
+extern const Option snapshot_options[];
+
 /* doctor.c */
 int verb_doctor(char **arguments);
 extern const Option doctor_options[];

@@ -12,18 +12,26 @@
 #include <quarry/text.h>
 #include <quarry/volume.h>
 
-static const char *arg_pool, *arg_tenant;
-static bool arg_dry_run, arg_lazy, arg_yes;
+static const char *arg_pool, *arg_tenant, *arg_type;
+static bool arg_dry_run, arg_lazy, arg_snapshots, arg_yes;
+
+static int option_type(const Option *option, const char *value, Error *err) {
+        if (!streq(value, "volume") && !streq(value, "snapshot") && !streq(value, "all"))
+                return error_field(err, "--type", "the type is volume, snapshot or all");
+        return option_string(option, value, err);
+}
 
 const Option ls_options[] = {
         { 0, "pool", "POOL", "Only volumes of this pool", option_string, &arg_pool },
         { 0, "tenant", "TENANT", "Only volumes of this tenant", option_string, &arg_tenant },
+        { 0, "type", "TYPE", "volume (the default), snapshot or all", option_type, &arg_type },
         {},
 };
 
 const Option rm_options[] = {
         { 0, "dry-run", NULL, "Say what would be removed, and remove nothing", option_flag, &arg_dry_run },
         { 0, "lazy", NULL, "If it is in use, remove it behind its last user", option_flag, &arg_lazy },
+        { 0, "snapshots", NULL, "Remove its snapshots, too", option_flag, &arg_snapshots },
         { 'y', "yes", NULL, "Do not ask", option_flag, &arg_yes },
         {},
 };
@@ -91,6 +99,9 @@ static const Column columns[] = {
         { "key", "KEY", "Where the key comes from, if encrypted", "encryption.keySource", COLUMN_TEXT, true },
         { "state", "STATE", "creating, ready, removing or broken; stopped: it gets no new space", "state", COLUMN_TEXT,
           true, CUT_NOTHING, state_texts },
+        { "snapshots", "SNAPS", "How many snapshots it has", "snapshots", COLUMN_NUMBER },
+        { "held", "HELD", "Whether a snapshot is kept from being removed", "held" },
+        { "type", "TYPE", "volume or snapshot", "type" },
         { "mounted", "MOUNTED", "Where it is mounted, or its device", "holds", COLUMN_TEXT, true, CUT_START,
           mounted_texts },
         { "pool", "POOL", "Pool that it lies in", "pool" },
@@ -137,7 +148,8 @@ int verb_ls(char **arguments) {
         must(sd_json_buildo(
                         &parameters,
                         SD_JSON_BUILD_PAIR_CONDITION(!!arg_pool, "pool", SD_JSON_BUILD_STRING(arg_pool)),
-                        SD_JSON_BUILD_PAIR_CONDITION(!!arg_tenant, "tenant", SD_JSON_BUILD_STRING(arg_tenant))));
+                        SD_JSON_BUILD_PAIR_CONDITION(!!arg_tenant, "tenant", SD_JSON_BUILD_STRING(arg_tenant)),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!arg_type, "type", SD_JSON_BUILD_STRING(arg_type))));
         Call call = { .method = API_VOLUME ".List", .parameters = parameters, .collect = "volumes", .last = &last };
         if (client_call(&call, &all, NULL, &err) < 0)
                 return report_error("cannot list volumes", NULL, &err);
@@ -151,6 +163,8 @@ int verb_ls(char **arguments) {
                 table_print(columns, rows);
         else if (sd_json_variant_elements(all) > 0)
                 puts("No volume matches.");
+        else if (sd_json_variant_elements(missing) == 0 && arg_type && streq(arg_type, "snapshot"))
+                puts("No snapshots yet. Make one: quarry snapshot NAME");
         else if (sd_json_variant_elements(missing) == 0)
                 puts("No volumes yet. Make one: quarry create NAME --size 10G");
         report_missing(&report, missing);
@@ -220,7 +234,8 @@ static int volume_remove(const char *name, Error *err) {
         must(sd_json_buildo(
                         &parameters,
                         SD_JSON_BUILD_PAIR_STRING("volume", name),
-                        SD_JSON_BUILD_PAIR_CONDITION(arg_lazy, "lazy", SD_JSON_BUILD_BOOLEAN(true))));
+                        SD_JSON_BUILD_PAIR_CONDITION(arg_lazy, "lazy", SD_JSON_BUILD_BOOLEAN(true)),
+                        SD_JSON_BUILD_PAIR_CONDITION(arg_snapshots, "snapshots", SD_JSON_BUILD_BOOLEAN(true))));
         Call call = { .method = API_VOLUME ".Remove", .parameters = parameters, .what = what };
         int r = client_call(&call, &reply, NULL, err);
         if (r >= 0)
@@ -232,9 +247,22 @@ static int volume_remove(const char *name, Error *err) {
 static int removal_check(sd_json_variant *volume, Error *err) {
         sd_json_variant *hold = sd_json_variant_by_index(sd_json_variant_by_key(volume, "holds"), 0);
 
+        uint64_t snapshots = sd_json_variant_unsigned(sd_json_variant_by_key(volume, "snapshots"));
+        _cleanup_free_ char *reference = volume_reference(volume);
+
+        if (sd_json_variant_boolean(sd_json_variant_by_key(volume, "held"))) {
+                error_set(err, ERROR_VOLUME_BUSY, 0, "it is held");
+                error_hint(err, "quarry release %s", reference);
+                return error_code(err);
+        }
+        if (snapshots > 0 && !arg_snapshots) {
+                error_set(err, ERROR_VOLUME_BUSY, 0, "it has %llu snapshot%s", (unsigned long long) snapshots,
+                          snapshots == 1 ? "" : "s");
+                error_hint(err, "quarry rm --snapshots %s", reference);
+                return error_code(err);
+        }
         if (!hold)
                 return 0;
-        _cleanup_free_ char *reference = volume_reference(volume);
         error_set(err, ERROR_VOLUME_BUSY, 0, "it is in use: mounted at %s", describe_string(hold, "path"));
         error_hint(err, "quarry umount %s", reference);
         return error_code(err);

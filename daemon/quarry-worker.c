@@ -1,8 +1,9 @@
 /* quarry-worker: root, started by systemd for each connection of the broker, runs one job at a time. With
- * --close-pools, by quarry-pools.service when the host stops. */
+ * --close-pools, by quarry-pools.service when the host stops. With --thaw, behind the end of each worker. */
 
 #include "kernel/dm.h"
 #include "kernel/luks.h"
+#include "step/freeze.h"
 #include "work/close.h"
 #include "work/serve.h"
 
@@ -18,11 +19,16 @@
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 
-static int run(bool close, Error *err) {
+static int run(const char *option, Error *err) {
         _cleanup_(config_done) Config config = {};
+        bool close = streq(option, "--close-pools");
         struct passwd *user;
         int r;
 
+        if (streq(option, "--thaw")) {
+                dm_init();
+                return freeze_thaw_abandoned(err);
+        }
         if (!close && sd_listen_fds(true) != 1)
                 return error_set(err, ERROR_FAILED, 0,
                                  "quarry-worker is started by systemd through quarry-worker.socket");
@@ -49,7 +55,7 @@ int main(int argc, char *argv[]) {
         (void) setrlimit(RLIMIT_CORE, &(struct rlimit) {});
         (void) signal(SIGPIPE, SIG_IGN);
 
-        if (run(argc == 2 && streq(argv[1], "--close-pools"), &err) < 0) {
+        if (run(argc == 2 ? argv[1] : "", &err) < 0) {
                 log_failure("quarry-worker", &err, "cannot serve");
                 return EXIT_FAILED;
         }

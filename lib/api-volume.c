@@ -28,8 +28,24 @@ static SD_VARLINK_DEFINE_ENUM_TYPE(
         SD_VARLINK_DEFINE_ENUM_VALUE(ready),
         SD_VARLINK_FIELD_COMMENT("Being removed"),
         SD_VARLINK_DEFINE_ENUM_VALUE(removing),
+        SD_VARLINK_FIELD_COMMENT("Removed, and not listed: its space goes back to the pool"),
+        SD_VARLINK_DEFINE_ENUM_VALUE(freeing),
         SD_VARLINK_FIELD_COMMENT("Something failed half way and could not be undone; see failure"),
         SD_VARLINK_DEFINE_ENUM_VALUE(broken));
+
+static SD_VARLINK_DEFINE_ENUM_TYPE(
+        VolumeType,
+        SD_VARLINK_FIELD_COMMENT("A volume"),
+        SD_VARLINK_DEFINE_ENUM_VALUE(volume),
+        SD_VARLINK_FIELD_COMMENT("A read-only image of a volume; its name is NAME@SNAPSHOT"),
+        SD_VARLINK_DEFINE_ENUM_VALUE(snapshot));
+
+static SD_VARLINK_DEFINE_ENUM_TYPE(
+        ListType,
+        SD_VARLINK_DEFINE_ENUM_VALUE(volume),
+        SD_VARLINK_DEFINE_ENUM_VALUE(snapshot),
+        SD_VARLINK_FIELD_COMMENT("Both"),
+        SD_VARLINK_DEFINE_ENUM_VALUE(all));
 
 static SD_VARLINK_DEFINE_STRUCT_TYPE(
         Encryption,
@@ -54,6 +70,11 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
         SD_VARLINK_DEFINE_FIELD(pool, SD_VARLINK_STRING, 0),
         SD_VARLINK_FIELD_COMMENT("Identity that survives renames; kernel names are made of it"),
         SD_VARLINK_DEFINE_FIELD(uuid, SD_VARLINK_STRING, 0),
+        SD_VARLINK_DEFINE_FIELD_BY_TYPE(type, VolumeType, 0),
+        SD_VARLINK_FIELD_COMMENT("Of a snapshot: whether it is kept from being removed and from expiring"),
+        SD_VARLINK_DEFINE_FIELD(held, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("Of a volume: how many snapshots it has"),
+        SD_VARLINK_DEFINE_FIELD(snapshots, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
         SD_VARLINK_DEFINE_FIELD_BY_TYPE(state, VolumeState, 0),
         SD_VARLINK_FIELD_COMMENT("Why the state is broken"),
         SD_VARLINK_DEFINE_FIELD(failure, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
@@ -92,7 +113,7 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
         SD_VARLINK_DEFINE_FIELD(total, SD_VARLINK_INT, 0));
 
 #define VOLUME_INPUT                                                                       \
-        SD_VARLINK_FIELD_COMMENT("Reference: [POOL:][TENANT/]NAME, or the volume's UUID"), \
+        SD_VARLINK_FIELD_COMMENT("Reference: [POOL:][TENANT/]NAME[@SNAPSHOT], or the UUID"), \
                 SD_VARLINK_DEFINE_INPUT(volume, SD_VARLINK_STRING, 0)
 #define PROGRESS_OUTPUT                                                                              \
         SD_VARLINK_FIELD_COMMENT("Only in replies before the last, when the caller asked for more"), \
@@ -146,6 +167,8 @@ static SD_VARLINK_DEFINE_METHOD_FULL(
         SD_VARLINK_DEFINE_INPUT(pool, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
         SD_VARLINK_FIELD_COMMENT("Only volumes of this tenant"),
         SD_VARLINK_DEFINE_INPUT(tenant, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("Default: volume"),
+        SD_VARLINK_DEFINE_INPUT_BY_TYPE(type, ListType, SD_VARLINK_NULLABLE),
         SD_VARLINK_FIELD_COMMENT("In batches when the caller asked for more, else all; may be empty"),
         SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(volumes, Volume, SD_VARLINK_ARRAY),
         SD_VARLINK_FIELD_COMMENT("In the last reply: pools that are not active, so that their volumes are not in the "
@@ -162,6 +185,8 @@ static SD_VARLINK_DEFINE_METHOD_FULL(
         SD_VARLINK_FIELD_COMMENT("Do not refuse a volume that is in use: take it from its standard place, note that "
                                  "it is to go, and remove it behind its last user"),
         SD_VARLINK_DEFINE_INPUT(lazy, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("Remove its snapshots before; a volume that has some is refused otherwise"),
+        SD_VARLINK_DEFINE_INPUT(snapshots, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE),
         PROGRESS_OUTPUT,
         SD_VARLINK_FIELD_COMMENT("With lazy: who uses it, one sentence for people; missing: it is removed"),
         SD_VARLINK_DEFINE_OUTPUT(users, SD_VARLINK_STRING, SD_VARLINK_NULLABLE));
@@ -198,6 +223,23 @@ static SD_VARLINK_DEFINE_METHOD_FULL(
         SD_VARLINK_FIELD_COMMENT("Who keeps its devices open, one sentence for people; missing: they are closed"),
         SD_VARLINK_DEFINE_OUTPUT(users, SD_VARLINK_STRING, SD_VARLINK_NULLABLE));
 
+static SD_VARLINK_DEFINE_METHOD_FULL(
+        Snapshot,
+        SD_VARLINK_SUPPORTS_MORE,
+        SD_VARLINK_FIELD_COMMENT("References of volumes of one pool, each with the name of its snapshot behind an @ or "
+                                 "without"),
+        SD_VARLINK_DEFINE_INPUT(volumes, SD_VARLINK_STRING, SD_VARLINK_ARRAY),
+        SD_VARLINK_FIELD_COMMENT("For those without; missing: made of the time in UTC, such as 20261126T153000Z"),
+        SD_VARLINK_DEFINE_INPUT(name, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
+        PROGRESS_OUTPUT,
+        SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(snapshots, Volume, SD_VARLINK_ARRAY | SD_VARLINK_NULLABLE));
+
+static SD_VARLINK_DEFINE_METHOD(
+        Hold, VOLUME_INPUT);
+
+static SD_VARLINK_DEFINE_METHOD(
+        Release, VOLUME_INPUT);
+
 ERROR_KINDS(API_DEFINE_ERROR)
 
 SD_VARLINK_DEFINE_INTERFACE(
@@ -224,6 +266,15 @@ SD_VARLINK_DEFINE_INTERFACE(
         SD_VARLINK_SYMBOL_COMMENT("Gives back to the pool what the volume's filesystem does not use. It may be "
                                   "mounted; one that is not is opened for it, unless it needs a passphrase."),
         &vl_method_Trim,
+        SD_VARLINK_SYMBOL_COMMENT("Makes snapshots of volumes at one instant; all or none. The volumes may be in use: "
+                                  "their filesystems are frozen for the moment it takes, so that each is whole."),
+        &vl_method_Snapshot,
+        SD_VARLINK_SYMBOL_COMMENT("Keeps a snapshot from being removed and from expiring."),
+        &vl_method_Hold,
+        SD_VARLINK_SYMBOL_COMMENT("Undoes Hold."),
+        &vl_method_Release,
+        &vl_type_VolumeType,
+        &vl_type_ListType,
         SD_VARLINK_SYMBOL_COMMENT("What mkfs makes"),
         &vl_type_Filesystem,
         &vl_type_KeySource,

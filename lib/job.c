@@ -13,6 +13,7 @@ enum {
         WITH_LAZY = 1 << 6,
         WITH_FIX = 1 << 7,
         WITH_STOPPED = 1 << 8,
+        WITH_IMAGES = 1 << 9,
 };
 
 static const struct {
@@ -46,6 +47,7 @@ static const struct {
         [JOB_VOLUME_USAGE] = { "volume_usage", WITH_POOL | WITH_VOLUME },
         [JOB_VOLUME_RELEASE] = { "volume_release", WITH_POOL | WITH_VOLUME },
         [JOB_VOLUME_SWEEP] = { "volume_sweep", WITH_POOL | WITH_VOLUME },
+        [JOB_VOLUME_SNAPSHOT] = { "volume_snapshot", WITH_POOL | WITH_IMAGES },
 };
 
 const char *job_verb_to_string(JobVerb verb) {
@@ -63,6 +65,11 @@ void job_done(Job *job) {
         pool_spec_done(&job->pool_spec);
         pool_growth_done(&job->growth);
         volume_done(&job->volume);
+        for (size_t i = 0; i < job->n_images; i++)
+                volume_done(&job->images[i].origin);
+        free(job->images);
+        job->images = NULL;
+        job->n_images = 0;
 }
 
 static int pool_spec_to_json(const PoolSpec *spec, sd_json_variant **ret) {
@@ -93,6 +100,9 @@ static int volume_to_json(const Volume *volume, sd_json_variant **ret) {
                         ret,
                         SD_JSON_BUILD_PAIR_UUID("uuid", volume->uuid),
                         SD_JSON_BUILD_PAIR_UNSIGNED("thinId", volume->thin_id),
+                        SD_JSON_BUILD_PAIR_STRING("role", volume_role_to_string(spec->role)),
+                        SD_JSON_BUILD_PAIR_CONDITION(
+                                        !sd_id128_is_null(spec->origin), "origin", SD_JSON_BUILD_UUID(spec->origin)),
                         SD_JSON_BUILD_PAIR_CONDITION(*spec->pool, "pool", SD_JSON_BUILD_STRING(spec->pool)),
                         SD_JSON_BUILD_PAIR_STRING("tenant", spec->tenant),
                         SD_JSON_BUILD_PAIR_STRING("name", spec->name),
@@ -106,8 +116,30 @@ static int volume_to_json(const Volume *volume, sd_json_variant **ret) {
                         SD_JSON_BUILD_PAIR_STRV("labels", spec->labels));
 }
 
+static int images_to_json(const Job *job, sd_json_variant **ret) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *list = NULL;
+        int r = 0;
+
+        for (size_t i = 0; i < job->n_images && r >= 0; i++) {
+                _cleanup_(sd_json_variant_unrefp) sd_json_variant *origin = NULL;
+                const JobImage *image = &job->images[i];
+
+                r = volume_to_json(&image->origin, &origin);
+                if (r >= 0)
+                        r = sd_json_variant_append_arraybo(
+                                        &list,
+                                        SD_JSON_BUILD_PAIR_VARIANT("origin", origin),
+                                        SD_JSON_BUILD_PAIR_UUID("uuid", image->uuid),
+                                        SD_JSON_BUILD_PAIR_UNSIGNED("thinId", image->thin_id));
+        }
+        if (r >= 0)
+                *ret = TAKE_PTR(list);
+        return r;
+}
+
 int job_to_json(const Job *job, sd_json_variant **ret) {
-        _cleanup_(sd_json_variant_unrefp) sd_json_variant *pool_spec = NULL, *growth = NULL, *volume = NULL;
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *pool_spec = NULL, *growth = NULL, *volume = NULL,
+                                                          *images = NULL;
         const char *word = job_verb_to_string(job->verb);
         int r = 0;
 
@@ -123,6 +155,8 @@ int job_to_json(const Job *job, sd_json_variant **ret) {
                 r = growth_to_json(&job->growth, &growth);
         if (r >= 0 && (parts & WITH_VOLUME))
                 r = volume_to_json(&job->volume, &volume);
+        if (r >= 0 && (parts & WITH_IMAGES))
+                r = images_to_json(job, &images);
         if (r < 0)
                 return r;
 
@@ -133,6 +167,7 @@ int job_to_json(const Job *job, sd_json_variant **ret) {
                         SD_JSON_BUILD_PAIR_CONDITION(!!pool_spec, "poolSpec", SD_JSON_BUILD_VARIANT(pool_spec)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!growth, "growth", SD_JSON_BUILD_VARIANT(growth)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!volume, "volume", SD_JSON_BUILD_VARIANT(volume)),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!images, "images", SD_JSON_BUILD_VARIANT(images)),
                         SD_JSON_BUILD_PAIR_CONDITION(
                                         !!(parts & WITH_MOUNT), "readOnly", SD_JSON_BUILD_BOOLEAN(job->read_only)),
                         SD_JSON_BUILD_PAIR_CONDITION(
@@ -224,28 +259,26 @@ static int growth_from_json(sd_json_variant *v, PoolGrowth *ret, Error *err) {
 
 typedef struct ParsedVolume {
         Volume volume;
-        const char *name, *tenant, *pool, *filesystem, *key_source;
+        const char *name, *role, *tenant, *pool, *filesystem, *key_source;
 } ParsedVolume;
 
 /* Names and words, which have a fixed place in the volume. */
 static int volume_take_words(const ParsedVolume *p, VolumeSpec *spec, Error *err) {
         int fs = filesystem_from_string(p->filesystem), source = key_source_from_string(p->key_source);
-        int r = volume_name_check(p->name, "volume", err);
+        int role = volume_role_from_string(p->role);
 
-        if (r >= 0)
-                r = tenant_name_check(p->tenant, "volume", err);
-        if (r >= 0 && p->pool)
-                r = pool_name_check(p->pool, "volume", err);
-        if (r < 0)
-                return r;
+        if (!buffer_format(spec->name, sizeof(spec->name), "%s", p->name) ||
+            !buffer_format(spec->tenant, sizeof(spec->tenant), "%s", p->tenant) ||
+            !buffer_format(spec->pool, sizeof(spec->pool), "%s", p->pool ?: ""))
+                return error_field(err, "volume", "a name is too long");
+        if (role < 0)
+                return error_field(err, "role", "unknown role");
         if (fs < 0)
                 return error_field(err, "filesystem", "unknown filesystem");
         if (source < 0)
                 return error_field(err, "keySource", "unknown key source");
 
-        (void) buffer_format(spec->name, sizeof(spec->name), "%s", p->name);
-        (void) buffer_format(spec->tenant, sizeof(spec->tenant), "%s", p->tenant);
-        (void) buffer_format(spec->pool, sizeof(spec->pool), "%s", p->pool ?: "");
+        spec->role = (VolumeRole) role;
         spec->fs = (Filesystem) fs;
         spec->key_source = (KeySource) source;
         return 0;
@@ -255,6 +288,8 @@ static int volume_from_json(sd_json_variant *v, Volume *ret, Error *err) {
         static const sd_json_dispatch_field table[] = {
                 { "uuid", UUID, offsetof(ParsedVolume, volume.uuid), SD_JSON_MANDATORY },
                 { "thinId", NUMBER32, offsetof(ParsedVolume, volume.thin_id), SD_JSON_MANDATORY },
+                { "role", CONST_STRING, offsetof(ParsedVolume, role), SD_JSON_MANDATORY },
+                { "origin", UUID, offsetof(ParsedVolume, volume.spec.origin), 0 },
                 { "pool", CONST_STRING, offsetof(ParsedVolume, pool), 0 },
                 { "tenant", CONST_STRING, offsetof(ParsedVolume, tenant), SD_JSON_MANDATORY },
                 { "name", CONST_STRING, offsetof(ParsedVolume, name), SD_JSON_MANDATORY },
@@ -283,10 +318,47 @@ static int volume_from_json(sd_json_variant *v, Volume *ret, Error *err) {
         return r < 0 ? r : volume_spec_normalize(&ret->spec, err);
 }
 
+static int image_from_json(sd_json_variant *v, JobImage *ret, Error *err) {
+        typedef struct Parsed {
+                sd_json_variant *origin;
+                JobImage image;
+        } Parsed;
+        static const sd_json_dispatch_field table[] = {
+                { "origin", OBJECT, offsetof(Parsed, origin), SD_JSON_MANDATORY },
+                { "uuid", UUID, offsetof(Parsed, image.uuid), SD_JSON_MANDATORY },
+                { "thinId", NUMBER32, offsetof(Parsed, image.thin_id), SD_JSON_MANDATORY },
+                {},
+        };
+        Parsed p = {};
+
+        int r = dispatch(v, table, "image", &p, err);
+        if (r < 0)
+                return r;
+        if (sd_id128_is_null(p.image.uuid) || p.image.thin_id > THIN_ID_MAX)
+                return error_field(err, "images", "an image has no UUID, or a thin id above %u", THIN_ID_MAX);
+        *ret = p.image;
+        return volume_from_json(p.origin, &ret->origin, err);
+}
+
+/* Those that were parsed go with the job. */
+static int images_from_json(sd_json_variant *v, Job *job, Error *err) {
+        size_t n = sd_json_variant_elements(v);
+        int r = 0;
+
+        if (n == 0 || n > JOB_IMAGES_MAX)
+                return error_field(err, "images", "1 to %u images can be made at one instant", JOB_IMAGES_MAX);
+        job->images = calloc(n, sizeof(*job->images));
+        if (!job->images)
+                return error_oom(err);
+        for (size_t i = 0; i < n && r >= 0; i++, job->n_images++)
+                r = image_from_json(sd_json_variant_by_index(v, i), &job->images[i], err);
+        return r;
+}
+
 typedef struct ParsedJob {
         Job job;
         const char *verb;
-        sd_json_variant *pool_spec, *growth, *volume;
+        sd_json_variant *pool_spec, *growth, *volume, *images;
 } ParsedJob;
 
 static int part_check(bool there, bool wanted, const char *field, const char *verb, Error *err) {
@@ -305,6 +377,8 @@ static int parts_check(const ParsedJob *p, unsigned parts, Error *err) {
                 r = part_check(p->growth, parts & WITH_GROWTH, "growth", p->verb, err);
         if (r >= 0)
                 r = part_check(p->volume, parts & WITH_VOLUME, "volume", p->verb, err);
+        if (r >= 0)
+                r = part_check(p->images, parts & WITH_IMAGES, "images", p->verb, err);
         if (r >= 0 && !(parts & WITH_MOUNT))
                 r = part_check(p->job.read_only, false, "readOnly", p->verb, err);
         if (r >= 0 && !(parts & WITH_MOUNT))
@@ -325,6 +399,7 @@ int job_from_json(sd_json_variant *v, Job *ret, Error *err) {
                 { "poolSpec", OBJECT, offsetof(ParsedJob, pool_spec), 0 },
                 { "growth", OBJECT, offsetof(ParsedJob, growth), 0 },
                 { "volume", OBJECT, offsetof(ParsedJob, volume), 0 },
+                { "images", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(ParsedJob, images), 0 },
                 { "readOnly", BOOLEAN, offsetof(ParsedJob, job.read_only), 0 },
                 { "stopped", BOOLEAN, offsetof(ParsedJob, job.stopped), 0 },
                 { "detached", BOOLEAN, offsetof(ParsedJob, job.detached), 0 },
@@ -352,6 +427,8 @@ int job_from_json(sd_json_variant *v, Job *ret, Error *err) {
                 r = growth_from_json(p.growth, &job.growth, err);
         if (r >= 0 && p.volume)
                 r = volume_from_json(p.volume, &job.volume, err);
+        if (r >= 0 && p.images)
+                r = images_from_json(p.images, &job, err);
         if (r < 0)
                 return r;
 

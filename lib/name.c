@@ -24,6 +24,29 @@ bool volume_name_is_valid(const char *name) {
         return name_is_made_of(name, LOWER UPPER DIGITS, LOWER UPPER DIGITS "_.-", VOLUME_NAME_MAX);
 }
 
+bool snapshot_name_is_valid(const char *name) {
+        return volume_name_is_valid(name) && strlen(name) <= SNAPSHOT_NAME_MAX;
+}
+
+bool full_name_is_valid(const char *name) {
+        const char *snapshot = snapshot_name_of(name);
+        char volume[VOLUME_NAME_MAX + 1];
+
+        return snapshot && snapshot_name_is_valid(snapshot) &&
+               buffer_format(volume, sizeof(volume), "%.*s", (int) (snapshot - 1 - name), name) &&
+               volume_name_is_valid(volume);
+}
+
+void full_name_format(const char *name, const char *snapshot, char buf[static FULL_NAME_MAX + 1]) {
+        (void) buffer_format(buf, FULL_NAME_MAX + 1, "%s%s%s", name, *snapshot ? "@" : "", snapshot);
+}
+
+const char *snapshot_name_of(const char *full_name) {
+        const char *at = strchr(full_name, '@');
+
+        return at ? at + 1 : NULL;
+}
+
 bool tenant_name_is_valid(const char *name) {
         return name_is_made_of(name, LOWER, LOWER DIGITS "-", TENANT_NAME_MAX);
 }
@@ -51,6 +74,17 @@ int volume_name_check(const char *name, const char *field, Error *err) {
                 text_echo(name, echo), VOLUME_NAME_MAX);
 }
 
+int snapshot_name_check(const char *name, const char *field, Error *err) {
+        char echo[TEXT_ECHO_MAX];
+
+        if (snapshot_name_is_valid(name))
+                return 0;
+        return error_field(
+                err, field,
+                "snapshot name \"%s\" is not valid: 1 to %d of A-Z a-z 0-9 _ . -, beginning with a letter or digit",
+                text_echo(name, echo), SNAPSHOT_NAME_MAX);
+}
+
 /* Pools and tenants have the same rule. */
 static int short_name_refuse(const char *what, const char *name, const char *field, Error *err) {
         char echo[TEXT_ECHO_MAX];
@@ -71,14 +105,19 @@ int reference_parse(const char *s, const char *field, Reference *ret, Error *err
         _cleanup_free_ char *copy = strdup(s);
         char *name = copy, *separator;
         Reference reference = {};
-        char echo[TEXT_ECHO_MAX];
         int r;
 
         if (!copy)
                 return error_oom(err);
-        if (strchr(s, '@'))
-                return error_set(err, ERROR_NOT_SUPPORTED, 0,
-                                 "\"%s\" names a snapshot, and snapshots are not supported", text_echo(s, echo));
+
+        separator = strchr(name, '@');
+        if (separator) {
+                *separator = 0;
+                r = snapshot_name_check(separator + 1, field, err);
+                if (r < 0)
+                        return r;
+                (void) buffer_format(reference.snapshot, sizeof(reference.snapshot), "%s", separator + 1);
+        }
 
         separator = strchr(name, ':');
         if (separator) {

@@ -21,7 +21,14 @@ static const char *const volume_state_words[_VOLUME_STATE_MAX] = {
         [VOLUME_CREATING] = "creating",
         [VOLUME_READY] = "ready",
         [VOLUME_REMOVING] = "removing",
+        [VOLUME_FREEING] = "freeing",
         [VOLUME_BROKEN] = "broken",
+};
+
+static const char *const volume_role_words[_VOLUME_ROLE_MAX] = {
+        [ROLE_VOLUME] = "volume",
+        [ROLE_SNAPSHOT] = "snapshot",
+        [ROLE_TEMPLATE] = "template",
 };
 
 static const char *word_at(const char *const words[], int max, int i) {
@@ -59,6 +66,14 @@ int volume_state_from_string(const char *s) {
         return word_find(volume_state_words, _VOLUME_STATE_MAX, s);
 }
 
+const char *volume_role_to_string(VolumeRole role) {
+        return word_at(volume_role_words, _VOLUME_ROLE_MAX, (int) role);
+}
+
+int volume_role_from_string(const char *s) {
+        return word_find(volume_role_words, _VOLUME_ROLE_MAX, s);
+}
+
 void volume_spec_done(VolumeSpec *spec) {
         spec->mkfs_options = strv_free(spec->mkfs_options);
         spec->labels = strv_free(spec->labels);
@@ -78,8 +93,14 @@ int volume_spec_copy(const VolumeSpec *from, VolumeSpec *ret) {
 
 void volume_done(Volume *volume) {
         volume_spec_done(&volume->spec);
-        free(volume->failure);
-        volume->failure = NULL;
+        free(TAKE_PTR(volume->failure));
+        free(TAKE_PTR(volume->rule));
+        free(TAKE_PTR(volume->schedule));
+        free(TAKE_PTR(volume->old_name));
+}
+
+sd_id128_t volume_header_uuid(const Volume *volume) {
+        return volume->spec.role == ROLE_SNAPSHOT ? volume->spec.origin : volume->uuid;
 }
 
 uint64_t volume_spec_device_size(const VolumeSpec *spec) {
@@ -187,10 +208,20 @@ static int size_normalize(VolumeSpec *spec, Error *err) {
         return 0;
 }
 
-static int names_check(const VolumeSpec *spec, Error *err) {
-        int r = volume_name_check(spec->name, "volume", err);
+static int full_name_check(const VolumeSpec *spec, Error *err) {
+        char echo[TEXT_ECHO_MAX];
 
-        if (r >= 0)
+        if (spec->role != ROLE_SNAPSHOT)
+                return volume_name_check(spec->name, "volume", err);
+        if (sd_id128_is_null(spec->origin) || !full_name_is_valid(spec->name))
+                return error_field(err, "volume", "\"%s\" is not the name of a snapshot", text_echo(spec->name, echo));
+        return 0;
+}
+
+static int names_check(const VolumeSpec *spec, Error *err) {
+        int r = full_name_check(spec, err);
+
+        if (r >= 0 && !(spec->role == ROLE_TEMPLATE && streq(spec->tenant, TEMPLATE_TENANT)))
                 r = tenant_name_check(spec->tenant, "volume", err);
         if (r >= 0 && !isempty(spec->pool))
                 r = pool_name_check(spec->pool, "volume", err);
@@ -214,6 +245,8 @@ int volume_spec_normalize(VolumeSpec *spec, Error *err) {
                 return r;
         if (!filesystem_to_string(spec->fs))
                 return error_field(err, "filesystem", "the filesystem must be ext4, xfs or none");
+        if (!volume_role_to_string(spec->role))
+                return error_field(err, "role", "the role must be volume, snapshot or template");
         if (!key_source_to_string(spec->key_source))
                 return error_field(err, "keySource", "the key source must be host or passphrase");
 

@@ -65,7 +65,7 @@ static bool path_split(const char *path, Reference *ret) {
         *ret = (Reference) {};
         return slash && buffer_format(ret->tenant, sizeof(ret->tenant), "%.*s", (int) (slash - tenant), tenant) &&
                buffer_format(ret->name, sizeof(ret->name), "%s", slash + 1) && tenant_name_is_valid(ret->tenant) &&
-               volume_name_is_valid(ret->name);
+               (volume_name_is_valid(ret->name) || full_name_is_valid(ret->name));
 }
 
 static bool mount_point_is_stray(Registry *registry, const char *path) {
@@ -290,7 +290,7 @@ static void resume_removal(Look *look, size_t index, VolumeEntry *entry) {
         Watcher watcher = { .on_done = on_removed, .userdata = repair };
         Error err = {};
 
-        if (repair && volume_remove(look->op->manager, &look->op->caller, entry, false, &watcher, &err) < 0)
+        if (repair && volume_remove(look->op->manager, &look->op->caller, entry, false, false, &watcher, &err) < 0)
                 repair_end(repair, err.text);
 }
 

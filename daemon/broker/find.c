@@ -30,7 +30,8 @@ static int no_pool(Manager *m, const char *name, Error *err) {
 static int by_uuid(Manager *m, const Caller *caller, sd_id128_t uuid, const char *text, VolumeEntry **ret, Error *err) {
         VolumeEntry *entry = registry_find_uuid(&m->registry, uuid);
 
-        if (!entry || !policy_may_list_tenant(caller, entry->volume.spec.tenant))
+        if (!entry || entry->volume.spec.role == ROLE_TEMPLATE || entry->volume.state == VOLUME_FREEING ||
+            !policy_may_list_tenant(caller, entry->volume.spec.tenant))
                 return error_set(err, ERROR_NO_SUCH_VOLUME, ENOENT, "there is no volume %s", text);
         *ret = entry;
         return 0;
@@ -38,6 +39,7 @@ static int by_uuid(Manager *m, const Caller *caller, sd_id128_t uuid, const char
 
 /* A name that looks like a UUID is a name first: Docker's rule allows it. */
 int find_volume(Manager *m, const Caller *caller, const char *reference, VolumeEntry **ret, Error *err) {
+        char name[FULL_NAME_MAX + 1];
         const char *tenant;
         Reference ref;
         VolumeEntry *entry;
@@ -49,7 +51,8 @@ int find_volume(Manager *m, const Caller *caller, const char *reference, VolumeE
         if (r < 0)
                 return r;
         tenant = isempty(ref.tenant) ? DEFAULT_TENANT : ref.tenant;
-        r = policy_may_see_volume(caller, tenant, ref.name, err);
+        full_name_format(ref.name, ref.snapshot, name);
+        r = policy_may_see_volume(caller, tenant, name, err);
         if (r >= 0)
                 r = find_check(m, err);
         if (r < 0)
@@ -59,13 +62,12 @@ int find_volume(Manager *m, const Caller *caller, const char *reference, VolumeE
                 if (!pool)
                         return no_pool(m, ref.pool, err);
         }
-        entry = pool ? registry_find_in_pool(pool, tenant, ref.name)
-                     : registry_find_anywhere(&m->registry, tenant, ref.name);
+        entry = pool ? registry_find_in_pool(pool, tenant, name) : registry_find_anywhere(&m->registry, tenant, name);
         if (entry) {
                 *ret = entry;
                 return 0;
         }
-        if (isempty(ref.tenant) && !pool && strlen(ref.name) == UUID_TEXT_MAX - 1 &&
+        if (isempty(ref.tenant) && !pool && isempty(ref.snapshot) && strlen(ref.name) == UUID_TEXT_MAX - 1 &&
             sd_id128_from_string(ref.name, &uuid) >= 0)
                 return by_uuid(m, caller, uuid, reference, ret, err);
         /* "There is none" is only said when every pool that could hold it has been asked. */
@@ -75,7 +77,8 @@ int find_volume(Manager *m, const Caller *caller, const char *reference, VolumeE
                         error_prefix(err, "volume %s is in none of the pools that are active", reference);
                         return r;
                 }
-        r = error_set(err, ERROR_NO_SUCH_VOLUME, ENOENT, "there is no volume %s", reference);
+        r = error_set(err, ERROR_NO_SUCH_VOLUME, ENOENT, "there is no %s %s",
+                      isempty(ref.snapshot) ? "volume" : "snapshot", reference);
         if (!m->registry.pools)
                 error_hint(err, "there is no pool either; quarry pool create --help");
         return r;

@@ -6,7 +6,7 @@
 
 /* Whether the pools of this host are known: fails with the reason why they could not be looked for. */
 int find_check(const Manager *manager, Error *err);
-/* [POOL:][TENANT/]NAME, or a UUID. */
+/* [POOL:][TENANT/]NAME[@SNAPSHOT], or a UUID. */
 int find_volume(Manager *manager, const Caller *caller, const char *reference, VolumeEntry **ret, Error *err);
 /* For administrators. */
 int find_pool(Manager *manager, const Caller *caller, const char *name, PoolEntry **ret, Error *err);

@@ -22,6 +22,7 @@ void operation_free(Operation *op) {
         free(op->kept);
         finding_list_done(&op->findings);
         free(op->pools);
+        free(op->volumes);
         free(op);
 }
 
@@ -150,9 +151,12 @@ static void tell(Operation *op, const Error *err) {
 }
 
 void operation_let_go(Operation *op, const Error *err) {
-        for (; op; op = op->lane ? (op == op->lane->running ? op->lane->waiting : op->next) : NULL)
-                if (op->watchers)
-                        tell(op, err);
+        for (; op; op = op->lane ? (op == op->lane->running ? op->lane->waiting : op->next) : NULL) {
+                Operation *told = op->leader ?: op;
+
+                if (told->watchers)
+                        tell(told, err);
+        }
 }
 
 static void release(Operation *op) {

@@ -8,6 +8,8 @@
 /* A worker that somebody killed says nothing about its job; a job that kills its worker would do so for ever. */
 #define WORKER_DEATHS_MAX 3u
 
+typedef struct SnapshotGroup SnapshotGroup;
+
 typedef struct Watcher {
         struct Watcher *next;
         /* Either may be called from the event loop only; done exactly once. A client that is gone
@@ -41,6 +43,13 @@ struct Operation {
         char *damage, *kept; /* of a pool's metadata, as in JobResult */
         sd_id128_t *pools; /* UUIDs of pools that were imported */
         size_t n_pools;
+        sd_id128_t *volumes; /* UUIDs of snapshots that were made */
+        size_t n_volumes;
+
+        SnapshotGroup *group; /* see volume-snapshot.c */
+        unsigned n_out;       /* others that it waits for */
+        Operation *leader;    /* of one that only keeps others out of its lane: for whom */
+        bool hold;            /* a snapshot, or no longer */
 
         bool again;    /* who waited for its end asks anew: a create that joined the undo of an earlier one */
         unsigned deaths; /* of workers, see operation_outlives_worker() */

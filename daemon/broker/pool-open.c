@@ -13,17 +13,12 @@
 /* So long a disk may take for opening or closing a catalog. Most take milliseconds; who waits is told by then. */
 #define CATALOG_LIMIT_USEC (20 * UINT64_C(1000000))
 
-static void forget_volumes(PoolEntry *pool) {
-        while (pool->by_name)
-                registry_remove_volume(&pool->turn.manager->registry, *(VolumeEntry **) pool->by_name);
-}
-
 /* What was known from before stays known until there is better. */
 static int on_row(Volume *volume, void *userdata, Error *err) {
         PoolEntry *pool = userdata;
 
         if (!pool->turn.has_rows)
-                forget_volumes(pool);
+                registry_forget_volumes(&pool->turn.manager->registry, pool);
         pool->turn.has_rows = true;
         return registry_add_volume(&pool->turn.manager->registry, pool, volume, err) ? 0 : error_code(err);
 }
@@ -166,7 +161,7 @@ static void finish_unfinished(Manager *m, PoolEntry *pool) {
                 log_info(u.list[i]->volume.spec.name, "was being %s when quarryd ended: cleaning up",
                          u.list[i]->volume.state == VOLUME_CREATING ? "created" : "removed");
                 if (u.list[i]->volume.state == VOLUME_CREATING)
-                        volume_undo_create(m, u.list[i]);
+                        volume_undo_create(m, u.list[i], NULL);
                 else
                         volume_resume_remove(m, u.list[i]);
         }
@@ -230,7 +225,7 @@ static void on_opened(const Error *err, void *userdata) {
                 return;
         }
         if (!pool->turn.has_rows)
-                forget_volumes(pool);
+                registry_forget_volumes(&m->registry, pool);
         pool->catalog_in_doubt = pool->read_only = pool->metadata_failed = false;
         pool_entry_set_state(pool, POOL_ACTIVE, NULL);
         pool_take_usage(m, pool, result, NULL);

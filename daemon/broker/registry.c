@@ -46,12 +46,76 @@ static void holds_free(Hold *holds, size_t n) {
         free(holds);
 }
 
+/* Whether it is found by its name: what is being freed is not, and another may be called so by now. */
+static bool has_name(const VolumeEntry *entry) {
+        return entry->volume.state != VOLUME_FREEING;
+}
+
+static void count(PoolEntry *pool, const VolumeEntry *entry, bool more) {
+        if (entry->volume.spec.role == ROLE_SNAPSHOT)
+                pool->n_snapshots += more ? 1 : (size_t) -1;
+        if (entry->volume.spec.role != ROLE_VOLUME || !has_name(entry))
+                return;
+        pool->n_volumes += more ? 1 : (size_t) -1;
+        pool->provisioned += more ? entry->volume.spec.size : -entry->volume.spec.size;
+}
+
+static void thin_id_mark(PoolEntry *pool, uint32_t id, bool used) {
+        if (used)
+                pool->thin_ids[id / 8] |= (uint8_t) (1u << id % 8);
+        else
+                pool->thin_ids[id / 8] &= (uint8_t) ~(1u << id % 8);
+}
+
+static void origin_link(VolumeEntry *entry, VolumeEntry *origin) {
+        VolumeEntry **at = &origin->snapshots;
+
+        while (*at && (*at)->volume.created_usec > entry->volume.created_usec)
+                at = &(*at)->next_snapshot;
+        entry->origin = origin;
+        entry->next_snapshot = *at;
+        *at = entry;
+        origin->n_snapshots++;
+}
+
+static void origin_unlink(VolumeEntry *entry) {
+        VolumeEntry **at = entry->origin ? &entry->origin->snapshots : NULL;
+
+        while (at && *at && *at != entry)
+                at = &(*at)->next_snapshot;
+        if (!at || !*at)
+                return;
+        *at = entry->next_snapshot;
+        entry->origin->n_snapshots--;
+}
+
+static void freeing_link(VolumeEntry *entry) {
+        entry->next_freeing = entry->pool->freeing;
+        entry->pool->freeing = entry;
+}
+
+static void freeing_unlink(VolumeEntry *entry) {
+        VolumeEntry **at = &entry->pool->freeing;
+
+        while (*at && *at != entry)
+                at = &(*at)->next_freeing;
+        if (*at)
+                *at = entry->next_freeing;
+}
+
 static void drop_volume(Registry *registry, PoolEntry *pool, VolumeEntry *entry) {
-        tdelete(entry, &pool->by_name, compare_name);
+        if (has_name(entry))
+                tdelete(entry, &pool->by_name, compare_name);
+        else
+                freeing_unlink(entry);
         tdelete(entry, &registry->by_uuid, compare_uuid);
-        pool->thin_ids[entry->volume.thin_id / 8] &= (uint8_t) ~(1u << entry->volume.thin_id % 8);
-        pool->n_volumes--;
-        pool->provisioned -= entry->volume.spec.size;
+        thin_id_mark(pool, entry->volume.thin_id, false);
+        if (entry->volume.has_spare)
+                thin_id_mark(pool, entry->volume.spare_thin_id, false);
+        count(pool, entry, false);
+        origin_unlink(entry);
+        for (VolumeEntry *s = entry->snapshots; s; s = s->next_snapshot)
+                s->origin = NULL;
         volume_done(&entry->volume);
         holds_free(entry->holds, entry->n_holds);
         free(entry);
@@ -63,8 +127,7 @@ void registry_remove_pool(Registry *registry, PoolEntry *pool) {
                         *at = pool->next;
                         break;
                 }
-        while (pool->by_name)
-                drop_volume(registry, pool, *(VolumeEntry **) pool->by_name);
+        registry_forget_volumes(registry, pool);
         sd_event_source_disable_unref(pool->catalog_source);
         sd_event_source_disable_unref(pool->turn.limit);
         space_link_free(pool->space_link);
@@ -171,12 +234,39 @@ static bool thin_id_is_used(const PoolEntry *pool, uint32_t id) {
         return pool->thin_ids[id / 8] & (1u << id % 8);
 }
 
-VolumeEntry *registry_add_volume(Registry *registry, PoolEntry *pool, Volume *volume, Error *err) {
-        VolumeEntry *entry;
+static bool is_taken(Registry *registry, const PoolEntry *pool, const Volume *volume) {
+        return volume->thin_id > THIN_ID_MAX || thin_id_is_used(pool, volume->thin_id) ||
+               (volume->has_spare &&
+                (volume->spare_thin_id > THIN_ID_MAX || thin_id_is_used(pool, volume->spare_thin_id))) ||
+               (volume->state != VOLUME_FREEING &&
+                registry_find_in_pool((PoolEntry *) pool, volume->spec.tenant, volume->spec.name)) ||
+               registry_find_uuid(registry, volume->uuid);
+}
 
-        if (volume->thin_id > THIN_ID_MAX || thin_id_is_used(pool, volume->thin_id) ||
-            registry_find_in_pool(pool, volume->spec.tenant, volume->spec.name) ||
-            registry_find_uuid(registry, volume->uuid)) {
+/* The origin of a snapshot gives it its name and tenant. One that is being freed may have outlived its origin. */
+static int snapshot_place(Registry *registry, Volume *volume, VolumeEntry **ret, Error *err) {
+        VolumeEntry *origin = registry_find_uuid(registry, volume->spec.origin);
+        char snapshot[SNAPSHOT_NAME_MAX + 1];
+
+        *ret = NULL;
+        if (volume->spec.role != ROLE_SNAPSHOT || volume->state == VOLUME_FREEING)
+                return 0;
+        if (!origin)
+                return error_set(err, ERROR_POOL_UNAVAILABLE, EUCLEAN, "the volume of snapshot %s is not there",
+                                 volume->spec.name);
+        buffer_format(snapshot, sizeof(snapshot), "%s", snapshot_name_of(volume->spec.name) ?: "");
+        full_name_format(origin->volume.spec.name, snapshot, volume->spec.name);
+        buffer_format(volume->spec.tenant, sizeof(volume->spec.tenant), "%s", origin->volume.spec.tenant);
+        *ret = origin;
+        return 0;
+}
+
+VolumeEntry *registry_add_volume(Registry *registry, PoolEntry *pool, Volume *volume, Error *err) {
+        VolumeEntry *entry, *origin;
+
+        if (snapshot_place(registry, volume, &origin, err) < 0)
+                return NULL;
+        if (is_taken(registry, pool, volume)) {
                 error_set(err, ERROR_POOL_UNAVAILABLE, EEXIST,
                           "volume %s/%s has the name, the UUID or the thin id of another", volume->spec.tenant,
                           volume->spec.name);
@@ -188,23 +278,47 @@ VolumeEntry *registry_add_volume(Registry *registry, PoolEntry *pool, Volume *vo
                 return NULL;
         }
         entry->volume = *volume;
-        if (!tsearch(entry, &pool->by_name, compare_name) || !tsearch(entry, &registry->by_uuid, compare_uuid)) {
-                tdelete(entry, &pool->by_name, compare_name);
+        if ((has_name(entry) && !tsearch(entry, &pool->by_name, compare_name)) ||
+            !tsearch(entry, &registry->by_uuid, compare_uuid)) {
+                if (has_name(entry))
+                        tdelete(entry, &pool->by_name, compare_name);
                 free(entry);
                 error_oom(err);
                 return NULL;
         }
         *volume = (Volume) {};
         entry->pool = pool;
+        if (!has_name(entry))
+                freeing_link(entry);
         buffer_format(entry->volume.spec.pool, sizeof(entry->volume.spec.pool), "%s", pool->info.name);
-        pool->thin_ids[entry->volume.thin_id / 8] |= (uint8_t) (1u << entry->volume.thin_id % 8);
-        pool->n_volumes++;
-        pool->provisioned += entry->volume.spec.size;
+        thin_id_mark(pool, entry->volume.thin_id, true);
+        if (entry->volume.has_spare)
+                thin_id_mark(pool, entry->volume.spare_thin_id, true);
+        count(pool, entry, true);
+        if (origin)
+                origin_link(entry, origin);
         return entry;
 }
 
 void registry_remove_volume(Registry *registry, VolumeEntry *entry) {
         drop_volume(registry, entry->pool, entry);
+}
+
+void registry_forget_volumes(Registry *registry, PoolEntry *pool) {
+        while (pool->by_name)
+                drop_volume(registry, pool, *(VolumeEntry **) pool->by_name);
+        while (pool->freeing)
+                drop_volume(registry, pool, pool->freeing);
+}
+
+void volume_entry_set_freeing(VolumeEntry *entry) {
+        tdelete(entry, &entry->pool->by_name, compare_name);
+        count(entry->pool, entry, false);
+        origin_unlink(entry);
+        entry->origin = NULL;
+        entry->volume.state = VOLUME_FREEING;
+        count(entry->pool, entry, true);
+        freeing_link(entry);
 }
 
 VolumeEntry *registry_find_uuid(Registry *registry, sd_id128_t uuid) {
@@ -274,8 +388,74 @@ int volume_entry_renumber(VolumeEntry *entry) {
         if (r < 0)
                 return r;
         entry->volume.thin_id = id;
-        entry->pool->thin_ids[id / 8] |= (uint8_t) (1u << id % 8);
+        thin_id_mark(entry->pool, id, true);
         return 0;
+}
+
+int volume_entry_take_spare(VolumeEntry *entry) {
+        int r;
+
+        r = pool_entry_new_thin_id(entry->pool, &entry->volume.spare_thin_id);
+        if (r < 0)
+                return r;
+        entry->volume.has_spare = true;
+        thin_id_mark(entry->pool, entry->volume.spare_thin_id, true);
+        return 0;
+}
+
+void volume_entry_drop_spare(VolumeEntry *entry) {
+        if (entry->volume.has_spare)
+                thin_id_mark(entry->pool, entry->volume.spare_thin_id, false);
+        entry->volume.has_spare = false;
+        entry->volume.spare_thin_id = 0;
+}
+
+void volume_entry_swap_spare(VolumeEntry *entry) {
+        uint32_t id = entry->volume.thin_id;
+
+        entry->volume.thin_id = entry->volume.spare_thin_id;
+        entry->volume.spare_thin_id = id;
+}
+
+void volume_entry_resize(VolumeEntry *entry, uint64_t size) {
+        count(entry->pool, entry, false);
+        entry->volume.spec.size = size;
+        count(entry->pool, entry, true);
+}
+
+static void snapshot_rename(VolumeEntry *snapshot, const char *name) {
+        char rest[SNAPSHOT_NAME_MAX + 1];
+
+        buffer_format(rest, sizeof(rest), "%s", snapshot_name_of(snapshot->volume.spec.name));
+        full_name_format(name, rest, snapshot->volume.spec.name);
+}
+
+/* Nodes are taken out and put in again one for one: a tree that had room for them has it afterwards. */
+int registry_rename_volume(Registry *registry, VolumeEntry *entry, const char *name, Error *err) {
+        PoolEntry *pool = entry->pool;
+        VolumeEntry *there = registry_find_anywhere(registry, entry->volume.spec.tenant, name);
+
+        if (there && there != entry)
+                return error_set(err, ERROR_VOLUME_EXISTS, EEXIST, "volume %s exists already", name);
+        tdelete(entry, &pool->by_name, compare_name);
+        for (VolumeEntry *s = entry->snapshots; s; s = s->next_snapshot)
+                tdelete(s, &pool->by_name, compare_name);
+        buffer_format(entry->volume.spec.name, sizeof(entry->volume.spec.name), "%s", name);
+        for (VolumeEntry *s = entry->snapshots; s; s = s->next_snapshot)
+                snapshot_rename(s, name);
+        if (!tsearch(entry, &pool->by_name, compare_name))
+                return error_oom(err);
+        for (VolumeEntry *s = entry->snapshots; s; s = s->next_snapshot)
+                if (!tsearch(s, &pool->by_name, compare_name))
+                        return error_oom(err);
+        return 0;
+}
+
+VolumeEntry *volume_entry_find_snapshot(const VolumeEntry *volume, const char *snapshot) {
+        for (VolumeEntry *s = volume->snapshots; s; s = s->next_snapshot)
+                if (streq(snapshot_name_of(s->volume.spec.name), snapshot))
+                        return s;
+        return NULL;
 }
 
 void registry_done(Registry *registry) {

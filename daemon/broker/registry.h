@@ -27,9 +27,15 @@ typedef struct Hold { /* a mount in the host's mount namespace */
         bool read_only;
 } Hold;
 
+/* A volume, a snapshot or a template. */
 typedef struct VolumeEntry {
         Volume volume; /* first: the trees compare by it */
         PoolEntry *pool;
+        struct VolumeEntry *origin;         /* of a snapshot: what it is of */
+        struct VolumeEntry *snapshots;      /* of a volume: the first of its snapshots, */
+        struct VolumeEntry *next_snapshot;  /* and the next one; the newest first */
+        size_t n_snapshots;
+        struct VolumeEntry *next_freeing;   /* in PoolEntry.freeing */
         bool open;          /* its devices exist, as the last job or the start said; the kernel knows better */
         bool removal_waits; /* it goes when nobody uses it any more */
         bool used_is_known;
@@ -93,8 +99,9 @@ struct PoolEntry {
         bool catalog_in_doubt; /* it failed: JOB_POOL_RECOVER brings the pool back */
         bool read_only, metadata_failed; /* as the kernel says: see JobSpace */
         void *by_name;     /* tsearch(3) tree of VolumeEntry */
-        size_t n_volumes;
-        uint64_t provisioned; /* sum of sizes, bytes */
+        VolumeEntry *freeing; /* what nobody finds by name any more: VOLUME_FREEING */
+        size_t n_volumes, n_snapshots;
+        uint64_t provisioned; /* sum of the volumes' sizes, bytes */
         uint8_t *thin_ids;    /* bitmap of those in use */
         Lane lane;            /* of what runs beside the operations on its volumes: it is extended */
         Operation *operation; /* that runs on the whole pool now */
@@ -129,16 +136,23 @@ int pool_entry_check_changes(const PoolEntry *pool, Error *err);
 PoolState pool_entry_shown_state(const PoolEntry *pool);
 const char *pool_entry_failure(const PoolEntry *pool);
 
-/* Takes over the volume. NULL with *err set: out of memory, or the name or thin id is taken. */
+/* Takes over the volume. The origin of a snapshot must be there, and gives it its name. NULL with *err set: out of
+ * memory, or the name or thin id is taken. */
 VolumeEntry *registry_add_volume(Registry *registry, PoolEntry *pool, Volume *volume, Error *err);
 void registry_remove_volume(Registry *registry, VolumeEntry *entry);
+void registry_forget_volumes(Registry *registry, PoolEntry *pool); /* all of it */
+/* It is removed as far as anybody can see: its name is free. */
+void volume_entry_set_freeing(VolumeEntry *entry);
 VolumeEntry *registry_find_uuid(Registry *registry, sd_id128_t uuid);
 VolumeEntry *registry_find_in_pool(PoolEntry *pool, const char *tenant, const char *name);
 /* In any pool: the first. */
 VolumeEntry *registry_find_anywhere(Registry *registry, const char *tenant, const char *name);
 
-/* Calls back in the order of tenant and name until it returns non-zero, which is returned. The callback must
- * not add or remove. */
+/* NAME@SNAPSHOT of a volume; NULL if there is none. */
+VolumeEntry *volume_entry_find_snapshot(const VolumeEntry *volume, const char *snapshot);
+
+/* Calls back in the order of tenant and name, snapshots and templates too, until it returns non-zero, which is
+ * returned. The callback must not add or remove. */
 int registry_each_volume(PoolEntry *pool, int (*on_volume)(VolumeEntry *entry, void *userdata), void *userdata);
 
 /* The lowest thin id that no volume has; -ENOSPC. */
@@ -146,5 +160,14 @@ int pool_entry_new_thin_id(const PoolEntry *pool, uint32_t *ret);
 
 /* Gives a volume another thin id: the pool's metadata has a device of the old one, which stays taken. -ENOSPC. */
 int volume_entry_renumber(VolumeEntry *entry);
+/* Gives a volume a second thin id (Volume.spare_thin_id), or gives that back. */
+int volume_entry_take_spare(VolumeEntry *entry); /* -ENOSPC */
+void volume_entry_drop_spare(VolumeEntry *entry);
+/* Lets the two change places. */
+void volume_entry_swap_spare(VolumeEntry *entry);
+/* Gives a volume another name, and with it its snapshots. ERROR_VOLUME_EXISTS. */
+int registry_rename_volume(Registry *registry, VolumeEntry *entry, const char *name, Error *err);
+/* Gives a volume another size. */
+void volume_entry_resize(VolumeEntry *entry, uint64_t size);
 
 void volume_entry_set_holds(VolumeEntry *entry, Hold *holds, size_t n); /* takes over */

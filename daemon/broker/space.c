@@ -119,12 +119,16 @@ static int limit_start(Operation *op, Error *err) {
         return r;
 }
 
+static bool takes_space(const VolumeEntry *entry) {
+        return entry->volume.spec.fs != FILESYSTEM_NONE && entry->volume.spec.role != ROLE_SNAPSHOT;
+}
+
 static void limit(Manager *m, VolumeEntry *entry, bool stopped) {
         Caller self = { .admin = true };
         Operation *op;
         Error err = {};
 
-        if (entry->limit_is_out || entry->volume.spec.fs == FILESYSTEM_NONE ||
+        if (entry->limit_is_out || !takes_space(entry) ||
             (entry->limit_failed > 0 && now(m) < entry->limit_failed + LIMIT_AGAIN_USEC))
                 return;
         if (operation_new(m, stopped ? "stop of its writers" : "release of its writers", &self, NULL, limit_start, &op,
@@ -153,7 +157,7 @@ static int note_writer(VolumeEntry *entry, void *userdata) {
         VolumeEntry **list;
         uint64_t *growth;
 
-        if (!entry->open || entry->stopped || entry->limit_is_out || entry->volume.spec.fs == FILESYSTEM_NONE ||
+        if (!entry->open || entry->stopped || entry->limit_is_out || !takes_space(entry) ||
             entry->volume.state != VOLUME_READY)
                 return 0;
         list = reallocarray(w->list, w->n + 1, sizeof(*list));

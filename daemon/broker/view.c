@@ -77,6 +77,7 @@ int view_volume(const VolumeEntry *entry, sd_json_variant **ret) {
         const Volume *v = &entry->volume;
         char uuid[UUID_TEXT_MAX], created[32], mount[MOUNT_PATH_MAX];
         const char *mount_point = standard_mount(entry, mount);
+        bool is_snapshot = v->spec.role == ROLE_SNAPSHOT;
         int r;
 
         format_time(v->created_usec, created);
@@ -93,6 +94,9 @@ int view_volume(const VolumeEntry *entry, sd_json_variant **ret) {
                 SD_JSON_BUILD_PAIR_STRING("tenant", v->spec.tenant),
                 SD_JSON_BUILD_PAIR_STRING("pool", entry->pool->info.name),
                 SD_JSON_BUILD_PAIR_STRING("uuid", uuid_format(v->uuid, uuid)),
+                SD_JSON_BUILD_PAIR_STRING("type", is_snapshot ? "snapshot" : "volume"),
+                SD_JSON_BUILD_PAIR_CONDITION(is_snapshot, "held", SD_JSON_BUILD_BOOLEAN(v->held)),
+                SD_JSON_BUILD_PAIR_CONDITION(!is_snapshot, "snapshots", SD_JSON_BUILD_UNSIGNED(entry->n_snapshots)),
                 SD_JSON_BUILD_PAIR_STRING("state", volume_state_to_string(v->state)),
                 SD_JSON_BUILD_PAIR_CONDITION(v->failure != NULL, "failure", SD_JSON_BUILD_STRING(v->failure)),
                 SD_JSON_BUILD_PAIR_UNSIGNED("sizeBytes", v->spec.size),

@@ -284,14 +284,16 @@ static int undo_start(Operation *op, Error *err) {
         return 0;
 }
 
-void volume_undo_create(Manager *m, VolumeEntry *entry) {
+void volume_undo_create(Manager *m, VolumeEntry *entry, const Watcher *watcher) {
         Caller self = { .admin = true };
         Operation *op;
         Error err = {};
 
-        if (operation_new(m, "undo of a create", &self, NULL, undo_start, &op, &err) < 0)
+        if (operation_new(m, "undo of a create", &self, watcher, undo_start, &op, &err) < 0) {
                 log_failure(entry->volume.spec.name, &err, "cannot undo the create that was cut short");
-        else {
+                if (watcher)
+                        watcher->on_done(NULL, &err, watcher->userdata);
+        } else {
                 op->again = true;
                 operation_begin_on_volume(op, entry);
         }

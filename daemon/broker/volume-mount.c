@@ -50,7 +50,7 @@ static int mount_start(Operation *op, Error *err) {
         int r;
 
         r = volume_check_ready(op->volume, err);
-        op->job.stopped = space_is_stopped(op->pool);
+        op->job.stopped = space_is_stopped(op->pool) && op->volume->volume.spec.role == ROLE_VOLUME;
         return r < 0 ? r : operation_run_job(op, JOB_VOLUME_MOUNT, on_mounted, err);
 }
 
@@ -65,6 +65,11 @@ int volume_mount(Manager *m, const Caller *caller, VolumeEntry *entry, bool read
         if (read_only && entry->volume.spec.fs == FILESYSTEM_NONE)
                 r = error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP,
                               "volume %s has no filesystem: read-only does not apply", entry->volume.spec.name);
+        if (!read_only && entry->volume.spec.fs != FILESYSTEM_NONE && entry->volume.spec.role == ROLE_SNAPSHOT) {
+                r = error_set(err, ERROR_NOT_SUPPORTED, EROFS, "snapshot %s can only be read", entry->volume.spec.name);
+                error_hint(err, "quarry mount --read-only %s; or make a volume of it: quarry clone %s NAME",
+                           entry->volume.spec.name, entry->volume.spec.name);
+        }
         if (r >= 0)
                 r = operation_new(m, "mount", caller, watcher, mount_start, &op, err);
         if (r < 0) {

@@ -102,11 +102,34 @@ static void on_claimed(JobResult *result, int *mount_fd, const Error *err, void 
                 on_row_removing(&failure, op);
 }
 
-static int remove_start(Operation *op, Error *err) {
+static int removal_check(const VolumeEntry *entry, Error *err) {
+        const char *name = entry->volume.spec.name;
+        int r = 0;
+
+        if (entry->volume.held) {
+                r = error_set(err, ERROR_VOLUME_BUSY, EBUSY, "snapshot %s is held", name);
+                error_hint(err, "quarry release %s", name);
+        } else if (entry->n_snapshots > 0) {
+                r = error_set(err, ERROR_VOLUME_BUSY, EBUSY, "volume %s has %zu snapshot%s, the newest is %s", name,
+                              entry->n_snapshots, entry->n_snapshots == 1 ? "" : "s",
+                              entry->snapshots->volume.spec.name);
+                error_hint(err, "quarry ls --type snapshot; quarry rm --snapshots %s", name);
+        }
+        return r;
+}
+
+static int remove_alone_start(Operation *op, Error *err) {
         int r;
 
         r = pool_entry_check_changes(op->pool, err);
         return r < 0 ? r : operation_run_job(op, JOB_VOLUME_CLAIM, on_claimed, err);
+}
+
+static int remove_start(Operation *op, Error *err) {
+        int r;
+
+        r = removal_check(op->volume, err);
+        return r < 0 ? r : remove_alone_start(op, err);
 }
 
 /* --- lazily ---------------------------------------------------------------------------------------------- */
@@ -146,18 +169,63 @@ static void on_detached(JobResult *result, int *mount_fd, const Error *err, void
                 on_row_waiting(&failure, op);
 }
 
-static int remove_lazily_start(Operation *op, Error *err) {
+static int remove_alone_lazily_start(Operation *op, Error *err) {
         int r;
 
         r = pool_entry_check_changes(op->pool, err);
         return r < 0 ? r : operation_run_job(op, JOB_VOLUME_UMOUNT, on_detached, err);
 }
 
-int volume_remove(Manager *m, const Caller *caller, VolumeEntry *entry, bool lazy, const Watcher *watcher, Error *err) {
+static int remove_lazily_start(Operation *op, Error *err) {
+        int r;
+
+        r = removal_check(op->volume, err);
+        return r < 0 ? r : remove_alone_lazily_start(op, err);
+}
+
+/* --- with its snapshots ----------------------------------------------------------------------------------- */
+
+static void on_snapshot_removed(Operation *of_snapshot, const Error *err, void *userdata) {
+        Operation *op = userdata;
+        Error failure = {};
+
+        if (err && op->failure.kind == ERROR_NONE)
+                op->failure = *err;
+        if (--op->n_out > 0)
+                return;
+        if (op->failure.kind != ERROR_NONE)
+                operation_finish(op, &op->failure);
+        else if ((op->job.lazy ? remove_alone_lazily_start : remove_alone_start)(op, &failure) < 0)
+                operation_finish(op, &failure);
+}
+
+static int remove_snapshots_start(Operation *op, Error *err) {
+        Watcher watcher = { .on_done = on_snapshot_removed, .userdata = op };
+        Error failure = {};
+
+        for (const VolumeEntry *s = op->volume->snapshots; s; s = s->next_snapshot)
+                if (s->volume.held)
+                        return removal_check(s, err);
+        op->n_out = 1; /* for this loop */
+        for (VolumeEntry *s = op->volume->snapshots, *next; s; s = next) {
+                next = s->next_snapshot;
+                op->n_out++;
+                if (volume_remove(op->manager, &op->caller, s, false, false, &watcher, &failure) < 0)
+                        on_snapshot_removed(NULL, &failure, op);
+        }
+        on_snapshot_removed(NULL, NULL, op);
+        return 0;
+}
+
+int volume_remove(Manager *m, const Caller *caller, VolumeEntry *entry, bool lazy, bool snapshots,
+                  const Watcher *watcher, Error *err) {
+        int (*start)(Operation * op, Error * err) = snapshots ? remove_snapshots_start
+                                                    : lazy    ? remove_lazily_start
+                                                              : remove_start;
         Operation *op;
         int r;
 
-        r = operation_new(m, "remove", caller, watcher, lazy ? remove_lazily_start : remove_start, &op, err);
+        r = operation_new(m, "remove", caller, watcher, start, &op, err);
         if (r < 0)
                 return r;
         op->job.lazy = lazy;

@@ -29,6 +29,8 @@ int volume_trim(Manager *m, const Caller *caller, VolumeEntry *entry, const Watc
         if (spec->fs == FILESYSTEM_NONE)
                 return error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP,
                                  "volume %s has no filesystem that knows what is unused", spec->name);
+        if (entry->volume.spec.role == ROLE_SNAPSHOT)
+                return error_set(err, ERROR_NOT_SUPPORTED, EROFS, "snapshot %s can only be read", spec->name);
         r = operation_new(m, "trim", caller, watcher, trim_start, &op, err);
         if (r >= 0)
                 operation_begin_on_volume(op, entry);

@@ -11,9 +11,9 @@ int volume_create(Manager *manager, const Caller *caller, VolumeSpec *spec, int 
                   const Watcher *watcher, VolumeEntry **ret_existing, Error *err);
 
 /* lazy: a volume that is in use is taken from its standard place, and goes behind its last user; who that is are the
- * operation's users. */
-int volume_remove(Manager *manager, const Caller *caller, VolumeEntry *entry, bool lazy, const Watcher *watcher,
-                  Error *err);
+ * operation's users. snapshots: those of the volume go first; if one of them is held none does. */
+int volume_remove(Manager *manager, const Caller *caller, VolumeEntry *entry, bool lazy, bool snapshots,
+                  const Watcher *watcher, Error *err);
 
 /* Takes over key_fd. The operation ends with path, or with mount_fd when detached. */
 int volume_mount(Manager *manager, const Caller *caller, VolumeEntry *entry, bool read_only, bool detached, int key_fd,
@@ -21,6 +21,22 @@ int volume_mount(Manager *manager, const Caller *caller, VolumeEntry *entry, boo
 /* The operation's users are those who keep its devices open. lazy: who uses it under the mount that goes keeps it. */
 int volume_unmount(Manager *manager, const Caller *caller, VolumeEntry *entry, bool lazy, const Watcher *watcher,
                    Error *err);
+
+typedef struct SnapshotRequest {
+        VolumeEntry *volume;
+        const char *name; /* of the snapshot; NULL or empty: made of the time, the same for all that have none */
+} SnapshotRequest;
+
+/* Snapshots of several volumes of one pool at one instant. rule: of a schedule, or NULL. The operation ends with
+ * volumes, in no particular order. */
+int volume_snapshot(Manager *manager, const Caller *caller, const SnapshotRequest *requests, size_t n, const char *rule,
+                    const Watcher *watcher, Error *err);
+/* prefix and the time, UTC. */
+void snapshot_name_by_time(uint64_t usec, const char *prefix, char buf[static SNAPSHOT_NAME_MAX + 1]);
+
+/* A snapshot is not removed while it is held. */
+int volume_hold(Manager *manager, const Caller *caller, VolumeEntry *entry, bool hold, const Watcher *watcher,
+                Error *err);
 
 /* The operation ends with freed. */
 int volume_trim(Manager *manager, const Caller *caller, VolumeEntry *entry, const Watcher *watcher, Error *err);
@@ -31,6 +47,8 @@ int volume_check_ready(const VolumeEntry *entry, Error *err);
 /* Nobody seems to use it any more: closes its devices if that is so. */
 void volume_release(Manager *manager, VolumeEntry *entry);
 
+/* Takes away what was made of a volume or snapshot whose making did not come to its end, by an earlier broker or by
+ * this one. The watcher, which may be NULL, is told when it is done. */
+void volume_undo_create(Manager *manager, VolumeEntry *entry, const Watcher *watcher);
 /* After a start: what an earlier broker left half done. */
-void volume_undo_create(Manager *manager, VolumeEntry *entry);
 void volume_resume_remove(Manager *manager, VolumeEntry *entry);

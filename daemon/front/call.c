@@ -1,5 +1,8 @@
 #include "front/call.h"
 
+#include "broker/find.h"
+
+#include <quarry/api.h>
 #include <quarry/failpoint.h>
 #include <quarry/log.h>
 #include <quarry/text.h>
@@ -36,6 +39,30 @@ int call_begin(sd_varlink *link, sd_varlink_method_flags_t flags, const char *in
         if (server_call_waits(call->server, link))
                 return 0;
         *ret = TAKE_PTR(call);
+        return 1;
+}
+
+int call_begin_on_volume(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+                         const sd_json_dispatch_field *table, void *p, CallReply reply, Call **ret_call,
+                         VolumeEntry **ret_entry, int *ret_r) {
+        _cleanup_(call_freep) Call *call = NULL;
+        Error err = {};
+        int r;
+
+        *ret_r = sd_varlink_dispatch(link, parameters, table, p);
+        if (*ret_r != 0)
+                return 0;
+        *ret_r = call_begin(link, flags, API_VOLUME, reply, &call);
+        if (*ret_r <= 0)
+                return 0;
+        *ret_r = 0;
+        r = find_volume(server_manager(call->server), &call->caller, *(const char **) p, ret_entry, &err);
+        if (r < 0) {
+                *ret_r = call_error(link, API_VOLUME, &err);
+                return 0;
+        }
+        call->object = (*ret_entry)->volume.uuid;
+        *ret_call = TAKE_PTR(call);
         return 1;
 }
 

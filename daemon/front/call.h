@@ -11,6 +11,8 @@ typedef struct Call Call;
 /* Answers a finished operation: replies on the link and returns what the reply returned. */
 typedef int (*CallReply)(Call *call, Operation *operation);
 
+typedef enum ListType { LIST_VOLUMES, LIST_SNAPSHOTS, LIST_ALL, _LIST_TYPE_MAX } ListType;
+
 struct Call {
         sd_varlink *link;
         Server *server;
@@ -19,12 +21,18 @@ struct Call {
         bool more, oneway; /* wants progress; wants no answer */
         CallReply reply;
         sd_id128_t object; /* what the call is about, for reply */
-        Reference filter;  /* the same, for a list */
+        Reference filter;  /* the same, for a list, */
+        ListType type;     /* and of what */
 };
 
 /* What every handler begins with once it has its parameters. Returns 1 and the call; 0 if the call waits and will be
  * dispatched again; -ENOMEM, also when the peer cannot be identified. */
 int call_begin(sd_varlink *link, sd_varlink_method_flags_t flags, const char *interface, CallReply reply, Call **ret);
+/* The same for a method of API_VOLUME about one volume or snapshot: parameters are dispatched into p, whose first member
+ * is its reference. Returns 0 when the call waits, was answered, or failed with *ret_r; 1 to go on with the two. */
+int call_begin_on_volume(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+                         const sd_json_dispatch_field *table, void *p, CallReply reply, Call **ret_call,
+                         VolumeEntry **ret_entry, int *ret_r);
 void call_free(Call *call);
 DEFINE_CLEANUP(Call *, call_free)
 

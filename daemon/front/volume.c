@@ -61,6 +61,12 @@ static int spec_from_parameters(const CreateParameters *p, VolumeSpec *spec, Err
         r = reference_parse(p->volume, "volume", &ref, err);
         if (r < 0)
                 return r;
+        if (*ref.snapshot) {
+                r = error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP, "%s is the name of a snapshot, not of a volume",
+                              p->volume);
+                error_hint(err, "quarry snapshot %s", p->volume);
+                return r;
+        }
         buffer_format(spec->pool, sizeof(spec->pool), "%s", ref.pool);
         buffer_format(spec->tenant, sizeof(spec->tenant), "%s", *ref.tenant ? ref.tenant : DEFAULT_TENANT);
         buffer_format(spec->name, sizeof(spec->name), "%s", ref.name);
@@ -158,13 +164,19 @@ typedef struct List {
         size_t n;
 } List;
 
+static bool is_of_type(const VolumeEntry *entry, ListType type) {
+        return (entry->volume.spec.role == ROLE_VOLUME && type != LIST_SNAPSHOTS) ||
+               (entry->volume.spec.role == ROLE_SNAPSHOT && type != LIST_VOLUMES);
+}
+
 static int list_add(VolumeEntry *entry, void *userdata) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *v = NULL;
         List *list = userdata;
         const char *tenant = entry->volume.spec.tenant, *only = list->call->filter.tenant;
         int r;
 
-        if ((*only && !streq(only, tenant)) || !policy_may_list_tenant(&list->call->caller, tenant))
+        if ((*only && !streq(only, tenant)) || !is_of_type(entry, list->call->type) ||
+            !policy_may_list_tenant(&list->call->caller, tenant))
                 return 0;
         /* Only a batch that another volume follows goes out before the end. */
         if (list->call->more && list->n == LIST_BATCH) {
@@ -222,6 +234,17 @@ static int list_reply(Call *call, Operation *op) {
         return r;
 }
 
+static int dispatch_list_type(const char *name, sd_json_variant *v, sd_json_dispatch_flags_t flags, void *userdata) {
+        static const char *const words[_LIST_TYPE_MAX] = { "volume", "snapshot", "all" };
+
+        for (int i = 0; i < _LIST_TYPE_MAX; i++)
+                if (streq_ptr(words[i], sd_json_variant_string(v))) {
+                        *(ListType *) userdata = (ListType) i;
+                        return 0;
+                }
+        return sd_json_variant_is_null(v) ? 0 : -EINVAL;
+}
+
 static int list_judge(const Caller *caller, Manager *m, const char *pool, const char *tenant, Reference *ret,
                       Error *err) {
         if (tenant && !tenant_name_is_valid(tenant))
@@ -238,12 +261,15 @@ static int vl_method_list(sd_varlink *link, sd_json_variant *parameters, sd_varl
                           void *userdata) {
         struct {
                 const char *pool, *tenant;
+                ListType type;
         } p = {};
         static const sd_json_dispatch_field table[] = { { "pool", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string,
                                                           offsetof(typeof(p), pool), SD_JSON_NULLABLE },
                                                         { "tenant", SD_JSON_VARIANT_STRING,
                                                           sd_json_dispatch_const_string, offsetof(typeof(p), tenant),
                                                           SD_JSON_NULLABLE },
+                                                        { "type", SD_JSON_VARIANT_STRING, dispatch_list_type,
+                                                          offsetof(typeof(p), type), SD_JSON_NULLABLE },
                                                         {} };
         _cleanup_(call_freep) Call *call = NULL;
         Error err = {};
@@ -257,6 +283,7 @@ static int vl_method_list(sd_varlink *link, sd_json_variant *parameters, sd_varl
         if (r <= 0)
                 return r;
         m = server_manager(call->server);
+        call->type = p.type;
         r = list_judge(&call->caller, m, p.pool, p.tenant, &call->filter, &err);
         if (r >= 0) {
                 Watcher watcher = call_watcher(call);
@@ -269,8 +296,8 @@ static int vl_method_list(sd_varlink *link, sd_json_variant *parameters, sd_varl
 /* --- one volume ----------------------------------------------------------------------------------------- */
 
 typedef struct VolumeParameters {
-        const char *volume;
-        bool read_only, detached, lazy;
+        const char *volume; /* first: see call_begin_on_volume() */
+        bool read_only, detached, lazy, snapshots;
         int key;
 } VolumeParameters;
 
@@ -280,32 +307,6 @@ typedef struct VolumeParameters {
 
 #define LAZY_FIELD \
         { "lazy", SD_JSON_VARIANT_BOOLEAN, call_dispatch_bool, offsetof(VolumeParameters, lazy), SD_JSON_NULLABLE }
-
-/* What every method about one volume begins with. Returns 0 when the call waits, was answered, or failed with
- * *ret_r; 1 to go on with *ret_call and *ret_entry. */
-static int begin(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-                 const sd_json_dispatch_field *table, VolumeParameters *p, CallReply reply, Call **ret_call,
-                 VolumeEntry **ret_entry, int *ret_r) {
-        _cleanup_(call_freep) Call *call = NULL;
-        Error err = {};
-        int r;
-
-        *ret_r = sd_varlink_dispatch(link, parameters, table, p);
-        if (*ret_r != 0)
-                return 0;
-        *ret_r = call_begin(link, flags, API_VOLUME, reply, &call);
-        if (*ret_r <= 0)
-                return 0;
-        *ret_r = 0;
-        r = find_volume(server_manager(call->server), &call->caller, p->volume, ret_entry, &err);
-        if (r < 0) {
-                *ret_r = call_error(link, API_VOLUME, &err);
-                return 0;
-        }
-        call->object = (*ret_entry)->volume.uuid;
-        *ret_call = TAKE_PTR(call);
-        return 1;
-}
 
 static int inspect_reply(Call *call, Operation *op) {
         VolumeEntry *entry = registry_find_uuid(&server_manager(call->server)->registry, call->object);
@@ -327,7 +328,7 @@ static int vl_method_inspect(sd_varlink *link, sd_json_variant *parameters, sd_v
         Call *call;
         int r;
 
-        if (!begin(link, parameters, flags, table, &p, inspect_reply, &call, &entry, &r))
+        if (!call_begin_on_volume(link, parameters, flags, table, &p, inspect_reply, &call, &entry, &r))
                 return r;
         Watcher watcher = call_watcher(call);
         r = usage_look_at_volume(server_manager(call->server), &call->caller, entry, &watcher, &err);
@@ -341,17 +342,21 @@ static int users_reply(Call *call, Operation *op) {
 
 static int vl_method_remove(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
                             void *userdata) {
-        static const sd_json_dispatch_field table[] = { VOLUME_FIELD, LAZY_FIELD, {} };
+        static const sd_json_dispatch_field table[] = { VOLUME_FIELD,
+                                                        LAZY_FIELD,
+                                                        { "snapshots", SD_JSON_VARIANT_BOOLEAN, call_dispatch_bool,
+                                                          offsetof(VolumeParameters, snapshots), SD_JSON_NULLABLE },
+                                                        {} };
         VolumeParameters p = {};
         VolumeEntry *entry;
         Error err = {};
         Call *call;
         int r;
 
-        if (!begin(link, parameters, flags, table, &p, users_reply, &call, &entry, &r))
+        if (!call_begin_on_volume(link, parameters, flags, table, &p, users_reply, &call, &entry, &r))
                 return r;
         Watcher watcher = call_watcher(call);
-        r = volume_remove(server_manager(call->server), &call->caller, entry, p.lazy, &watcher, &err);
+        r = volume_remove(server_manager(call->server), &call->caller, entry, p.lazy, p.snapshots, &watcher, &err);
         return call_end(call, r, &err);
 }
 
@@ -384,7 +389,7 @@ static int vl_method_mount(sd_varlink *link, sd_json_variant *parameters, sd_var
         Error err = {};
         Call *call;
 
-        if (!begin(link, parameters, flags, table, &p, mount_reply, &call, &entry, &r))
+        if (!call_begin_on_volume(link, parameters, flags, table, &p, mount_reply, &call, &entry, &r))
                 return r;
         r = call_take_key(link, p.key, &key_fd, &err);
         if (r >= 0) {
@@ -405,7 +410,7 @@ static int vl_method_unmount(sd_varlink *link, sd_json_variant *parameters, sd_v
         Call *call;
         int r;
 
-        if (!begin(link, parameters, flags, table, &p, users_reply, &call, &entry, &r))
+        if (!call_begin_on_volume(link, parameters, flags, table, &p, users_reply, &call, &entry, &r))
                 return r;
         Watcher watcher = call_watcher(call);
         r = volume_unmount(server_manager(call->server), &call->caller, entry, p.lazy, &watcher, &err);
@@ -425,7 +430,7 @@ static int vl_method_trim(sd_varlink *link, sd_json_variant *parameters, sd_varl
         Call *call;
         int r;
 
-        if (!begin(link, parameters, flags, table, &p, trim_reply, &call, &entry, &r))
+        if (!call_begin_on_volume(link, parameters, flags, table, &p, trim_reply, &call, &entry, &r))
                 return r;
         Watcher watcher = call_watcher(call);
         r = volume_trim(server_manager(call->server), &call->caller, entry, &watcher, &err);
@@ -436,6 +441,8 @@ int front_volume_bind(sd_varlink_server *server) {
         int r;
 
         r = sd_varlink_server_add_interface(server, &vl_interface_io_quarry_Volume);
+        if (r >= 0)
+                r = front_snapshot_bind(server);
         if (r < 0)
                 return r;
         return sd_varlink_server_bind_method_many(

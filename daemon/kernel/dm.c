@@ -185,14 +185,14 @@ static int device_create(const char *name, const char *uuid, dev_t *ret) {
         return 0;
 }
 
-static int device_load(const char *name, uint64_t sectors, const char *type, const char *params) {
+static int device_load(const char *name, uint64_t sectors, const char *type, const char *params, bool read_only) {
         _cleanup_task_ struct dm_task *task = NULL;
         int r;
 
         r = task_new(DM_DEVICE_RELOAD, name, &task);
         if (r < 0)
                 return r;
-        if (!dm_task_add_target(task, 0, sectors, type, params))
+        if (!dm_task_add_target(task, 0, sectors, type, params) || (read_only && !dm_task_set_ro(task)))
                 return -EINVAL;
         return task_run(task);
 }
@@ -208,14 +208,14 @@ static int device_resume(const char *name) {
 }
 
 static int device_open(const char *name, const char *uuid, uint64_t sectors, const char *type, const char *params,
-                       dev_t *ret) {
+                       bool read_only, dev_t *ret) {
         dev_t device;
         int r;
 
         r = device_create(name, uuid, &device);
         if (r < 0)
                 return r;
-        r = device_load(name, sectors, type, params);
+        r = device_load(name, sectors, type, params, read_only);
         if (r >= 0)
                 r = device_resume(name);
         if (r < 0) {
@@ -452,7 +452,7 @@ int dm_pool_open(sd_id128_t pool, dev_t metadata, dev_t data, uint64_t data_size
         if (!buffer_format(params, sizeof(params), "%u:%u %u:%u %" PRIu64 " %" PRIu64 " 0", major(metadata),
                            minor(metadata), major(data), minor(data), chunk_size / SECTOR, low_water / chunk_size))
                 return -EINVAL;
-        return device_open(name, uuid, chunks * chunk_size / SECTOR, "thin-pool", params, ret);
+        return device_open(name, uuid, chunks * chunk_size / SECTOR, "thin-pool", params, false, ret);
 }
 
 /* One call of the kernel's suspends the device, puts the loaded table in place and resumes: nobody who dies on the
@@ -489,10 +489,10 @@ int dm_pool_grow(sd_id128_t pool, uint64_t data_size, uint64_t low_water) {
         if (!buffer_format(wanted, sizeof(wanted), "%u:%u %u:%u %" PRIu64 " %" PRIu64 "%s", metadata_major,
                            metadata_minor, data_major, data_minor, chunk, low_water / SECTOR / chunk, params + rest))
                 return -EINVAL;
-        r = device_load(name, size > sectors ? size : sectors, "thin-pool", wanted);
+        r = device_load(name, size > sectors ? size : sectors, "thin-pool", wanted, false);
         if (r >= 0)
                 r = table_switch(name);
-        if (r < 0 && device_load(name, sectors, "thin-pool", params) >= 0)
+        if (r < 0 && device_load(name, sectors, "thin-pool", params, false) >= 0)
                 (void) table_switch(name); /* a table that cannot be resumed took the place of the old one */
         return r;
 }
@@ -535,7 +535,27 @@ int dm_thin_delete(sd_id128_t pool, uint32_t thin_id) {
         return pool_message(pool, "delete", thin_id);
 }
 
-int dm_thin_open(sd_id128_t pool, sd_id128_t volume, uint32_t thin_id, uint64_t size, dev_t *ret) {
+int dm_thin_snapshot(sd_id128_t pool, uint32_t thin_id, uint32_t origin) {
+        char name[KERNEL_NAME_MAX], message[64];
+
+        pool_kernel_name(pool, name);
+        buffer_format(message, sizeof(message), "create_snap %" PRIu32 " %" PRIu32, thin_id, origin);
+        return message_send(name, message);
+}
+
+int dm_suspend(const char *name) {
+        _cleanup_task_ struct dm_task *task = NULL;
+        int r;
+
+        r = task_new(DM_DEVICE_SUSPEND, name, &task);
+        return r < 0 ? r : task_run(task);
+}
+
+int dm_resume(const char *name) {
+        return device_resume(name);
+}
+
+int dm_thin_open(sd_id128_t pool, sd_id128_t volume, uint32_t thin_id, uint64_t size, bool read_only, dev_t *ret) {
         char name[KERNEL_NAME_MAX], uuid[KERNEL_UUID_MAX], params[64];
         DmInfo info;
         int r;
@@ -547,7 +567,7 @@ int dm_thin_open(sd_id128_t pool, sd_id128_t volume, uint32_t thin_id, uint64_t 
         buffer_format(params, sizeof(params), "%u:%u %" PRIu32, major(info.device), minor(info.device), thin_id);
         volume_thin_name(volume, name);
         kernel_uuid_format(pool, "thin", volume, uuid);
-        return device_open(name, uuid, size / SECTOR, "thin", params, ret);
+        return device_open(name, uuid, size / SECTOR, "thin", params, read_only, ret);
 }
 
 static int snapshot_message(sd_id128_t pool, const char *message) {

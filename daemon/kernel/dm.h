@@ -64,16 +64,25 @@ int dm_pool_table(sd_id128_t pool, dev_t *ret_metadata, dev_t *ret_data, uint64_
 /* Messages; each commits the pool's metadata by itself. -EEXIST, -ENODATA (no such id), -EBUSY (active). */
 int dm_thin_create(sd_id128_t pool, uint32_t thin_id);
 int dm_thin_delete(sd_id128_t pool, uint32_t thin_id);
+/* A new thin device that begins as a copy of another, which must be closed or suspended: with writes under way the
+ * copy was seen to change. */
+int dm_thin_snapshot(sd_id128_t pool, uint32_t thin_id, uint32_t origin);
+
+/* Freezes the filesystem on a device and holds back who writes to it, once what was written has arrived: waits for
+ * that, and so must not be called while the pool is out of space. -ENXIO. */
+int dm_suspend(const char *name);
+/* Lets it go on; one that is not suspended is fine. -ENXIO. */
+int dm_resume(const char *name);
 
 /* A snapshot of the pool's metadata, for tools that read it while the pool is in use. There is one at a time: -EBUSY.
  * Changes cost more while it is held. */
 int dm_pool_reserve_snapshot(sd_id128_t pool);
 int dm_pool_release_snapshot(sd_id128_t pool);
 
-/* Creates the device quarry-<volume> on a thin id. -EEXIST if the name is taken, -ENODATA if there is no such
+/* Creates the device quarry-<volume> on a thin id; read_only: nobody can write to it. -EEXIST if the name is taken, -ENODATA if there is no such
  * id, -ENXIO if the pool is not open. (The kernel lets an id be active under two names: the caller gives it to
  * one volume only.) */
-int dm_thin_open(sd_id128_t pool, sd_id128_t volume, uint32_t thin_id, uint64_t size, dev_t *ret);
+int dm_thin_open(sd_id128_t pool, sd_id128_t volume, uint32_t thin_id, uint64_t size, bool read_only, dev_t *ret);
 
 /* Bytes mapped by the thin device of a volume, shared ones included. -ENXIO if it is not open. */
 int dm_thin_used(sd_id128_t volume, uint64_t *ret);

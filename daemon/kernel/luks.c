@@ -214,7 +214,7 @@ int luks_destroy_keyslots(Luks *luks) {
 
 /* --- mapping -------------------------------------------------------------------------------------------- */
 
-int luks_open(Luks *luks, const char *name, dev_t *ret) {
+int luks_open(Luks *luks, const char *name, bool read_only, dev_t *ret) {
         DmInfo info;
         int r;
 
@@ -224,7 +224,8 @@ int luks_open(Luks *luks, const char *name, dev_t *ret) {
         if (r < 0)
                 return r;
         r = crypt_activate_by_volume_key(luks->header, name, luks->key, KEY_SIZE,
-                                         CRYPT_ACTIVATE_ALLOW_DISCARDS | CRYPT_ACTIVATE_PRIVATE);
+                                         CRYPT_ACTIVATE_ALLOW_DISCARDS | CRYPT_ACTIVATE_PRIVATE |
+                                                 (read_only ? CRYPT_ACTIVATE_READONLY : 0));
         header_release(luks);
         /* The library handed the volume key to dm-crypt by our thread's keyring; we live on, and the key
          * shall not outlive the mapping. */
@@ -255,22 +256,18 @@ static int check_below(dev_t mapping, sd_id128_t volume) {
         return r == -ENOENT ? -ENXIO : r; /* gone meanwhile */
 }
 
-/* A mapping of ours is one of LUKS2, of the header with the volume's UUID, over the volume's thin device; others of the
- * same name are not touched. */
+/* A mapping of ours is one of LUKS2 over the volume's thin device; others of the same name are not touched. Whose
+ * header it was says nothing: a snapshot has that of its origin. */
 static int mapping_info(const char *name, DmInfo *ret) {
-        char text[SD_ID128_STRING_MAX];
-        const char *uuid;
         sd_id128_t volume;
         int r;
 
         r = dm_info(name, ret);
         if (r < 0)
                 return r;
-        uuid = startswith(ret->uuid, "CRYPT-LUKS2-");
-        if (!uuid || volume_uuid_from_kernel_name(name, &volume) < 0)
+        if (!startswith(ret->uuid, "CRYPT-LUKS2-") || volume_uuid_from_kernel_name(name, &volume) < 0)
                 return -EBADF;
-        uuid = startswith(uuid, sd_id128_to_string(volume, text));
-        return uuid && *uuid == '-' ? check_below(ret->device, volume) : -EBADF;
+        return check_below(ret->device, volume);
 }
 
 /* By device-mapper alone: it needs no header, which may be damaged or destroyed by now. */

@@ -40,11 +40,11 @@ int luks_load(const char *device, Luks **ret);
 int luks_unlock(Luks *luks, const void *passphrase, size_t size);
 
 /* Activates the mapping `name` with the key in memory: 4096-byte sectors, discards allowed, private (udev
- * leaves it alone). -EEXIST if the name is taken, -ENOKEY without key in memory. */
-int luks_open(Luks *luks, const char *name, dev_t *ret);
+ * leaves it alone), perhaps read-only. -EEXIST if the name is taken, -ENOKEY without key in memory. */
+int luks_open(Luks *luks, const char *name, bool read_only, dev_t *ret);
 
 /* Takes a mapping away. -EBUSY after a bounded retry, -ENXIO if there is none, -EBADF if it is not the one of the
- * volume that the name tells: no LUKS2, or of another header. */
+ * volume that the name tells: no LUKS2, or over another device. */
 int luks_close(const char *name);
 /* Has the kernel take it away when its last user closes it. */
 int luks_close_deferred(const char *name);

@@ -41,7 +41,8 @@ static void context_message(int context, char *message, size_t size) {
         }
 }
 
-static int filesystem_open(const char *device, const char *fstype, unsigned attributes, char *message, size_t size) {
+static int filesystem_open(const char *device, const char *fstype, bool is_image, unsigned attributes, char *message,
+                           size_t size) {
         _cleanup_close_ int context = -EBADF;
         int r;
 
@@ -51,6 +52,10 @@ static int filesystem_open(const char *device, const char *fstype, unsigned attr
         if (context < 0)
                 return -errno;
         r = RET_NERRNO(fsconfig(context, FSCONFIG_SET_STRING, "source", device, 0));
+        if (r >= 0 && is_image)
+                r = RET_NERRNO(fsconfig(context, FSCONFIG_SET_FLAG, "ro", NULL, 0));
+        if (r >= 0 && streq(fstype, "xfs"))
+                r = RET_NERRNO(fsconfig(context, FSCONFIG_SET_FLAG, "nouuid", NULL, 0));
         if (r >= 0)
                 r = RET_NERRNO(fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0));
         if (r >= 0)
@@ -60,12 +65,13 @@ static int filesystem_open(const char *device, const char *fstype, unsigned attr
         return r;
 }
 
-int mnt_filesystem(const char *device, const char *fstype, bool read_only, char *message, size_t size) {
-        return filesystem_open(device, fstype, read_only ? MOUNT_ATTR_RDONLY : 0, message, size);
+int mnt_filesystem(const char *device, const char *fstype, MntAccess access, char *message, size_t size) {
+        return filesystem_open(device, fstype, access == MNT_IMAGE, access == MNT_WRITABLE ? 0 : MOUNT_ATTR_RDONLY,
+                               message, size);
 }
 
 int mnt_filesystem_noexec(const char *device, const char *fstype, char *message, size_t size) {
-        return filesystem_open(device, fstype, MOUNT_ATTR_NOEXEC, message, size);
+        return filesystem_open(device, fstype, false, MOUNT_ATTR_NOEXEC, message, size);
 }
 
 typedef struct Stage {

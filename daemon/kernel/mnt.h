@@ -6,10 +6,12 @@
 
 #include <sys/types.h>
 
-/* Mounts the filesystem on a device, detached, nosuid and nodev. read_only makes the mount (not the
- * superblock, which others may share) read-only. message, if not NULL, receives the kernel's own words on
+/* Mounts the filesystem on a device, detached, nosuid and nodev. Read-only is the mount (not the superblock, which
+ * others may share); of an image the superblock too: it may replay its journal, and then nothing changes any more. XFS
+ * is not asked for the UUID that images have in common with their origin. message, if not NULL, receives the kernel's own words on
  * failure (fscontext log), or "". Returns the descriptor. */
-int mnt_filesystem(const char *device, const char *fstype, bool read_only, char *message, size_t size);
+typedef enum MntAccess { MNT_WRITABLE, MNT_READ_ONLY, MNT_IMAGE } MntAccess;
+int mnt_filesystem(const char *device, const char *fstype, MntAccess access, char *message, size_t size);
 
 /* The same with noexec: for the catalog. */
 int mnt_filesystem_noexec(const char *device, const char *fstype, char *message, size_t size);

@@ -25,10 +25,14 @@ static void description_path(sd_id128_t volume, bool encrypted, char buf[static 
         buffer_format(buf, PATH_MAX, UDEV_ROOT "/%s", name);
 }
 
+static bool names_are_valid(const char *tenant, const char *name) {
+        return tenant_name_is_valid(tenant) && (volume_name_is_valid(name) || full_name_is_valid(name));
+}
+
 int udev_describe(sd_id128_t volume, const char *tenant, const char *name, bool encrypted) {
         char path[PATH_MAX], text[DESCRIPTION_MAX];
 
-        if (!tenant_name_is_valid(tenant) || !volume_name_is_valid(name) ||
+        if (!names_are_valid(tenant, name) ||
             !buffer_format(text, sizeof(text), "QUARRY_TENANT=%s\nQUARRY_NAME=%s\n", tenant, name))
                 return -EINVAL;
         if ((mkdir("/run/quarry", 0755) < 0 && errno != EEXIST) || (mkdir(UDEV_ROOT, 0755) < 0 && errno != EEXIST))
@@ -40,16 +44,16 @@ int udev_describe(sd_id128_t volume, const char *tenant, const char *name, bool 
 /* Whose link it is; -ENOENT if the volume has no such device, or is not described. */
 static int link_path(sd_id128_t volume, bool encrypted, char buf[static MOUNT_PATH_MAX]) {
         _cleanup_free_ char *text = NULL;
-        char path[PATH_MAX], tenant[TENANT_NAME_MAX + 1], name[VOLUME_NAME_MAX + 1];
+        char path[PATH_MAX], tenant[TENANT_NAME_MAX + 1], name[FULL_NAME_MAX + 1];
         int r;
 
         description_path(volume, encrypted, path);
         r = file_read(AT_FDCWD, path, DESCRIPTION_MAX, &text, NULL);
         if (r < 0)
                 return r;
-        static_assert(TENANT_NAME_MAX == 32 && VOLUME_NAME_MAX == 128, "the maxima below");
-        if (sscanf(text, "QUARRY_TENANT=%32[^\n]\nQUARRY_NAME=%128[^\n]", tenant, name) != 2 ||
-            !tenant_name_is_valid(tenant) || !volume_name_is_valid(name))
+        static_assert(TENANT_NAME_MAX == 32 && FULL_NAME_MAX == 193, "the maxima below");
+        if (sscanf(text, "QUARRY_TENANT=%32[^\n]\nQUARRY_NAME=%193[^\n]", tenant, name) != 2 ||
+            !names_are_valid(tenant, name))
                 return -EINVAL;
         volume_device_link(tenant, name, buf);
         return 0;

@@ -85,7 +85,7 @@ static int root_run(StepContext *c, Error *err) {
         int r;
 
         dm_device_path(c->device, device);
-        fd = mnt_filesystem(device, filesystem_to_string(spec->fs), false, message, sizeof(message));
+        fd = mnt_filesystem(device, filesystem_to_string(spec->fs), MNT_WRITABLE, message, sizeof(message));
         if (fd < 0)
                 return error_set(err, ERROR_FAILED, fd, "cannot mount the new filesystem: %s",
                                  isempty(message) ? strerror(-fd) : message);

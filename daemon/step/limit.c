@@ -94,7 +94,7 @@ static int folder_open(StepContext *c, int *ret) {
         r = mnt_count(c->device, &fd);
         if (r >= 0 && fd < 0) {
                 dm_device_path(c->device, device);
-                mount = mnt_filesystem(device, filesystem_to_string(c->job->volume.spec.fs), false, NULL, 0);
+                mount = mnt_filesystem(device, filesystem_to_string(c->job->volume.spec.fs), MNT_WRITABLE, NULL, 0);
                 if (mount < 0)
                         return mount;
                 fd = openat(mount, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -17,6 +17,10 @@ static bool is_plain(const StepContext *c) {
         return c->job->volume.spec.key_source == KEY_SOURCE_NONE;
 }
 
+static bool is_image(const StepContext *c) {
+        return c->job->volume.spec.role == ROLE_SNAPSHOT;
+}
+
 static int key_read(StepContext *c, char **ret, size_t *ret_size, Error *err) {
         int r;
 
@@ -143,7 +147,7 @@ static int unlock_with_host_key(StepContext *c, Error *err) {
         r = hostkey_load(c->config->key_command, false, &key, err);
         if (r < 0)
                 return r;
-        r = hostkey_unwrap(key, c->job->volume.uuid, token, &passphrase, err);
+        r = hostkey_unwrap(key, volume_header_uuid(&c->job->volume), token, &passphrase, err);
         if (r < 0)
                 return r;
         r = luks_unlock(c->luks, passphrase, VOLUME_PASSPHRASE_SIZE);
@@ -191,7 +195,7 @@ static int luks_open_run(StepContext *c, Error *err) {
                         return r;
         }
         volume_crypt_name(c->job->volume.uuid, name);
-        r = luks_open(c->luks, name, &c->device);
+        r = luks_open(c->luks, name, is_image(c) && c->job->volume.spec.fs == FILESYSTEM_NONE, &c->device);
         if (r < 0)
                 return error_errno(err, r, "cannot open the encrypted volume %s", c->job->volume.spec.name);
         (void) udev_link(c->job->volume.uuid, true, c->device);
@@ -257,7 +261,7 @@ static int luks_destroy_run(StepContext *c, Error *err) {
         char device[DEVICE_PATH_MAX];
         int r;
 
-        if (is_plain(c))
+        if (is_plain(c) || is_image(c)) /* the keys of an image are its origin's, whose header goes on holding them */
                 return 0;
         r = thin_open_if_exists(c, err);
         if (r <= 0)

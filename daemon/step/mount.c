@@ -29,7 +29,11 @@ static int mount_run(StepContext *c, Error *err) {
         char device[DEVICE_PATH_MAX], message[256];
 
         dm_device_path(c->device, device);
-        root = mnt_filesystem(device, filesystem_to_string(spec->fs), c->job->read_only, message, sizeof(message));
+        root = mnt_filesystem(device, filesystem_to_string(spec->fs),
+                              spec->role == ROLE_SNAPSHOT ? MNT_IMAGE
+                              : c->job->read_only         ? MNT_READ_ONLY
+                                                          : MNT_WRITABLE,
+                              message, sizeof(message));
         if (root < 0)
                 return error_set(err, ERROR_FAILED, root, "cannot mount volume %s: %s", spec->name,
                                  isempty(message) ? strerror(-root) : message);

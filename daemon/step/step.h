@@ -47,9 +47,14 @@ typedef struct Step {
 } Step;
 
 /* thin.c: the thin device of a volume */
+/* Whether more can be made in the pool. mkfs on a full one would wait a minute and then fail, and metadata that ran
+ * full must be repaired offline: nothing that is made is to be what fills either. */
+int thin_pool_has_room(StepContext *context, Error *err);
 /* For removal: opens it unless the pool has no such thin device. Returns 1 when open, 0 when there is none. */
 int thin_open_if_exists(StepContext *context, Error *err);
 extern const Step step_thin_create, step_thin_open, step_thin_close, step_thin_remove, step_thin_delete;
+/* snapshot.c: images of volumes */
+extern const Step step_snapshot_prepare, step_snapshot;
 /* luks.c: its encryption */
 extern const Step step_luks_format, step_luks_open, step_luks_close, step_luks_destroy;
 /* format.c: its filesystem, and the folder in it that users see */

@@ -18,11 +18,9 @@ static int thin_error(StepContext *c, int r, Error *err, const char *what) {
         return error_errno(err, r, "cannot %s in pool %s", what, c->pool.name);
 }
 
-/* mkfs on a full pool would wait a minute and then fail, and metadata that ran full must be repaired offline: a
- * create is not to be what fills either. */
 #define METADATA_KEPT_PART 10u
 
-static int pool_has_room(StepContext *c, Error *err) {
+int thin_pool_has_room(StepContext *c, Error *err) {
         DmPoolStatus status;
         int r;
 
@@ -50,7 +48,7 @@ static int pool_has_room(StepContext *c, Error *err) {
 static int thin_create_run(StepContext *c, Error *err) {
         int r;
 
-        r = pool_has_room(c, err);
+        r = thin_pool_has_room(c, err);
         if (r < 0)
                 return r;
         r = dm_thin_create(c->pool.uuid, c->job->volume.thin_id);
@@ -116,6 +114,11 @@ static int thin_open_probe(StepContext *c, Error *err) {
         return 1;
 }
 
+/* A filesystem is mounted read-only, and may have to replay its journal for that; what has none cannot change. */
+static bool is_fixed(const Volume *v) {
+        return v->spec.role == ROLE_SNAPSHOT && v->spec.fs == FILESYSTEM_NONE;
+}
+
 static int thin_open_run(StepContext *c, Error *err) {
         const Volume *v = &c->job->volume;
         int r;
@@ -124,7 +127,7 @@ static int thin_open_run(StepContext *c, Error *err) {
         if (r < 0)
                 return error_errno(err, r, "cannot describe the device to udev");
 
-        r = dm_thin_open(c->pool.uuid, v->uuid, v->thin_id, volume_spec_device_size(&v->spec), &c->thin);
+        r = dm_thin_open(c->pool.uuid, v->uuid, v->thin_id, volume_spec_device_size(&v->spec), is_fixed(v), &c->thin);
         if (r < 0)
                 (void) udev_forget(v->uuid);
         if (r == -ENODATA)
@@ -145,7 +148,7 @@ int thin_open_if_exists(StepContext *c, Error *err) {
         r = thin_open_probe(c, err);
         if (r != 0)
                 return r;
-        r = dm_thin_open(c->pool.uuid, v->uuid, v->thin_id, volume_spec_device_size(&v->spec), &c->thin);
+        r = dm_thin_open(c->pool.uuid, v->uuid, v->thin_id, volume_spec_device_size(&v->spec), is_fixed(v), &c->thin);
         if (r == -ENODATA)
                 return 0;
         return r < 0 ? thin_error(c, r, err, "open the thin device") : 1;

@@ -36,7 +36,7 @@ static int trim_run(StepContext *c, Error *err) {
         int r;
 
         dm_device_path(c->device, device);
-        root = mnt_filesystem(device, filesystem_to_string(spec->fs), false, message, sizeof(message));
+        root = mnt_filesystem(device, filesystem_to_string(spec->fs), MNT_WRITABLE, message, sizeof(message));
         if (root < 0)
                 return error_set(err, ERROR_FAILED, root, "cannot mount volume %s: %s", spec->name,
                                  isempty(message) ? strerror(-root) : message);

@@ -14,10 +14,13 @@
 
 #define FREE_WAIT_SECONDS 1
 
+typedef enum ChangeKind { CHANGE_PUT, CHANGE_DELETE, CHANGE_CHECK, CHANGE_TOUCH } ChangeKind;
+
 typedef struct Change {
         struct Change *next;
-        bool is_delete, is_check, is_touch;
-        Row row;
+        ChangeKind kind;
+        Row *rows; /* CHANGE_PUT; CHANGE_DELETE: one, of which only the UUID counts */
+        size_t n_rows;
         CatalogDone done;
         void *userdata;
         Error err; /* kind ERROR_NONE: durable */
@@ -73,12 +76,18 @@ static Change *queue_take_all(Queue *q) {
         return all;
 }
 
+static void change_free(Change *change) {
+        for (size_t i = 0; i < change->n_rows; i++)
+                row_done(&change->rows[i]);
+        free(change->rows);
+        free(change);
+}
+
 static void changes_free(Change *change) {
         while (change) {
                 Change *next = change->next;
 
-                row_done(&change->row);
-                free(change);
+                change_free(change);
                 change = next;
         }
 }
@@ -173,28 +182,38 @@ static uint64_t now_usec(void) {
 
 /* --- writing, in the thread ----------------------------------------------------------------------------- */
 
-static int change_write(Catalog *c, Change *change) {
-        sqlite3_stmt *s = change->is_delete ? c->delete : c->upsert;
+static int row_write(Catalog *c, const Row *row, bool is_delete, Error *err) {
+        sqlite3_stmt *s = is_delete ? c->delete : c->upsert;
         int code;
 
-        if (change->is_check)
-                return schema_check(c->db, &change->err);
-        if (change->is_touch)
-                return schema_touch(c->db, &change->err);
-        if (change->is_delete)
-                sqlite3_bind_text(s, 1, change->row.uuid, -1, SQLITE_STATIC);
+        if (is_delete)
+                sqlite3_bind_text(s, 1, row->uuid, -1, SQLITE_STATIC);
         else
-                row_bind(&change->row, s);
+                row_bind(row, s);
         code = sqlite3_step(s);
         if (code != SQLITE_DONE)
-                (void) sqlite_error(c->db, &change->err, "write the catalog");
+                (void) sqlite_error(c->db, err, "write the catalog");
         sqlite3_reset(s);
         sqlite3_clear_bindings(s);
         return code == SQLITE_DONE ? 0 : -EIO;
 }
 
+static int change_write(Catalog *c, Change *change) {
+        int r = 0;
+
+        if (change->kind == CHANGE_CHECK)
+                return schema_check(c->db, &change->err);
+        if (change->kind == CHANGE_TOUCH)
+                return schema_touch(c->db, &change->err);
+        for (size_t i = 0; i < change->n_rows && r >= 0; i++)
+                r = row_write(c, &change->rows[i], change->kind == CHANGE_DELETE, &change->err);
+        return r;
+}
+
 static const char *change_name(const Change *change) {
-        return change->is_delete ? "delete" : volume_state_to_string(change->row.state);
+        return change->kind == CHANGE_DELETE ? "delete"
+               : change->kind == CHANGE_PUT  ? volume_state_to_string(change->rows[0].state)
+                                             : "check";
 }
 
 static int batch_commit(Catalog *c, const char *name, Error *err) {
@@ -317,45 +336,68 @@ static int change_queue(Catalog *c, Change *change) {
         return 0;
 }
 
-int catalog_put_volume(Catalog *c, const Volume *volume, CatalogDone done, void *userdata, Error *err) {
+/* With room for so many rows. */
+static int change_new(ChangeKind kind, size_t n, CatalogDone done, void *userdata, Change **ret, Error *err) {
         Change *change = calloc(1, sizeof(*change));
 
-        if (!change || row_from_volume(volume, &change->row) < 0) {
+        if (!change)
+                return error_oom(err);
+        *change = (Change) { .kind = kind, .done = done, .userdata = userdata };
+        change->rows = n > 0 ? calloc(n, sizeof(*change->rows)) : NULL;
+        if (n > 0 && !change->rows) {
                 free(change);
                 return error_oom(err);
         }
-        change->done = done;
-        change->userdata = userdata;
+        *ret = change;
+        return 0;
+}
+
+int catalog_put_volumes(Catalog *c, const Volume *const *volumes, size_t n, CatalogDone done, void *userdata,
+                        Error *err) {
+        Change *change = NULL;
+        int r;
+
+        r = change_new(CHANGE_PUT, n, done, userdata, &change, err);
+        if (r < 0)
+                return r;
+        for (; change->n_rows < n; change->n_rows++)
+                if (row_from_volume(volumes[change->n_rows], &change->rows[change->n_rows]) < 0) {
+                        change_free(change);
+                        return error_oom(err);
+                }
         return change_queue(c, change);
+}
+
+int catalog_put_volume(Catalog *c, const Volume *volume, CatalogDone done, void *userdata, Error *err) {
+        return catalog_put_volumes(c, &volume, 1, done, userdata, err);
 }
 
 int catalog_delete_volume(Catalog *c, sd_id128_t uuid, CatalogDone done, void *userdata, Error *err) {
-        Change *change = calloc(1, sizeof(*change));
+        Change *change = NULL;
+        int r;
 
-        if (!change)
-                return error_oom(err);
-        change->is_delete = true;
-        uuid_format(uuid, change->row.uuid);
-        change->done = done;
-        change->userdata = userdata;
+        r = change_new(CHANGE_DELETE, 1, done, userdata, &change, err);
+        if (r < 0)
+                return r;
+        uuid_format(uuid, change->rows[0].uuid);
+        change->n_rows = 1;
         return change_queue(c, change);
 }
 
-static int question_queue(Catalog *c, Change question, Error *err) {
-        Change *change = malloc(sizeof(*change));
+static int question_queue(Catalog *c, ChangeKind kind, CatalogDone done, void *userdata, Error *err) {
+        Change *change = NULL;
+        int r;
 
-        if (!change)
-                return error_oom(err);
-        *change = question;
-        return change_queue(c, change);
+        r = change_new(kind, 0, done, userdata, &change, err);
+        return r < 0 ? r : change_queue(c, change);
 }
 
 int catalog_check(Catalog *c, CatalogDone done, void *userdata, Error *err) {
-        return question_queue(c, (Change) { .is_check = true, .done = done, .userdata = userdata }, err);
+        return question_queue(c, CHANGE_CHECK, done, userdata, err);
 }
 
 int catalog_touch(Catalog *c, CatalogDone done, void *userdata, Error *err) {
-        return question_queue(c, (Change) { .is_touch = true, .done = done, .userdata = userdata }, err);
+        return question_queue(c, CHANGE_TOUCH, done, userdata, err);
 }
 
 int catalog_fd(const Catalog *c) {

@@ -37,7 +37,9 @@ DEFINE_CLEANUP(Catalog *, catalog_free)
 /* NULL when the change is durable. */
 typedef void (*CatalogDone)(const Error *err, void *userdata);
 
-/* Inserts or replaces the row of a volume; copies what it needs. Only once opened. */
+/* Inserts or replaces the rows of volumes, all or none, in this order; copies what it needs. Only once opened. */
+int catalog_put_volumes(Catalog *catalog, const Volume *const *volumes, size_t n, CatalogDone done, void *userdata,
+                        Error *err);
 int catalog_put_volume(Catalog *catalog, const Volume *volume, CatalogDone done, void *userdata, Error *err);
 int catalog_delete_volume(Catalog *catalog, sd_id128_t uuid, CatalogDone done, void *userdata, Error *err);
 

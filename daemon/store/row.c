@@ -40,29 +40,51 @@ void row_done(Row *row) {
         free(row->failure);
         free(row->mkfs_options);
         free(row->labels);
+        free(row->rule);
+        free(row->schedule);
+        free(row->old_name);
         *row = (Row) {};
 }
 
+/* NULL stays NULL; *failed when memory is out. */
+static char *copy(const char *text, bool *failed) {
+        char *s = text ? strdup(text) : NULL;
+
+        *failed = *failed || (text && !s);
+        return s;
+}
+
 int row_from_volume(const Volume *v, Row *ret) {
+        bool failed = false;
         Row row = {
+                .role = v->spec.role,
                 .thin_id = v->thin_id,
-                .tenant = strdup(v->spec.tenant),
-                .name = strdup(v->spec.name),
-                .failure = v->failure ? strdup(v->failure) : NULL,
+                .tenant = copy(v->spec.tenant, &failed),
+                .name = copy(snapshot_name_of(v->spec.name) ?: v->spec.name, &failed),
+                .failure = copy(v->failure, &failed),
                 .mkfs_options = lines_join(v->spec.mkfs_options),
                 .labels = lines_join(v->spec.labels),
+                .rule = copy(v->rule, &failed),
+                .schedule = copy(v->schedule, &failed),
+                .old_name = copy(v->old_name, &failed),
                 .state = v->state,
                 .fs = v->spec.fs,
                 .key_source = v->spec.key_source,
                 .size = v->spec.size,
                 .created_usec = v->created_usec,
+                .pending_size = v->pending_size,
                 .uid = v->spec.uid,
                 .gid = v->spec.gid,
                 .mode = v->spec.mode,
+                .spare_thin_id = v->spare_thin_id,
+                .held = v->held,
+                .has_spare = v->has_spare,
         };
 
         uuid_format(v->uuid, row.uuid);
-        if (!row.tenant || !row.name || !row.mkfs_options || !row.labels || (v->failure && !row.failure)) {
+        if (!sd_id128_is_null(v->spec.origin))
+                uuid_format(v->spec.origin, row.origin);
+        if (failed || !row.mkfs_options || !row.labels) {
                 row_done(&row);
                 return -ENOMEM;
         }
@@ -72,26 +94,45 @@ int row_from_volume(const Volume *v, Row *ret) {
 
 void row_bind(const Row *row, sqlite3_stmt *s) {
         sqlite3_bind_text(s, 1, row->uuid, -1, SQLITE_STATIC);
-        sqlite3_bind_int64(s, 2, row->thin_id);
-        sqlite3_bind_text(s, 3, row->tenant, -1, SQLITE_STATIC);
-        sqlite3_bind_text(s, 4, row->name, -1, SQLITE_STATIC);
-        sqlite3_bind_text(s, 5, volume_state_to_string(row->state), -1, SQLITE_STATIC);
-        sqlite3_bind_text(s, 6, row->failure, -1, SQLITE_STATIC); /* NULL binds NULL */
-        sqlite3_bind_int64(s, 7, (sqlite3_int64) row->size);
-        sqlite3_bind_text(s, 8, filesystem_to_string(row->fs), -1, SQLITE_STATIC);
-        sqlite3_bind_text(s, 9, key_source_to_string(row->key_source), -1, SQLITE_STATIC);
-        sqlite3_bind_int64(s, 10, row->uid);
-        sqlite3_bind_int64(s, 11, row->gid);
-        sqlite3_bind_int64(s, 12, row->mode);
-        sqlite3_bind_text(s, 13, row->mkfs_options, -1, SQLITE_STATIC);
-        sqlite3_bind_text(s, 14, row->labels, -1, SQLITE_STATIC);
-        sqlite3_bind_int64(s, 15, (sqlite3_int64) row->created_usec);
+        sqlite3_bind_text(s, 2, volume_role_to_string(row->role), -1, SQLITE_STATIC);
+        sqlite3_bind_text(s, 3, row->origin, -1, SQLITE_STATIC);
+        sqlite3_bind_int64(s, 4, row->thin_id);
+        sqlite3_bind_text(s, 5, row->tenant, -1, SQLITE_STATIC);
+        sqlite3_bind_text(s, 6, row->name, -1, SQLITE_STATIC);
+        sqlite3_bind_text(s, 7, volume_state_to_string(row->state), -1, SQLITE_STATIC);
+        sqlite3_bind_text(s, 8, row->failure, -1, SQLITE_STATIC); /* NULL binds NULL */
+        sqlite3_bind_int64(s, 9, (sqlite3_int64) row->size);
+        sqlite3_bind_text(s, 10, filesystem_to_string(row->fs), -1, SQLITE_STATIC);
+        sqlite3_bind_text(s, 11, key_source_to_string(row->key_source), -1, SQLITE_STATIC);
+        sqlite3_bind_int64(s, 12, row->uid);
+        sqlite3_bind_int64(s, 13, row->gid);
+        sqlite3_bind_int64(s, 14, row->mode);
+        sqlite3_bind_text(s, 15, row->mkfs_options, -1, SQLITE_STATIC);
+        sqlite3_bind_text(s, 16, row->labels, -1, SQLITE_STATIC);
+        sqlite3_bind_int64(s, 17, (sqlite3_int64) row->created_usec);
+        sqlite3_bind_int64(s, 18, row->held);
+        sqlite3_bind_text(s, 19, row->rule, -1, SQLITE_STATIC);
+        sqlite3_bind_text(s, 20, row->schedule, -1, SQLITE_STATIC);
+        sqlite3_bind_int64(s, 21, (sqlite3_int64) row->pending_size);
+        if (row->has_spare)
+                sqlite3_bind_int64(s, 22, row->spare_thin_id);
+        else
+                sqlite3_bind_null(s, 22);
+        sqlite3_bind_text(s, 23, row->old_name, -1, SQLITE_STATIC);
 }
 
 static const char *column(sqlite3_stmt *s, int i) {
         const char *text = (const char *) sqlite3_column_text(s, i);
 
         return text ?: "";
+}
+
+/* NULL stays NULL. */
+static int column_copy(sqlite3_stmt *s, int i, char **ret) {
+        if (sqlite3_column_type(s, i) == SQLITE_NULL)
+                return 0;
+        *ret = strdup(column(s, i));
+        return *ret ? 0 : -ENOMEM;
 }
 
 static int column_enum(sqlite3_stmt *s, int i, int (*from_string)(const char *s)) {
@@ -108,40 +149,75 @@ static int column_uint32(sqlite3_stmt *s, int i, uint32_t *ret) {
         return 0;
 }
 
+static int read_numbers(sqlite3_stmt *s, Volume *v) {
+        if (column_uint32(s, 3, &v->thin_id) < 0 || v->thin_id > THIN_ID_MAX || column_uint32(s, 11, &v->spec.uid) < 0 ||
+            column_uint32(s, 12, &v->spec.gid) < 0 || column_uint32(s, 13, &v->spec.mode) < 0 ||
+            sqlite3_column_int64(s, 16) < 0 || sqlite3_column_int64(s, 20) < 0)
+                return -EINVAL;
+        v->spec.size = (uint64_t) sqlite3_column_int64(s, 8);
+        v->created_usec = (uint64_t) sqlite3_column_int64(s, 16);
+        v->held = sqlite3_column_int64(s, 17) != 0;
+        v->pending_size = (uint64_t) sqlite3_column_int64(s, 20);
+        v->has_spare = sqlite3_column_type(s, 21) != SQLITE_NULL;
+        if (v->has_spare && (column_uint32(s, 21, &v->spare_thin_id) < 0 || v->spare_thin_id > THIN_ID_MAX))
+                return -EINVAL;
+        return 0;
+}
+
+static int read_words(sqlite3_stmt *s, Volume *v) {
+        int role = column_enum(s, 1, volume_role_from_string), state = column_enum(s, 6, volume_state_from_string);
+        int fs = column_enum(s, 9, filesystem_from_string), source = column_enum(s, 10, key_source_from_string);
+
+        if (role < 0 || state < 0 || fs < 0 || source < 0)
+                return -EINVAL;
+        v->spec.role = (VolumeRole) role;
+        v->state = (VolumeState) state;
+        v->spec.fs = (Filesystem) fs;
+        v->spec.key_source = (KeySource) source;
+        return 0;
+}
+
+static int read_names(sqlite3_stmt *s, Volume *v) {
+        const char *origin = column(s, 2), *tenant = column(s, 4), *name = column(s, 5);
+
+        if (sd_id128_from_string(column(s, 0), &v->uuid) < 0 || sd_id128_is_null(v->uuid))
+                return -EINVAL;
+        if ((v->spec.role == ROLE_SNAPSHOT) != (*origin != 0) ||
+            (*origin && (sd_id128_from_string(origin, &v->spec.origin) < 0 || sd_id128_is_null(v->spec.origin))))
+                return -EINVAL;
+        if (!(v->spec.role == ROLE_TEMPLATE ? streq(tenant, TEMPLATE_TENANT) : tenant_name_is_valid(tenant)) ||
+            !(*origin ? snapshot_name_is_valid(name) : volume_name_is_valid(name)))
+                return -EINVAL;
+        buffer_format(v->spec.tenant, sizeof(v->spec.tenant), "%s", tenant);
+        /* Any origin will do for the rules: it is put in its place by whoever has it. */
+        if (*origin)
+                full_name_format("0", name, v->spec.name);
+        else
+                buffer_format(v->spec.name, sizeof(v->spec.name), "%s", name);
+        return 0;
+}
+
 int row_to_volume(sqlite3_stmt *s, Volume *ret) {
         _cleanup_(volume_done) Volume v = { .spec = VOLUME_SPEC_DEFAULT };
-        int state, fs, source, r;
+        int r;
 
-        if (sd_id128_from_string(column(s, 0), &v.uuid) < 0 || sd_id128_is_null(v.uuid))
-                return -EINVAL;
-        if (column_uint32(s, 1, &v.thin_id) < 0 || v.thin_id > THIN_ID_MAX)
-                return -EINVAL;
-        if (column_uint32(s, 9, &v.spec.uid) < 0 || column_uint32(s, 10, &v.spec.gid) < 0 ||
-            column_uint32(s, 11, &v.spec.mode) < 0 || sqlite3_column_int64(s, 14) < 0)
-                return -EINVAL;
-        if (!tenant_name_is_valid(column(s, 2)) || !volume_name_is_valid(column(s, 3)))
-                return -EINVAL;
-        state = column_enum(s, 4, volume_state_from_string);
-        fs = column_enum(s, 7, filesystem_from_string);
-        source = column_enum(s, 8, key_source_from_string);
-        if (state < 0 || fs < 0 || source < 0)
-                return -EINVAL;
-
-        buffer_format(v.spec.tenant, sizeof(v.spec.tenant), "%s", column(s, 2));
-        buffer_format(v.spec.name, sizeof(v.spec.name), "%s", column(s, 3));
-        v.state = (VolumeState) state;
-        v.spec.fs = (Filesystem) fs;
-        v.spec.key_source = (KeySource) source;
-        v.spec.size = (uint64_t) sqlite3_column_int64(s, 6);
-        v.created_usec = (uint64_t) sqlite3_column_int64(s, 14);
-        if (sqlite3_column_type(s, 5) != SQLITE_NULL) {
-                v.failure = strdup(column(s, 5));
-                if (!v.failure)
-                        return -ENOMEM;
-        }
-        r = lines_split(column(s, 12), &v.spec.mkfs_options);
+        r = read_words(s, &v);
         if (r >= 0)
-                r = lines_split(column(s, 13), &v.spec.labels);
+                r = read_names(s, &v);
+        if (r >= 0)
+                r = read_numbers(s, &v);
+        if (r >= 0)
+                r = column_copy(s, 7, &v.failure);
+        if (r >= 0)
+                r = column_copy(s, 18, &v.rule);
+        if (r >= 0)
+                r = column_copy(s, 19, &v.schedule);
+        if (r >= 0)
+                r = column_copy(s, 22, &v.old_name);
+        if (r >= 0)
+                r = lines_split(column(s, 14), &v.spec.mkfs_options);
+        if (r >= 0)
+                r = lines_split(column(s, 15), &v.spec.labels);
         if (r >= 0 && volume_spec_normalize(&v.spec, NULL) < 0)
                 r = -EINVAL;
         if (r < 0)

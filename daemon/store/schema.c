@@ -28,6 +28,49 @@ static const char *const migrations[] = {
         "  created_usec INTEGER NOT NULL,"
         "  UNIQUE (tenant, name)"
         ") STRICT, WITHOUT ROWID;",
+        /* A snapshot is called by what follows the '@', of its origin's UUID: renaming a volume changes one row. */
+        "CREATE TABLE thing ("
+        "  uuid TEXT NOT NULL PRIMARY KEY,"
+        "  role TEXT NOT NULL,"
+        "  origin TEXT NOT NULL," /* UUID, or '' */
+        "  thin_id INTEGER NOT NULL UNIQUE,"
+        "  tenant TEXT NOT NULL,"
+        "  name TEXT NOT NULL,"
+        "  state TEXT NOT NULL,"
+        "  failure TEXT,"
+        "  size INTEGER NOT NULL,"
+        "  filesystem TEXT NOT NULL,"
+        "  key_source TEXT NOT NULL,"
+        "  uid INTEGER NOT NULL,"
+        "  gid INTEGER NOT NULL,"
+        "  mode INTEGER NOT NULL,"
+        "  mkfs_options TEXT NOT NULL,"
+        "  labels TEXT NOT NULL,"
+        "  created_usec INTEGER NOT NULL,"
+        "  held INTEGER NOT NULL DEFAULT 0,"
+        "  rule TEXT,"
+        "  schedule TEXT,"
+        "  pending_size INTEGER NOT NULL DEFAULT 0,"
+        "  spare_thin_id INTEGER UNIQUE,"
+        "  old_name TEXT"
+        ") STRICT, WITHOUT ROWID;"
+        "INSERT INTO thing (uuid, role, origin, thin_id, tenant, name, state, failure, size, filesystem, key_source,"
+        " uid, gid, mode, mkfs_options, labels, created_usec) SELECT uuid, 'volume', '', thin_id, tenant, name, state,"
+        " failure, size, filesystem, key_source, uid, gid, mode, mkfs_options, labels, created_usec FROM volume;"
+        "DROP TABLE volume;"
+        "ALTER TABLE thing RENAME TO volume;"
+        "CREATE UNIQUE INDEX volume_name ON volume (tenant, origin, name) WHERE state != 'freeing';"
+        "CREATE TABLE schedule_run (" /* of a volume's schedule: when a rule ran last, and why that failed */
+        "  volume TEXT NOT NULL,"
+        "  rule TEXT NOT NULL,"
+        "  at_usec INTEGER NOT NULL,"
+        "  failure TEXT,"
+        "  PRIMARY KEY (volume, rule)"
+        ") STRICT, WITHOUT ROWID;"
+        "CREATE TABLE setting (" /* of the pool */
+        "  name TEXT NOT NULL PRIMARY KEY,"
+        "  value TEXT NOT NULL"
+        ") STRICT, WITHOUT ROWID;",
 };
 
 int sqlite_error(sqlite3 *db, Error *err, const char *what) {

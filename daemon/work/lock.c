@@ -15,8 +15,9 @@ enum {
 };
 
 typedef struct Need {
-        short pool;   /* F_RDLCK, F_WRLCK */
-        off_t second; /* to be locked exclusively, too; 0 for none */
+        short pool;     /* F_RDLCK, F_WRLCK */
+        off_t second;   /* to be locked exclusively, too; 0 for none */
+        bool origins;   /* and the origins of the job's images */
 } Need;
 
 /* Returns 0 if the job needs no lock: it only looks, or is about no pool in particular. */
@@ -46,6 +47,9 @@ static int need_of(const Job *job, Need *ret) {
         case JOB_POOL_RELIEVE:
                 *ret = (Need) { F_RDLCK, BYTE_OPEN };
                 return 1;
+        case JOB_VOLUME_SNAPSHOT:
+                *ret = (Need) { .pool = F_RDLCK, .origins = true };
+                return 1;
         case JOB_VOLUME_CREATE:
         case JOB_VOLUME_CLAIM:
         case JOB_VOLUME_REMOVE:
@@ -68,6 +72,25 @@ static int lock_byte(int fd, short type, off_t byte) {
         do
                 r = RET_NERRNO(fcntl(fd, F_OFD_SETLKW, &lock));
         while (r == -EINTR);
+        return r;
+}
+
+static int compare_thin_ids(const void *a, const void *b) {
+        const JobImage *const *x = a, *const *y = b;
+
+        return (*x)->origin.thin_id < (*y)->origin.thin_id ? -1 : (*x)->origin.thin_id > (*y)->origin.thin_id;
+}
+
+/* In one order for all, so that no two wait for each other. */
+static int lock_origins(int fd, const Job *job) {
+        const JobImage *order[JOB_IMAGES_MAX];
+        int r = 0;
+
+        for (size_t i = 0; i < job->n_images; i++)
+                order[i] = &job->images[i];
+        qsort(order, job->n_images, sizeof(*order), compare_thin_ids);
+        for (size_t i = 0; i < job->n_images && r >= 0; i++)
+                r = lock_byte(fd, F_WRLCK, BYTE_VOLUME + (off_t) order[i]->origin.thin_id);
         return r;
 }
 
@@ -111,6 +134,8 @@ int lock_take(const Job *job, int *ret, Error *err) {
                 r = lock_byte(fd, need.pool, BYTE_POOL);
         if (r >= 0 && need.second > 0)
                 r = lock_byte(fd, F_WRLCK, need.second);
+        if (r >= 0 && need.origins)
+                r = lock_origins(fd, job);
         if (r < 0)
                 return error_errno(err, r, "cannot lock %s", path);
         *ret = TAKE_FD(fd);

@@ -100,6 +100,8 @@ const Step *const *plan_for(const Job *job) {
                 return PLAN(&step_thin_look, &step_pool_status);
         case JOB_VOLUME_RELEASE:
                 return PLAN(&step_luks_close, &step_thin_close);
+        case JOB_VOLUME_SNAPSHOT:
+                return PLAN(&step_snapshot_prepare, &step_snapshot);
         case JOB_VOLUME_SWEEP:
                 return PLAN(&step_luks_close, &step_thin_close, &step_mount_point_remove);
         case _JOB_VERB_MAX:

@@ -37,11 +37,22 @@ typedef enum JobVerb {
         JOB_VOLUME_USAGE,   /* result.pools[0], and result.devices with this one if it is open */
         JOB_VOLUME_RELEASE, /* closes the devices if nobody uses them */
         JOB_VOLUME_SWEEP,   /* the same, and its mount point: what is left of a volume that no catalog knows */
+        JOB_VOLUME_SNAPSHOT, /* images: of all at one instant, their filesystems frozen meanwhile: result.devices has
+                                what each takes */
         _JOB_VERB_MAX,
 } JobVerb;
 
 const char *job_verb_to_string(JobVerb verb); /* "pool_scan" ... */
 int job_verb_from_string(const char *s);
+
+/* An image that is to be made of a volume. */
+typedef struct JobImage {
+        Volume origin;
+        sd_id128_t uuid; /* of the image */
+        uint32_t thin_id;
+} JobImage;
+
+#define JOB_IMAGES_MAX 64u
 
 typedef struct Job {
         JobVerb verb;
@@ -55,6 +66,8 @@ typedef struct Job {
         bool lazy;           /* JOB_VOLUME_UMOUNT: who uses it keeps it, and it is closed behind the last of them;
                                 JOB_VOLUME_CLAIM: does not wait for them, nor look who they are */
         bool fix;            /* JOB_HOST_AUDIT */
+        JobImage *images;    /* JOB_VOLUME_SNAPSHOT */
+        size_t n_images;
 } Job;
 
 void job_done(Job *job);

@@ -14,6 +14,8 @@
 #define GIB (UINT64_C(1) << 30)
 
 #define VOLUME_NAME_MAX 128
+#define SNAPSHOT_NAME_MAX 64
+#define FULL_NAME_MAX (VOLUME_NAME_MAX + 1 + SNAPSHOT_NAME_MAX) /* NAME@SNAPSHOT */
 #define TENANT_NAME_MAX 32
 #define POOL_NAME_MAX 32
 #define DEFAULT_TENANT "default"
@@ -39,9 +41,18 @@ typedef enum VolumeState {
         VOLUME_CREATING, /* row written, worker not done */
         VOLUME_READY,
         VOLUME_REMOVING,
+        VOLUME_FREEING,  /* removed for everybody: nobody finds it by name, and its blocks go back to the pool */
         VOLUME_BROKEN,   /* an undo failed: the text of the failure is kept beside it */
         _VOLUME_STATE_MAX,
 } VolumeState;
+
+/* All have a thin device of their own, a UUID and a row of the catalog. */
+typedef enum VolumeRole {
+        ROLE_VOLUME,
+        ROLE_SNAPSHOT, /* read-only image of a volume, the origin; its name is NAME@SNAPSHOT */
+        ROLE_TEMPLATE, /* formatted, what plain volumes begin as; nobody sees it */
+        _VOLUME_ROLE_MAX,
+} VolumeRole;
 
 /* Enum to word and back; from_string gives -EINVAL for an unknown word. The words are the Varlink enum's. */
 const char *filesystem_to_string(Filesystem fs);
@@ -50,9 +61,15 @@ const char *key_source_to_string(KeySource source);
 int key_source_from_string(const char *s);
 const char *volume_state_to_string(VolumeState state);
 int volume_state_from_string(const char *s);
+const char *volume_role_to_string(VolumeRole role);
+int volume_role_from_string(const char *s);
 
 /* [A-Za-z0-9][A-Za-z0-9_.-]{0,127}, Docker's rule. */
 bool volume_name_is_valid(const char *name);
+/* The same, but at most SNAPSHOT_NAME_MAX: the name of a mount point has both. */
+bool snapshot_name_is_valid(const char *name);
+/* NAME@SNAPSHOT, of both the rules. */
+bool full_name_is_valid(const char *name);
 /* [a-z][a-z0-9-]{0,31} */
 bool tenant_name_is_valid(const char *name);
 bool pool_name_is_valid(const char *name);
@@ -61,25 +78,34 @@ bool label_value_is_valid(const char *value);
 
 /* ERROR_BAD_REQUEST with the rule, for the request's field of this name. */
 int volume_name_check(const char *name, const char *field, Error *err);
+int snapshot_name_check(const char *name, const char *field, Error *err);
 int tenant_name_check(const char *name, const char *field, Error *err);
 int pool_name_check(const char *name, const char *field, Error *err);
 
-/* [POOL:][TENANT/]NAME as typed; an empty pool or tenant means "not said". */
+/* [POOL:][TENANT/]NAME[@SNAPSHOT] as typed; an empty pool, tenant or snapshot means "not said". */
 typedef struct Reference {
         char pool[POOL_NAME_MAX + 1];
         char tenant[TENANT_NAME_MAX + 1];
         char name[VOLUME_NAME_MAX + 1];
+        char snapshot[SNAPSHOT_NAME_MAX + 1];
 } Reference;
 
-/* ERROR_BAD_REQUEST with the rule that is broken. field is the name of the request's field. A snapshot
- * ("@...") is refused by name. */
+/* ERROR_BAD_REQUEST with the rule that is broken. field is the name of the request's field. */
 int reference_parse(const char *s, const char *field, Reference *ret, Error *err);
+
+/* NAME or, with a snapshot, NAME@SNAPSHOT. */
+void full_name_format(const char *name, const char *snapshot, char buf[static FULL_NAME_MAX + 1]);
+
+/* What lies behind the '@' of a full name, or NULL. */
+const char *snapshot_name_of(const char *full_name);
 
 /* Everything that is decided at creation. Strings are owned. */
 typedef struct VolumeSpec {
         char pool[POOL_NAME_MAX + 1]; /* empty: the default pool */
-        char tenant[TENANT_NAME_MAX + 1];
-        char name[VOLUME_NAME_MAX + 1];
+        char tenant[TENANT_NAME_MAX + 1]; /* of a template: TEMPLATE_TENANT */
+        char name[FULL_NAME_MAX + 1]; /* of a snapshot: NAME@SNAPSHOT, as its origin is called now */
+        VolumeRole role;
+        sd_id128_t origin; /* ROLE_SNAPSHOT: the volume that it is of, also the UUID in its LUKS2 header */
         uint64_t size; /* bytes the user can fill, whole MiB */
         Filesystem fs;
         KeySource key_source; /* KEY_SOURCE_NONE: not encrypted */
@@ -89,6 +115,9 @@ typedef struct VolumeSpec {
         char **mkfs_options; /* as typed: "-m 1", "-O ^has_journal" */
         char **labels;       /* "key=value", sorted by key */
 } VolumeSpec;
+
+/* No tenant can be called that. */
+#define TEMPLATE_TENANT "."
 
 #define VOLUME_SPEC_DEFAULT { .tenant = DEFAULT_TENANT, .fs = FILESYSTEM_EXT4, .mode = 0755 }
 
@@ -122,9 +151,21 @@ typedef struct Volume {
         VolumeState state;
         uint64_t created_usec; /* CLOCK_REALTIME, microseconds */
         char *failure;         /* VOLUME_BROKEN: why */
+        bool held;             /* a snapshot that is neither removed nor expires */
+        char *rule;            /* a snapshot: the rule of a schedule that made it, or NULL */
+        char *schedule;        /* a volume: when snapshots are made of it, or NULL */
+
+        /* What is under way, so that a start can go on with it. */
+        uint64_t pending_size;    /* bytes that it grows to; 0: it does not */
+        bool has_spare;           /* it has a second thin device: one that is to take the place of the first, or did */
+        uint32_t spare_thin_id;
+        char *old_name;           /* under which it may still be mounted, or NULL */
 } Volume;
 
 #define THIN_ID_MAX 16777215u
+
+/* The UUID in the LUKS2 header, to which the wrapped key is bound. */
+sd_id128_t volume_header_uuid(const Volume *volume);
 
 void volume_done(Volume *volume);
 
@@ -136,7 +177,7 @@ void volume_crypt_name(sd_id128_t volume, char buf[static KERNEL_NAME_MAX]); /* 
 int volume_uuid_from_kernel_name(const char *name, sd_id128_t *ret);
 
 #define MOUNT_ROOT "/run/quarry/mnt"
-#define MOUNT_PATH_MAX (sizeof(MOUNT_ROOT) + TENANT_NAME_MAX + VOLUME_NAME_MAX + 3)
+#define MOUNT_PATH_MAX (sizeof(MOUNT_ROOT) + TENANT_NAME_MAX + FULL_NAME_MAX + 3)
 void volume_mount_path(const char *tenant, const char *name, char buf[static MOUNT_PATH_MAX]);
 
 /* /dev/quarry/TENANT/NAME, kept by our udev rules while the device is open. */

@@ -154,9 +154,9 @@ static void thin_devices(void **state) {
         assert_int_equal(dm_thin_create(pool, 7), -EEXIST);
         assert_int_equal(dm_thin_delete(pool, 8), -ENODATA);
         assert_int_equal(dm_thin_used(volume, &used), -ENXIO);
-        assert_int_equal(dm_thin_open(pool, other, 8, SIZE, &device), -ENODATA);
-        assert_int_equal(dm_thin_open(pool, volume, 7, SIZE, &device), 0);
-        assert_int_equal(dm_thin_open(pool, volume, 7, SIZE, &found), -EEXIST);
+        assert_int_equal(dm_thin_open(pool, other, 8, SIZE, false, &device), -ENODATA);
+        assert_int_equal(dm_thin_open(pool, volume, 7, SIZE, false, &device), 0);
+        assert_int_equal(dm_thin_open(pool, volume, 7, SIZE, false, &found), -EEXIST);
         assert_int_equal(dm_thin_delete(pool, 7), -EBUSY);
         assert_int_equal(dm_thin_used(volume, &used), 0);
         assert_int_equal(used, 0);
@@ -182,7 +182,7 @@ static void thin_speed(void **state) {
         assert_int_equal(dm_thin_create(pool, 1), 0);
         for (size_t i = 0; i < ELEMENTSOF(open_ms); i++) {
                 double t = now_ms();
-                assert_int_equal(dm_thin_open(pool, volume, 1, SIZE, &device), 0);
+                assert_int_equal(dm_thin_open(pool, volume, 1, SIZE, false, &device), 0);
                 open_ms[i] = now_ms() - t;
                 char path[DEVICE_PATH_MAX];
                 dm_device_path(device, path);
@@ -210,7 +210,7 @@ static void luks_header(void **state) {
         dev_t thin, device, backing, mapped;
 
         assert_int_equal(dm_thin_create(pool, 2), 0);
-        assert_int_equal(dm_thin_open(pool, volume, 2, SIZE + LUKS_HEADER_SIZE, &thin), 0);
+        assert_int_equal(dm_thin_open(pool, volume, 2, SIZE + LUKS_HEADER_SIZE, false, &thin), 0);
         dm_device_path(thin, path);
         assert_true(luks_load(path, &loaded) < 0);
         assert_null(loaded);
@@ -221,8 +221,8 @@ static void luks_header(void **state) {
 
         assert_int_equal(luks_close(CRYPT), -ENXIO);
         assert_int_equal(luks_backing(CRYPT, &backing, &mapped), -ENXIO);
-        assert_int_equal(luks_open(luks, CRYPT, &device), 0);
-        assert_int_equal(luks_open(luks, CRYPT, &device), -EEXIST);
+        assert_int_equal(luks_open(luks, CRYPT, false, &device), 0);
+        assert_int_equal(luks_open(luks, CRYPT, false, &device), -EEXIST);
         assert_int_equal(luks_backing(CRYPT, &backing, &mapped), 0);
         assert_int_equal(backing, thin);
         assert_int_equal(mapped, device);
@@ -244,12 +244,12 @@ static void luks_header(void **state) {
         assert_int_equal(luks_load(path, &loaded), 0);
         assert_int_equal(luks_token_get(loaded, &token), 0);
         assert_non_null(strstr(token, "\"a\":2"));
-        assert_int_equal(luks_open(loaded, CRYPT, &device), -ENOKEY);
+        assert_int_equal(luks_open(loaded, CRYPT, false, &device), -ENOKEY);
         assert_int_equal(luks_unlock(loaded, "wrong", 5), -EPERM);
         assert_int_equal(luks_unlock(loaded, "wrong", 5), -EPERM);
-        assert_int_equal(luks_open(loaded, CRYPT, &device), -ENOKEY);
+        assert_int_equal(luks_open(loaded, CRYPT, false, &device), -ENOKEY);
         assert_int_equal(luks_unlock(loaded, secret, sizeof(secret)), 0);
-        assert_int_equal(luks_open(loaded, CRYPT, &device), 0);
+        assert_int_equal(luks_open(loaded, CRYPT, false, &device), 0);
         assert_int_equal(luks_close(CRYPT), 0);
         /* The key does not stay in the keyring of this process. */
         assert_shell("! grep -q 'cryptsetup:' /proc/keys");
@@ -279,7 +279,7 @@ static void luks_speed(void **state) {
         }
         for (size_t i = 0; i < ELEMENTSOF(open_ms); i++) {
                 t = now_ms();
-                assert_int_equal(luks_open(luks, CRYPT, &device), 0);
+                assert_int_equal(luks_open(luks, CRYPT, false, &device), 0);
                 open_ms[i] = now_ms() - t;
                 t = now_ms();
                 assert_int_equal(luks_close(CRYPT), 0);
@@ -335,11 +335,11 @@ static void mounts(void **state) {
         bool read_only;
 
         assert_int_equal(dm_thin_create(pool, 3), 0);
-        assert_int_equal(dm_thin_open(pool, volume, 3, SIZE, &thin), 0);
+        assert_int_equal(dm_thin_open(pool, volume, 3, SIZE, false, &thin), 0);
         dm_device_path(thin, path);
-        assert_true(mnt_filesystem(path, "ext4", false, message, sizeof(message)) < 0);
+        assert_true(mnt_filesystem(path, "ext4", MNT_WRITABLE, message, sizeof(message)) < 0);
         print_message("# no filesystem: \"%s\"\n", message);
-        assert_int_equal(mnt_filesystem(path, "nofs", false, message, sizeof(message)), -ENODEV);
+        assert_int_equal(mnt_filesystem(path, "nofs", MNT_WRITABLE, message, sizeof(message)), -ENODEV);
         assert_shell("mkfs.ext4 -qF %s", path);
 
         assert_int_equal(mnt_point_device(TARGET, &device, &read_only), 0);
@@ -350,12 +350,12 @@ static void mounts(void **state) {
         assert_int_equal(errno, EPERM);
         assert_int_equal(mnt_unmount(TARGET), -EINVAL);
 
-        fd = mnt_filesystem(path, "ext4", false, message, sizeof(message));
+        fd = mnt_filesystem(path, "ext4", MNT_WRITABLE, message, sizeof(message));
         assert_true(fd >= 0);
         assert_int_equal(mkdirat(fd, "data", 0755), 0);
         assert_int_equal(mnt_subtree(fd, "missing", false), -ENOENT);
         close(TAKE_FD(fd));
-        fd = mnt_filesystem(path, "ext4", false, message, sizeof(message));
+        fd = mnt_filesystem(path, "ext4", MNT_WRITABLE, message, sizeof(message));
         double t = now_ms();
         subtree = mnt_subtree(fd, "data", false);
         print_message("# mnt_subtree %.1f ms\n", now_ms() - t);
@@ -373,7 +373,7 @@ static void mounts(void **state) {
         assert_int_equal(mnt_unmount(TARGET), 0);
 
         /* Read-only, while it is mounted for writing elsewhere. */
-        fd = mnt_filesystem(path, "ext4", true, message, sizeof(message));
+        fd = mnt_filesystem(path, "ext4", MNT_READ_ONLY, message, sizeof(message));
         assert_true(fd >= 0);
         subtree = mnt_subtree(fd, "data", true);
         assert_true(subtree >= 0);
@@ -428,10 +428,10 @@ static void holders(void **state) {
         dev_t thin;
         pid_t pid;
 
-        assert_int_equal(dm_thin_open(pool, volume, 3, SIZE, &thin), 0);
+        assert_int_equal(dm_thin_open(pool, volume, 3, SIZE, false, &thin), 0);
         dm_device_path(thin, path);
         assert_holder(thin, 0, NULL);
-        fd = mnt_filesystem(path, "ext4", false, NULL, 0);
+        fd = mnt_filesystem(path, "ext4", MNT_WRITABLE, NULL, 0);
         assert_true(fd >= 0);
         assert_int_equal(mnt_point_make(MOUNT_ROOT, TARGET), 0);
         assert_int_equal(mnt_attach(fd, TARGET), 0);
@@ -473,7 +473,7 @@ static void links(void **state) {
         assert_int_equal(udev_describe(volume, "default", "../x", false), -EINVAL);
         assert_int_equal(dm_thin_create(pool, 4), 0);
         assert_int_equal(udev_describe(volume, "team-a", "web_1.data", false), 0);
-        assert_int_equal(dm_thin_open(pool, volume, 4, SIZE, &thin), 0);
+        assert_int_equal(dm_thin_open(pool, volume, 4, SIZE, false, &thin), 0);
         assert_int_equal(udev_link(volume, true, thin), -ENOENT);
         assert_shell("test ! -L /dev/quarry/team-a/web_1.data");
         assert_int_equal(udev_link(volume, false, thin), 0);
@@ -503,7 +503,7 @@ static void links(void **state) {
         assert_shell("test ! -L /dev/quarry/team-a/web_1.data");
         assert_int_equal(udev_describe(volume, "team-b", "other", false), 0);
         dev_t before = thin;
-        assert_int_equal(dm_thin_open(pool, volume, 4, SIZE, &thin), 0);
+        assert_int_equal(dm_thin_open(pool, volume, 4, SIZE, false, &thin), 0);
         assert_true(thin == before);
         assert_int_equal(udev_link(volume, false, thin), 0);
         assert_shell("udevadm control --start-exec-queue && udevadm settle && test ! -e /dev/quarry/team-a");
@@ -515,9 +515,9 @@ static void links(void **state) {
         assert_shell("udevadm settle && test ! -e /dev/quarry/team-b");
 
         assert_int_equal(udev_describe(volume, "default", "vault", true), 0);
-        assert_int_equal(dm_thin_open(pool, volume, 4, SIZE + LUKS_HEADER_SIZE, &thin), 0);
+        assert_int_equal(dm_thin_open(pool, volume, 4, SIZE + LUKS_HEADER_SIZE, false, &thin), 0);
         assert_int_equal(luks_format(path, volume, &cheap, secret, sizeof(secret), &luks), 0);
-        assert_int_equal(luks_open(luks, CRYPT, &crypt), 0);
+        assert_int_equal(luks_open(luks, CRYPT, false, &crypt), 0);
         assert_int_equal(udev_link(volume, false, thin), -ENOENT);
         assert_int_equal(udev_link(volume, true, crypt), 0);
         assert_shell("udevadm settle");

@@ -1,0 +1,142 @@
+/* The methods of io.quarry.Volume about snapshots. */
+
+#include "broker/find.h"
+#include "broker/view.h"
+#include "broker/volume.h"
+#include "front/call.h"
+#include "front/volume.h"
+
+#include <quarry/api.h>
+#include <quarry/text.h>
+
+/* --- making them ---------------------------------------------------------------------------------------- */
+
+static int snapshot_reply(Call *call, Operation *op) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *list = NULL;
+        int r = 0;
+
+        for (size_t i = 0; i < op->n_volumes && r >= 0; i++) {
+                const VolumeEntry *entry = registry_find_uuid(&op->manager->registry, op->volumes[i]);
+                _cleanup_(sd_json_variant_unrefp) sd_json_variant *v = NULL;
+
+                if (!entry) /* removed by now */
+                        continue;
+                r = view_volume(entry, &v);
+                if (r >= 0)
+                        r = sd_json_variant_append_array(&list, v);
+        }
+        return r < 0 ? r : sd_varlink_replybo(call->link, SD_JSON_BUILD_PAIR_VARIANT("snapshots", list));
+}
+
+typedef struct Named { /* what the names of requests point into */
+        Reference ref;
+} Named;
+
+/* One reference, [POOL:][TENANT/]NAME[@SNAPSHOT], of a volume that is there and a snapshot that is not. */
+static int request_parse(Manager *m, const Caller *caller, const char *text, const char *name, Named *named,
+                         SnapshotRequest *ret, Error *err) {
+        char volume[POOL_NAME_MAX + TENANT_NAME_MAX + VOLUME_NAME_MAX + 3];
+        int r;
+
+        r = reference_parse(text, "volumes", &named->ref, err);
+        if (r >= 0 && name && *named->ref.snapshot)
+                r = error_field(err, "name", "%s names its snapshot already", text);
+        if (r < 0)
+                return r;
+        buffer_format(volume, sizeof(volume), "%.*s", (int) strcspn(text, "@"), text);
+        *ret = (SnapshotRequest) { .name = name ?: named->ref.snapshot };
+        return find_volume(m, caller, volume, &ret->volume, err);
+}
+
+static int snapshot_begin(Call *call, char **volumes, const char *name, Error *err) {
+        _cleanup_free_ SnapshotRequest *requests = NULL;
+        size_t n = strv_length(volumes);
+        _cleanup_free_ Named *named = NULL;
+        Watcher watcher = call_watcher(call);
+        int r = 0;
+
+        requests = calloc(n + 1, sizeof(*requests));
+        named = calloc(n + 1, sizeof(*named));
+        if (!requests || !named)
+                return error_oom(err);
+        if (name)
+                r = snapshot_name_check(name, "name", err);
+        for (size_t i = 0; i < n && r >= 0; i++)
+                r = request_parse(server_manager(call->server), &call->caller, volumes[i], name, &named[i],
+                                  &requests[i], err);
+        return r < 0 ? r
+                     : volume_snapshot(server_manager(call->server), &call->caller, requests, n, NULL, &watcher, err);
+}
+
+static int vl_method_snapshot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+                              void *userdata) {
+        typedef struct Parameters {
+                char **volumes;
+                const char *name;
+        } Parameters;
+        static const sd_json_dispatch_field table[] = {
+                { "volumes", SD_JSON_VARIANT_ARRAY, call_dispatch_strv, offsetof(Parameters, volumes),
+                  SD_JSON_MANDATORY },
+                { "name", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(Parameters, name),
+                  SD_JSON_NULLABLE },
+                {},
+        };
+        Parameters p = {};
+        Error err = {};
+        Call *call;
+        int r;
+
+        r = sd_varlink_dispatch(link, parameters, table, &p);
+        if (r == 0)
+                r = call_begin(link, flags, API_VOLUME, snapshot_reply, &call);
+        if (r > 0)
+                r = call_end(call, snapshot_begin(call, p.volumes, p.name, &err), &err);
+        strv_free(p.volumes);
+        return r;
+}
+
+/* --- keeping them --------------------------------------------------------------------------------------- */
+
+typedef struct SnapshotParameters {
+        const char *volume; /* first: see call_begin_on_volume() */
+} SnapshotParameters;
+
+static int hold_reply(Call *call, Operation *op) {
+        return sd_varlink_reply(call->link, NULL);
+}
+
+static int hold(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags, bool held) {
+        static const sd_json_dispatch_field table[] = { { "volume", SD_JSON_VARIANT_STRING,
+                                                          sd_json_dispatch_const_string,
+                                                          offsetof(SnapshotParameters, volume), SD_JSON_MANDATORY },
+                                                        {} };
+        SnapshotParameters p = {};
+        VolumeEntry *entry;
+        Error err = {};
+        Call *call;
+        int r;
+
+        if (!call_begin_on_volume(link, parameters, flags, table, &p, hold_reply, &call, &entry, &r))
+                return r;
+        Watcher watcher = call_watcher(call);
+        r = volume_hold(server_manager(call->server), &call->caller, entry, held, &watcher, &err);
+        return call_end(call, r, &err);
+}
+
+static int vl_method_hold(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+                          void *userdata) {
+        return hold(link, parameters, flags, true);
+}
+
+static int vl_method_release(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+                             void *userdata) {
+        return hold(link, parameters, flags, false);
+}
+
+int front_snapshot_bind(sd_varlink_server *server) {
+        return sd_varlink_server_bind_method_many(
+                server,
+                API_VOLUME ".Snapshot", vl_method_snapshot,
+                API_VOLUME ".Hold", vl_method_hold,
+                API_VOLUME ".Release", vl_method_release);
+}

@@ -1,0 +1,101 @@
+/* Images of volumes, of all of a job at one instant. */
+
+#include "step/freeze.h"
+#include "step/step.h"
+
+#include "kernel/dm.h"
+
+#include <quarry/failpoint.h>
+#include <quarry/log.h>
+#include <quarry/text.h>
+
+#include <string.h>
+
+/* A suspend waits for what was written: in a pool without space that lasts, and then the pool itself cannot be given
+ * any. So it is looked at twice: before anything is written out, and behind that. */
+static int prepare_run(StepContext *c, Error *err) {
+        int r;
+
+        r = thin_pool_has_room(c, err);
+        for (size_t i = 0; i < c->job->n_images && r >= 0; i++)
+                r = freeze_prepare(c->job->images[i].origin.uuid, c->job->images[i].origin.spec.name, err);
+        return r < 0 ? r : thin_pool_has_room(c, err);
+}
+
+static int image_make(StepContext *c, const JobImage *image, Error *err) {
+        int r;
+
+        r = failpoint("%s.frozen", job_verb_to_string(c->job->verb));
+        if (r >= 0)
+                r = dm_thin_snapshot(c->pool.uuid, image->thin_id, image->origin.thin_id);
+        if (r == -EEXIST)
+                return error_set(err, ERROR_FAILED, r, "pool %s has a thin device %u that its catalog does not know",
+                                 c->pool.name, image->thin_id);
+        if (r == -ENODATA)
+                return error_set(err, ERROR_FAILED, r,
+                                 "pool %s has no thin device %u: its catalog and its metadata disagree", c->pool.name,
+                                 image->origin.thin_id);
+        return r < 0 ? error_errno(err, r, "cannot make an image of volume %s", image->origin.spec.name) : 0;
+}
+
+static void images_delete(StepContext *c, size_t n) {
+        while (n > 0) {
+                int r = dm_thin_delete(c->pool.uuid, c->job->images[--n].thin_id);
+
+                if (r < 0 && r != -ENODATA)
+                        log_error(c->job->images[n].origin.spec.name, "cannot delete an image again: %s", strerror(-r));
+        }
+}
+
+/* Nothing slow may happen in here: whoever writes to one of the volumes waits. */
+static int images_make(StepContext *c, Error *err) {
+        Freeze frozen[JOB_IMAGES_MAX];
+        size_t n_frozen = 0, n_made = 0;
+        int r = 0;
+
+        for (; n_frozen < c->job->n_images && r >= 0; n_frozen += r >= 0)
+                r = freeze_begin(c->job->images[n_frozen].origin.uuid, c->job->images[n_frozen].origin.spec.name,
+                                 &frozen[n_frozen], err);
+        for (; n_made < c->job->n_images && r >= 0; n_made += r >= 0)
+                r = image_make(c, &c->job->images[n_made], err);
+        while (n_frozen > 0)
+                freeze_end(&frozen[--n_frozen]);
+        if (r < 0)
+                images_delete(c, n_made);
+        return r;
+}
+
+/* What an image takes now is what its origin takes. */
+static int report_used(StepContext *c) {
+        JobResult *result = c->result;
+
+        result->devices = calloc(c->job->n_images, sizeof(*result->devices));
+        if (!result->devices)
+                return -ENOMEM;
+        for (size_t i = 0; i < c->job->n_images; i++) {
+                JobDevice device = { .uuid = c->job->images[i].uuid };
+
+                if (dm_thin_used(c->job->images[i].origin.uuid, &device.used) >= 0)
+                        result->devices[result->n_devices++] = device;
+        }
+        return 0;
+}
+
+static int snapshot_run(StepContext *c, Error *err) {
+        int r;
+
+        r = images_make(c, err);
+        if (r >= 0 && report_used(c) < 0) {
+                images_delete(c, c->job->n_images);
+                r = error_oom(err);
+        }
+        return r;
+}
+
+static int snapshot_undo(StepContext *c, Error *err) {
+        images_delete(c, c->job->n_images);
+        return 0;
+}
+
+const Step step_snapshot_prepare = { "writing out what was written", NULL, prepare_run, NULL };
+const Step step_snapshot = { "making the snapshot", NULL, snapshot_run, snapshot_undo };
