@@ -112,7 +112,7 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
         SD_VARLINK_DEFINE_FIELD(position, SD_VARLINK_INT, 0),
         SD_VARLINK_DEFINE_FIELD(total, SD_VARLINK_INT, 0));
 
-#define VOLUME_INPUT                                                                       \
+#define VOLUME_INPUT                                                                         \
         SD_VARLINK_FIELD_COMMENT("Reference: [POOL:][TENANT/]NAME[@SNAPSHOT], or the UUID"), \
                 SD_VARLINK_DEFINE_INPUT(volume, SD_VARLINK_STRING, 0)
 #define PROGRESS_OUTPUT                                                                              \

@@ -18,11 +18,8 @@ static const char *const key_source_words[_KEY_SOURCE_MAX] = {
 };
 
 static const char *const volume_state_words[_VOLUME_STATE_MAX] = {
-        [VOLUME_CREATING] = "creating",
-        [VOLUME_READY] = "ready",
-        [VOLUME_REMOVING] = "removing",
-        [VOLUME_FREEING] = "freeing",
-        [VOLUME_BROKEN] = "broken",
+        [VOLUME_CREATING] = "creating", [VOLUME_READY] = "ready",   [VOLUME_REMOVING] = "removing",
+        [VOLUME_FREEING] = "freeing",   [VOLUME_BROKEN] = "broken",
 };
 
 static const char *const volume_role_words[_VOLUME_ROLE_MAX] = {

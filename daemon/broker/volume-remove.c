@@ -219,9 +219,9 @@ static int remove_snapshots_start(Operation *op, Error *err) {
 
 int volume_remove(Manager *m, const Caller *caller, VolumeEntry *entry, bool lazy, bool snapshots,
                   const Watcher *watcher, Error *err) {
-        int (*start)(Operation * op, Error * err) = snapshots ? remove_snapshots_start
-                                                    : lazy    ? remove_lazily_start
-                                                              : remove_start;
+        int (*start)(Operation *op, Error *err) = snapshots ? remove_snapshots_start
+                                                  : lazy    ? remove_lazily_start
+                                                            : remove_start;
         Operation *op;
         int r;
 

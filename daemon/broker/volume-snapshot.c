@@ -15,9 +15,9 @@
 /* Its operation is on the pool and in no lane; a guard in the lane of each volume keeps others off it meanwhile. */
 struct SnapshotGroup {
         Operation *op;
-        VolumeEntry **origins;   /* by UUID: groups take their lanes in one order, and no two wait for each other */
+        VolumeEntry **origins; /* by UUID: groups take their lanes in one order, and no two wait for each other */
         VolumeEntry **snapshots; /* of these */
-        Operation **guards;      /* those that have their lane; NULL behind them */
+        Operation **guards; /* those that have their lane; NULL behind them */
         size_t n, n_guards, undoing;
         Error failure;
 };
@@ -213,8 +213,8 @@ static int group_start(Operation *op, Error *err) {
 
 static int check_origin(const VolumeEntry *entry, Error *err) {
         if (entry->volume.spec.role != ROLE_VOLUME)
-                return error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP, "%s is a snapshot: snapshots are made of volumes",
-                                 entry->volume.spec.name);
+                return error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP,
+                                 "%s is a snapshot: snapshots are made of volumes", entry->volume.spec.name);
         return volume_check_ready(entry, err);
 }
 
@@ -290,7 +290,8 @@ static int entry_add(Manager *m, VolumeEntry *origin, const char *name, const ch
         return *ret ? 0 : error_code(err);
 }
 
-static int entries_add(Manager *m, SnapshotGroup *group, const SnapshotRequest *requests, const char *rule, Error *err) {
+static int entries_add(Manager *m, SnapshotGroup *group, const SnapshotRequest *requests, const char *rule,
+                       Error *err) {
         char common[SNAPSHOT_NAME_MAX + 1];
         struct timespec ts;
         size_t n = 0;
@@ -305,7 +306,8 @@ static int entries_add(Manager *m, SnapshotGroup *group, const SnapshotRequest *
                 for (size_t i = 0; i < group->n; i++)
                         if (requests[i].volume == group->origins[n])
                                 name = requests[i].name;
-                r = entry_add(m, group->origins[n], isempty(name) ? common : name, rule, usec, &group->snapshots[n], err);
+                r = entry_add(m, group->origins[n], isempty(name) ? common : name, rule, usec, &group->snapshots[n],
+                              err);
         }
         while (r < 0 && n > 0)
                 registry_remove_volume(&m->registry, group->snapshots[--n]);
@@ -405,8 +407,8 @@ int volume_hold(Manager *m, const Caller *caller, VolumeEntry *entry, bool hold,
         int r;
 
         if (entry->volume.spec.role != ROLE_SNAPSHOT)
-                return error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP, "%s is a volume: snapshots are held and released",
-                                 entry->volume.spec.name);
+                return error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP,
+                                 "%s is a volume: snapshots are held and released", entry->volume.spec.name);
         r = operation_new(m, hold ? "hold" : "release of a held snapshot", caller, watcher, hold_start, &op, err);
         if (r < 0)
                 return r;

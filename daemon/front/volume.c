@@ -263,14 +263,14 @@ static int vl_method_list(sd_varlink *link, sd_json_variant *parameters, sd_varl
                 const char *pool, *tenant;
                 ListType type;
         } p = {};
-        static const sd_json_dispatch_field table[] = { { "pool", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string,
-                                                          offsetof(typeof(p), pool), SD_JSON_NULLABLE },
-                                                        { "tenant", SD_JSON_VARIANT_STRING,
-                                                          sd_json_dispatch_const_string, offsetof(typeof(p), tenant),
-                                                          SD_JSON_NULLABLE },
-                                                        { "type", SD_JSON_VARIANT_STRING, dispatch_list_type,
-                                                          offsetof(typeof(p), type), SD_JSON_NULLABLE },
-                                                        {} };
+        static const sd_json_dispatch_field table[] = {
+                { "pool", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(typeof(p), pool),
+                  SD_JSON_NULLABLE },
+                { "tenant", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(typeof(p), tenant),
+                  SD_JSON_NULLABLE },
+                { "type", SD_JSON_VARIANT_STRING, dispatch_list_type, offsetof(typeof(p), type), SD_JSON_NULLABLE },
+                {}
+        };
         _cleanup_(call_freep) Call *call = NULL;
         Error err = {};
         Manager *m;

@@ -73,7 +73,8 @@ static int mount_again(StepContext *c, const char *device, const char *target, b
         char message[256];
         int r;
 
-        root = mnt_filesystem(device, filesystem_to_string(spec->fs), read_only ? MNT_READ_ONLY : MNT_WRITABLE, message, sizeof(message));
+        root = mnt_filesystem(device, filesystem_to_string(spec->fs), read_only ? MNT_READ_ONLY : MNT_WRITABLE, message,
+                              sizeof(message));
         if (root < 0)
                 return error_set(err, ERROR_VOLUME_BROKEN, root, "cannot mount volume %s again: %s", spec->name,
                                  isempty(message) ? strerror(-root) : message);

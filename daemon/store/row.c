@@ -150,9 +150,10 @@ static int column_uint32(sqlite3_stmt *s, int i, uint32_t *ret) {
 }
 
 static int read_numbers(sqlite3_stmt *s, Volume *v) {
-        if (column_uint32(s, 3, &v->thin_id) < 0 || v->thin_id > THIN_ID_MAX || column_uint32(s, 11, &v->spec.uid) < 0 ||
-            column_uint32(s, 12, &v->spec.gid) < 0 || column_uint32(s, 13, &v->spec.mode) < 0 ||
-            sqlite3_column_int64(s, 16) < 0 || sqlite3_column_int64(s, 20) < 0)
+        if (column_uint32(s, 3, &v->thin_id) < 0 || v->thin_id > THIN_ID_MAX ||
+            column_uint32(s, 11, &v->spec.uid) < 0 || column_uint32(s, 12, &v->spec.gid) < 0 ||
+            column_uint32(s, 13, &v->spec.mode) < 0 || sqlite3_column_int64(s, 16) < 0 ||
+            sqlite3_column_int64(s, 20) < 0)
                 return -EINVAL;
         v->spec.size = (uint64_t) sqlite3_column_int64(s, 8);
         v->created_usec = (uint64_t) sqlite3_column_int64(s, 16);

@@ -77,8 +77,9 @@ static int lock_byte(int fd, short type, off_t byte) {
 
 static int compare_thin_ids(const void *a, const void *b) {
         const JobImage *const *x = a, *const *y = b;
+        uint32_t m = (*x)->origin.thin_id, n = (*y)->origin.thin_id;
 
-        return (*x)->origin.thin_id < (*y)->origin.thin_id ? -1 : (*x)->origin.thin_id > (*y)->origin.thin_id;
+        return m < n ? -1 : m > n;
 }
 
 /* In one order for all, so that no two wait for each other. */

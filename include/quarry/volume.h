@@ -157,9 +157,9 @@ typedef struct Volume {
 
         /* What is under way, so that a start can go on with it. */
         uint64_t pending_size;    /* bytes that it grows to; 0: it does not */
-        bool has_spare;           /* it has a second thin device: one that is to take the place of the first, or did */
+        bool has_spare; /* it has a second thin device: one that is to take the place of the first, or did */
         uint32_t spare_thin_id;
-        char *old_name;           /* under which it may still be mounted, or NULL */
+        char *old_name; /* under which it may still be mounted, or NULL */
 } Volume;
 
 #define THIN_ID_MAX 16777215u
@@ -171,7 +171,7 @@ void volume_done(Volume *volume);
 
 /* Derived names; the only place that makes them. buf sizes are enough for every valid input. */
 #define KERNEL_NAME_MAX 64
-void volume_thin_name(sd_id128_t volume, char buf[static KERNEL_NAME_MAX]);  /* quarry-<uuid> */
+void volume_thin_name(sd_id128_t volume, char buf[static KERNEL_NAME_MAX]); /* quarry-<uuid> */
 void volume_crypt_name(sd_id128_t volume, char buf[static KERNEL_NAME_MAX]); /* quarry-<uuid>-crypt */
 /* quarry-<uuid> or quarry-<uuid>-crypt back to the uuid; -EINVAL for any other name. */
 int volume_uuid_from_kernel_name(const char *name, sd_id128_t *ret);

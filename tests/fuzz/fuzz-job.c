@@ -22,7 +22,11 @@ static void check_job(sd_json_variant *v) {
         assert(job_to_json(&again, &twice) >= 0);
         assert(same(once, twice));
         assert(job.volume.thin_id <= THIN_ID_MAX && job.volume.spec.size <= VOLUME_SIZE_MAX);
-        assert(!*job.volume.spec.name || volume_name_is_valid(job.volume.spec.name));
+        assert(!*job.volume.spec.name || volume_name_is_valid(job.volume.spec.name) ||
+               (job.volume.spec.role == ROLE_SNAPSHOT && full_name_is_valid(job.volume.spec.name)));
+        assert(job.n_images <= JOB_IMAGES_MAX);
+        for (size_t i = 0; i < job.n_images; i++)
+                assert(job.images[i].thin_id <= THIN_ID_MAX && !sd_id128_is_null(job.images[i].uuid));
         for (char **d = job.pool_spec.devices; d && *d; d++)
                 assert(path_is_plain(*d));
         for (char **d = job.growth.devices; d && *d; d++)

@@ -6,7 +6,7 @@
 #include <quarry/volume.h>
 
 static void check_reference(const char *s) {
-        char path[MOUNT_PATH_MAX], back[512];
+        char path[MOUNT_PATH_MAX], back[512], name[FULL_NAME_MAX + 1];
         Reference ref = {};
         Error err = {};
 
@@ -15,15 +15,16 @@ static void check_reference(const char *s) {
                 assert(!*ref.name);
                 return;
         }
+        full_name_format(ref.name, ref.snapshot, name);
         (void) buffer_format(back, sizeof(back), "%s%s%s%s%s", ref.pool, *ref.pool ? ":" : "", ref.tenant,
-                             *ref.tenant ? "/" : "", ref.name);
+                             *ref.tenant ? "/" : "", name);
         assert(streq(back, s));
-        assert(volume_name_is_valid(ref.name));
+        assert(*ref.snapshot ? full_name_is_valid(name) : volume_name_is_valid(name));
         assert(!*ref.tenant || tenant_name_is_valid(ref.tenant));
         assert(!*ref.pool || pool_name_is_valid(ref.pool));
 
         /* Nobody gets out of the folder of mounts by a name. */
-        volume_mount_path(*ref.tenant ? ref.tenant : DEFAULT_TENANT, ref.name, path);
+        volume_mount_path(*ref.tenant ? ref.tenant : DEFAULT_TENANT, name, path);
         assert(path_is_plain(path) && startswith(path, MOUNT_ROOT "/"));
 }
 

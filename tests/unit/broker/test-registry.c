@@ -43,6 +43,26 @@ static VolumeEntry *add(Registry *registry, PoolEntry *pool, const char *name, u
         return entry;
 }
 
+static VolumeEntry *try_add_snapshot(Registry *registry, VolumeEntry *origin, const char *name, unsigned n,
+                                     uint64_t usec, Error *err) {
+        Volume v = { .uuid = uuid_of(n), .thin_id = n, .spec = VOLUME_SPEC_DEFAULT, .created_usec = usec };
+
+        v.spec.size = GIB;
+        v.spec.role = ROLE_SNAPSHOT;
+        v.spec.origin = origin->volume.uuid;
+        full_name_format("0", name, v.spec.name); /* as the catalog gives it */
+        return registry_add_volume(registry, origin->pool, &v, err);
+}
+
+static VolumeEntry *add_snapshot(Registry *registry, VolumeEntry *origin, const char *name, unsigned n, uint64_t usec) {
+        Error err = {};
+        VolumeEntry *entry = try_add_snapshot(registry, origin, name, n, usec, &err);
+
+        if (!entry)
+                fail_msg("%s", err.text);
+        return entry;
+}
+
 static int collect(VolumeEntry *entry, void *userdata) {
         char *text = userdata;
         size_t n = strlen(text);
@@ -209,6 +229,184 @@ static void test_thin_ids(void **state) {
         registry_done(&registry);
 }
 
+static void assert_snapshots(const VolumeEntry *origin, const char *expected) {
+        char text[256] = "";
+        size_t count = 0;
+
+        for (const VolumeEntry *s = origin->snapshots; s; s = s->next_snapshot, count++) {
+                size_t n = strlen(text);
+
+                assert_ptr_equal(s->origin, origin);
+                buffer_format(text + n, sizeof(text) - n, "%s%s", n > 0 ? " " : "", s->volume.spec.name);
+        }
+        assert_string_equal(text, expected);
+        assert_int_equal(origin->n_snapshots, count);
+}
+
+static void test_snapshots_belong_to_their_volume(void **state) {
+        Registry registry = {};
+        PoolEntry *pool = add_pool(&registry, "a", 1);
+        Error err = {};
+        VolumeEntry *db = try_add(&registry, pool, "acme", "db", 10, 0, &err),
+                    *web = add(&registry, pool, "web", 11, 1);
+
+        assert_snapshots(db, "");
+        VolumeEntry *second = add_snapshot(&registry, db, "second", 21, 200);
+        add_snapshot(&registry, db, "third", 22, 300);
+        VolumeEntry *first = add_snapshot(&registry, db, "first", 20, 100);
+        assert_snapshots(db, "db@third db@second db@first"); /* the newest first */
+        assert_snapshots(web, "");
+        assert_string_equal(first->volume.spec.tenant, "acme"); /* its volume's */
+        assert_ptr_equal(volume_entry_find_snapshot(db, "second"), second);
+        assert_null(volume_entry_find_snapshot(db, "db@second"));
+        assert_null(volume_entry_find_snapshot(web, "second"));
+        assert_ptr_equal(registry_find_anywhere(&registry, "acme", "db@first"), first);
+        assert_null(registry_find_anywhere(&registry, DEFAULT_TENANT, "db@first"));
+        lists(pool, "db db@first db@second db@third web", 0);
+
+        /* The same name is another's in another volume, and taken in the same. */
+        add_snapshot(&registry, web, "first", 30, 100);
+        assert_null(try_add_snapshot(&registry, db, "first", 31, 400, &err));
+        assert_int_equal(err.kind, ERROR_POOL_UNAVAILABLE);
+
+        /* Only volumes count as volumes. */
+        assert_int_equal(pool->n_volumes, 2);
+        assert_int_equal(pool->n_snapshots, 4);
+        assert_int_equal(pool->provisioned, 2 * GIB);
+        volume_entry_resize(second, 5 * GIB);
+        assert_int_equal(pool->provisioned, 2 * GIB);
+        volume_entry_resize(web, 3 * GIB);
+        assert_int_equal(pool->provisioned, 4 * GIB);
+
+        registry_remove_volume(&registry, second);
+        assert_snapshots(db, "db@third db@first");
+        assert_int_equal(pool->n_snapshots, 3);
+        registry_remove_volume(&registry, db);
+        assert_null(first->origin);
+        registry_remove_volume(&registry, first);
+        assert_int_equal(pool->n_volumes, 1);
+        registry_done(&registry);
+}
+
+static void test_a_snapshot_without_its_volume_is_refused(void **state) {
+        Registry registry = {};
+        PoolEntry *pool = add_pool(&registry, "a", 1);
+        VolumeEntry gone = { .volume.uuid = uuid_of(10), .pool = pool };
+        Error err = {};
+
+        assert_null(try_add_snapshot(&registry, &gone, "monday", 20, 100, &err));
+        assert_int_equal(err.kind, ERROR_POOL_UNAVAILABLE);
+        lists(pool, "", 0);
+        registry_done(&registry);
+}
+
+static void test_a_new_name_is_one_for_snapshots_too(void **state) {
+        Registry registry = {};
+        PoolEntry *pool = add_pool(&registry, "a", 1), *other = add_pool(&registry, "b", 2);
+        VolumeEntry *db = add(&registry, pool, "db", 10, 0);
+        Error err = {};
+
+        add(&registry, pool, "web", 11, 1);
+        add(&registry, other, "far", 12, 0);
+        add_snapshot(&registry, db, "monday", 20, 100);
+        VolumeEntry *tuesday = add_snapshot(&registry, db, "tuesday", 21, 200);
+        assert_true(registry_rename_volume(&registry, db, "web", &err) < 0);
+        assert_int_equal(err.kind, ERROR_VOLUME_EXISTS);
+        assert_true(registry_rename_volume(&registry, db, "far", &err) < 0); /* names are of all pools */
+        lists(pool, "db db@monday db@tuesday web", 0);
+        assert_int_equal(registry_rename_volume(&registry, db, "zoo", &err), 0);
+        lists(pool, "web zoo zoo@monday zoo@tuesday", 0);
+        assert_snapshots(db, "zoo@tuesday zoo@monday");
+        assert_ptr_equal(registry_find_in_pool(pool, DEFAULT_TENANT, "zoo@tuesday"), tuesday);
+        assert_null(registry_find_in_pool(pool, DEFAULT_TENANT, "db"));
+        assert_null(registry_find_in_pool(pool, DEFAULT_TENANT, "db@tuesday"));
+        add(&registry, pool, "db", 13, 2);
+        assert_int_equal(registry_rename_volume(&registry, db, "zoo", &err), 0); /* as it is called already */
+        registry_done(&registry);
+}
+
+static void test_spare_thin_ids(void **state) {
+        Registry registry = {};
+        PoolEntry *pool = add_pool(&registry, "a", 1);
+        VolumeEntry *db = add(&registry, pool, "db", 10, 0);
+        uint32_t id;
+
+        volume_entry_drop_spare(db); /* there is none: 0 stays taken */
+        assert_int_equal(volume_entry_take_spare(db), 0);
+        assert_true(db->volume.has_spare);
+        assert_int_equal(db->volume.spare_thin_id, 1);
+        assert_int_equal(pool_entry_new_thin_id(pool, &id), 0);
+        assert_int_equal(id, 2);
+        volume_entry_swap_spare(db);
+        assert_int_equal(db->volume.thin_id, 1);
+        assert_int_equal(db->volume.spare_thin_id, 0);
+        volume_entry_drop_spare(db);
+        assert_false(db->volume.has_spare);
+        assert_int_equal(pool_entry_new_thin_id(pool, &id), 0);
+        assert_int_equal(id, 0);
+
+        /* One that comes from the catalog is taken as well, and goes with its volume. */
+        Volume v = { .uuid = uuid_of(11), .thin_id = 2, .spec = VOLUME_SPEC_DEFAULT, .has_spare = true };
+        Error err = {};
+        v.spec.size = GIB;
+        buffer_format(v.spec.name, sizeof(v.spec.name), "web");
+        v.spare_thin_id = 1; /* of db */
+        assert_null(registry_add_volume(&registry, pool, &v, &err));
+        v.spare_thin_id = 0;
+        VolumeEntry *web = registry_add_volume(&registry, pool, &v, &err);
+        assert_non_null(web);
+        assert_int_equal(pool_entry_new_thin_id(pool, &id), 0);
+        assert_int_equal(id, 3);
+        registry_remove_volume(&registry, web);
+        assert_int_equal(pool_entry_new_thin_id(pool, &id), 0);
+        assert_int_equal(id, 0);
+        registry_done(&registry);
+}
+
+static void test_what_is_being_freed_has_no_name(void **state) {
+        Registry registry = {};
+        PoolEntry *pool = add_pool(&registry, "a", 1);
+        VolumeEntry *db = add(&registry, pool, "db", 10, 0), *freeing[2];
+        uint32_t id;
+
+        freeing[0] = add_snapshot(&registry, db, "monday", 20, 100);
+        freeing[1] = db;
+        for (size_t i = 0; i < ELEMENTSOF(freeing); i++)
+                volume_entry_set_freeing(freeing[i]);
+        lists(pool, "", 0);
+        assert_null(registry_find_anywhere(&registry, DEFAULT_TENANT, "db"));
+        assert_int_equal(db->n_snapshots, 0);
+        assert_null(freeing[0]->origin);
+        assert_int_equal(pool->n_volumes, 0);
+        assert_int_equal(pool->n_snapshots, 1); /* its blocks are there */
+        assert_int_equal(pool->provisioned, 0);
+        assert_int_equal(pool_entry_new_thin_id(pool, &id), 0);
+        assert_int_equal(id, 1); /* as its thin id is */
+        assert_ptr_equal(registry_find_uuid(&registry, uuid_of(10)), db);
+
+        VolumeEntry *again = add(&registry, pool, "db", 11, 1);
+        add_snapshot(&registry, again, "monday", 21, 300);
+        lists(pool, "db db@monday", 0);
+        registry_remove_volume(&registry, db);
+        assert_null(registry_find_uuid(&registry, uuid_of(10)));
+        lists(pool, "db db@monday", 0);
+
+        /* So it comes from the catalog, whether its volume is there or not. */
+        Volume v = { .uuid = uuid_of(12), .thin_id = 40, .spec = VOLUME_SPEC_DEFAULT, .state = VOLUME_FREEING };
+        Error err = {};
+        v.spec.size = GIB;
+        v.spec.role = ROLE_SNAPSHOT;
+        v.spec.origin = uuid_of(10);
+        buffer_format(v.spec.name, sizeof(v.spec.name), "db@monday");
+        assert_non_null(registry_add_volume(&registry, pool, &v, &err));
+        lists(pool, "db db@monday", 0);
+        registry_forget_volumes(&registry, pool);
+        assert_null(pool->freeing);
+        assert_null(registry_find_uuid(&registry, uuid_of(12)));
+        assert_int_equal(pool->n_snapshots, 0);
+        registry_done(&registry);
+}
+
 static void test_holds_are_taken_over(void **state) {
         Registry registry = {};
         VolumeEntry *entry = add(&registry, add_pool(&registry, "a", 1), "db", 10, 0);
@@ -256,6 +454,11 @@ int main(void) {
                 cmocka_unit_test(test_many_volumes_come_and_go),
                 cmocka_unit_test(test_what_is_taken_is_refused),
                 cmocka_unit_test(test_thin_ids),
+                cmocka_unit_test(test_snapshots_belong_to_their_volume),
+                cmocka_unit_test(test_a_snapshot_without_its_volume_is_refused),
+                cmocka_unit_test(test_a_new_name_is_one_for_snapshots_too),
+                cmocka_unit_test(test_spare_thin_ids),
+                cmocka_unit_test(test_what_is_being_freed_has_no_name),
                 cmocka_unit_test(test_holds_are_taken_over),
                 cmocka_unit_test(test_pools_that_cannot_be_worked_with_say_why),
         };

@@ -7,6 +7,7 @@
 #define LONG "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 static const sd_id128_t pool = SD_ID128_MAKE(fe, dc, ba, 98, 76, 54, 32, 10, fe, dc, ba, 98, 76, 54, 32, 10);
 static const sd_id128_t volume = SD_ID128_MAKE(01, 23, 45, 67, 89, ab, cd, ef, 01, 23, 45, 67, 89, ab, cd, ef);
+static const sd_id128_t image = SD_ID128_MAKE(ab, cd, 45, 67, 89, ab, cd, ef, 01, 23, 45, 67, 89, ab, cd, ef);
 
 /* A job of this verb with everything set that any verb takes. */
 static Job job_make(JobVerb verb) {
@@ -32,11 +33,36 @@ static Job job_make(JobVerb verb) {
         assert_int_equal(strv_append(&job.pool_spec.devices, "/dev/vdb"), 0);
         assert_int_equal(strv_append(&job.volume.spec.labels, "a=1"), 0);
         assert_int_equal(strv_append(&job.volume.spec.mkfs_options, "-m reflink=0"), 0);
+        job.images = calloc(2, sizeof(*job.images));
+        job.n_images = 2;
+        for (uint32_t i = 0; i < 2; i++) {
+                job.images[i] = (JobImage) { .origin = { .uuid = volume, .thin_id = 17 + i },
+                                             .uuid = image,
+                                             .thin_id = THIN_ID_MAX - i };
+                assert_int_equal(volume_spec_copy(&job.volume.spec, &job.images[i].origin.spec), 0);
+        }
         return job;
 }
 
 static bool is_volume_verb(JobVerb verb) {
-        return verb >= JOB_VOLUME_CREATE;
+        return verb >= JOB_VOLUME_CREATE && verb != JOB_VOLUME_SNAPSHOT;
+}
+
+static void assert_images(const Job *job, const Job *back) {
+        char difference[200];
+
+        assert_int_equal(back->n_images, job->n_images);
+        for (size_t i = 0; i < job->n_images; i++) {
+                const JobImage *have = &back->images[i], *want = &job->images[i];
+
+                assert_true(sd_id128_equal(have->uuid, want->uuid));
+                assert_int_equal(have->thin_id, want->thin_id);
+                assert_true(sd_id128_equal(have->origin.uuid, want->origin.uuid));
+                assert_int_equal(have->origin.thin_id, want->origin.thin_id);
+                assert_string_equal(have->origin.spec.name, want->origin.spec.name);
+                assert_null(
+                        volume_spec_difference(&want->origin.spec, &have->origin.spec, difference, sizeof(difference)));
+        }
 }
 
 static void test_verbs(void **state) {
@@ -76,6 +102,10 @@ static void test_what_a_verb_needs_arrives_and_nothing_else(void **state) {
                 assert_int_equal(back.detached, verb == JOB_VOLUME_MOUNT);
                 assert_int_equal(back.lazy, verb == JOB_VOLUME_UMOUNT || verb == JOB_VOLUME_CLAIM);
                 assert_int_equal(back.fix, verb == JOB_HOST_AUDIT);
+                if (verb == JOB_VOLUME_SNAPSHOT)
+                        assert_images(&job, &back);
+                else
+                        assert_int_equal(back.n_images, 0);
                 if (!is_volume_verb(verb)) {
                         assert_true(sd_id128_is_null(back.volume.uuid));
                         continue;
@@ -130,6 +160,22 @@ static void test_a_plain_volume(void **state) {
         assert_string_equal(back.volume.spec.pool, "");
         assert_null(back.volume.spec.labels);
         assert_null(back.volume.spec.mkfs_options);
+        assert_int_equal(back.volume.spec.role, ROLE_VOLUME);
+        assert_true(sd_id128_is_null(back.volume.spec.origin));
+}
+
+static void test_a_snapshot(void **state) {
+        _cleanup_(job_done) Job job = job_make(JOB_VOLUME_MOUNT), back = {};
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *v = NULL;
+
+        strcpy(job.volume.spec.name, "db@monday");
+        job.volume.spec.role = ROLE_SNAPSHOT;
+        job.volume.spec.origin = image;
+        assert_true(job_to_json(&job, &v) >= 0);
+        assert_int_equal(job_from_json(v, &back, NULL), 0);
+        assert_int_equal(back.volume.spec.role, ROLE_SNAPSHOT);
+        assert_true(sd_id128_equal(back.volume.spec.origin, image));
+        assert_string_equal(back.volume.spec.name, "db@monday");
 }
 
 /* Puts a number into each member in turn, or a boolean where a number belongs. */
@@ -261,6 +307,18 @@ static void test_every_rule_is_checked_again(void **state) {
                 { JOB_VOLUME_CREATE, "volume.labels", "[\"a=1\",\"a=2\"]", "labels" },
                 { JOB_VOLUME_CREATE, "volume.labels", "{}", "labels" },
                 { JOB_VOLUME_CREATE, "volume.passphrase", "\"secret\"", "passphrase" },
+                { JOB_VOLUME_CREATE, "volume.role", NULL, "role" },
+                { JOB_VOLUME_CREATE, "volume.role", "\"backup\"", "role" },
+                { JOB_VOLUME_CREATE, "volume.role", "\"snapshot\"", "volume" }, /* whose name has no '@' */
+                { JOB_VOLUME_CREATE, "volume.name", "\"db@monday\"", "volume" },
+                { JOB_VOLUME_CREATE, "volume.origin", "\"x\"", "origin" },
+                { JOB_VOLUME_CREATE, "images", "[]", "images" },
+                { JOB_VOLUME_SNAPSHOT, "volume", "{}", "volume" },
+                { JOB_VOLUME_SNAPSHOT, "images", NULL, "images" },
+                { JOB_VOLUME_SNAPSHOT, "images", "{}", "images" },
+                { JOB_VOLUME_SNAPSHOT, "images", "[]", "images" },
+                { JOB_VOLUME_SNAPSHOT, "images", "[5]", "image" },
+                { JOB_VOLUME_SNAPSHOT, "images", "[{}]", "origin" },
         };
 
         for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
@@ -275,6 +333,54 @@ static void test_every_rule_is_checked_again(void **state) {
                 assert_string_equal(err.field, rows[i].field);
                 assert_int_equal(back.verb, _JOB_VERB_MAX);
         }
+}
+
+/* The second image, so that the first is there to be freed. */
+static void test_every_rule_of_an_image_is_checked(void **state) {
+        static const struct {
+                const char *path, *json, *field;
+        } rows[] = {
+                { "uuid", NULL, "uuid" },
+                { "uuid", "\"00000000-0000-0000-0000-000000000000\"", "images" },
+                { "thinId", NULL, "thinId" },
+                { "thinId", "16777216", "images" },
+                { "thinId", "-1", "thinId" },
+                { "path", "\"/etc/shadow\"", "path" },
+                { "origin", NULL, "origin" },
+                { "origin", "5", "origin" },
+                { "origin.uuid", "\"00000000-0000-0000-0000-000000000000\"", "uuid" },
+                { "origin.thinId", "16777216", "thinId" },
+                { "origin.name", "\"../../etc\"", "volume" },
+                { "origin.sizeBytes", "0", "sizeBytes" },
+        };
+        _cleanup_(job_done) Job job = job_make(JOB_VOLUME_SNAPSHOT);
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *good = NULL;
+
+        assert_true(job_to_json(&job, &good) >= 0);
+        sd_json_variant *images = sd_json_variant_by_key(good, "images");
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+                _cleanup_(sd_json_variant_unrefp) sd_json_variant *image_bad = NULL, *list = NULL;
+                _cleanup_(sd_json_variant_unrefp) sd_json_variant *bad = sd_json_variant_ref(good);
+                Job back = { .verb = _JOB_VERB_MAX };
+                Error err = {};
+
+                image_bad = spoil(sd_json_variant_by_index(images, 1), rows[i].path, rows[i].json);
+                assert_true(sd_json_variant_append_array(&list, sd_json_variant_by_index(images, 0)) >= 0);
+                assert_true(sd_json_variant_append_array(&list, image_bad) >= 0);
+                assert_true(sd_json_variant_set_field(&bad, "images", list) >= 0);
+                assert_row(job_from_json(bad, &back, &err) == -EINVAL, rows[i].path);
+                assert_string_equal(err.field, rows[i].field);
+                assert_int_equal(back.verb, _JOB_VERB_MAX);
+        }
+
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *many = NULL, *bad = sd_json_variant_ref(good);
+        Error err = {};
+        Job back;
+        for (size_t i = 0; i < JOB_IMAGES_MAX + 1; i++)
+                assert_true(sd_json_variant_append_array(&many, sd_json_variant_by_index(images, 0)) >= 0);
+        assert_true(sd_json_variant_set_field(&bad, "images", many) >= 0);
+        assert_int_equal(job_from_json(bad, &back, &err), -EINVAL);
+        assert_string_equal(err.field, "images");
 }
 
 static void test_no_object_is_refused(void **state) {
@@ -305,8 +411,10 @@ int main(void) {
                 cmocka_unit_test(test_pools_of_a_group_or_a_file),
                 cmocka_unit_test(test_no_list_stays_no_list),
                 cmocka_unit_test(test_a_plain_volume),
+                cmocka_unit_test(test_a_snapshot),
                 cmocka_unit_test(test_every_member_has_its_type),
                 cmocka_unit_test(test_every_rule_is_checked_again),
+                cmocka_unit_test(test_every_rule_of_an_image_is_checked),
                 cmocka_unit_test(test_no_object_is_refused),
                 cmocka_unit_test(test_bad_verb_has_no_json),
         };

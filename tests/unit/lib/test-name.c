@@ -130,17 +130,81 @@ static void test_references(void **state) {
         }
 }
 
-static void test_snapshots_are_refused_by_name(void **state) {
-        static const char *const rows[] = { "db@monday", "db@", "@", "fast:team/db@x" };
-        Reference ref;
+static void test_snapshot_references(void **state) {
+        static const struct {
+                const char *text, *pool, *tenant, *name, *snapshot; /* name NULL: refused, with this field */
+        } rows[] = {
+                { "db@monday", "", "", "db", "monday" },
+                { "fast:team/db@x", "fast", "team", "db", "x" },
+                { "db@" A64, "", "", "db", A64 },
+                { "db@20261126T153000Z", "", "", "db", "20261126T153000Z" },
+                { A128 "@" A64, "", "", A128, A64 },
+                { "@" },
+                { "db@" },
+                { "@monday" },
+                { "db@a@b" },
+                { "db@@" },
+                { "db@a/b" },
+                { "db@fast:a" },
+                { "db@.." },
+                { "db@-a" },
+                { "db@ a" },
+                { "db@" A64 "a" },
+                { A128 "a@a" },
+        };
 
         for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+                Reference ref = { .name = "untouched" };
                 Error err = {};
+                int r = reference_parse(rows[i].text, "volume", &ref, &err);
 
-                assert_row(reference_parse(rows[i], "volume", &ref, &err) == -EOPNOTSUPP, rows[i]);
-                assert_int_equal(err.kind, ERROR_NOT_SUPPORTED);
-                assert_non_null(strstr(err.text, "snapshots are not supported"));
+                if (!rows[i].name) {
+                        assert_row(r == -EINVAL && err.kind == ERROR_BAD_REQUEST, rows[i].text);
+                        assert_string_equal(err.field, "volume");
+                        assert_string_equal(ref.name, "untouched");
+                        continue;
+                }
+                assert_row(r == 0, rows[i].text);
+                assert_string_equal(ref.pool, rows[i].pool);
+                assert_string_equal(ref.tenant, rows[i].tenant);
+                assert_string_equal(ref.name, rows[i].name);
+                assert_string_equal(ref.snapshot, rows[i].snapshot);
         }
+}
+
+static void test_snapshot_names(void **state) {
+        Error err = {};
+
+        assert_true(snapshot_name_is_valid(A64));
+        assert_false(snapshot_name_is_valid(A64 "a"));
+        assert_false(snapshot_name_is_valid(""));
+        assert_false(snapshot_name_is_valid("a@b"));
+        assert_false(snapshot_name_is_valid(NULL));
+        assert_int_equal(snapshot_name_check("monday", "name", &err), 0);
+        assert_int_equal(snapshot_name_check("-", "name", &err), -EINVAL);
+        assert_string_equal(err.field, "name");
+        assert_string_equal(
+                err.text, "snapshot name \"-\" is not valid: 1 to 64 of A-Z a-z 0-9 _ . -, beginning with a letter or "
+                          "digit");
+}
+
+static void test_full_names(void **state) {
+        static const char *const bad[] = { "",      "db",   "@",        "db@",           "@a", "a@b@c", "a/b@c",
+                                           "a@b/c", "..@a", A128 "a@a", A128 "@" A64 "a" };
+        char name[FULL_NAME_MAX + 1];
+
+        for (size_t i = 0; i < ELEMENTSOF(bad); i++)
+                assert_row(!full_name_is_valid(bad[i]), bad[i]);
+        full_name_format("db", "monday", name);
+        assert_string_equal(name, "db@monday");
+        assert_true(full_name_is_valid(name));
+        assert_string_equal(snapshot_name_of(name), "monday");
+        full_name_format("db", "", name);
+        assert_string_equal(name, "db");
+        assert_null(snapshot_name_of(name));
+        full_name_format(A128, A64, name);
+        assert_string_equal(name, A128 "@" A64);
+        assert_true(full_name_is_valid(name));
 }
 
 static void test_derived_names(void **state) {
@@ -161,6 +225,8 @@ static void test_derived_names(void **state) {
         assert_string_equal(path, "/dev/quarry/team/db");
         volume_mount_path(A32, A128, path);
         assert_string_equal(path, "/run/quarry/mnt/" A32 "/" A128);
+        volume_mount_path(A32, A128 "@" A64, path);
+        assert_string_equal(path, "/run/quarry/mnt/" A32 "/" A128 "@" A64);
 }
 
 static void test_kernel_names_lead_back(void **state) {
@@ -226,10 +292,11 @@ static void test_kernel_uuids(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_volume_names),  cmocka_unit_test(test_pool_and_tenant_names),
-                cmocka_unit_test(test_labels),        cmocka_unit_test(test_refusals_say_the_rule),
-                cmocka_unit_test(test_references),    cmocka_unit_test(test_snapshots_are_refused_by_name),
-                cmocka_unit_test(test_derived_names), cmocka_unit_test(test_kernel_names_lead_back),
+                cmocka_unit_test(test_volume_names),   cmocka_unit_test(test_pool_and_tenant_names),
+                cmocka_unit_test(test_labels),         cmocka_unit_test(test_refusals_say_the_rule),
+                cmocka_unit_test(test_references),     cmocka_unit_test(test_snapshot_references),
+                cmocka_unit_test(test_snapshot_names), cmocka_unit_test(test_full_names),
+                cmocka_unit_test(test_derived_names),  cmocka_unit_test(test_kernel_names_lead_back),
                 cmocka_unit_test(test_kernel_uuids),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

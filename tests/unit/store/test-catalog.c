@@ -275,6 +275,107 @@ static void test_changes_that_come_fast_are_one_transaction(void **state) {
         catalog_free(c);
 }
 
+/* of volume n */
+static Volume snapshot_of(unsigned n, unsigned origin, const char *name) {
+        Volume v = volume_of(n, name);
+
+        v.spec.role = ROLE_SNAPSHOT;
+        v.spec.origin = uuid_of(origin);
+        return v;
+}
+
+static void put_all(Catalog *c, const Volume *v, size_t n, char letter) {
+        const Volume *list[8];
+        Error err = {};
+
+        for (size_t i = 0; i < n; i++)
+                list[i] = &v[i];
+        if (catalog_put_volumes(c, list, n, on_done, (void *) (intptr_t) letter, &err) < 0)
+                fail_msg("%s", err.text);
+}
+
+static void test_a_group_is_written_whole_or_not(void **state) {
+        Catalog *c = catalog_at(folder);
+        Volume good[] = { volume_of(1, "a"), snapshot_of(2, 1, "a@x"), snapshot_of(3, 1, "a@y") };
+        Volume bad[] = { volume_of(4, "d"), snapshot_of(5, 4, "d@x"), snapshot_of(6, 4, "d@x") };
+        Volume alone = volume_of(7, "z");
+
+        begin();
+        pthread_mutex_lock(&gate); /* all in one transaction */
+        put_all(c, good, ELEMENTSOF(good), 'g');
+        put_all(c, bad, ELEMENTSOF(bad), 'b');
+        put(c, &alone, 'a');
+        pthread_mutex_unlock(&gate);
+        settle(c, 3);
+        assert_string_equal(ended, "gb!a");
+        holds(&c, "a:1:creating z:7:creating 0@x:2:creating 0@y:3:creating");
+        bad[2] = snapshot_of(6, 4, "d@y");
+        put_all(c, bad, ELEMENTSOF(bad), 'c');
+        settle(c, 4);
+        assert_string_equal(ended, "gb!ac");
+        catalog_free(c);
+}
+
+static void test_a_snapshot_is_kept(void **state) {
+        Catalog *c = catalog_at(folder);
+        Volume v = snapshot_of(1, 9, "db@monday"), origin = volume_of(9, "db");
+
+        begin();
+        v.held = true;
+        v.rule = strdup("hourly");
+        v.has_spare = true;
+        v.spare_thin_id = 0;
+        origin.schedule = strdup("hourly keep 24");
+        origin.pending_size = 2 * GIB;
+        origin.old_name = strdup("dbold");
+        put(c, &v, 's');
+        put(c, &origin, 'o');
+        settle(c, 2);
+        catalog_free(c);
+
+        Loaded loaded = {};
+        c = load(folder, on_volume, &loaded);
+        assert_string_equal(loaded.text, "db:9:creating 0@monday:1:creating"); /* behind what it is of */
+        assert_int_equal(loaded.last.spec.role, ROLE_SNAPSHOT);
+        assert_true(sd_id128_equal(loaded.last.spec.origin, uuid_of(9)));
+        assert_true(loaded.last.held);
+        assert_string_equal(loaded.last.rule, "hourly");
+        assert_true(loaded.last.has_spare);
+        assert_int_equal(loaded.last.spare_thin_id, 0);
+        assert_null(loaded.last.schedule);
+        volume_done(&loaded.last);
+        Error err = {};
+        assert_int_equal(catalog_delete_volume(c, v.uuid, on_done, (void *) 'd', &err), 0);
+        settle(c, 3);
+        catalog_free(c);
+        loaded = (Loaded) {};
+        c = load(folder, on_volume, &loaded);
+        assert_string_equal(loaded.text, "db:9:creating");
+        assert_string_equal(loaded.last.schedule, "hourly keep 24");
+        assert_string_equal(loaded.last.old_name, "dbold");
+        assert_int_equal(loaded.last.pending_size, 2 * GIB);
+        assert_false(loaded.last.held || loaded.last.has_spare);
+        volume_done(&loaded.last);
+        volume_done(&v);
+        volume_done(&origin);
+        catalog_free(c);
+}
+
+/* A name is free again while what had it is being freed. */
+static void test_what_is_being_freed_keeps_no_name(void **state) {
+        Catalog *c = catalog_at(folder);
+        Volume v[] = { volume_of(1, "a"), volume_of(2, "a"), volume_of(3, "a"), volume_of(4, "a") };
+
+        begin();
+        v[0].state = v[1].state = VOLUME_FREEING;
+        for (unsigned i = 0; i < ELEMENTSOF(v); i++)
+                put(c, &v[i], (char) ('a' + i));
+        settle(c, 4);
+        assert_string_equal(ended, "abcd!");
+        holds(&c, "a:1:freeing a:2:freeing a:3:creating");
+        catalog_free(c);
+}
+
 static void test_only_the_bad_one_of_many_is_refused(void **state) {
         Catalog *c = catalog_at(folder);
         Volume v[] = { volume_of(1, "a"), volume_of(2, "a"), volume_of(3, "c"), volume_of(4, "d"), volume_of(5, "e") };
@@ -393,6 +494,52 @@ static void sql(const char *text) {
         sqlite3_close(db);
 }
 
+/* As the first version made them. */
+static void test_a_catalog_of_the_first_version_is_brought_up_to_date(void **state) {
+        Loaded loaded = {};
+
+        sql("CREATE TABLE volume ("
+            "  uuid TEXT NOT NULL PRIMARY KEY, thin_id INTEGER NOT NULL UNIQUE, tenant TEXT NOT NULL,"
+            "  name TEXT NOT NULL, state TEXT NOT NULL, failure TEXT, size INTEGER NOT NULL,"
+            "  filesystem TEXT NOT NULL, key_source TEXT NOT NULL, uid INTEGER NOT NULL, gid INTEGER NOT NULL,"
+            "  mode INTEGER NOT NULL, mkfs_options TEXT NOT NULL, labels TEXT NOT NULL,"
+            "  created_usec INTEGER NOT NULL, UNIQUE (tenant, name)) STRICT, WITHOUT ROWID;"
+            "INSERT INTO volume VALUES ('01234567-89ab-cdef-0123-456789abcdef', 7, 'acme', 'db', 'broken', 'why',"
+            "  1073741824, 'xfs', 'host', 5, 6, 448, '-m crc=1' || char(10), 'a=1' || char(10), 42);"
+            "INSERT INTO volume VALUES ('01234567-89ab-cdef-0123-456789abcdee', 0, 'default', 'db', 'ready', NULL,"
+            "  1073741824, 'ext4', 'none', 0, 0, 493, '', '', 41);"
+            "PRAGMA user_version = 1");
+        Catalog *c = load(folder, on_volume, &loaded);
+        assert_string_equal(loaded.err.text, "");
+        assert_string_equal(loaded.text, "db:0:ready db:7:broken");
+        Volume *v = &loaded.last;
+        assert_int_equal(v->spec.role, ROLE_VOLUME);
+        assert_true(sd_id128_is_null(v->spec.origin));
+        assert_string_equal(v->spec.tenant, "acme");
+        assert_string_equal(v->failure, "why");
+        assert_int_equal(v->spec.size, GIB);
+        assert_int_equal(v->spec.fs, FILESYSTEM_XFS);
+        assert_int_equal(v->spec.key_source, KEY_SOURCE_HOST);
+        assert_int_equal(v->spec.uid, 5);
+        assert_int_equal(v->spec.gid, 6);
+        assert_int_equal(v->spec.mode, 0700);
+        assert_string_equal(v->spec.mkfs_options[0], "-m crc=1");
+        assert_string_equal(v->spec.labels[0], "a=1");
+        assert_int_equal(v->created_usec, 42);
+        assert_false(v->held || v->has_spare || v->pending_size > 0 || v->rule || v->schedule || v->old_name);
+        volume_done(v);
+
+        /* And is as good as a new one. */
+        Volume snapshot = snapshot_of(3, 1, "db@monday"), same = volume_of(4, "db");
+        begin();
+        put(c, &snapshot, 's');
+        put(c, &same, 'n');
+        settle(c, 2);
+        assert_string_equal(ended, "sn!");
+        holds(&c, "db:0:ready db:7:broken 0@monday:3:creating");
+        catalog_free(c);
+}
+
 static void test_a_row_that_breaks_a_rule_is_refused(void **state) {
         static const char *const changes[] = {
                 "uuid = 'x'",
@@ -429,6 +576,17 @@ static void test_a_row_that_breaks_a_rule_is_refused(void **state) {
                 "labels = 'a=1' || char(10) || 'a=2'",
                 "labels = '../x=1'",
                 "created_usec = -1",
+                "role = 'backup'",
+                "role = 'snapshot'", /* of nothing */
+                "role = 'template'", /* which no tenant has */
+                "origin = '01234567-89ab-cdef-0123-456789abcdef'",
+                "role = 'snapshot', origin = 'x'",
+                "role = 'snapshot', origin = '00000000-0000-0000-0000-000000000000'",
+                "role = 'snapshot', origin = '01234567-89ab-cdef-0123-456789abcdef', name = 'a@b'",
+                "role = 'snapshot', origin = '01234567-89ab-cdef-0123-456789abcdef', name = printf('%.65c', 'a')",
+                "spare_thin_id = -1",
+                "spare_thin_id = 16777216",
+                "pending_size = -1",
         };
 
         for (size_t i = 0; i < ELEMENTSOF(changes); i++) {
@@ -579,11 +737,15 @@ int main(void) {
                 TEST(test_keeps_what_it_was_given),
                 TEST(test_changes_end_in_order),
                 TEST(test_changes_that_come_fast_are_one_transaction),
+                TEST(test_a_group_is_written_whole_or_not),
+                TEST(test_a_snapshot_is_kept),
+                TEST(test_what_is_being_freed_keeps_no_name),
                 TEST(test_only_the_bad_one_of_many_is_refused),
                 TEST(test_what_is_queued_is_written_at_the_end),
                 TEST(test_nobody_else_can_write),
                 TEST(test_a_catalog_that_hangs_is_let_go),
                 TEST(test_a_catalog_is_closed_behind_what_is_queued),
+                TEST(test_a_catalog_of_the_first_version_is_brought_up_to_date),
                 TEST(test_a_row_that_breaks_a_rule_is_refused),
                 TEST(test_a_reader_that_fails_ends_the_load),
                 TEST(test_what_is_no_database_is_refused),
