@@ -51,7 +51,7 @@ all: $(PROGRAMS)
 $(OUT)/quarryd: $(OUT)/daemon/quarryd.o $(BROKER) $(OUT)/lib.a
 $(OUT)/quarryd: LIBS = -lsystemd -lsqlite3
 $(OUT)/quarry-worker: $(OUT)/daemon/quarry-worker.o $(WORK) $(OUT)/lib.a
-$(OUT)/quarry-worker: LIBS = -lsystemd -ldevmapper -lcryptsetup -lblkid -lsodium
+$(OUT)/quarry-worker: LIBS = -lsystemd -ldevmapper -lcryptsetup -lblkid -lext2fs -lsodium
 $(OUT)/quarry: $(call room,cli) $(OUT)/lib.a
 $(OUT)/quarry: LIBS = -lsystemd
 
@@ -133,7 +133,7 @@ unit_objects_cli = $(filter-out $(OUT)/cli/quarry.o,$(call room,cli))
 unit_libs_store = -lsqlite3
 unit_libs_broker = -lsqlite3
 unit_libs_front = -lsqlite3
-unit_libs_kernel = -ldevmapper -lcryptsetup -lblkid -lsodium
+unit_libs_kernel = -ldevmapper -lcryptsetup -lblkid -lext2fs -lsodium
 unit_libs_step = $(unit_libs_kernel)
 unit_libs_work = $(unit_libs_kernel)
 unit_wraps = $(addprefix -Wl$(,)--wrap=,$(sort $(shell grep -o '__wrap_[A-Za-z0-9_]*' $(1) | cut -c8-)))

@@ -1,7 +1,8 @@
-/* What probe refuses on real devices, loop devices, and the file of the host key. */
+/* What probe refuses on real devices, loop devices, the file of the host key, and the identity of an ext4. */
 
 #include "system.h"
 
+#include "kernel/ext.h"
 #include "kernel/hostkey.h"
 #include "kernel/loop.h"
 
@@ -139,10 +140,60 @@ static void host_key_file(void **state) {
         assert_shell("rm " HOST_KEY_FILE);
 }
 
+/* --- the identity of a copied ext4 ------------------------------------------------------------------------- */
+
+#define EXT_UUID "7ba7b810-9dad-11d1-80b4-00c04fd430c8"
+
+static void assert_uuid_is(const char *uuid) {
+        assert_shell("test \"$(blkid -p -o value -s UUID %s)\" = %s", disk, uuid);
+        assert_shell("e2fsck -fn %s", disk);
+}
+
+static void ext_identity(void **state) {
+        static const ExtOwner owner = { .uid = 100000, .gid = 70000, .mode = 02750 };
+        sd_id128_t uuid;
+
+        sd_id128_from_string(EXT_UUID, &uuid);
+        assert_shell("mkfs.ext4 -qF -O metadata_csum,metadata_csum_seed %s 512M && mount %s /mnt", disk, disk);
+        assert_int_equal(ext_identify(disk, uuid, NULL, NULL), -EBUSY);
+        assert_shell("mkdir /mnt/data && echo kept > /mnt/data/file && umount /mnt");
+        assert_int_equal(ext_identify(disk, uuid, NULL, NULL), 0);
+        assert_uuid_is(EXT_UUID);
+        assert_int_equal(ext_identify(disk, uuid, "elsewhere", &owner), -ENOENT);
+        assert_int_equal(ext_identify(disk, uuid, "data", &owner), 0);
+        assert_int_equal(ext_identify(disk, uuid, "data", &owner), 0);
+        assert_uuid_is(EXT_UUID);
+        assert_shell("mount %s /mnt && test \"$(stat -c %%u:%%g:%%a /mnt/data) $(cat /mnt/data/file)\" = "
+                     "'100000:70000:2750 kept'",
+                     disk);
+        assert_shell("echo more > /mnt/data/more && umount /mnt && e2fsck -fn %s", disk);
+}
+
+/* What was not closed may have its old UUID in the journal. */
+static void ext_identity_waits(void **state) {
+        sd_id128_t uuid;
+
+        sd_id128_from_string(EXT_UUID, &uuid);
+        assert_shell("debugfs -w -R 'feature needs_recovery' %s", disk);
+        assert_int_equal(ext_identify(disk, uuid, NULL, NULL), -EUCLEAN);
+        for (size_t i = 0; i < 3; i++) {
+                static const char *const features[] = { "metadata_csum,^metadata_csum_seed", "^metadata_csum,uninit_bg",
+                                                        "^metadata_csum,^uninit_bg" };
+
+                assert_shell("mkfs.ext4 -qF -O %s %s 512M", features[i], disk);
+                assert_int_equal(ext_identify(disk, uuid, NULL, NULL), i < 2 ? -EOPNOTSUPP : 0);
+        }
+        assert_uuid_is(EXT_UUID);
+        wipe();
+        assert_int_equal(ext_identify(disk, uuid, NULL, NULL), -EINVAL);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(probe_free),   cmocka_unit_test(probe_signatures), cmocka_unit_test(probe_users),
-                cmocka_unit_test(loop_devices), cmocka_unit_test(host_key_file),
+                cmocka_unit_test(probe_free),         cmocka_unit_test(probe_signatures),
+                cmocka_unit_test(probe_users),        cmocka_unit_test(loop_devices),
+                cmocka_unit_test(host_key_file),      cmocka_unit_test(ext_identity),
+                cmocka_unit_test(ext_identity_waits),
         };
 
         begin();
