@@ -165,6 +165,8 @@ void describe_pool(sd_json_variant *pool) {
         print_origin(pool);
         print_size("Data:", sd_json_variant_by_key(pool, "dataSizeBytes"), 0);
         print_size("  used:", sd_json_variant_by_key(pool, "dataUsedBytes"), data);
+        if (sd_json_variant_by_key(pool, "freeingBytes"))
+                print_size("  coming free:", sd_json_variant_by_key(pool, "freeingBytes"), data);
         print_space(pool);
         print_size("Metadata:", sd_json_variant_by_key(pool, "metadataSizeBytes"), 0);
         print_size("  used:", sd_json_variant_by_key(pool, "metadataUsedBytes"), metadata);

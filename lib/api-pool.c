@@ -63,6 +63,8 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
         SD_VARLINK_FIELD_COMMENT("Space for the maps of volumes"),
         SD_VARLINK_DEFINE_FIELD(metadataSizeBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
         SD_VARLINK_DEFINE_FIELD(metadataUsedBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("At most so many of the used bytes are of removed volumes, and are being given back"),
+        SD_VARLINK_DEFINE_FIELD(freeingBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
         SD_VARLINK_FIELD_COMMENT("Sum of the sizes of its volumes, and the most that may be promised"),
         SD_VARLINK_DEFINE_FIELD(provisionedBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
         SD_VARLINK_DEFINE_FIELD(provisionedMaxBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE),

@@ -100,6 +100,7 @@ int job_result_to_json(const JobResult *result, sd_json_variant **ret) {
                         SD_JSON_BUILD_PAIR_BOOLEAN("open", result->open),
                         SD_JSON_BUILD_PAIR_UNSIGNED("usedBytes", result->used),
                         SD_JSON_BUILD_PAIR_UNSIGNED("freedBytes", result->freed),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("offset", result->offset),
                         SD_JSON_BUILD_PAIR_CONDITION(!!result->damage, "damage", SD_JSON_BUILD_STRING(result->damage)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!result->kept, "kept", SD_JSON_BUILD_STRING(result->kept)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!result->users, "users", SD_JSON_BUILD_STRING(result->users)));
@@ -235,6 +236,7 @@ int job_result_from_json(sd_json_variant *v, JobResult *ret) {
                 { "open", SD_JSON_VARIANT_BOOLEAN, sd_json_dispatch_stdbool, offsetof(Parsed, result.open), 0 },
                 { "usedBytes", SD_JSON_VARIANT_UNSIGNED, sd_json_dispatch_uint64, offsetof(Parsed, result.used), 0 },
                 { "freedBytes", SD_JSON_VARIANT_UNSIGNED, sd_json_dispatch_uint64, offsetof(Parsed, result.freed), 0 },
+                { "offset", SD_JSON_VARIANT_UNSIGNED, sd_json_dispatch_uint64, offsetof(Parsed, result.offset), 0 },
                 { "damage", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(Parsed, damage), 0 },
                 { "kept", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(Parsed, kept), 0 },
                 { "users", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(Parsed, users), 0 },

@@ -14,6 +14,7 @@ enum {
         WITH_FIX = 1 << 7,
         WITH_STOPPED = 1 << 8,
         WITH_IMAGES = 1 << 9,
+        WITH_OFFSET = 1 << 10,
 };
 
 static const struct {
@@ -47,6 +48,8 @@ static const struct {
         [JOB_VOLUME_USAGE] = { "volume_usage", WITH_POOL | WITH_VOLUME },
         [JOB_VOLUME_RELEASE] = { "volume_release", WITH_POOL | WITH_VOLUME },
         [JOB_VOLUME_SWEEP] = { "volume_sweep", WITH_POOL | WITH_VOLUME },
+        [JOB_VOLUME_RETIRE] = { "volume_retire", WITH_POOL | WITH_VOLUME },
+        [JOB_VOLUME_FREE] = { "volume_free", WITH_POOL | WITH_VOLUME | WITH_OFFSET },
         [JOB_VOLUME_SNAPSHOT] = { "volume_snapshot", WITH_POOL | WITH_IMAGES },
 };
 
@@ -176,6 +179,8 @@ int job_to_json(const Job *job, sd_json_variant **ret) {
                                         !!(parts & WITH_MOUNT), "detached", SD_JSON_BUILD_BOOLEAN(job->detached)),
                         SD_JSON_BUILD_PAIR_CONDITION(
                                         !!(parts & WITH_LAZY), "lazy", SD_JSON_BUILD_BOOLEAN(job->lazy)),
+                        SD_JSON_BUILD_PAIR_CONDITION(
+                                        !!(parts & WITH_OFFSET), "offset", SD_JSON_BUILD_UNSIGNED(job->offset)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!(parts & WITH_FIX), "fix", SD_JSON_BUILD_BOOLEAN(job->fix)));
 }
 
@@ -387,6 +392,8 @@ static int parts_check(const ParsedJob *p, unsigned parts, Error *err) {
                 r = part_check(p->job.lazy, false, "lazy", p->verb, err);
         if (r >= 0 && !(parts & WITH_FIX))
                 r = part_check(p->job.fix, false, "fix", p->verb, err);
+        if (r >= 0 && !(parts & WITH_OFFSET))
+                r = part_check(p->job.offset, false, "offset", p->verb, err);
         if (r >= 0 && !(parts & WITH_STOPPED))
                 r = part_check(p->job.stopped, false, "stopped", p->verb, err);
         return r;
@@ -405,6 +412,7 @@ int job_from_json(sd_json_variant *v, Job *ret, Error *err) {
                 { "detached", BOOLEAN, offsetof(ParsedJob, job.detached), 0 },
                 { "lazy", BOOLEAN, offsetof(ParsedJob, job.lazy), 0 },
                 { "fix", BOOLEAN, offsetof(ParsedJob, job.fix), 0 },
+                { "offset", NUMBER, offsetof(ParsedJob, job.offset), 0 },
                 {},
         };
         ParsedJob p = {};

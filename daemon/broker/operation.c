@@ -62,8 +62,10 @@ int operation_new(Manager *m, const char *verb, const Caller *caller, const Watc
 static void start(Operation *op) {
         Error err = {};
 
-        if (op->pool && op->pool->operation != op)
+        if (op->pool && op->pool->operation != op) {
                 op->pool->n_operations++;
+                op->pool->n_background += op->in_background;
+        }
         if (op->start(op, &err) < 0)
                 operation_finish(op, &err);
 }
@@ -95,13 +97,14 @@ void operation_begin_with_pool(Operation *op, PoolEntry *pool) {
 }
 
 int operation_begin_on_pool(Operation *op, PoolEntry *pool, Error *err) {
-        if (pool->operation || pool->n_operations > 0) {
+        if (pool->operation || pool->n_operations > pool->n_background) {
                 operation_free(op);
                 return error_set(err, ERROR_POOL_BUSY, EBUSY, "jobs are running on pool %s", pool->info.name);
         }
         op->pool = pool;
         pool->operation = op;
-        start(op);
+        if (pool->n_operations == 0)
+                start(op);
         return 0;
 }
 
@@ -164,8 +167,16 @@ static void release(Operation *op) {
                 op->lane->running = NULL;
         if (op->pool && op->pool->operation == op)
                 op->pool->operation = NULL;
-        else if (op->pool)
+        else if (op->pool) {
                 op->pool->n_operations--;
+                op->pool->n_background -= op->in_background;
+        }
+}
+
+/* What waits for the pool to be left to it begins with the end of the last in the background. */
+static void pool_next(PoolEntry *pool, const Operation *ended) {
+        if (pool && ended->in_background && pool->operation && pool->n_operations == 0)
+                start(pool->operation);
 }
 
 /* The one that waited longest is next. */
@@ -185,15 +196,15 @@ void operation_finish(Operation *op, const Error *err) {
 
         release(op);
         tell(op, err);
-        operation_free(op);
         if (lane)
                 lane_next(lane);
+        pool_next(op->pool, op);
+        operation_free(op);
 }
 
-void operation_finish_removed(Operation *op, const Error *err) {
+static void finish_gone(Operation *op, const Error *err, bool leaves_registry) {
         VolumeEntry *volume = op->volume;
         Operation *waiting = TAKE_PTR(volume->lane.waiting);
-        Registry *registry = &op->manager->registry;
 
         tell(op, err);
         release(op);
@@ -209,6 +220,16 @@ void operation_finish_removed(Operation *op, const Error *err) {
                 operation_free(waiting);
                 waiting = next;
         }
-        registry_remove_volume(registry, volume);
+        if (leaves_registry)
+                registry_remove_volume(&op->manager->registry, volume);
+        pool_next(op->pool, op);
         operation_free(op);
+}
+
+void operation_finish_gone(Operation *op, const Error *err) {
+        finish_gone(op, err, false);
+}
+
+void operation_finish_removed(Operation *op, const Error *err) {
+        finish_gone(op, err, true);
 }

@@ -47,6 +47,7 @@ struct Operation {
         size_t n_volumes;
 
         SnapshotGroup *group; /* see volume-snapshot.c */
+        bool in_background;   /* who takes the pool for itself waits for its end */
         unsigned n_out;       /* others that it waits for */
         Operation *leader;    /* of one that only keeps others out of its lane: for whom */
         bool hold;            /* a snapshot, or no longer */
@@ -68,7 +69,8 @@ void operation_free(Operation *operation);
 int operation_add_watcher(Operation *operation, const Watcher *watcher, Error *err);
 /* Queues behind what runs on the volume, or starts. */
 void operation_begin_on_volume(Operation *operation, VolumeEntry *volume);
-/* Takes the pool for itself: ERROR_POOL_BUSY if anything runs on it. Frees the operation on failure. */
+/* Takes the pool for itself: ERROR_POOL_BUSY if anything runs on it but what is in the background, for whose end it
+ * waits. Frees the operation on failure. */
 int operation_begin_on_pool(Operation *operation, PoolEntry *pool, Error *err);
 /* Beside what runs on its volumes, behind what was begun with it before. */
 void operation_begin_with_pool(Operation *operation, PoolEntry *pool);
@@ -87,5 +89,7 @@ void operation_let_go(Operation *operation, const Error *err);
 
 /* Tells the watchers and ends the operation; starts the next one of its lane. err: NULL for success. */
 void operation_finish(Operation *operation, const Error *err);
-/* The same, and the volume goes out of the registry: those who waited for it are told that it is gone. */
+/* The same, and nobody finds the volume any more: those who waited for it are told that it is gone. */
+void operation_finish_gone(Operation *operation, const Error *err);
+/* The same, and it goes out of the registry. */
 void operation_finish_removed(Operation *operation, const Error *err);

@@ -236,6 +236,7 @@ static void on_opened(const Error *err, void *userdata) {
         watch_volume_opened(m->watch);
         space_begin(m, pool);
         finish_unfinished(m, pool);
+        volume_free_go_on(m, pool);
         log_info(pool->info.name, "active with %zu volumes", pool->n_volumes);
         turn_end(pool, NULL);
 }

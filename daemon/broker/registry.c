@@ -130,6 +130,7 @@ void registry_remove_pool(Registry *registry, PoolEntry *pool) {
         registry_forget_volumes(registry, pool);
         sd_event_source_disable_unref(pool->catalog_source);
         sd_event_source_disable_unref(pool->turn.limit);
+        sd_event_source_disable_unref(pool->freeing_pause);
         space_link_free(pool->space_link);
         job_result_done(&pool->turn.result);
         catalog_free(pool->catalog);

@@ -37,6 +37,7 @@ typedef struct VolumeEntry {
         size_t n_snapshots;
         struct VolumeEntry *next_freeing;   /* in PoolEntry.freeing */
         bool open;          /* its devices exist, as the last job or the start said; the kernel knows better */
+        uint64_t freed_to;  /* VOLUME_FREEING: so far its space is given back, bytes */
         bool removal_waits; /* it goes when nobody uses it any more */
         bool used_is_known;
         uint64_t used;      /* bytes in the pool, as last seen */
@@ -99,13 +100,16 @@ struct PoolEntry {
         bool catalog_in_doubt; /* it failed: JOB_POOL_RECOVER brings the pool back */
         bool read_only, metadata_failed; /* as the kernel says: see JobSpace */
         void *by_name;     /* tsearch(3) tree of VolumeEntry */
-        VolumeEntry *freeing; /* what nobody finds by name any more: VOLUME_FREEING */
+        VolumeEntry *freeing; /* what nobody finds by name any more: VOLUME_FREEING, see volume-free.c */
+        struct Manager *freeing_manager;
+        sd_event_source *freeing_pause;
         size_t n_volumes, n_snapshots;
         uint64_t provisioned; /* sum of the volumes' sizes, bytes */
         uint8_t *thin_ids;    /* bitmap of those in use */
         Lane lane;            /* of what runs beside the operations on its volumes: it is extended */
         Operation *operation; /* that runs on the whole pool now */
-        unsigned n_operations; /* that run on its volumes or beside them now */
+        unsigned n_operations; /* that run on its volumes or beside them now; */
+        unsigned n_background; /* so many of them in the background */
         PoolSpace space;
         SpaceLink *space_link; /* of the worker that looks at it */
         bool look_is_out;      /* a worker is reading how full it is, see usage.h */

@@ -115,6 +115,14 @@ int view_volume(const VolumeEntry *entry, sd_json_variant **ret) {
                 SD_JSON_BUILD_PAIR_VARIANT("holds", holds));
 }
 
+static uint64_t freeing_bytes(const PoolEntry *pool) {
+        uint64_t sum = 0;
+
+        for (const VolumeEntry *entry = pool->freeing; entry; entry = entry->next_freeing)
+                sum += entry->used_is_known ? entry->used : entry->volume.spec.size;
+        return sum < pool->info.data_used ? sum : pool->info.data_used;
+}
+
 #define BUILD_KNOWN(known, name, value) SD_JSON_BUILD_PAIR_CONDITION(known, name, SD_JSON_BUILD_UNSIGNED(value))
 
 int view_pool(const Manager *m, const PoolEntry *pool, sd_json_variant **ret) {
@@ -143,6 +151,7 @@ int view_pool(const Manager *m, const PoolEntry *pool, sd_json_variant **ret) {
                 BUILD_KNOWN(i->room != POOL_ROOM_UNKNOWN, "roomBytes", i->room),
                 BUILD_KNOWN(sizes, "metadataSizeBytes", i->metadata_size),
                 BUILD_KNOWN(sizes, "metadataUsedBytes", i->metadata_used),
+                BUILD_KNOWN(pool->freeing != NULL, "freeingBytes", freeing_bytes(pool)),
                 BUILD_KNOWN(rows, "provisionedBytes", pool->provisioned),
                 BUILD_KNOWN(sizes, "provisionedMaxBytes", quota_provisioned_max(m, pool)),
                 BUILD_KNOWN(rows, "volumes", pool->n_volumes));

@@ -62,13 +62,43 @@ static void take_back(Operation *op, const Error *err) {
                 on_row_back(&failure, op);
 }
 
+/* Nobody finds it any more, and its name is free. */
+static void on_row_freeing(const Error *err, void *userdata) {
+        Operation *op = userdata;
+        Manager *m = op->manager;
+        PoolEntry *pool = op->pool;
+
+        if (err) {
+                stay_removing(op, err);
+                return;
+        }
+        volume_entry_set_freeing(op->volume);
+        operation_finish_gone(op, NULL);
+        volume_free_go_on(m, pool);
+}
+
+static void on_retired(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
+        Operation *op = userdata;
+        Volume row = op->volume->volume; /* its strings are borrowed */
+        Error failure = {};
+
+        row.state = VOLUME_FREEING;
+        if (operation_outlives_worker(op, err) && operation_run_job(op, JOB_VOLUME_RETIRE, on_retired, &failure) >= 0)
+                return;
+        if (err || catalog_put_volume(op->pool->catalog, &row, on_row_freeing, op, &failure) < 0)
+                stay_removing(op, err ?: &failure);
+}
+
 static void on_row_removing(const Error *err, void *userdata) {
         Operation *op = userdata;
         Error failure = {};
 
+        bool large = volume_is_large(op->volume);
+
         if (err)
                 take_back(op, err);
-        else if (operation_run_job(op, JOB_VOLUME_REMOVE, on_removed, &failure) < 0)
+        else if (operation_run_job(op, large ? JOB_VOLUME_RETIRE : JOB_VOLUME_REMOVE, large ? on_retired : on_removed,
+                                   &failure) < 0)
                 stay_removing(op, &failure);
 }
 

@@ -44,6 +44,11 @@ int volume_trim(Manager *manager, const Caller *caller, VolumeEntry *entry, cons
 /* ERROR_VOLUME_BROKEN or ERROR_POOL_UNAVAILABLE unless the volume can be worked with. */
 int volume_check_ready(const VolumeEntry *entry, Error *err);
 
+/* Whether its space is given back behind the answer to its removal. */
+bool volume_is_large(const VolumeEntry *entry);
+/* Gives back the space of the pool's removed volumes, unless that is under way. */
+void volume_free_go_on(Manager *manager, PoolEntry *pool);
+
 /* Nobody seems to use it any more: closes its devices if that is so. */
 void volume_release(Manager *manager, VolumeEntry *entry);
 

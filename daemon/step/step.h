@@ -67,6 +67,8 @@ void limit_forget(sd_id128_t volume); /* its filesystem is mounted nowhere any m
 extern const Step step_limit, step_limit_mounted;
 /* recover.c: a filesystem whose journal was aborted */
 extern const Step step_recover;
+/* free.c: the blocks of a removed volume */
+extern const Step step_free, step_free_end;
 /* trim.c: unused space goes back to the pool */
 extern const Step step_trim;
 /* device.c: a volume without filesystem is used by its link */

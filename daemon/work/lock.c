@@ -51,6 +51,8 @@ static int need_of(const Job *job, Need *ret) {
                 *ret = (Need) { .pool = F_RDLCK, .origins = true };
                 return 1;
         case JOB_VOLUME_CREATE:
+        case JOB_VOLUME_RETIRE:
+        case JOB_VOLUME_FREE:
         case JOB_VOLUME_CLAIM:
         case JOB_VOLUME_REMOVE:
         case JOB_VOLUME_MOUNT:

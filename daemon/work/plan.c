@@ -100,6 +100,11 @@ const Step *const *plan_for(const Job *job) {
                 return PLAN(&step_thin_look, &step_pool_status);
         case JOB_VOLUME_RELEASE:
                 return PLAN(&step_luks_close, &step_thin_close);
+        case JOB_VOLUME_RETIRE:
+                return PLAN(&step_claim, &step_luks_close, &step_luks_destroy, &step_thin_remove,
+                            &step_mount_point_remove);
+        case JOB_VOLUME_FREE:
+                return PLAN(&step_free, &step_thin_remove, &step_free_end);
         case JOB_VOLUME_SNAPSHOT:
                 return PLAN(&step_snapshot_prepare, &step_snapshot);
         case JOB_VOLUME_SWEEP:

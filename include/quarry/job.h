@@ -39,6 +39,8 @@ typedef enum JobVerb {
         JOB_VOLUME_SWEEP,   /* the same, and its mount point: what is left of a volume that no catalog knows */
         JOB_VOLUME_SNAPSHOT, /* images: of all at one instant, their filesystems frozen meanwhile: result.devices has
                                 what each takes */
+        JOB_VOLUME_RETIRE,  /* removes it for everybody, and leaves its thin device for: */
+        JOB_VOLUME_FREE,    /* from offset, for a moment: result.offset; behind the last the thin device is gone */
         _JOB_VERB_MAX,
 } JobVerb;
 
@@ -68,6 +70,7 @@ typedef struct Job {
         bool fix;            /* JOB_HOST_AUDIT */
         JobImage *images;    /* JOB_VOLUME_SNAPSHOT */
         size_t n_images;
+        uint64_t offset;     /* JOB_VOLUME_FREE: bytes */
 } Job;
 
 void job_done(Job *job);
@@ -103,6 +106,7 @@ typedef struct JobResult {
         char *path;      /* where it is mounted, or the device of a volume without filesystem */
         bool open;       /* after a volume verb: its devices are (still) open */
         uint64_t used;   /* bytes mapped by the volume */
+        uint64_t offset; /* JOB_VOLUME_FREE: up to where its space is given back, bytes */
         uint64_t freed;  /* bytes fewer than before JOB_VOLUME_TRIM */
         FindingList findings;
         uint32_t *thin_ids; /* JOB_POOL_AUDIT: of the pool's metadata */

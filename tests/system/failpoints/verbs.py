@@ -96,6 +96,19 @@ class Remove(VolumeVerb):
         claim(not volume(NAME), "it was removed again, and is there")
 
 
+class RemoveLarge(Remove):
+    """Nothing is in it; it could be, as far as is known: its space is given back behind the answer."""
+
+    word, end, jobs = "remove a large one,", "catalog.delete.after", {"volume_claim", "volume_retire", "volume_free"}
+
+    def create(self):
+        call("Volume.Create", volume=NAME, sizeBytes=2048 * MIB, filesystem=self.fs)
+
+    def ready(self):
+        if not volume(NAME):
+            self.create()
+
+
 class Mounting(VolumeVerb):
     """On a volume that stays from point to point, with a file in it."""
 
@@ -399,7 +412,7 @@ class PoolImport(PoolVerb):
 ENCRYPTED = {"fs": "xfs", "key": "host"}
 VOLUMES = [[Create(), Remove()], [Create(**ENCRYPTED), Remove(**ENCRYPTED)],
            [Mount(key="host"), Unmount(key="host")], [Release(key="host"), Start(key="host")],
-           [Trim(key="host")], [Doctor(key="host")], [Close(key="host")], [RemoveInUse(key="host")]]
+           [RemoveLarge("none")], [Trim(key="host")], [Doctor(key="host")], [Close(key="host")], [RemoveInUse(key="host")]]
 # The same steps on other volumes.
 MORE_VOLUMES = [[Create("xfs")], [Create("ext4", "host")], [Create("none", "host"), Remove("none", "host")],
                 [Mount(), Unmount()], [Mount("none"), Unmount("none")]]
