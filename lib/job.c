@@ -15,6 +15,8 @@ enum {
         WITH_STOPPED = 1 << 8,
         WITH_IMAGES = 1 << 9,
         WITH_OFFSET = 1 << 10,
+        WITH_SOURCE = 1 << 11,
+        MAY_HAVE_SOURCE = 1 << 12, /* or none */
 };
 
 static const struct {
@@ -38,7 +40,7 @@ static const struct {
         [JOB_POOL_REPAIR] = { "pool_repair", WITH_POOL },
         [JOB_POOL_AUDIT] = { "pool_audit", WITH_POOL },
         [JOB_HOST_AUDIT] = { "host_audit", WITH_FIX },
-        [JOB_VOLUME_CREATE] = { "volume_create", WITH_POOL | WITH_VOLUME },
+        [JOB_VOLUME_CREATE] = { "volume_create", WITH_POOL | WITH_VOLUME | MAY_HAVE_SOURCE },
         [JOB_VOLUME_CLAIM] = { "volume_claim", WITH_POOL | WITH_VOLUME | WITH_LAZY },
         [JOB_VOLUME_REMOVE] = { "volume_remove", WITH_POOL | WITH_VOLUME },
         [JOB_VOLUME_MOUNT] = { "volume_mount", WITH_POOL | WITH_VOLUME | WITH_MOUNT | WITH_STOPPED },
@@ -68,6 +70,7 @@ void job_done(Job *job) {
         pool_spec_done(&job->pool_spec);
         pool_growth_done(&job->growth);
         volume_done(&job->volume);
+        volume_done(&job->source);
         for (size_t i = 0; i < job->n_images; i++)
                 volume_done(&job->images[i].origin);
         free(job->images);
@@ -142,7 +145,7 @@ static int images_to_json(const Job *job, sd_json_variant **ret) {
 
 int job_to_json(const Job *job, sd_json_variant **ret) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *pool_spec = NULL, *growth = NULL, *volume = NULL,
-                                                          *images = NULL;
+                                                          *images = NULL, *source = NULL;
         const char *word = job_verb_to_string(job->verb);
         int r = 0;
 
@@ -158,6 +161,8 @@ int job_to_json(const Job *job, sd_json_variant **ret) {
                 r = growth_to_json(&job->growth, &growth);
         if (r >= 0 && (parts & WITH_VOLUME))
                 r = volume_to_json(&job->volume, &volume);
+        if (r >= 0 && (parts & (WITH_SOURCE | MAY_HAVE_SOURCE)) && !sd_id128_is_null(job->source.uuid))
+                r = volume_to_json(&job->source, &source);
         if (r >= 0 && (parts & WITH_IMAGES))
                 r = images_to_json(job, &images);
         if (r < 0)
@@ -170,6 +175,7 @@ int job_to_json(const Job *job, sd_json_variant **ret) {
                         SD_JSON_BUILD_PAIR_CONDITION(!!pool_spec, "poolSpec", SD_JSON_BUILD_VARIANT(pool_spec)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!growth, "growth", SD_JSON_BUILD_VARIANT(growth)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!volume, "volume", SD_JSON_BUILD_VARIANT(volume)),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!source, "source", SD_JSON_BUILD_VARIANT(source)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!images, "images", SD_JSON_BUILD_VARIANT(images)),
                         SD_JSON_BUILD_PAIR_CONDITION(
                                         !!(parts & WITH_MOUNT), "readOnly", SD_JSON_BUILD_BOOLEAN(job->read_only)),
@@ -363,7 +369,7 @@ static int images_from_json(sd_json_variant *v, Job *job, Error *err) {
 typedef struct ParsedJob {
         Job job;
         const char *verb;
-        sd_json_variant *pool_spec, *growth, *volume, *images;
+        sd_json_variant *pool_spec, *growth, *volume, *source, *images;
 } ParsedJob;
 
 static int part_check(bool there, bool wanted, const char *field, const char *verb, Error *err) {
@@ -382,6 +388,8 @@ static int parts_check(const ParsedJob *p, unsigned parts, Error *err) {
                 r = part_check(p->growth, parts & WITH_GROWTH, "growth", p->verb, err);
         if (r >= 0)
                 r = part_check(p->volume, parts & WITH_VOLUME, "volume", p->verb, err);
+        if (r >= 0 && !(parts & MAY_HAVE_SOURCE))
+                r = part_check(p->source, parts & WITH_SOURCE, "source", p->verb, err);
         if (r >= 0)
                 r = part_check(p->images, parts & WITH_IMAGES, "images", p->verb, err);
         if (r >= 0 && !(parts & WITH_MOUNT))
@@ -406,6 +414,7 @@ int job_from_json(sd_json_variant *v, Job *ret, Error *err) {
                 { "poolSpec", OBJECT, offsetof(ParsedJob, pool_spec), 0 },
                 { "growth", OBJECT, offsetof(ParsedJob, growth), 0 },
                 { "volume", OBJECT, offsetof(ParsedJob, volume), 0 },
+                { "source", OBJECT, offsetof(ParsedJob, source), 0 },
                 { "images", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(ParsedJob, images), 0 },
                 { "readOnly", BOOLEAN, offsetof(ParsedJob, job.read_only), 0 },
                 { "stopped", BOOLEAN, offsetof(ParsedJob, job.stopped), 0 },
@@ -435,6 +444,8 @@ int job_from_json(sd_json_variant *v, Job *ret, Error *err) {
                 r = growth_from_json(p.growth, &job.growth, err);
         if (r >= 0 && p.volume)
                 r = volume_from_json(p.volume, &job.volume, err);
+        if (r >= 0 && p.source)
+                r = volume_from_json(p.source, &job.source, err);
         if (r >= 0 && p.images)
                 r = images_from_json(p.images, &job, err);
         if (r < 0)

@@ -62,6 +62,7 @@ typedef struct Job {
         PoolSpec pool_spec;  /* JOB_POOL_CREATE, JOB_POOL_IMPORT */
         PoolGrowth growth;   /* JOB_POOL_EXTEND */
         Volume volume;       /* the volume verbs: uuid, thin_id, spec */
+        Volume source;       /* what the volume is made from, or null: JOB_VOLUME_CREATE, a template */
         bool read_only;      /* JOB_VOLUME_MOUNT */
         bool stopped;        /* JOB_VOLUME_LIMIT, JOB_VOLUME_MOUNT: the filesystem is to get no new space */
         bool detached;       /* JOB_VOLUME_MOUNT: hand over a descriptor, attach nothing */
