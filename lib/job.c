@@ -17,6 +17,7 @@ enum {
         WITH_OFFSET = 1 << 10,
         WITH_SOURCE = 1 << 11,
         MAY_HAVE_SOURCE = 1 << 12, /* or none */
+        WITH_SPARE = 1 << 13,      /* the volume has one */
 };
 
 static const struct {
@@ -53,6 +54,9 @@ static const struct {
         [JOB_VOLUME_RETIRE] = { "volume_retire", WITH_POOL | WITH_VOLUME },
         [JOB_VOLUME_FREE] = { "volume_free", WITH_POOL | WITH_VOLUME | WITH_OFFSET },
         [JOB_VOLUME_SNAPSHOT] = { "volume_snapshot", WITH_POOL | WITH_IMAGES },
+        [JOB_VOLUME_CLONE] = { "volume_clone", WITH_POOL | WITH_VOLUME | WITH_SOURCE },
+        [JOB_VOLUME_ROLLBACK] = { "volume_rollback", WITH_POOL | WITH_VOLUME | WITH_SOURCE | WITH_SPARE },
+        [JOB_VOLUME_DROP_SPARE] = { "volume_drop_spare", WITH_POOL | WITH_VOLUME | WITH_SPARE },
 };
 
 const char *job_verb_to_string(JobVerb verb) {
@@ -106,6 +110,10 @@ static int volume_to_json(const Volume *volume, sd_json_variant **ret) {
                         ret,
                         SD_JSON_BUILD_PAIR_UUID("uuid", volume->uuid),
                         SD_JSON_BUILD_PAIR_UNSIGNED("thinId", volume->thin_id),
+                        SD_JSON_BUILD_PAIR_CONDITION(
+                                        volume->has_spare,
+                                        "spareThinId",
+                                        SD_JSON_BUILD_UNSIGNED(volume->spare_thin_id)),
                         SD_JSON_BUILD_PAIR_STRING("role", volume_role_to_string(spec->role)),
                         SD_JSON_BUILD_PAIR_CONDITION(
                                         !sd_id128_is_null(spec->origin), "origin", SD_JSON_BUILD_UUID(spec->origin)),
@@ -271,6 +279,7 @@ static int growth_from_json(sd_json_variant *v, PoolGrowth *ret, Error *err) {
 typedef struct ParsedVolume {
         Volume volume;
         const char *name, *role, *tenant, *pool, *filesystem, *key_source;
+        uint32_t spare; /* UINT32_MAX: none */
 } ParsedVolume;
 
 /* Names and words, which have a fixed place in the volume. */
@@ -299,6 +308,7 @@ static int volume_from_json(sd_json_variant *v, Volume *ret, Error *err) {
         static const sd_json_dispatch_field table[] = {
                 { "uuid", UUID, offsetof(ParsedVolume, volume.uuid), SD_JSON_MANDATORY },
                 { "thinId", NUMBER32, offsetof(ParsedVolume, volume.thin_id), SD_JSON_MANDATORY },
+                { "spareThinId", NUMBER32, offsetof(ParsedVolume, spare), 0 },
                 { "role", CONST_STRING, offsetof(ParsedVolume, role), SD_JSON_MANDATORY },
                 { "origin", UUID, offsetof(ParsedVolume, volume.spec.origin), 0 },
                 { "pool", CONST_STRING, offsetof(ParsedVolume, pool), 0 },
@@ -314,7 +324,7 @@ static int volume_from_json(sd_json_variant *v, Volume *ret, Error *err) {
                 { "labels", STRINGS, offsetof(ParsedVolume, volume.spec.labels), 0 },
                 {},
         };
-        ParsedVolume p = {};
+        ParsedVolume p = { .spare = UINT32_MAX };
 
         int r = dispatch(v, table, "volume", &p, err);
         *ret = p.volume;
@@ -324,6 +334,11 @@ static int volume_from_json(sd_json_variant *v, Volume *ret, Error *err) {
                 return error_field(err, "uuid", "the volume has no UUID");
         if (ret->thin_id > THIN_ID_MAX)
                 return error_field(err, "thinId", "thin id %u is above %u", ret->thin_id, THIN_ID_MAX);
+        if (p.spare != UINT32_MAX && (p.spare > THIN_ID_MAX || p.spare == ret->thin_id))
+                return error_field(err, "spareThinId", "thin id %u is above %u, or the volume's first", p.spare,
+                                   THIN_ID_MAX);
+        ret->has_spare = p.spare != UINT32_MAX;
+        ret->spare_thin_id = ret->has_spare ? p.spare : 0;
 
         r = volume_take_words(&p, &ret->spec, err);
         return r < 0 ? r : volume_spec_normalize(&ret->spec, err);
@@ -446,6 +461,8 @@ int job_from_json(sd_json_variant *v, Job *ret, Error *err) {
                 r = volume_from_json(p.volume, &job.volume, err);
         if (r >= 0 && p.source)
                 r = volume_from_json(p.source, &job.source, err);
+        if (r >= 0 && (verbs[verb].parts & WITH_SPARE))
+                r = part_check(job.volume.has_spare, true, "spareThinId", p.verb, err);
         if (r >= 0 && p.images)
                 r = images_from_json(p.images, &job, err);
         if (r < 0)

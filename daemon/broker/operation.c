@@ -126,6 +126,10 @@ int operation_run_job(Operation *op, JobVerb verb, JobDone on_done, Error *err) 
                 if (volume_spec_copy(&op->volume->volume.spec, &op->job.volume.spec) < 0)
                         return error_oom(err);
         }
+        if (op->volume) {
+                op->job.volume.has_spare = op->volume->volume.has_spare;
+                op->job.volume.spare_thin_id = op->volume->volume.spare_thin_id;
+        }
         return queue_submit(op->manager->queue, &op->job, op->key_fd, on_progress, on_done, op, err);
 }
 
@@ -162,6 +166,46 @@ void operation_let_go(Operation *op, const Error *err) {
         }
 }
 
+static int guard_start(Operation *guard, Error *err) {
+        Operation *op = guard->leader;
+
+        guard->next_guard = op->guards;
+        op->guards = guard;
+        op->then(op, NULL);
+        return 0;
+}
+
+/* A guard ends before its turn when the volume goes. */
+static void on_guard_done(Operation *guard, const Error *err, void *userdata) {
+        Operation *op = userdata;
+
+        if (err)
+                op->then(op, err);
+}
+
+void operation_guard(Operation *op, VolumeEntry *volume, void (*then)(Operation *op, const Error *err)) {
+        Watcher watcher = { .on_done = on_guard_done, .userdata = op };
+        Operation *guard;
+        Error err = {};
+
+        op->then = then;
+        if (operation_new(op->manager, NULL, &op->caller, &watcher, guard_start, &guard, &err) < 0) {
+                then(op, &err);
+                return;
+        }
+        guard->leader = op;
+        operation_begin_on_volume(guard, volume);
+}
+
+static void guards_finish(Operation *op) {
+        while (op->guards) {
+                Operation *guard = op->guards;
+
+                op->guards = guard->next_guard;
+                operation_finish(guard, NULL);
+        }
+}
+
 static void release(Operation *op) {
         if (op->lane)
                 op->lane->running = NULL;
@@ -194,6 +238,7 @@ static void lane_next(Lane *lane) {
 void operation_finish(Operation *op, const Error *err) {
         Lane *lane = op->lane;
 
+        guards_finish(op);
         release(op);
         tell(op, err);
         if (lane)
@@ -206,6 +251,7 @@ static void finish_gone(Operation *op, const Error *err, bool leaves_registry) {
         VolumeEntry *volume = op->volume;
         Operation *waiting = TAKE_PTR(volume->lane.waiting);
 
+        guards_finish(op);
         tell(op, err);
         release(op);
         while (waiting) {

@@ -47,6 +47,9 @@ struct Operation {
         size_t n_volumes;
 
         SnapshotGroup *group; /* see volume-snapshot.c */
+        Operation *guards, *next_guard; /* see operation_guard() */
+        void (*then)(Operation *operation, const Error *err); /* behind what it waits for */
+        bool discard;         /* a rollback keeps nothing of what was before */
         bool in_background;   /* who takes the pool for itself waits for its end */
         unsigned n_out;       /* others that it waits for */
         Operation *leader;    /* of one that only keeps others out of its lane: for whom */
@@ -76,6 +79,11 @@ int operation_begin_on_pool(Operation *operation, PoolEntry *pool, Error *err);
 void operation_begin_with_pool(Operation *operation, PoolEntry *pool);
 /* On neither; behind the others of the lane, which may be NULL. */
 void operation_begin(Operation *operation, Lane *lane);
+
+/* Keeps others off another volume, too, until the operation ends. Calls back when it is its turn there, or with an
+ * error if it never will be. Who runs on a snapshot never waits for its volume: so no two wait for each other. */
+void operation_guard(Operation *operation, VolumeEntry *volume,
+                     void (*then)(Operation *operation, const Error *err));
 
 /* Sends operation->job to a worker, with its pool and volume filled in. */
 int operation_run_job(Operation *operation, JobVerb verb, JobDone on_done, Error *err);

@@ -139,11 +139,16 @@ typedef struct Unfinished {
         size_t n;
 } Unfinished;
 
+/* Of what was cut short, or behind what was done: the row says which of the two it is that the volume has. */
+static bool has_idle_spare(const VolumeEntry *entry) {
+        return entry->volume.state == VOLUME_READY && entry->volume.has_spare && entry->volume.pending_size == 0;
+}
+
 static int note_unfinished(VolumeEntry *entry, void *userdata) {
         Unfinished *u = userdata;
         VolumeEntry **list;
 
-        if (entry->volume.state != VOLUME_CREATING && entry->volume.state != VOLUME_REMOVING)
+        if (entry->volume.state != VOLUME_CREATING && entry->volume.state != VOLUME_REMOVING && !has_idle_spare(entry))
                 return 0;
         list = reallocarray(u->list, u->n + 1, sizeof(*list));
         if (!list)
@@ -158,6 +163,10 @@ static void finish_unfinished(Manager *m, PoolEntry *pool) {
 
         registry_each_volume(pool, note_unfinished, &u);
         for (size_t i = 0; i < u.n; i++) {
+                if (has_idle_spare(u.list[i])) {
+                        volume_spare_resume(m, u.list[i]);
+                        continue;
+                }
                 log_info(u.list[i]->volume.spec.name, "was being %s when quarryd ended: cleaning up",
                          u.list[i]->volume.state == VOLUME_CREATING ? "created" : "removed");
                 if (u.list[i]->volume.state == VOLUME_CREATING)

@@ -190,6 +190,17 @@ int luks_unlock(Luks *luks, const void *passphrase, size_t size) {
         return r;
 }
 
+int luks_uuid_set(Luks *luks, sd_id128_t uuid) {
+        char text[UUID_TEXT_MAX];
+        int r;
+
+        r = header_load(luks);
+        if (r >= 0)
+                r = crypt_set_uuid(luks->header, uuid_format(uuid, text));
+        header_release(luks);
+        return r;
+}
+
 static int keyslots_destroy(struct crypt_device *header) {
         int max = crypt_keyslot_max(CRYPT_LUKS2), r;
 

@@ -58,5 +58,8 @@ int luks_backing(const char *name, dev_t *ret_backing, dev_t *ret_device);
 int luks_token_set(Luks *luks, const char *json);
 int luks_token_get(Luks *luks, char **ret_json);
 
+/* Gives the header of a copy, which is not open, another UUID. */
+int luks_uuid_set(Luks *luks, sd_id128_t uuid);
+
 /* Destroys every keyslot: nobody can open the contents afterwards. */
 int luks_destroy_keyslots(Luks *luks);

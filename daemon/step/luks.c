@@ -134,7 +134,8 @@ static int luks_open_probe(StepContext *c, Error *err) {
         return 1;
 }
 
-static int unlock_with_host_key(StepContext *c, Error *err) {
+/* bound_to: the UUID with which the key was wrapped. ret_rebound, or NULL: the token that binds it to the volume's. */
+static int unlock_with_host_key(StepContext *c, sd_id128_t bound_to, char **ret_rebound, Error *err) {
         _cleanup_(hostkey_freep) uint8_t *key = NULL;
         _cleanup_(hostkey_passphrase_freep) uint8_t *passphrase = NULL;
         _cleanup_free_ char *token = NULL;
@@ -147,7 +148,9 @@ static int unlock_with_host_key(StepContext *c, Error *err) {
         r = hostkey_load(c->config->key_command, false, &key, err);
         if (r < 0)
                 return r;
-        r = hostkey_unwrap(key, volume_header_uuid(&c->job->volume), token, &passphrase, err);
+        r = hostkey_unwrap(key, bound_to, token, &passphrase, err);
+        if (r >= 0 && ret_rebound)
+                r = hostkey_wrap(key, c->job->volume.uuid, passphrase, ret_rebound, err);
         if (r < 0)
                 return r;
         r = luks_unlock(c->luks, passphrase, VOLUME_PASSPHRASE_SIZE);
@@ -173,7 +176,7 @@ static int unlock_with_passphrase(StepContext *c, Error *err) {
         return r < 0 ? error_errno(err, r, "cannot unlock volume %s", c->job->volume.spec.name) : 0;
 }
 
-static int unlock(StepContext *c, Error *err) {
+static int unlock(StepContext *c, sd_id128_t bound_to, char **ret_rebound, Error *err) {
         char device[DEVICE_PATH_MAX];
         int r;
 
@@ -181,8 +184,27 @@ static int unlock(StepContext *c, Error *err) {
         r = luks_load(device, &c->luks);
         if (r < 0)
                 return error_errno(err, r, "cannot read the LUKS2 header of volume %s", c->job->volume.spec.name);
-        return c->job->volume.spec.key_source == KEY_SOURCE_HOST ? unlock_with_host_key(c, err)
+        return c->job->volume.spec.key_source == KEY_SOURCE_HOST ? unlock_with_host_key(c, bound_to, ret_rebound, err)
                                                                  : unlock_with_passphrase(c, err);
+}
+
+/* Of a copy: its header has the UUID of what it is a copy of, and so has what the host key is bound to. A passphrase
+ * must be the right one, even where nothing is to be done with what it opens. */
+static int luks_identify_run(StepContext *c, Error *err) {
+        _cleanup_free_ char *token = NULL;
+        int r;
+
+        if (!c->thin_is_new)
+                return error_set(err, ERROR_FAILED, EEXIST, "refusing to change a device that this job did not make");
+        r = unlock(c, volume_header_uuid(&c->job->source), &token, err);
+        if (r < 0)
+                return r;
+        r = token ? luks_token_set(c->luks, token) : 0;
+        if (r >= 0)
+                r = luks_uuid_set(c->luks, c->job->volume.uuid);
+        return r < 0 ? error_errno(err, r, "cannot give the LUKS2 header of volume %s its own UUID",
+                                   c->job->volume.spec.name)
+                     : 0;
 }
 
 static int luks_open_run(StepContext *c, Error *err) {
@@ -190,7 +212,7 @@ static int luks_open_run(StepContext *c, Error *err) {
         int r;
 
         if (!c->luks) { /* else it was formatted a moment ago, and the key is in memory */
-                r = unlock(c, err);
+                r = unlock(c, volume_header_uuid(&c->job->volume), NULL, err);
                 if (r < 0)
                         return r;
         }
@@ -277,6 +299,7 @@ static int luks_destroy_run(StepContext *c, Error *err) {
 }
 
 const Step step_luks_format = { "writing the LUKS2 header", NULL, luks_format_run, NULL };
+const Step step_luks_identify = { "giving the encryption its own UUID", NULL, luks_identify_run, NULL };
 const Step step_luks_open = { "unlocking", luks_open_probe, luks_open_run, luks_remove };
 const Step step_luks_close = { "closing the encryption", NULL, luks_close_run, NULL };
 const Step step_luks_destroy = { "destroying the keys", NULL, luks_destroy_run, NULL };

@@ -22,20 +22,20 @@ static int prepare_run(StepContext *c, Error *err) {
         return r < 0 ? r : thin_pool_has_room(c, err);
 }
 
-static int image_make(StepContext *c, const JobImage *image, Error *err) {
+static int image_make(StepContext *c, const Volume *origin, uint32_t thin_id, Error *err) {
         int r;
 
         r = failpoint("%s.frozen", job_verb_to_string(c->job->verb));
         if (r >= 0)
-                r = dm_thin_snapshot(c->pool.uuid, image->thin_id, image->origin.thin_id);
+                r = dm_thin_snapshot(c->pool.uuid, thin_id, origin->thin_id);
         if (r == -EEXIST)
                 return error_set(err, ERROR_FAILED, r, "pool %s has a thin device %u that its catalog does not know",
-                                 c->pool.name, image->thin_id);
+                                 c->pool.name, thin_id);
         if (r == -ENODATA)
                 return error_set(err, ERROR_FAILED, r,
                                  "pool %s has no thin device %u: its catalog and its metadata disagree", c->pool.name,
-                                 image->origin.thin_id);
-        return r < 0 ? error_errno(err, r, "cannot make an image of volume %s", image->origin.spec.name) : 0;
+                                 origin->thin_id);
+        return r < 0 ? error_errno(err, r, "cannot make an image of volume %s", origin->spec.name) : 0;
 }
 
 static void images_delete(StepContext *c, size_t n) {
@@ -57,11 +57,25 @@ static int images_make(StepContext *c, Error *err) {
                 r = freeze_begin(c->job->images[n_frozen].origin.uuid, c->job->images[n_frozen].origin.spec.name,
                                  &frozen[n_frozen], err);
         for (; n_made < c->job->n_images && r >= 0; n_made += r >= 0)
-                r = image_make(c, &c->job->images[n_made], err);
+                r = image_make(c, &c->job->images[n_made].origin, c->job->images[n_made].thin_id, err);
         while (n_frozen > 0)
                 freeze_end(&frozen[--n_frozen]);
         if (r < 0)
                 images_delete(c, n_made);
+        return r;
+}
+
+int snapshot_copy(StepContext *c, const Volume *from, uint32_t thin_id, Error *err) {
+        Freeze frozen;
+        int r;
+
+        r = thin_pool_has_room(c, err);
+        if (r >= 0)
+                r = freeze_begin(from->uuid, from->spec.name, &frozen, err);
+        if (r < 0)
+                return r;
+        r = image_make(c, from, thin_id, err);
+        freeze_end(&frozen);
         return r;
 }
 

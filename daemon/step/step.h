@@ -53,10 +53,16 @@ int thin_pool_has_room(StepContext *context, Error *err);
 /* For removal: opens it unless the pool has no such thin device. Returns 1 when open, 0 when there is none. */
 int thin_open_if_exists(StepContext *context, Error *err);
 extern const Step step_thin_create, step_thin_open, step_thin_close, step_thin_remove, step_thin_delete;
+/* The volume's second one, if the job knows of one; it is never open. */
+extern const Step step_spare_delete;
 /* snapshot.c: images of volumes */
+/* A thin device of this id that is a copy of another volume's, which may be in use. */
+int snapshot_copy(StepContext *context, const Volume *from, uint32_t thin_id, Error *err);
 extern const Step step_snapshot_prepare, step_snapshot;
+/* copy.c: a volume that begins as a copy of a snapshot, or becomes one */
+extern const Step step_copy, step_identify, step_spare_copy;
 /* luks.c: its encryption */
-extern const Step step_luks_format, step_luks_open, step_luks_close, step_luks_destroy;
+extern const Step step_luks_format, step_luks_identify, step_luks_open, step_luks_close, step_luks_destroy;
 /* format.c: its filesystem, and the folder in it that users see */
 extern const Step step_format, step_root;
 /* mount.c */

@@ -70,6 +70,15 @@ static int thin_delete_run(StepContext *c, Error *err) {
         return 0;
 }
 
+static int spare_delete_run(StepContext *c, Error *err) {
+        int r;
+
+        if (!c->job->volume.has_spare)
+                return 0;
+        r = dm_thin_delete(c->pool.uuid, c->job->volume.spare_thin_id);
+        return r < 0 && r != -ENODATA ? thin_error(c, r, err, "delete the spare thin device") : 0;
+}
+
 /* An open device is taken over only if it is the one that the catalog means. */
 static int thin_open_probe(StepContext *c, Error *err) {
         const Volume *v = &c->job->volume;
@@ -242,3 +251,4 @@ const Step step_thin_open = { "opening the thin device", thin_open_probe, thin_o
 const Step step_thin_close = { "closing the thin device", NULL, thin_close_run, NULL };
 const Step step_thin_remove = { "closing the thin device", NULL, thin_remove, NULL };
 const Step step_thin_delete = { "deleting the thin device", NULL, thin_delete_run, NULL };
+const Step step_spare_delete = { "deleting the spare thin device", NULL, spare_delete_run, NULL };

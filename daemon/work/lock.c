@@ -18,6 +18,7 @@ typedef struct Need {
         short pool;     /* F_RDLCK, F_WRLCK */
         off_t second;   /* to be locked exclusively, too; 0 for none */
         bool origins;   /* and the origins of the job's images */
+        bool source;    /* and the job's source */
 } Need;
 
 /* Returns 0 if the job needs no lock: it only looks, or is about no pool in particular. */
@@ -50,6 +51,11 @@ static int need_of(const Job *job, Need *ret) {
         case JOB_VOLUME_SNAPSHOT:
                 *ret = (Need) { .pool = F_RDLCK, .origins = true };
                 return 1;
+        case JOB_VOLUME_CLONE:
+        case JOB_VOLUME_ROLLBACK:
+                *ret = (Need) { F_RDLCK, BYTE_VOLUME + (off_t) job->volume.thin_id, .source = true };
+                return 1;
+        case JOB_VOLUME_DROP_SPARE:
         case JOB_VOLUME_CREATE:
         case JOB_VOLUME_RETIRE:
         case JOB_VOLUME_FREE:
@@ -137,6 +143,8 @@ int lock_take(const Job *job, int *ret, Error *err) {
                 r = lock_byte(fd, need.pool, BYTE_POOL);
         if (r >= 0 && need.second > 0)
                 r = lock_byte(fd, F_WRLCK, need.second);
+        if (r >= 0 && need.source) /* who has the lock of a source waits for no other */
+                r = lock_byte(fd, F_WRLCK, BYTE_VOLUME + (off_t) job->source.thin_id);
         if (r >= 0 && need.origins)
                 r = lock_origins(fd, job);
         if (r < 0)

@@ -32,6 +32,17 @@ static const Step *const *plan_volume_mount(const Job *job) {
                          : PLAN(&step_thin_open, &step_mount, &step_limit_mounted, &step_attach);
 }
 
+static const Step *const *plan_volume_clone(const VolumeSpec *spec) {
+        bool encrypted = spec->key_source != KEY_SOURCE_NONE;
+
+        if (spec->fs != FILESYSTEM_EXT4) /* XFS is mounted whatever its UUID */
+                return encrypted ? PLAN(&step_copy, &step_thin_open, &step_luks_identify, &step_thin_close)
+                                 : PLAN(&step_copy);
+        return encrypted ? PLAN(&step_copy, &step_thin_open, &step_luks_identify, &step_luks_open, &step_identify,
+                                &step_luks_close, &step_thin_close)
+                         : PLAN(&step_copy, &step_thin_open, &step_identify, &step_thin_close);
+}
+
 const Step *const *plan_for(const Job *job) {
         switch (job->verb) {
         case JOB_POOL_SCAN:
@@ -84,8 +95,8 @@ const Step *const *plan_for(const Job *job) {
         case JOB_VOLUME_CLAIM:
                 return PLAN(&step_claim, &step_luks_close, &step_thin_remove);
         case JOB_VOLUME_REMOVE:
-                return PLAN(&step_claim, &step_luks_close, &step_luks_destroy, &step_thin_remove, &step_thin_delete,
-                            &step_mount_point_remove);
+                return PLAN(&step_claim, &step_luks_close, &step_luks_destroy, &step_thin_remove, &step_spare_delete,
+                            &step_thin_delete, &step_mount_point_remove);
         case JOB_VOLUME_MOUNT:
                 return plan_volume_mount(job);
         case JOB_VOLUME_UMOUNT:
@@ -101,12 +112,18 @@ const Step *const *plan_for(const Job *job) {
         case JOB_VOLUME_RELEASE:
                 return PLAN(&step_luks_close, &step_thin_close);
         case JOB_VOLUME_RETIRE:
-                return PLAN(&step_claim, &step_luks_close, &step_luks_destroy, &step_thin_remove,
+                return PLAN(&step_claim, &step_luks_close, &step_luks_destroy, &step_thin_remove, &step_spare_delete,
                             &step_mount_point_remove);
         case JOB_VOLUME_FREE:
                 return PLAN(&step_free, &step_thin_remove, &step_free_end);
         case JOB_VOLUME_SNAPSHOT:
                 return PLAN(&step_snapshot_prepare, &step_snapshot);
+        case JOB_VOLUME_CLONE:
+                return plan_volume_clone(&job->volume.spec);
+        case JOB_VOLUME_ROLLBACK:
+                return PLAN(&step_claim, &step_luks_close, &step_thin_remove, &step_spare_copy);
+        case JOB_VOLUME_DROP_SPARE:
+                return PLAN(&step_spare_delete);
         case JOB_VOLUME_SWEEP:
                 return PLAN(&step_luks_close, &step_thin_close, &step_mount_point_remove);
         case _JOB_VERB_MAX:

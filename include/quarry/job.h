@@ -41,6 +41,9 @@ typedef enum JobVerb {
                                 what each takes */
         JOB_VOLUME_RETIRE,  /* removes it for everybody, and leaves its thin device for: */
         JOB_VOLUME_FREE,    /* from offset, for a moment: result.offset; behind the last the thin device is gone */
+        JOB_VOLUME_CLONE,    /* it begins as a copy of source, with an identity of its own */
+        JOB_VOLUME_ROLLBACK, /* sees that nobody uses it, and makes its spare thin device a copy of source */
+        JOB_VOLUME_DROP_SPARE, /* its spare thin device goes */
         _JOB_VERB_MAX,
 } JobVerb;
 
@@ -62,7 +65,8 @@ typedef struct Job {
         PoolSpec pool_spec;  /* JOB_POOL_CREATE, JOB_POOL_IMPORT */
         PoolGrowth growth;   /* JOB_POOL_EXTEND */
         Volume volume;       /* the volume verbs: uuid, thin_id, spec */
-        Volume source;       /* what the volume is made from, or null: JOB_VOLUME_CREATE, a template */
+        Volume source;       /* what the volume is made from, or null: JOB_VOLUME_CREATE, a template;
+                                JOB_VOLUME_CLONE, JOB_VOLUME_ROLLBACK, a snapshot */
         bool read_only;      /* JOB_VOLUME_MOUNT */
         bool stopped;        /* JOB_VOLUME_LIMIT, JOB_VOLUME_MOUNT: the filesystem is to get no new space */
         bool detached;       /* JOB_VOLUME_MOUNT: hand over a descriptor, attach nothing */
