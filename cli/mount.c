@@ -5,7 +5,7 @@
 #include "describe.h"
 #include "must.h"
 #include "report.h"
-#include "secret.h"
+#include "unlock.h"
 #include "verbs.h"
 #include "volume.h"
 
@@ -20,7 +20,6 @@
 #include <sys/sysmacros.h>
 
 #define MOUNTINFO_MAX (64u << 20)
-#define TRIES 3
 
 static const char *arg_key_file;
 static bool arg_read_only, arg_lazy;
@@ -36,7 +35,7 @@ const Option umount_options[] = {
         {},
 };
 
-static int call_mount(const char *name, bool detached, int key_fd, sd_json_variant **ret, int *ret_fd, Error *err) {
+static int open_volume(const char *name, bool detached, sd_json_variant **ret, int *ret_fd, Error *err) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
         _cleanup_free_ char *what = must_have(format_new("mounting %s", name));
 
@@ -44,40 +43,9 @@ static int call_mount(const char *name, bool detached, int key_fd, sd_json_varia
                         &parameters,
                         SD_JSON_BUILD_PAIR_STRING("volume", name),
                         SD_JSON_BUILD_PAIR_CONDITION(arg_read_only, "readOnly", SD_JSON_BUILD_BOOLEAN(true)),
-                        SD_JSON_BUILD_PAIR_CONDITION(detached, "detached", SD_JSON_BUILD_BOOLEAN(true)),
-                        SD_JSON_BUILD_PAIR_CONDITION(
-                                        key_fd >= 0, "keyFileDescriptor", SD_JSON_BUILD_INTEGER(KEY_INDEX))));
-        Call call = { .method = API_VOLUME ".Mount", .parameters = parameters, .what = what, .key_fd = &key_fd };
-        return client_call(&call, ret, ret_fd, err);
-}
-
-/* Asks for the passphrase only once the daemon says that it needs one, and again when it was wrong. */
-static int open_volume(const char *name, bool detached, sd_json_variant **ret, int *ret_fd, Error *err) {
-        _cleanup_close_ int key_fd = -EBADF;
-        int r;
-
-        if (arg_key_file) {
-                key_fd = secret_from_file(arg_key_file, err);
-                if (key_fd < 0)
-                        return key_fd;
-        }
-        r = call_mount(name, detached, key_fd, ret, ret_fd, err);
-
-        for (int try = 1; r < 0 && !arg_key_file && try <= TRIES; try++) {
-                if (err->kind != ERROR_KEY_REQUIRED && !(err->kind == ERROR_WRONG_KEY && try > 1))
-                        return r;
-                if (!isatty(STDIN_FILENO)) {
-                        error_hint(err, "quarry mount %s --key-file FILE", name);
-                        return r;
-                }
-                if (err->kind == ERROR_WRONG_KEY)
-                        fputs("That passphrase does not open it.\n", stderr);
-
-                _cleanup_free_ char *prompt = must_have(format_new("Passphrase for %s: ", name));
-                _cleanup_close_ int typed = secret_from_terminal(prompt, false, err);
-                r = typed < 0 ? typed : call_mount(name, detached, typed, ret, ret_fd, err);
-        }
-        return r;
+                        SD_JSON_BUILD_PAIR_CONDITION(detached, "detached", SD_JSON_BUILD_BOOLEAN(true))));
+        Call call = { .method = API_VOLUME ".Mount", .parameters = parameters, .what = what };
+        return unlock_call(&call, name, "mount", arg_key_file, ret, ret_fd, err);
 }
 
 /* The target is looked at first, so that nothing is opened in vain, and held, so that it stays what it was. */

@@ -95,6 +95,12 @@ static const Verb verbs[] = {
           "  quarry hold db@before-upgrade\n", no_options, false, 1, ANY, verb_hold },
         { "release", "NAME@SNAPSHOT...", "Let held snapshots be removed again", NULL,
           "  quarry release db@before-upgrade\n", no_options, false, 1, ANY, verb_release },
+        { "update", "NAME [OPTION]...", "Change labels, or the owner of a volume, also while it is used",
+          "What is not named stays as it is. A label goes with --label KEY- . Owner, group and\n"
+          "permissions are those of the root directory; a snapshot has labels only.\n",
+          "  quarry update db --label app=db --label old-\n"
+          "  quarry update www --uid www-data --mode 0750\n",
+          update_options, false, 1, 1, verb_update },
         { "pool create", "NAME (DEVICE... | --vg VG | --file PATH) [OPTION]...",
           "Make a pool that volumes are taken from",
           "Nothing is ever wiped: a device that is in use or bears a signature is refused.\n"

@@ -27,6 +27,10 @@ int verb_hold(char **arguments);
 int verb_release(char **arguments);
 extern const Option snapshot_options[];
 
+/* change.c */
+int verb_update(char **arguments);
+extern const Option update_options[];
+
 /* doctor.c */
 int verb_doctor(char **arguments);
 extern const Option doctor_options[];

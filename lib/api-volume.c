@@ -86,7 +86,7 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
         SD_VARLINK_FIELD_COMMENT("Missing if the volume is not encrypted"),
         SD_VARLINK_DEFINE_FIELD_BY_TYPE(encryption, Encryption, SD_VARLINK_NULLABLE),
         SD_VARLINK_DEFINE_FIELD(labels, SD_VARLINK_STRING, SD_VARLINK_MAP),
-        SD_VARLINK_FIELD_COMMENT("Owner, group and mode that the root directory was made with"),
+        SD_VARLINK_FIELD_COMMENT("Owner, group and mode that the root directory was given by Create or Update"),
         SD_VARLINK_DEFINE_FIELD(uid, SD_VARLINK_INT, 0),
         SD_VARLINK_DEFINE_FIELD(gid, SD_VARLINK_INT, 0),
         SD_VARLINK_FIELD_COMMENT("Permission bits as a number, e.g. 493 for 0755"),
@@ -240,6 +240,23 @@ static SD_VARLINK_DEFINE_METHOD(
 static SD_VARLINK_DEFINE_METHOD(
         Release, VOLUME_INPUT);
 
+static SD_VARLINK_DEFINE_METHOD_FULL(
+        Update,
+        SD_VARLINK_SUPPORTS_MORE,
+        VOLUME_INPUT,
+        SD_VARLINK_FIELD_COMMENT("\"key=value\", each key once: set, or set anew"),
+        SD_VARLINK_DEFINE_INPUT(labels, SD_VARLINK_STRING, SD_VARLINK_ARRAY | SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("Keys of labels that are to go"),
+        SD_VARLINK_DEFINE_INPUT(removeLabels, SD_VARLINK_STRING, SD_VARLINK_ARRAY | SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("New owner, group and permission bits of the root directory; what is missing stays. "
+                                 "Not of snapshots"),
+        SD_VARLINK_DEFINE_INPUT(uid, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
+        SD_VARLINK_DEFINE_INPUT(gid, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
+        SD_VARLINK_DEFINE_INPUT(mode, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
+        KEY_INPUT,
+        PROGRESS_OUTPUT,
+        SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(volume, Volume, SD_VARLINK_NULLABLE));
+
 ERROR_KINDS(API_DEFINE_ERROR)
 
 SD_VARLINK_DEFINE_INTERFACE(
@@ -273,6 +290,9 @@ SD_VARLINK_DEFINE_INTERFACE(
         &vl_method_Hold,
         SD_VARLINK_SYMBOL_COMMENT("Undoes Hold."),
         &vl_method_Release,
+        SD_VARLINK_SYMBOL_COMMENT("Changes labels of a volume or snapshot, or who owns the root directory of a volume, "
+                                  "which may be mounted; one that is not is opened for it."),
+        &vl_method_Update,
         &vl_type_VolumeType,
         &vl_type_ListType,
         SD_VARLINK_SYMBOL_COMMENT("What mkfs makes"),

@@ -18,6 +18,7 @@ enum {
         WITH_SOURCE = 1 << 11,
         MAY_HAVE_SOURCE = 1 << 12, /* or none */
         WITH_SPARE = 1 << 13,      /* the volume has one */
+        WITH_OWNER = 1 << 14,
 };
 
 static const struct {
@@ -57,6 +58,7 @@ static const struct {
         [JOB_VOLUME_CLONE] = { "volume_clone", WITH_POOL | WITH_VOLUME | WITH_SOURCE },
         [JOB_VOLUME_ROLLBACK] = { "volume_rollback", WITH_POOL | WITH_VOLUME | WITH_SOURCE | WITH_SPARE },
         [JOB_VOLUME_DROP_SPARE] = { "volume_drop_spare", WITH_POOL | WITH_VOLUME | WITH_SPARE },
+        [JOB_VOLUME_OWN] = { "volume_own", WITH_POOL | WITH_VOLUME | WITH_OWNER },
 };
 
 const char *job_verb_to_string(JobVerb verb) {
@@ -195,7 +197,13 @@ int job_to_json(const Job *job, sd_json_variant **ret) {
                                         !!(parts & WITH_LAZY), "lazy", SD_JSON_BUILD_BOOLEAN(job->lazy)),
                         SD_JSON_BUILD_PAIR_CONDITION(
                                         !!(parts & WITH_OFFSET), "offset", SD_JSON_BUILD_UNSIGNED(job->offset)),
-                        SD_JSON_BUILD_PAIR_CONDITION(!!(parts & WITH_FIX), "fix", SD_JSON_BUILD_BOOLEAN(job->fix)));
+                        SD_JSON_BUILD_PAIR_CONDITION(!!(parts & WITH_FIX), "fix", SD_JSON_BUILD_BOOLEAN(job->fix)),
+                        SD_JSON_BUILD_PAIR_CONDITION(
+                                        !!(parts & WITH_OWNER), "setUid", SD_JSON_BUILD_BOOLEAN(job->owner.uid)),
+                        SD_JSON_BUILD_PAIR_CONDITION(
+                                        !!(parts & WITH_OWNER), "setGid", SD_JSON_BUILD_BOOLEAN(job->owner.gid)),
+                        SD_JSON_BUILD_PAIR_CONDITION(
+                                        !!(parts & WITH_OWNER), "setMode", SD_JSON_BUILD_BOOLEAN(job->owner.mode)));
 }
 
 /* --- the way back -------------------------------------------------------------------------------------- */
@@ -419,6 +427,9 @@ static int parts_check(const ParsedJob *p, unsigned parts, Error *err) {
                 r = part_check(p->job.offset, false, "offset", p->verb, err);
         if (r >= 0 && !(parts & WITH_STOPPED))
                 r = part_check(p->job.stopped, false, "stopped", p->verb, err);
+        if (r >= 0 && !(parts & WITH_OWNER))
+                r = part_check(p->job.owner.uid || p->job.owner.gid || p->job.owner.mode, false, "setUid", p->verb,
+                               err);
         return r;
 }
 
@@ -437,6 +448,9 @@ int job_from_json(sd_json_variant *v, Job *ret, Error *err) {
                 { "lazy", BOOLEAN, offsetof(ParsedJob, job.lazy), 0 },
                 { "fix", BOOLEAN, offsetof(ParsedJob, job.fix), 0 },
                 { "offset", NUMBER, offsetof(ParsedJob, job.offset), 0 },
+                { "setUid", BOOLEAN, offsetof(ParsedJob, job.owner.uid), 0 },
+                { "setGid", BOOLEAN, offsetof(ParsedJob, job.owner.gid), 0 },
+                { "setMode", BOOLEAN, offsetof(ParsedJob, job.owner.mode), 0 },
                 {},
         };
         ParsedJob p = {};

@@ -153,6 +153,19 @@ static int labels_check_count(size_t n, Error *err) {
         return error_field(err, "labels", "%zu labels are too many: at most %d", n, LABELS_MAX);
 }
 
+static char **label_find(VolumeSpec *spec, const char *label) {
+        for (char **l = spec->labels; l && *l; l++)
+                if (label_key_compare(*l, label) == 0)
+                        return l;
+        return NULL;
+}
+
+static void label_remove(char **label) {
+        free(*label);
+        for (; *label; label++)
+                label[0] = label[1];
+}
+
 int volume_spec_add_label(VolumeSpec *spec, const char *label, Error *err) {
         int r = labels_check_count(strv_length(spec->labels) + 1, err);
         if (r < 0)
@@ -161,9 +174,8 @@ int volume_spec_add_label(VolumeSpec *spec, const char *label, Error *err) {
         if (r < 0)
                 return r;
 
-        for (size_t i = 0; spec->labels && spec->labels[i]; i++)
-                if (label_key_compare(spec->labels[i], label) == 0)
-                        return label_refuse_second(label, err);
+        if (label_find(spec, label))
+                return label_refuse_second(label, err);
         return strv_append(&spec->labels, label) < 0 ? error_oom(err) : 0;
 }
 
@@ -255,6 +267,58 @@ int volume_spec_normalize(VolumeSpec *spec, Error *err) {
         if (r >= 0)
                 r = labels_normalize(spec, err);
         return r;
+}
+
+void volume_update_done(VolumeUpdate *update) {
+        update->labels = strv_free(update->labels);
+        update->remove_labels = strv_free(update->remove_labels);
+}
+
+/* Each key once in all of the request: what comes of a key that is both set and removed would be a guess. */
+static int label_changes_check(const VolumeUpdate *update, Error *err) {
+        for (char **l = update->labels; l && *l; l++) {
+                for (char **other = l + 1; *other; other++)
+                        if (label_key_compare(*l, *other) == 0)
+                                return label_refuse_second(*l, err);
+                for (char **key = update->remove_labels; key && *key; key++)
+                        if (label_key_compare(*l, *key) == 0)
+                                return label_refuse_second(*l, err);
+        }
+        for (char **key = update->remove_labels; key && *key; key++)
+                if (!label_key_is_valid(*key)) {
+                        char echo[TEXT_ECHO_MAX];
+
+                        return error_field(err, "removeLabels", "\"%s\" is not the key of a label",
+                                           text_echo(*key, echo));
+                }
+        return 0;
+}
+
+int volume_spec_update(VolumeSpec *spec, const VolumeUpdate *update, Error *err) {
+        int r = label_changes_check(update, err);
+
+        for (char **key = update->remove_labels; key && *key; key++) {
+                char **there = label_find(spec, *key);
+
+                if (there)
+                        label_remove(there);
+        }
+        for (char **l = update->labels; l && *l && r >= 0; l++) {
+                char **there = label_find(spec, *l);
+
+                if (there)
+                        label_remove(there);
+                r = volume_spec_add_label(spec, *l, err);
+        }
+        if (r < 0)
+                return r;
+        if (update->has_uid)
+                spec->uid = update->uid;
+        if (update->has_gid)
+                spec->gid = update->gid;
+        if (update->has_mode)
+                spec->mode = update->mode;
+        return volume_spec_normalize(spec, err);
 }
 
 static const char *list_text(char *const *list, char *buf, size_t size) {

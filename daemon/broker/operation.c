@@ -12,6 +12,7 @@ void operation_free(Operation *op) {
                 op->watchers = next;
         }
         job_done(&op->job);
+        volume_update_done(&op->update);
         if (op->key_fd >= 0)
                 close(op->key_fd);
         if (op->mount_fd >= 0)

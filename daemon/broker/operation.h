@@ -54,6 +54,7 @@ struct Operation {
         unsigned n_out;       /* others that it waits for */
         Operation *leader;    /* of one that only keeps others out of its lane: for whom */
         bool hold;            /* a snapshot, or no longer */
+        VolumeUpdate update;  /* of a volume */
 
         bool again;    /* who waited for its end asks anew: a create that joined the undo of an earlier one */
         unsigned deaths; /* of workers, see operation_outlives_worker() */
@@ -82,8 +83,7 @@ void operation_begin(Operation *operation, Lane *lane);
 
 /* Keeps others off another volume, too, until the operation ends. Calls back when it is its turn there, or with an
  * error if it never will be. Who runs on a snapshot never waits for its volume: so no two wait for each other. */
-void operation_guard(Operation *operation, VolumeEntry *volume,
-                     void (*then)(Operation *operation, const Error *err));
+void operation_guard(Operation *operation, VolumeEntry *volume, void (*then)(Operation *operation, const Error *err));
 
 /* Sends operation->job to a worker, with its pool and volume filled in. */
 int operation_run_job(Operation *operation, JobVerb verb, JobDone on_done, Error *err);

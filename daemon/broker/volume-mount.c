@@ -20,15 +20,18 @@ int volume_check_ready(const VolumeEntry *entry, Error *err) {
         return r;
 }
 
+void volume_may_be_open(Manager *m, VolumeEntry *entry) {
+        entry->open = true;
+        watch_volume_opened(m->watch);
+}
+
 static void on_mounted(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
         Operation *op = userdata;
         Error failure = {};
 
         if (err) {
-                if (err->kind == ERROR_WORKER_DIED) { /* it may be open, even unlocked: looked at until it is closed */
-                        op->volume->open = true;
-                        watch_volume_opened(op->manager->watch);
-                }
+                if (err->kind == ERROR_WORKER_DIED)
+                        volume_may_be_open(op->manager, op->volume);
                 operation_finish(op, err);
                 return;
         }

@@ -19,7 +19,8 @@ static void on_deleted(JobResult *result, int *mount_fd, const Error *err, void 
         Error failure = {};
         int r;
 
-        if (operation_outlives_worker(op, err) && operation_run_job(op, JOB_VOLUME_DROP_SPARE, on_deleted, &failure) >= 0)
+        if (operation_outlives_worker(op, err) &&
+            operation_run_job(op, JOB_VOLUME_DROP_SPARE, on_deleted, &failure) >= 0)
                 return;
         if (err) {
                 op->then(op, err);

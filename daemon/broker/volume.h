@@ -46,6 +46,9 @@ int volume_trim(Manager *manager, const Caller *caller, VolumeEntry *entry, cons
 void volume_spare_drop(Operation *operation, void (*then)(Operation *operation, const Error *err));
 /* The same by itself, behind what runs on the volume; after a start: what an earlier broker left. */
 void volume_spare_resume(Manager *manager, VolumeEntry *entry);
+/* Takes over update's contents and key_fd in every case. */
+int volume_update(Manager *manager, const Caller *caller, VolumeEntry *entry, VolumeUpdate *update, int key_fd,
+                  const Watcher *watcher, Error *err);
 
 /* ERROR_VOLUME_BROKEN or ERROR_POOL_UNAVAILABLE unless the volume can be worked with. */
 int volume_check_ready(const VolumeEntry *entry, Error *err);
@@ -54,6 +57,9 @@ int volume_check_ready(const VolumeEntry *entry, Error *err);
 bool volume_is_large(const VolumeEntry *entry);
 /* Gives back the space of the pool's removed volumes, unless that is under way. */
 void volume_free_go_on(Manager *manager, PoolEntry *pool);
+
+/* A worker died over it: its devices may be open, even unlocked. They are looked at until they are closed. */
+void volume_may_be_open(Manager *manager, VolumeEntry *entry);
 
 /* Nobody seems to use it any more: closes its devices if that is so. */
 void volume_release(Manager *manager, VolumeEntry *entry);

@@ -443,6 +443,8 @@ int front_volume_bind(sd_varlink_server *server) {
         r = sd_varlink_server_add_interface(server, &vl_interface_io_quarry_Volume);
         if (r >= 0)
                 r = front_snapshot_bind(server);
+        if (r >= 0)
+                r = front_change_bind(server);
         if (r < 0)
                 return r;
         return sd_varlink_server_bind_method_many(

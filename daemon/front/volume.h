@@ -5,3 +5,4 @@
 /* io.quarry.Volume */
 int front_volume_bind(sd_varlink_server *server); /* and what is in snapshot.c */
 int front_snapshot_bind(sd_varlink_server *server);
+int front_change_bind(sd_varlink_server *server);

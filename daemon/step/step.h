@@ -77,6 +77,8 @@ extern const Step step_recover;
 extern const Step step_free, step_free_end;
 /* trim.c: unused space goes back to the pool */
 extern const Step step_trim;
+/* own.c: who owns the folder that users see */
+extern const Step step_own;
 /* device.c: a volume without filesystem is used by its link */
 extern const Step step_link;
 /* claim.c: nobody uses it */

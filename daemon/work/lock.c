@@ -67,6 +67,7 @@ static int need_of(const Job *job, Need *ret) {
         case JOB_VOLUME_TRIM:
         case JOB_VOLUME_SWEEP:
         case JOB_VOLUME_LIMIT:
+        case JOB_VOLUME_OWN:
                 *ret = (Need) { F_RDLCK, BYTE_VOLUME + (off_t) job->volume.thin_id };
                 return 1;
         }

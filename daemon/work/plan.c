@@ -126,6 +126,10 @@ const Step *const *plan_for(const Job *job) {
                 return PLAN(&step_spare_delete);
         case JOB_VOLUME_SWEEP:
                 return PLAN(&step_luks_close, &step_thin_close, &step_mount_point_remove);
+        case JOB_VOLUME_OWN:
+                return job->volume.spec.key_source != KEY_SOURCE_NONE
+                               ? PLAN(&step_thin_open, &step_luks_open, &step_own, &step_luks_close, &step_thin_close)
+                               : PLAN(&step_thin_open, &step_own, &step_thin_close);
         case _JOB_VERB_MAX:
                 break;
         }

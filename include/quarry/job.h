@@ -44,6 +44,7 @@ typedef enum JobVerb {
         JOB_VOLUME_CLONE,    /* it begins as a copy of source, with an identity of its own */
         JOB_VOLUME_ROLLBACK, /* sees that nobody uses it, and makes its spare thin device a copy of source */
         JOB_VOLUME_DROP_SPARE, /* its spare thin device goes */
+        JOB_VOLUME_OWN,     /* owner: of the folder in its filesystem that users see */
         _JOB_VERB_MAX,
 } JobVerb;
 
@@ -59,6 +60,11 @@ typedef struct JobImage {
 
 #define JOB_IMAGES_MAX 64u
 
+/* Which of the volume's uid, gid and mode its folder is to be given. */
+typedef struct JobOwner {
+        bool uid, gid, mode;
+} JobOwner;
+
 typedef struct Job {
         JobVerb verb;
         sd_id128_t pool;     /* uuid; null for JOB_POOL_SCAN and JOB_POOL_IMPORT */
@@ -73,6 +79,7 @@ typedef struct Job {
         bool lazy;           /* JOB_VOLUME_UMOUNT: who uses it keeps it, and it is closed behind the last of them;
                                 JOB_VOLUME_CLAIM: does not wait for them, nor look who they are */
         bool fix;            /* JOB_HOST_AUDIT */
+        JobOwner owner;      /* JOB_VOLUME_OWN */
         JobImage *images;    /* JOB_VOLUME_SNAPSHOT */
         size_t n_images;
         uint64_t offset;     /* JOB_VOLUME_FREE: bytes */

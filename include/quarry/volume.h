@@ -130,6 +130,20 @@ int volume_spec_normalize(VolumeSpec *spec, Error *err);
 /* Adds "key=value"; refuses a second value for a key. */
 int volume_spec_add_label(VolumeSpec *spec, const char *label, Error *err);
 
+/* What is to be changed of a volume that is there. */
+typedef struct VolumeUpdate {
+        char **labels;        /* "key=value": set, or set anew */
+        char **remove_labels; /* keys; one that is not there is fine */
+        bool has_uid, has_gid, has_mode;
+        uid_t uid;
+        gid_t gid;
+        mode_t mode;
+} VolumeUpdate;
+
+void volume_update_done(VolumeUpdate *update);
+/* spec as it is then; normalized. On failure some of it may be changed. */
+int volume_spec_update(VolumeSpec *spec, const VolumeUpdate *update, Error *err);
+
 /* Names the first field in which two specs differ ("size", "filesystem", ...) and puts both values in buf
  * ("1G, asked for 2G"), for the sentence "exists with size 1G, asked for 2G"; NULL if they are the same.
  * Names are not compared; both specs are normalized. */

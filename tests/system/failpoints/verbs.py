@@ -189,6 +189,29 @@ class Trim(Mounting):
         use(self.fs)
 
 
+class Update(Mounting):
+    word, method, end, jobs = "update", "Volume.Update", "answer.update.after", {"volume_own"}
+
+    def before(self):
+        super().before()
+        if volume(NAME)["open"]:
+            call("Volume.Unmount", volume=NAME)
+        call("Volume.Update", volume=NAME, labels=["walk=before"], mode=0o755)
+
+    def run(self):
+        call("Volume.Update", volume=NAME, labels=["walk=after"], mode=0o700)
+
+    def after(self, outcome):
+        if outcome:
+            self.run()
+        there = volume(NAME)
+        claim((there["labels"], there["mode"]) == ({"walk": "after"}, 0o700), f"it is {there}")
+        call("Volume.Mount", volume=NAME)
+        claim(os.stat(PLACE).st_mode & 0o7777 == 0o700, "its folder has not the mode")
+        self.content()
+        call("Volume.Unmount", volume=NAME)
+
+
 class Start(Mounting):
     """quarryd itself is killed while a volume is mounted, and started by systemd."""
 
@@ -413,6 +436,7 @@ ENCRYPTED = {"fs": "xfs", "key": "host"}
 VOLUMES = [[Create(), Remove()], [Create(**ENCRYPTED), Remove(**ENCRYPTED)],
            [Mount(key="host"), Unmount(key="host")], [Release(key="host"), Start(key="host")],
            [RemoveLarge("none")], [Trim(key="host")], [Doctor(key="host")], [Close(key="host")], [RemoveInUse(key="host")]]
+VOLUMES += [[Update(key="host")]]
 # The same steps on other volumes.
 MORE_VOLUMES = [[Create("xfs")], [Create("ext4", "host")], [Create("none", "host"), Remove("none", "host")],
                 [Mount(), Unmount()], [Mount("none"), Unmount("none")]]

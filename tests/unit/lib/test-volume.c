@@ -179,6 +179,33 @@ static void test_bounds_belong_to_what_is_allowed(void **state) {
         assert_int_equal(volume_spec_normalize(&spec, NULL), 0);
 }
 
+static void test_labels_are_updated(void **state) {
+        _cleanup_(volume_spec_done) VolumeSpec spec = spec_make();
+        char *set[] = { (char *) "b=2", (char *) "c=3", NULL }, *remove[] = { (char *) "a", (char *) "none", NULL };
+        char *want[] = { (char *) "b=2", (char *) "c=3", (char *) "d=4", NULL };
+        VolumeUpdate update = { .labels = set, .remove_labels = remove, .has_mode = true, .mode = 0700 };
+
+        assert_int_equal(volume_spec_add_label(&spec, "d=4", NULL), 0);
+        assert_int_equal(volume_spec_add_label(&spec, "a=1", NULL), 0);
+        assert_int_equal(volume_spec_add_label(&spec, "b=1", NULL), 0);
+        assert_int_equal(volume_spec_update(&spec, &update, NULL), 0);
+        assert_true(strv_equal(spec.labels, want));
+        assert_int_equal(spec.mode, 0700);
+        assert_int_equal(spec.uid, 0);
+}
+
+static void test_label_is_set_or_removed(void **state) {
+        _cleanup_(volume_spec_done) VolumeSpec spec = spec_make();
+        char *set[] = { (char *) "a=1", NULL }, *remove[] = { (char *) "a", NULL }, *bad[] = { (char *) "a=1", NULL };
+        Error err = {};
+
+        assert_int_equal(volume_spec_update(&spec, &(VolumeUpdate) { .labels = set, .remove_labels = remove }, &err),
+                         -EINVAL);
+        assert_string_equal(err.text, "label \"a\" is given twice");
+        assert_int_equal(volume_spec_update(&spec, &(VolumeUpdate) { .remove_labels = bad }, &err), -EINVAL);
+        assert_string_equal(err.field, "removeLabels");
+}
+
 static void test_labels_are_sorted_by_key(void **state) {
         _cleanup_(volume_spec_done) VolumeSpec spec = spec_make();
         Error err = {};
@@ -305,6 +332,8 @@ int main(void) {
                 cmocka_unit_test(test_sizes),
                 cmocka_unit_test(test_refusals_name_the_field),
                 cmocka_unit_test(test_bounds_belong_to_what_is_allowed),
+                cmocka_unit_test(test_labels_are_updated),
+                cmocka_unit_test(test_label_is_set_or_removed),
                 cmocka_unit_test(test_labels_are_sorted_by_key),
                 cmocka_unit_test(test_add_label_keeps_the_bound),
                 cmocka_unit_test(test_normalizing_twice_changes_nothing),

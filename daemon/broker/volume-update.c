@@ -1,0 +1,107 @@
+/* Changing what can be changed of a volume while it is used: labels, and who owns the folder that users see. The folder
+ * first, then the row: it tells what was done. */
+
+#include "broker/volume.h"
+
+static void swap_specs(Operation *op) {
+        VolumeSpec *have = &op->volume->volume.spec, *other = &op->job.volume.spec, spec = *have;
+
+        *have = *other;
+        *other = spec;
+}
+
+static void on_row_written(const Error *err, void *userdata) {
+        Operation *op = userdata;
+
+        if (err)
+                swap_specs(op);
+        operation_finish(op, err);
+}
+
+static int row_write(Operation *op, Error *err) {
+        int r;
+
+        swap_specs(op);
+        r = catalog_put_volume(op->pool->catalog, &op->volume->volume, on_row_written, op, err);
+        if (r < 0)
+                swap_specs(op);
+        return r;
+}
+
+static void on_owned(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
+        Operation *op = userdata;
+        Error failure = {};
+
+        if (operation_outlives_worker(op, err) && operation_run_job(op, JOB_VOLUME_OWN, on_owned, &failure) >= 0)
+                return;
+        if (err && err->kind == ERROR_WORKER_DIED)
+                volume_may_be_open(op->manager, op->volume);
+        if (!err) {
+                op->volume->open = result->open;
+                if (row_write(op, &failure) >= 0)
+                        return;
+                err = &failure;
+        }
+        operation_finish(op, err);
+}
+
+static bool has_owner(const VolumeUpdate *update) {
+        return update->has_uid || update->has_gid || update->has_mode;
+}
+
+/* What is there when it is its turn is changed, not what was there when it was asked for. */
+static int update_start(Operation *op, Error *err) {
+        const Volume *volume = &op->volume->volume;
+        int r;
+
+        r = volume_check_ready(op->volume, err);
+        if (r >= 0)
+                r = pool_entry_check_changes(op->pool, err);
+        if (r < 0)
+                return r;
+        if (volume_spec_copy(&volume->spec, &op->job.volume.spec) < 0)
+                return error_oom(err);
+        op->job.volume.uuid = volume->uuid;
+        op->job.volume.thin_id = volume->thin_id;
+        r = volume_spec_update(&op->job.volume.spec, &op->update, err);
+        if (r < 0)
+                return r;
+        op->job.owner = (JobOwner) { .uid = op->update.has_uid,
+                                     .gid = op->update.has_gid,
+                                     .mode = op->update.has_mode };
+        return has_owner(&op->update) ? operation_run_job(op, JOB_VOLUME_OWN, on_owned, err) : row_write(op, err);
+}
+
+static int update_check(const VolumeEntry *entry, const VolumeUpdate *update, Error *err) {
+        const VolumeSpec *spec = &entry->volume.spec;
+
+        if (has_owner(update) && spec->role == ROLE_SNAPSHOT)
+                return error_set(err, ERROR_NOT_SUPPORTED, EROFS,
+                                 "snapshot %s can only be read: nothing but its labels can be changed", spec->name);
+        if (has_owner(update) && spec->fs == FILESYSTEM_NONE)
+                return error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP,
+                                 "volume %s has no filesystem whose directory could be given another owner or mode",
+                                 spec->name);
+        return 0;
+}
+
+int volume_update(Manager *m, const Caller *caller, VolumeEntry *entry, VolumeUpdate *update, int key_fd,
+                  const Watcher *watcher, Error *err) {
+        Operation *op;
+        int r;
+
+        r = update_check(entry, update, err);
+        if (r >= 0)
+                r = operation_new(m, "update", caller, watcher, update_start, &op, err);
+        if (r < 0) {
+                volume_update_done(update);
+                if (key_fd >= 0)
+                        close(key_fd);
+                return r;
+        }
+        op->update = *update;
+        *update = (VolumeUpdate) {};
+        op->key_fd = key_fd;
+        operation_begin_on_volume(op, entry);
+        return 0;
+}
