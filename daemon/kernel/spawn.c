@@ -24,6 +24,8 @@ typedef struct Sink {
         char *data;
         size_t size, allocated;
         bool tail; /* only the end matters */
+        int (*on_line)(const char *line, void *userdata); /* takes what is there, line by line; may be NULL */
+        void *userdata;
 } Sink;
 
 typedef struct Child {
@@ -73,6 +75,24 @@ static void sink_forget_start(Sink *sink) {
         sink->size = ERR_KEEP;
 }
 
+/* The last line may lack its end. There is room behind what was read. */
+static int sink_take_lines(Sink *sink, bool ended) {
+        char *line = sink->data, *end;
+        int r = 0;
+
+        sink->data[sink->size] = 0;
+        while (r >= 0 && (end = memchr(line, '\n', sink->size - (size_t) (line - sink->data)))) {
+                *end = 0;
+                r = sink->on_line(line, sink->userdata);
+                line = end + 1;
+        }
+        sink->size -= (size_t) (line - sink->data);
+        memmove(sink->data, line, sink->size + 1);
+        if (r >= 0 && ended && sink->size > 0)
+                r = sink->on_line(sink->data, sink->userdata);
+        return r;
+}
+
 /* Reads what is there; closes the descriptor at its end. */
 static int sink_read(Sink *sink) {
         ssize_t n;
@@ -86,9 +106,14 @@ static int sink_read(Sink *sink) {
                 return errno == EAGAIN || errno == EINTR ? 0 : -errno;
         if (n == 0) {
                 close(TAKE_FD(sink->fd));
-                return 0;
+                return sink->on_line ? sink_take_lines(sink, true) : 0;
         }
         sink->size += (size_t) n;
+        if (sink->on_line) {
+                r = sink_take_lines(sink, false);
+                if (r < 0)
+                        return r;
+        }
         if (sink->tail)
                 sink_forget_start(sink);
         return sink->size > SPAWN_OUTPUT_MAX ? -EFBIG : 0;
@@ -282,10 +307,13 @@ static void child_done(Child *child) {
         sink_done(&child->err);
 }
 
-int spawn_run(char *const argv[], unsigned timeout_seconds, SpawnOutput *ret) {
+static int run(char *const argv[], unsigned timeout_seconds, int (*on_line)(const char *line, void *userdata),
+               void *userdata, SpawnOutput *ret) {
         _cleanup_(child_done) Child child = {
                 .pidfd = -EBADF,
                 .out.fd = -EBADF,
+                .out.on_line = on_line,
+                .out.userdata = userdata,
                 .err.fd = -EBADF,
                 .err.tail = true,
         };
@@ -310,7 +338,7 @@ int spawn_run(char *const argv[], unsigned timeout_seconds, SpawnOutput *ret) {
                 return status;
 
         SpawnOutput output = {};
-        r = sink_take(&child.out, false, &output.out, &output.out_size);
+        r = on_line ? 0 : sink_take(&child.out, false, &output.out, &output.out_size);
         if (r >= 0)
                 r = sink_take(&child.err, true, &output.err, NULL);
         if (r < 0) {
@@ -319,6 +347,15 @@ int spawn_run(char *const argv[], unsigned timeout_seconds, SpawnOutput *ret) {
         }
         *ret = output;
         return status;
+}
+
+int spawn_run(char *const argv[], unsigned timeout_seconds, SpawnOutput *ret) {
+        return run(argv, timeout_seconds, NULL, NULL, ret);
+}
+
+int spawn_lines(char *const argv[], unsigned timeout_seconds, int (*on_line)(const char *line, void *userdata),
+                void *userdata, SpawnOutput *ret) {
+        return run(argv, timeout_seconds, on_line, userdata, ret);
 }
 
 void spawn_output_done(SpawnOutput *output) {

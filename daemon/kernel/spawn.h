@@ -18,5 +18,10 @@ typedef struct SpawnOutput {
  * signal), -EFBIG (too much output), -errno. ret may be NULL. */
 int spawn_run(char *const argv[], unsigned timeout_seconds, SpawnOutput *ret);
 
+/* The same for an output of any length: on_line gets each line of it, without its end. When that fails the program is
+ * killed, and the error returned. In *ret only err is set. */
+int spawn_lines(char *const argv[], unsigned timeout_seconds, int (*on_line)(const char *line, void *userdata),
+                void *userdata, SpawnOutput *ret);
+
 /* Wipes stdout before freeing it: it may be a key. */
 void spawn_output_done(SpawnOutput *output);

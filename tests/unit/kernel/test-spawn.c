@@ -123,6 +123,48 @@ static void test_nothing_stays_behind(void **state) {
         assert_true(now_s() - start < 6);
 }
 
+typedef struct Lines {
+        size_t n, fail_at;
+        char last[32];
+} Lines;
+
+static int on_line(const char *line, void *userdata) {
+        Lines *lines = userdata;
+
+        buffer_format(lines->last, sizeof(lines->last), "%s", line);
+        return ++lines->n == lines->fail_at ? -EBADMSG : 0;
+}
+
+static int shell_lines(const char *script, Lines *lines, SpawnOutput *ret) {
+        char *argv[] = { (char *) "sh", (char *) "-c", (char *) script, NULL };
+
+        return spawn_lines(argv, 60, on_line, lines, ret);
+}
+
+/* More than fits into one output. */
+static void test_lines(void **state) {
+        Lines lines = {};
+        _cleanup_(spawn_output_done) SpawnOutput output = {};
+
+        assert_int_equal(shell_lines("yes 'a line of some length, so that it takes not that many of them' | "
+                                     "head -n 300000; printf 'and the last'; echo said >&2; exit 3",
+                                     &lines, &output),
+                         3);
+        assert_int_equal(lines.n, 300001);
+        assert_string_equal(lines.last, "and the last");
+        assert_null(output.out);
+        assert_string_equal(output.err, "said");
+
+        lines = (Lines) {};
+        assert_int_equal(shell_lines("printf 'a\\n\\nb\\n'", &lines, NULL), 0);
+        assert_int_equal(lines.n, 3);
+        assert_int_equal(shell_lines("exit 1", &(Lines) {}, NULL), 1);
+
+        lines = (Lines) { .fail_at = 5 };
+        assert_int_equal(shell_lines("yes", &lines, NULL), -EBADMSG);
+        assert_int_equal(lines.n, 5);
+}
+
 static void test_death_of_the_caller(void **state) {
         int fds[2], status;
         char byte;
@@ -155,7 +197,7 @@ int main(void) {
                 cmocka_unit_test(test_large_output),         cmocka_unit_test(test_too_much_output),
                 cmocka_unit_test(test_environment_is_clean), cmocka_unit_test(test_timeout_kills_the_group),
                 cmocka_unit_test(test_end_by_signal),        cmocka_unit_test(test_nothing_stays_behind),
-                cmocka_unit_test(test_death_of_the_caller),
+                cmocka_unit_test(test_death_of_the_caller),  cmocka_unit_test(test_lines),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
