@@ -1,0 +1,178 @@
+#include <quarry/thin-report.h>
+
+#include <quarry/text.h>
+#include <quarry/volume.h>
+
+#define SECTOR UINT64_C(512)
+#define CHUNK_MAX GIB /* the kernel's limit */
+
+/* --- thin_ls ---------------------------------------------------------------------------------------------- */
+
+/* The next number of a line, between blanks; goes on behind it. */
+static int take_number(const char **line, uint64_t *ret) {
+        char text[24];
+        size_t n;
+
+        *line += strspn(*line, " ");
+        n = strcspn(*line, " ");
+        if (n >= sizeof(text))
+                return -EBADMSG;
+        buffer_format(text, sizeof(text), "%.*s", (int) n, *line);
+        *line += n;
+        return number_parse(text, ret) < 0 ? -EBADMSG : 0;
+}
+
+int thin_usage_parse(const char *line, ThinUsage *ret) {
+        uint64_t id, used, exclusive;
+
+        if (take_number(&line, &id) < 0 || take_number(&line, &used) < 0 || take_number(&line, &exclusive) < 0)
+                return -EBADMSG;
+        if (line[strspn(line, " ")] || id > THIN_ID_MAX || exclusive > used || used > INT64_MAX)
+                return -EBADMSG;
+        *ret = (ThinUsage) { .thin_id = (uint32_t) id, .used = used, .exclusive = exclusive };
+        return 0;
+}
+
+/* --- thin_delta: one element a line ----------------------------------------------------------------------- */
+
+enum {
+        PLACE_START,
+        PLACE_POOL,
+        PLACE_DIFF,
+        PLACE_DIFF_END,
+        PLACE_END,
+};
+
+void thin_delta_done(ThinDelta *delta) {
+        free(delta->ranges);
+        *delta = (ThinDelta) {};
+}
+
+void thin_delta_parser_done(ThinDeltaParser *p) {
+        thin_delta_done(&p->delta);
+}
+
+/* Of ' name="123"' in an element. */
+static int attribute(const char *element, const char *name, uint64_t *ret) {
+        char key[32], text[24];
+        const char *at;
+        size_t n;
+
+        buffer_format(key, sizeof(key), " %s=\"", name);
+        at = strstr(element, key);
+        if (!at)
+                return -EBADMSG;
+        at += strlen(key);
+        n = strcspn(at, "\"");
+        if (!at[n] || n >= sizeof(text))
+                return -EBADMSG;
+        buffer_format(text, sizeof(text), "%.*s", (int) n, at);
+        return number_parse(text, ret) < 0 ? -EBADMSG : 0;
+}
+
+/* The range that is last has its end. */
+static int last_keep(ThinDeltaParser *p) {
+        ThinDelta *d = &p->delta;
+
+        if (p->last.length == 0)
+                return 0;
+        d->count++;
+        d->total += p->last.length;
+        if (d->n_ranges == p->keep)
+                return 0;
+        if ((d->n_ranges & (d->n_ranges - 1)) == 0) { /* as many as there is room for: a power of 2 */
+                ThinRange *more = reallocarray(d->ranges, d->n_ranges ? d->n_ranges * 2 : 1, sizeof(*more));
+
+                if (!more)
+                        return -ENOMEM;
+                d->ranges = more;
+        }
+        d->ranges[d->n_ranges++] = p->last;
+        return 0;
+}
+
+static int range_add(ThinDeltaParser *p, uint64_t begin, uint64_t end) {
+        int r;
+
+        if (p->last.length > 0 && p->last.offset + p->last.length == begin) {
+                p->last.length = end - p->last.offset;
+                return 0;
+        }
+        r = last_keep(p);
+        if (r >= 0)
+                p->last = (ThinRange) { .offset = begin, .length = end - begin };
+        return r;
+}
+
+static uint64_t size_common(const ThinDeltaParser *p) {
+        return p->sizes[0] < p->sizes[1] ? p->sizes[0] : p->sizes[1];
+}
+
+static int range_parse(ThinDeltaParser *p, const char *element, bool differs) {
+        uint64_t begin, length, end, common = size_common(p);
+
+        if (attribute(element, "begin", &begin) < 0 || attribute(element, "length", &length) < 0 || length == 0 ||
+            __builtin_mul_overflow(begin, p->delta.chunk_size, &begin) ||
+            __builtin_mul_overflow(length, p->delta.chunk_size, &length) ||
+            __builtin_add_overflow(begin, length, &end) || begin < p->next)
+                return -EBADMSG;
+        p->next = end;
+        /* The last chunk may reach behind the end, and what is behind it differs anyway. */
+        if (!differs || begin >= common)
+                return 0;
+        return range_add(p, begin, end < common ? end : common);
+}
+
+static int pool_parse(ThinDeltaParser *p, const char *element) {
+        uint64_t sectors;
+
+        if (attribute(element, "data_block_size", &sectors) < 0 || sectors == 0 || sectors > CHUNK_MAX / SECTOR)
+                return -EBADMSG;
+        p->delta.chunk_size = sectors * SECTOR;
+        return 0;
+}
+
+int thin_delta_parse(ThinDeltaParser *p, const char *line) {
+        static const struct {
+                const char *begin;
+                unsigned place, next;
+                bool is_range, differs;
+        } elements[] = {
+                { "<superblock ", PLACE_START, PLACE_POOL },
+                { "<diff ", PLACE_POOL, PLACE_DIFF },
+                { "<same ", PLACE_DIFF, PLACE_DIFF, true },
+                { "<different ", PLACE_DIFF, PLACE_DIFF, true, true },
+                { "<left_only ", PLACE_DIFF, PLACE_DIFF, true, true },
+                { "<right_only ", PLACE_DIFF, PLACE_DIFF, true, true },
+                { "</diff>", PLACE_DIFF, PLACE_DIFF_END },
+                { "</superblock>", PLACE_DIFF_END, PLACE_END },
+        };
+
+        line += strspn(line, " ");
+        for (size_t i = 0; i < ELEMENTSOF(elements); i++) {
+                if (elements[i].place != p->place || !startswith(line, elements[i].begin))
+                        continue;
+                p->place = elements[i].next;
+                return elements[i].is_range     ? range_parse(p, line, elements[i].differs)
+                       : p->place == PLACE_POOL ? pool_parse(p, line)
+                                                : 0;
+        }
+        return -EBADMSG;
+}
+
+int thin_delta_finish(ThinDeltaParser *p, ThinDelta *ret) {
+        uint64_t common = size_common(p), whole = p->sizes[0] + p->sizes[1] - common;
+        int r = 0;
+
+        if (p->place != PLACE_END)
+                return -EBADMSG;
+        if (whole > common)
+                r = range_add(p, common, whole);
+        if (r >= 0)
+                r = last_keep(p);
+        if (r < 0)
+                return r;
+        *ret = p->delta;
+        p->delta = (ThinDelta) {};
+        return 0;
+}

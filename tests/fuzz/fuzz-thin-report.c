@@ -1,0 +1,42 @@
+/* What thin_ls and thin_delta print, line by line. */
+
+#include "fuzz.h"
+
+#include <quarry/thin-report.h>
+#include <quarry/volume.h>
+
+#define SIZE (INT64_C(3) << 19)
+#define OTHER (INT64_C(1) << 20)
+
+static void check_delta(const ThinDelta *d, size_t keep) {
+        uint64_t total = 0, end = 0;
+
+        assert(d->chunk_size > 0 && d->n_ranges == (d->count < keep ? d->count : keep));
+        for (size_t i = 0; i < d->n_ranges; i++) {
+                assert(d->ranges[i].length > 0 && (i == 0 || d->ranges[i].offset > end));
+                end = d->ranges[i].offset + d->ranges[i].length;
+                total += d->ranges[i].length;
+        }
+        assert(end <= SIZE && total <= d->total && d->total <= SIZE);
+        assert(d->count > keep || (total == d->total && end == SIZE)); /* one is larger than the other */
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+        _cleanup_free_ char *text = input_string(data, size);
+        _cleanup_(thin_delta_parser_done) ThinDeltaParser parser = { .keep = size % 8, .sizes = { SIZE, OTHER } };
+        ThinDelta delta = {};
+        char *rest = text, *line;
+        ThinUsage usage;
+        int r = 0;
+
+        while ((line = strsep(&rest, "\n"))) {
+                if (thin_usage_parse(line, &usage) >= 0)
+                        assert(usage.thin_id <= THIN_ID_MAX && usage.exclusive <= usage.used);
+                if (r >= 0)
+                        r = thin_delta_parse(&parser, line);
+        }
+        if (r >= 0 && thin_delta_finish(&parser, &delta) >= 0)
+                check_delta(&delta, parser.keep);
+        thin_delta_done(&delta);
+        return 0;
+}
