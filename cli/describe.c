@@ -54,6 +54,15 @@ static void print_size(const char *name, sd_json_variant *v, uint64_t whole) {
                 print_field(name, "%s (%llu bytes)", size_format(bytes, buf), (unsigned long long) bytes);
 }
 
+static void print_exclusive(sd_json_variant *volume) {
+        sd_json_variant *exclusive = sd_json_variant_by_key(volume, "exclusiveBytes");
+        char buf[SIZE_TEXT_MAX];
+
+        if (exclusive)
+                print_field("Exclusive:", "%s, %llu s ago", size_format(sd_json_variant_unsigned(exclusive), buf),
+                            (unsigned long long) member_number(volume, "exclusiveAgeSeconds"));
+}
+
 static void print_list(const char *name, sd_json_variant *list) {
         for (size_t i = 0; i < sd_json_variant_elements(list); i++)
                 print_field(i == 0 ? name : "", "%s", sd_json_variant_string(sd_json_variant_by_index(list, i)));
@@ -111,6 +120,7 @@ void describe_volume(sd_json_variant *volume) {
                 print_field("Stopped:", "it gets no new space until its pool has some");
         print_size("Size:", sd_json_variant_by_key(volume, "sizeBytes"), 0);
         print_size("Used:", sd_json_variant_by_key(volume, "usedBytes"), size);
+        print_exclusive(volume);
         print_string("Filesystem:", volume, "filesystem");
         print_list("Mkfs options:", sd_json_variant_by_key(volume, "mkfsOptions"));
         print_encryption(sd_json_variant_by_key(volume, "encryption"));

@@ -101,6 +101,15 @@ static const Verb verbs[] = {
           "  quarry update db --label app=db --label old-\n"
           "  quarry update www --uid www-data --mode 0750\n",
           update_options, false, 1, 1, verb_update },
+        { "diff", "FROM TO [--ranges | --total]", "Tell where two images of a volume differ",
+          "FROM and TO are two snapshots of a volume, or a snapshot and the volume as it is\n"
+          "now. By the pool's maps, in whole chunks of the pool: what was written differs,\n"
+          "even if the same. Offsets are those of the volume's device in the pool, of an\n"
+          "encrypted volume with its header, whose length --json tells.\n",
+          "  quarry diff db@monday db@tuesday\n"
+          "  quarry diff --ranges db@monday db\n"
+          "  quarry diff --json db@monday db@tuesday | jq '.ranges[]'\n",
+          diff_options, false, 2, 2, verb_diff },
         { "pool create", "NAME (DEVICE... | --vg VG | --file PATH) [OPTION]...",
           "Make a pool that volumes are taken from",
           "Nothing is ever wiped: a device that is in use or bears a signature is refused.\n"

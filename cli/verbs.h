@@ -39,6 +39,10 @@ extern const Option doctor_options[];
 int verb_trim(char **arguments);
 extern const Option trim_options[];
 
+/* diff.c */
+int verb_diff(char **arguments);
+extern const Option diff_options[];
+
 /* pool.c */
 int verb_pool_create(char **arguments);
 int verb_pool_ls(char **arguments);

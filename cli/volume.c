@@ -100,6 +100,8 @@ static const Column columns[] = {
         { "state", "STATE", "creating, ready, removing or broken; stopped: it gets no new space", "state", COLUMN_TEXT,
           true, CUT_NOTHING, state_texts },
         { "snapshots", "SNAPS", "How many snapshots it has", "snapshots", COLUMN_NUMBER },
+        { "exclusive", "EXCL", "Space that no other volume or snapshot has, as last seen", "exclusiveBytes",
+          COLUMN_SIZE },
         { "held", "HELD", "Whether a snapshot is kept from being removed", "held" },
         { "type", "TYPE", "volume or snapshot", "type" },
         { "mounted", "MOUNTED", "Where it is mounted, or its device", "holds", COLUMN_TEXT, true, CUT_START,

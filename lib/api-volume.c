@@ -82,6 +82,12 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
         SD_VARLINK_DEFINE_FIELD(sizeBytes, SD_VARLINK_INT, 0),
         SD_VARLINK_FIELD_COMMENT("Space taken in the pool in bytes, as last seen; missing if never seen"),
         SD_VARLINK_DEFINE_FIELD(usedBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("How much of that no other volume or snapshot has: what its removal would free; "
+                                 "missing if never seen"),
+        SD_VARLINK_DEFINE_FIELD(exclusiveBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("How long ago that was seen, in seconds: it is looked at when it is older than a "
+                                 "minute, more seldom in a large pool"),
+        SD_VARLINK_DEFINE_FIELD(exclusiveAgeSeconds, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
         SD_VARLINK_DEFINE_FIELD_BY_TYPE(filesystem, Filesystem, 0),
         SD_VARLINK_FIELD_COMMENT("Missing if the volume is not encrypted"),
         SD_VARLINK_DEFINE_FIELD_BY_TYPE(encryption, Encryption, SD_VARLINK_NULLABLE),
@@ -257,6 +263,39 @@ static SD_VARLINK_DEFINE_METHOD_FULL(
         PROGRESS_OUTPUT,
         SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(volume, Volume, SD_VARLINK_NULLABLE));
 
+static SD_VARLINK_DEFINE_STRUCT_TYPE(
+        Range,
+        SD_VARLINK_DEFINE_FIELD(offsetBytes, SD_VARLINK_INT, 0),
+        SD_VARLINK_DEFINE_FIELD(lengthBytes, SD_VARLINK_INT, 0));
+
+static SD_VARLINK_DEFINE_METHOD_FULL(
+        Diff,
+        SD_VARLINK_SUPPORTS_MORE,
+        SD_VARLINK_FIELD_COMMENT("Reference of a snapshot, or of a volume as it is now"),
+        SD_VARLINK_DEFINE_INPUT(from, SD_VARLINK_STRING, 0),
+        SD_VARLINK_FIELD_COMMENT("Another of the same volume, or of one that comes from it, in the same pool"),
+        SD_VARLINK_DEFINE_INPUT(to, SD_VARLINK_STRING, 0),
+        SD_VARLINK_FIELD_COMMENT("Answer without the ranges"),
+        SD_VARLINK_DEFINE_INPUT(totalOnly, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE),
+        PROGRESS_OUTPUT,
+        SD_VARLINK_FIELD_COMMENT("In order, whole chunks, none touches the next; missing with totalOnly. More than "
+                                 "200000 are refused. Offsets are those of the thin device, in bytes, the header of an "
+                                 "encrypted volume included"),
+        SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(ranges, Range, SD_VARLINK_ARRAY | SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("Bytes in all ranges, and how many ranges there are"),
+        SD_VARLINK_DEFINE_OUTPUT(totalBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
+        SD_VARLINK_DEFINE_OUTPUT(rangeCount, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("Of the pool: what differs in one byte differs in a chunk"),
+        SD_VARLINK_DEFINE_OUTPUT(chunkSizeBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("Where the contents begin: behind the header of an encrypted volume, else 0"),
+        SD_VARLINK_DEFINE_OUTPUT(dataOffsetBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("Sizes of the two thin devices; what only one of them has is a range"),
+        SD_VARLINK_DEFINE_OUTPUT(fromSizeBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
+        SD_VARLINK_DEFINE_OUTPUT(toSizeBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("One of the two is no snapshot: it was compared as its map was, without what had not "
+                                 "yet been written to the pool, and may have changed since"),
+        SD_VARLINK_DEFINE_OUTPUT(live, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE));
+
 ERROR_KINDS(API_DEFINE_ERROR)
 
 SD_VARLINK_DEFINE_INTERFACE(
@@ -293,6 +332,9 @@ SD_VARLINK_DEFINE_INTERFACE(
         SD_VARLINK_SYMBOL_COMMENT("Changes labels of a volume or snapshot, or who owns the root directory of a volume, "
                                   "which may be mounted; one that is not is opened for it."),
         &vl_method_Update,
+        SD_VARLINK_SYMBOL_COMMENT("Tells where two images of a volume differ, by the pool's maps and without reading "
+                                  "them: what was written, even with the same contents, differs."),
+        &vl_method_Diff,
         &vl_type_VolumeType,
         &vl_type_ListType,
         SD_VARLINK_SYMBOL_COMMENT("What mkfs makes"),
@@ -303,6 +345,7 @@ SD_VARLINK_DEFINE_INTERFACE(
         &vl_type_Encryption,
         SD_VARLINK_SYMBOL_COMMENT("Somebody who uses the volume now"),
         &vl_type_Hold,
+        &vl_type_Range,
         &vl_type_Volume,
         &vl_type_Progress,
         ERROR_KINDS(API_LIST_ERROR) NULL);

@@ -13,6 +13,8 @@ void job_result_done(JobResult *result) {
         free(result->damage);
         free(result->kept);
         free(result->thin_ids);
+        free(result->thins);
+        thin_delta_done(&result->delta);
         finding_list_done(&result->findings);
         *result = (JobResult) {};
 }
@@ -73,9 +75,39 @@ static int thin_ids_to_json(const JobResult *result, sd_json_variant **ret) {
         return r;
 }
 
+static int thins_to_json(const JobResult *result, sd_json_variant **ret) {
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < result->n_thins; i++)
+                r = sd_json_variant_append_arraybo(
+                                ret,
+                                SD_JSON_BUILD_PAIR_UNSIGNED("thinId", result->thins[i].thin_id),
+                                SD_JSON_BUILD_PAIR_UNSIGNED("usedBytes", result->thins[i].used),
+                                SD_JSON_BUILD_PAIR_UNSIGNED("exclusiveBytes", result->thins[i].exclusive));
+        return r;
+}
+
+/* Its ranges are numbers in turn, offset and length: there may be many. */
+static int delta_to_json(const ThinDelta *delta, sd_json_variant **ret) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *ranges = NULL;
+        int r = sd_json_variant_new_array(&ranges, NULL, 0);
+
+        for (size_t i = 0; r >= 0 && i < delta->n_ranges; i++) {
+                r = sd_json_variant_append_arrayb(&ranges, SD_JSON_BUILD_UNSIGNED(delta->ranges[i].offset));
+                if (r >= 0)
+                        r = sd_json_variant_append_arrayb(&ranges, SD_JSON_BUILD_UNSIGNED(delta->ranges[i].length));
+        }
+        return r < 0 ? r
+                     : sd_json_buildo(ret, SD_JSON_BUILD_PAIR_UNSIGNED("chunkSizeBytes", delta->chunk_size),
+                                      SD_JSON_BUILD_PAIR_UNSIGNED("totalBytes", delta->total),
+                                      SD_JSON_BUILD_PAIR_UNSIGNED("count", delta->count),
+                                      SD_JSON_BUILD_PAIR_VARIANT("ranges", ranges));
+}
+
 int job_result_to_json(const JobResult *result, sd_json_variant **ret) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *pools = NULL, *devices = NULL, *findings = NULL,
-                                                          *thin_ids = NULL, *spaces = NULL;
+                                                          *thin_ids = NULL, *spaces = NULL, *thins = NULL,
+                                                          *delta = NULL;
 
         int r = pools_to_json(result, &pools);
         if (r >= 0)
@@ -86,6 +118,10 @@ int job_result_to_json(const JobResult *result, sd_json_variant **ret) {
                 r = thin_ids_to_json(result, &thin_ids);
         if (r >= 0)
                 r = spaces_to_json(result, &spaces);
+        if (r >= 0)
+                r = thins_to_json(result, &thins);
+        if (r >= 0 && result->delta.chunk_size > 0)
+                r = delta_to_json(&result->delta, &delta);
         if (r < 0)
                 return r;
 
@@ -96,6 +132,8 @@ int job_result_to_json(const JobResult *result, sd_json_variant **ret) {
                         SD_JSON_BUILD_PAIR_CONDITION(!!findings, "findings", SD_JSON_BUILD_VARIANT(findings)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!thin_ids, "thinIds", SD_JSON_BUILD_VARIANT(thin_ids)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!spaces, "spaces", SD_JSON_BUILD_VARIANT(spaces)),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!thins, "thins", SD_JSON_BUILD_VARIANT(thins)),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!delta, "delta", SD_JSON_BUILD_VARIANT(delta)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!result->path, "path", SD_JSON_BUILD_STRING(result->path)),
                         SD_JSON_BUILD_PAIR_BOOLEAN("open", result->open),
                         SD_JSON_BUILD_PAIR_UNSIGNED("usedBytes", result->used),
@@ -213,6 +251,83 @@ static int thin_ids_from_json(sd_json_variant *list, JobResult *result) {
         return 0;
 }
 
+static int thins_from_json(sd_json_variant *list, JobResult *result) {
+        static const sd_json_dispatch_field table[] = {
+                { "thinId", SD_JSON_VARIANT_UNSIGNED, sd_json_dispatch_uint32, offsetof(ThinUsage, thin_id),
+                  SD_JSON_MANDATORY },
+                { "usedBytes", SD_JSON_VARIANT_UNSIGNED, sd_json_dispatch_uint64, offsetof(ThinUsage, used),
+                  SD_JSON_MANDATORY },
+                { "exclusiveBytes", SD_JSON_VARIANT_UNSIGNED, sd_json_dispatch_uint64, offsetof(ThinUsage, exclusive),
+                  SD_JSON_MANDATORY },
+                {},
+        };
+        size_t n = list ? sd_json_variant_elements(list) : 0;
+
+        if (n == 0)
+                return 0;
+        result->thins = calloc(n, sizeof(*result->thins));
+        if (!result->thins)
+                return -ENOMEM;
+        for (; result->n_thins < n; result->n_thins++) {
+                ThinUsage *usage = &result->thins[result->n_thins];
+                int r = sd_json_dispatch(sd_json_variant_by_index(list, result->n_thins), table, 0, usage);
+
+                if (r < 0 || usage->thin_id > THIN_ID_MAX || usage->exclusive > usage->used)
+                        return r == -ENOMEM ? r : -EINVAL;
+        }
+        return 0;
+}
+
+static int ranges_from_json(sd_json_variant *list, ThinDelta *ret) {
+        size_t n = list ? sd_json_variant_elements(list) / 2 : 0;
+
+        if (n == 0)
+                return 0;
+        if (sd_json_variant_elements(list) % 2 != 0 || n > JOB_RANGES_MAX)
+                return -EINVAL;
+        ret->ranges = calloc(n, sizeof(*ret->ranges));
+        if (!ret->ranges)
+                return -ENOMEM;
+        for (; ret->n_ranges < n; ret->n_ranges++) {
+                sd_json_variant *offset = sd_json_variant_by_index(list, 2 * ret->n_ranges),
+                                *length = sd_json_variant_by_index(list, 2 * ret->n_ranges + 1);
+
+                if (!sd_json_variant_is_unsigned(offset) || !sd_json_variant_is_unsigned(length))
+                        return -EINVAL;
+                ret->ranges[ret->n_ranges] = (ThinRange) { .offset = sd_json_variant_unsigned(offset),
+                                                           .length = sd_json_variant_unsigned(length) };
+        }
+        return 0;
+}
+
+static int delta_from_json(sd_json_variant *v, ThinDelta *ret) {
+        typedef struct Parsed {
+                ThinDelta delta;
+                sd_json_variant *ranges;
+        } Parsed;
+        static const sd_json_dispatch_field table[] = {
+                { "chunkSizeBytes", SD_JSON_VARIANT_UNSIGNED, sd_json_dispatch_uint64,
+                  offsetof(Parsed, delta.chunk_size), SD_JSON_MANDATORY },
+                { "totalBytes", SD_JSON_VARIANT_UNSIGNED, sd_json_dispatch_uint64, offsetof(Parsed, delta.total),
+                  SD_JSON_MANDATORY },
+                { "count", SD_JSON_VARIANT_UNSIGNED, sd_json_dispatch_uint64, offsetof(Parsed, delta.count),
+                  SD_JSON_MANDATORY },
+                { "ranges", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(Parsed, ranges),
+                  SD_JSON_MANDATORY },
+                {},
+        };
+        Parsed p = {};
+        int r;
+
+        if (!v)
+                return 0;
+        r = sd_json_dispatch(v, table, 0, &p);
+        if (r < 0 || p.delta.chunk_size == 0)
+                return r == -ENOMEM ? r : -EINVAL;
+        *ret = p.delta;
+        return ranges_from_json(p.ranges, ret);
+}
+
 static int copy(const char *text, char **ret) {
         if (!text)
                 return 0;
@@ -224,7 +339,7 @@ int job_result_from_json(sd_json_variant *v, JobResult *ret) {
         typedef struct Parsed {
                 JobResult result;
                 const char *path, *users, *damage, *kept;
-                sd_json_variant *pools, *devices, *findings, *thin_ids, *spaces;
+                sd_json_variant *pools, *devices, *findings, *thin_ids, *spaces, *thins, *delta;
         } Parsed;
         static const sd_json_dispatch_field table[] = {
                 { "pools", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(Parsed, pools), 0 },
@@ -232,6 +347,8 @@ int job_result_from_json(sd_json_variant *v, JobResult *ret) {
                 { "findings", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(Parsed, findings), 0 },
                 { "thinIds", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(Parsed, thin_ids), 0 },
                 { "spaces", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(Parsed, spaces), 0 },
+                { "thins", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(Parsed, thins), 0 },
+                { "delta", SD_JSON_VARIANT_OBJECT, sd_json_dispatch_variant_noref, offsetof(Parsed, delta), 0 },
                 { "path", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(Parsed, path), 0 },
                 { "open", SD_JSON_VARIANT_BOOLEAN, sd_json_dispatch_stdbool, offsetof(Parsed, result.open), 0 },
                 { "usedBytes", SD_JSON_VARIANT_UNSIGNED, sd_json_dispatch_uint64, offsetof(Parsed, result.used), 0 },
@@ -263,6 +380,10 @@ int job_result_from_json(sd_json_variant *v, JobResult *ret) {
                 r = thin_ids_from_json(p.thin_ids, &result);
         if (r >= 0)
                 r = spaces_from_json(p.spaces, &result);
+        if (r >= 0)
+                r = thins_from_json(p.thins, &result);
+        if (r >= 0)
+                r = delta_from_json(p.delta, &result.delta);
         if (r < 0)
                 return r == -ENOMEM ? r : -EINVAL;
 

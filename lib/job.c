@@ -19,6 +19,7 @@ enum {
         MAY_HAVE_SOURCE = 1 << 12, /* or none */
         WITH_SPARE = 1 << 13,      /* the volume has one */
         WITH_OWNER = 1 << 14,
+        WITH_TOTAL = 1 << 15,      /* total_only */
 };
 
 static const struct {
@@ -59,6 +60,8 @@ static const struct {
         [JOB_VOLUME_ROLLBACK] = { "volume_rollback", WITH_POOL | WITH_VOLUME | WITH_SOURCE | WITH_SPARE },
         [JOB_VOLUME_DROP_SPARE] = { "volume_drop_spare", WITH_POOL | WITH_VOLUME | WITH_SPARE },
         [JOB_VOLUME_OWN] = { "volume_own", WITH_POOL | WITH_VOLUME | WITH_OWNER },
+        [JOB_POOL_EXCLUSIVE] = { "pool_exclusive", WITH_POOL },
+        [JOB_VOLUME_DIFF] = { "volume_diff", WITH_POOL | WITH_VOLUME | WITH_SOURCE | WITH_TOTAL },
 };
 
 const char *job_verb_to_string(JobVerb verb) {
@@ -187,6 +190,8 @@ int job_to_json(const Job *job, sd_json_variant **ret) {
                         SD_JSON_BUILD_PAIR_CONDITION(!!volume, "volume", SD_JSON_BUILD_VARIANT(volume)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!source, "source", SD_JSON_BUILD_VARIANT(source)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!images, "images", SD_JSON_BUILD_VARIANT(images)),
+                        SD_JSON_BUILD_PAIR_CONDITION(
+                                        !!(parts & WITH_TOTAL), "totalOnly", SD_JSON_BUILD_BOOLEAN(job->total_only)),
                         SD_JSON_BUILD_PAIR_CONDITION(
                                         !!(parts & WITH_MOUNT), "readOnly", SD_JSON_BUILD_BOOLEAN(job->read_only)),
                         SD_JSON_BUILD_PAIR_CONDITION(
@@ -415,6 +420,8 @@ static int parts_check(const ParsedJob *p, unsigned parts, Error *err) {
                 r = part_check(p->source, parts & WITH_SOURCE, "source", p->verb, err);
         if (r >= 0)
                 r = part_check(p->images, parts & WITH_IMAGES, "images", p->verb, err);
+        if (r >= 0 && !(parts & WITH_TOTAL))
+                r = part_check(p->job.total_only, false, "totalOnly", p->verb, err);
         if (r >= 0 && !(parts & WITH_MOUNT))
                 r = part_check(p->job.read_only, false, "readOnly", p->verb, err);
         if (r >= 0 && !(parts & WITH_MOUNT))
@@ -442,6 +449,7 @@ int job_from_json(sd_json_variant *v, Job *ret, Error *err) {
                 { "volume", OBJECT, offsetof(ParsedJob, volume), 0 },
                 { "source", OBJECT, offsetof(ParsedJob, source), 0 },
                 { "images", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(ParsedJob, images), 0 },
+                { "totalOnly", BOOLEAN, offsetof(ParsedJob, job.total_only), 0 },
                 { "readOnly", BOOLEAN, offsetof(ParsedJob, job.read_only), 0 },
                 { "stopped", BOOLEAN, offsetof(ParsedJob, job.stopped), 0 },
                 { "detached", BOOLEAN, offsetof(ParsedJob, job.detached), 0 },

@@ -24,6 +24,7 @@ void operation_free(Operation *op) {
         finding_list_done(&op->findings);
         free(op->pools);
         free(op->volumes);
+        thin_delta_done(&op->delta);
         free(op);
 }
 

@@ -45,6 +45,7 @@ struct Operation {
         size_t n_pools;
         sd_id128_t *volumes; /* UUIDs of snapshots that were made */
         size_t n_volumes;
+        ThinDelta delta;
 
         SnapshotGroup *group; /* see volume-snapshot.c */
         Operation *guards, *next_guard; /* see operation_guard() */

@@ -41,6 +41,8 @@ typedef struct VolumeEntry {
         bool removal_waits; /* it goes when nobody uses it any more */
         bool used_is_known;
         uint64_t used;      /* bytes in the pool, as last seen */
+        uint64_t exclusive; /* bytes of these that nobody else has, */
+        uint64_t exclusive_at; /* as seen then: CLOCK_MONOTONIC, microseconds; 0: never */
         Hold *holds;        /* as mountinfo said last */
         size_t n_holds;
         Lane lane;
@@ -107,12 +109,15 @@ struct PoolEntry {
         uint64_t provisioned; /* sum of the volumes' sizes, bytes */
         uint8_t *thin_ids;    /* bitmap of those in use */
         Lane lane;            /* of what runs beside the operations on its volumes: it is extended */
+        Lane diff_lane;       /* of comparisons of its volumes: a worker does one at a time */
         Operation *operation; /* that runs on the whole pool now */
         unsigned n_operations; /* that run on its volumes or beside them now; */
         unsigned n_background; /* so many of them in the background */
         PoolSpace space;
         SpaceLink *space_link; /* of the worker that looks at it */
         bool look_is_out;      /* a worker is reading how full it is, see usage.h */
+        bool maps_are_out;     /* and one, what each of its volumes has for itself: */
+        uint64_t maps_began, maps_took; /* when that was begun last, and how long it took; microseconds */
 };
 
 typedef struct Registry {

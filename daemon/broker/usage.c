@@ -5,7 +5,11 @@
 
 #include <quarry/log.h>
 
+#include <time.h>
+
 #define LOOK_LIMIT_USEC (500 * UINT64_C(1000))
+#define MAPS_AGE_USEC (60 * UINT64_C(1000000))
+#define MAPS_PART 10u /* of the time they may be read */
 
 /* The answers and the time limit race: the operation ends with the first of "all are in" and the limit; the last
  * of all frees the look. */
@@ -34,6 +38,117 @@ static int on_limit(sd_event_source *source, uint64_t usec, void *userdata) {
         look_advance(userdata, true);
         return 0;
 }
+
+/* --- the maps ------------------------------------------------------------------------------------------- */
+
+typedef struct MapsJob {
+        Manager *manager;
+        Look *look; /* that waits for it, or NULL */
+        sd_id128_t pool;
+        uint64_t began_usec; /* CLOCK_REALTIME */
+} MapsJob;
+
+typedef struct MapsResult {
+        JobResult *result;
+        const MapsJob *job;
+        uint64_t at;
+} MapsResult;
+
+static uint64_t now_usec(clockid_t clock) {
+        struct timespec ts = {};
+
+        (void) clock_gettime(clock, &ts);
+        return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
+}
+
+static int compare_thin_ids(const void *a, const void *b) {
+        const ThinUsage *x = a, *y = b;
+
+        return x->thin_id < y->thin_id ? -1 : x->thin_id > y->thin_id;
+}
+
+/* The thin id of one that was made since may have been another's then. */
+static int take_exclusive(VolumeEntry *entry, void *userdata) {
+        const MapsResult *maps = userdata;
+        ThinUsage key = { .thin_id = entry->volume.thin_id };
+        const ThinUsage *found;
+
+        if (entry->volume.created_usec >= maps->job->began_usec)
+                return 0;
+        found = bsearch(&key, maps->result->thins, maps->result->n_thins, sizeof(key), compare_thin_ids);
+        if (!found)
+                return 0;
+        entry->exclusive = found->exclusive;
+        entry->exclusive_at = maps->at;
+        if (!entry->open || !entry->used_is_known) { /* of an open one the kernel has told since */
+                entry->used = found->used;
+                entry->used_is_known = true;
+        }
+        return 0;
+}
+
+static void on_maps(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
+        MapsJob *job = userdata;
+        PoolEntry *pool = registry_find_pool_uuid(&job->manager->registry, job->pool);
+        Look *look = job->look;
+
+        if (pool) {
+                pool->maps_are_out = false;
+                pool->maps_took = now_usec(CLOCK_MONOTONIC) - pool->maps_began;
+        }
+        if (err)
+                log_debug("usage", "%s", err->text);
+        else if (pool && pool->state == POOL_ACTIVE && result->n_thins > 0) {
+                MapsResult maps = { .result = result, .job = job, .at = pool->maps_began };
+
+                qsort(result->thins, result->n_thins, sizeof(*result->thins), compare_thin_ids);
+                registry_each_volume(pool, take_exclusive, &maps);
+        }
+        free(job);
+        if (look) {
+                look->jobs_out--;
+                look_advance(look, false);
+        }
+}
+
+/* entry: NULL for all that the pool has. */
+static bool maps_are_due(const PoolEntry *pool, const VolumeEntry *entry, uint64_t now) {
+        uint64_t at = entry ? entry->exclusive_at : pool->maps_began;
+
+        if (pool->maps_are_out || pool->space.full || pool->n_volumes + pool->n_snapshots == 0 ||
+            pool_entry_check_changes(pool, NULL) < 0)
+                return false;
+        return (at == 0 || at + MAPS_AGE_USEC <= now) && pool->maps_began + MAPS_PART * pool->maps_took <= now;
+}
+
+/* look: NULL for nobody who waits for it. */
+static int maps_look_at(Manager *m, Look *look, PoolEntry *pool, const VolumeEntry *entry, Error *err) {
+        Job job = { .verb = JOB_POOL_EXCLUSIVE, .pool = pool->info.uuid };
+        uint64_t now = now_usec(CLOCK_MONOTONIC);
+        MapsJob *userdata;
+        int r;
+
+        if (!maps_are_due(pool, entry, now))
+                return 0;
+        userdata = malloc(sizeof(*userdata));
+        if (!userdata)
+                return error_oom(err);
+        *userdata = (MapsJob) {
+                .manager = m, .look = look, .pool = pool->info.uuid, .began_usec = now_usec(CLOCK_REALTIME)
+        };
+        r = queue_submit(m->queue, &job, -EBADF, NULL, on_maps, userdata, err);
+        if (r < 0) {
+                free(userdata);
+                return r;
+        }
+        pool->maps_are_out = true;
+        pool->maps_began = now;
+        if (look)
+                look->jobs_out++;
+        return 0;
+}
+
+/* --- the numbers ---------------------------------------------------------------------------------------- */
 
 static void on_looked(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
         LookJob *job = userdata;
@@ -93,9 +208,13 @@ static int look_start(Operation *op, Error *err) {
                                        look);
         if (r < 0)
                 error_errno(err, r, "cannot set a time limit");
-        for (PoolEntry *pool = registry->pools; pool && r >= 0 && op->caller.admin; pool = pool->next)
-                if (!only || pool == only)
-                        r = look_at(look, pool, entry, err);
+        for (PoolEntry *pool = registry->pools; pool && r >= 0 && op->caller.admin; pool = pool->next) {
+                if (only && pool != only)
+                        continue;
+                r = look_at(look, pool, entry, err);
+                if (r >= 0)
+                        r = maps_look_at(op->manager, entry ? look : NULL, pool, entry, err);
+        }
         if (r >= 0)
                 look->operation = op; /* else the caller ends it with the error */
         look_advance(look, false);

@@ -64,6 +64,14 @@ static void format_time(uint64_t usec, char buf[static 32]) {
         strftime(buf, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
 }
 
+/* usec: CLOCK_MONOTONIC */
+static uint64_t seconds_since(uint64_t usec) {
+        struct timespec ts = {};
+
+        (void) clock_gettime(CLOCK_MONOTONIC, &ts);
+        return (uint64_t) ts.tv_sec - usec / 1000000;
+}
+
 static const char *standard_mount(const VolumeEntry *entry, char path[static MOUNT_PATH_MAX]) {
         volume_mount_path(entry->volume.spec.tenant, entry->volume.spec.name, path);
         for (size_t i = 0; i < entry->n_holds; i++)
@@ -71,6 +79,8 @@ static const char *standard_mount(const VolumeEntry *entry, char path[static MOU
                         return path;
         return NULL;
 }
+
+#define BUILD_KNOWN(known, name, value) SD_JSON_BUILD_PAIR_CONDITION(known, name, SD_JSON_BUILD_UNSIGNED(value))
 
 int view_volume(const VolumeEntry *entry, sd_json_variant **ret) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *labels = NULL, *holds = NULL, *encryption = NULL;
@@ -101,6 +111,8 @@ int view_volume(const VolumeEntry *entry, sd_json_variant **ret) {
                 SD_JSON_BUILD_PAIR_CONDITION(v->failure != NULL, "failure", SD_JSON_BUILD_STRING(v->failure)),
                 SD_JSON_BUILD_PAIR_UNSIGNED("sizeBytes", v->spec.size),
                 SD_JSON_BUILD_PAIR_CONDITION(entry->used_is_known, "usedBytes", SD_JSON_BUILD_UNSIGNED(entry->used)),
+                BUILD_KNOWN(entry->exclusive_at > 0, "exclusiveBytes", entry->exclusive),
+                BUILD_KNOWN(entry->exclusive_at > 0, "exclusiveAgeSeconds", seconds_since(entry->exclusive_at)),
                 SD_JSON_BUILD_PAIR_STRING("filesystem", filesystem_to_string(v->spec.fs)),
                 SD_JSON_BUILD_PAIR_CONDITION(encryption != NULL, "encryption", SD_JSON_BUILD_VARIANT(encryption)),
                 SD_JSON_BUILD_PAIR_VARIANT("labels", labels),
@@ -122,8 +134,6 @@ static uint64_t freeing_bytes(const PoolEntry *pool) {
                 sum += entry->used_is_known ? entry->used : entry->volume.spec.size;
         return sum < pool->info.data_used ? sum : pool->info.data_used;
 }
-
-#define BUILD_KNOWN(known, name, value) SD_JSON_BUILD_PAIR_CONDITION(known, name, SD_JSON_BUILD_UNSIGNED(value))
 
 int view_pool(const Manager *m, const PoolEntry *pool, sd_json_variant **ret) {
         const PoolInfo *i = &pool->info;

@@ -49,6 +49,10 @@ void volume_spare_resume(Manager *manager, VolumeEntry *entry);
 /* Takes over update's contents and key_fd in every case. */
 int volume_update(Manager *manager, const Caller *caller, VolumeEntry *entry, VolumeUpdate *update, int key_fd,
                   const Watcher *watcher, Error *err);
+/* Where two images of a volume differ, by the pool's maps. The operation ends with delta, whose offsets are those of
+ * the thin device; its job tells which two were compared. */
+int volume_diff(Manager *manager, const Caller *caller, VolumeEntry *from, VolumeEntry *to, bool total_only,
+                const Watcher *watcher, Error *err);
 
 /* ERROR_VOLUME_BROKEN or ERROR_POOL_UNAVAILABLE unless the volume can be worked with. */
 int volume_check_ready(const VolumeEntry *entry, Error *err);

@@ -133,10 +133,80 @@ static int vl_method_release(sd_varlink *link, sd_json_variant *parameters, sd_v
         return hold(link, parameters, flags, false);
 }
 
+/* --- comparing them ------------------------------------------------------------------------------------- */
+
+static int ranges_build(const ThinDelta *delta, sd_json_variant **ret) {
+        int r = sd_json_variant_new_array(ret, NULL, 0);
+
+        for (size_t i = 0; i < delta->n_ranges && r >= 0; i++)
+                r = sd_json_variant_append_arraybo(
+                        ret,
+                        SD_JSON_BUILD_PAIR_UNSIGNED("offsetBytes", delta->ranges[i].offset),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("lengthBytes", delta->ranges[i].length));
+        return r;
+}
+
+static int diff_reply(Call *call, Operation *op) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *ranges = NULL;
+        const VolumeSpec *from = &op->job.source.spec, *to = &op->job.volume.spec;
+        bool encrypted = to->key_source != KEY_SOURCE_NONE;
+        bool live = from->role != ROLE_SNAPSHOT || to->role != ROLE_SNAPSHOT;
+        int r = 0;
+
+        if (!op->job.total_only)
+                r = ranges_build(&op->delta, &ranges);
+        if (r < 0)
+                return r;
+        return sd_varlink_replybo(
+                call->link,
+                SD_JSON_BUILD_PAIR_CONDITION(!!ranges, "ranges", SD_JSON_BUILD_VARIANT(ranges)),
+                SD_JSON_BUILD_PAIR_UNSIGNED("totalBytes", op->delta.total),
+                SD_JSON_BUILD_PAIR_UNSIGNED("rangeCount", op->delta.count),
+                SD_JSON_BUILD_PAIR_UNSIGNED("chunkSizeBytes", op->delta.chunk_size),
+                SD_JSON_BUILD_PAIR_UNSIGNED("dataOffsetBytes", encrypted ? LUKS_HEADER_SIZE : 0),
+                SD_JSON_BUILD_PAIR_UNSIGNED("fromSizeBytes", volume_spec_device_size(from)),
+                SD_JSON_BUILD_PAIR_UNSIGNED("toSizeBytes", volume_spec_device_size(to)),
+                SD_JSON_BUILD_PAIR_BOOLEAN("live", live));
+}
+
+static int vl_method_diff(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+                          void *userdata) {
+        typedef struct Parameters {
+                const char *from; /* first: see call_begin_on_volume() */
+                const char *to;
+                bool total_only;
+        } Parameters;
+        static const sd_json_dispatch_field table[] = {
+                { "from", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(Parameters, from),
+                  SD_JSON_MANDATORY },
+                { "to", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(Parameters, to),
+                  SD_JSON_MANDATORY },
+                { "totalOnly", SD_JSON_VARIANT_BOOLEAN, call_dispatch_bool, offsetof(Parameters, total_only),
+                  SD_JSON_NULLABLE },
+                {},
+        };
+        VolumeEntry *from, *to;
+        Parameters p = {};
+        Error err = {};
+        Manager *m;
+        Call *call;
+        int r;
+
+        if (!call_begin_on_volume(link, parameters, flags, table, &p, diff_reply, &call, &from, &r))
+                return r;
+        Watcher watcher = call_watcher(call);
+        m = server_manager(call->server);
+        r = find_volume(m, &call->caller, p.to, &to, &err);
+        if (r >= 0)
+                r = volume_diff(m, &call->caller, from, to, p.total_only, &watcher, &err);
+        return call_end(call, r, &err);
+}
+
 int front_snapshot_bind(sd_varlink_server *server) {
         return sd_varlink_server_bind_method_many(
                 server,
                 API_VOLUME ".Snapshot", vl_method_snapshot,
                 API_VOLUME ".Hold", vl_method_hold,
-                API_VOLUME ".Release", vl_method_release);
+                API_VOLUME ".Release", vl_method_release,
+                API_VOLUME ".Diff", vl_method_diff);
 }

@@ -112,6 +112,8 @@ const char *pool_trouble(const struct DmPoolStatus *status); /* what keeps it fr
 /* look() while the kernel holds a snapshot of the metadata, for tools that are given --metadata-snap. */
 int pool_with_snapshot(StepContext *context, int (*look)(StepContext *context, Error *err), Error *err);
 extern const Step step_audit_pool, step_audit_thin_ids, step_audit_kernel, step_audit_folders, step_audit_setup;
+/* thin-report.c: what thin devices take, and where two differ */
+extern const Step step_thin_usage, step_thin_delta;
 /* pool-list.c: which pools this host has */
 extern const Step step_list_begin, step_list_doom, step_list_add, step_list_refresh, step_list_remove, step_list_scan,
         step_list_import;

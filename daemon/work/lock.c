@@ -11,6 +11,7 @@
 enum {
         BYTE_POOL,   /* shared by those who need the pool to stay, exclusive for who makes it or takes it away */
         BYTE_OPEN,   /* one opens or extends the pool at a time */
+        BYTE_MAPS,   /* one has a snapshot of its metadata, also while it is extended: that must not wait */
         BYTE_VOLUME, /* this and the thin id: two volumes never have the same one */
 };
 
@@ -19,6 +20,7 @@ typedef struct Need {
         off_t second;   /* to be locked exclusively, too; 0 for none */
         bool origins;   /* and the origins of the job's images */
         bool source;    /* and the job's source */
+        bool maps;      /* and BYTE_MAPS */
 } Need;
 
 /* Returns 0 if the job needs no lock: it only looks, or is about no pool in particular. */
@@ -43,10 +45,16 @@ static int need_of(const Job *job, Need *ret) {
         case JOB_POOL_OPEN:
         case JOB_POOL_RECOVER:
         case JOB_POOL_EXTEND:
-        case JOB_POOL_CHECK:
-        case JOB_POOL_AUDIT: /* only one can hold a snapshot of the metadata */
         case JOB_POOL_RELIEVE:
                 *ret = (Need) { F_RDLCK, BYTE_OPEN };
+                return 1;
+        case JOB_POOL_CHECK:
+                *ret = (Need) { F_RDLCK, BYTE_OPEN, .maps = true };
+                return 1;
+        case JOB_POOL_AUDIT:
+        case JOB_POOL_EXCLUSIVE:
+        case JOB_VOLUME_DIFF:
+                *ret = (Need) { .pool = F_RDLCK, .maps = true };
                 return 1;
         case JOB_VOLUME_SNAPSHOT:
                 *ret = (Need) { .pool = F_RDLCK, .origins = true };
@@ -146,6 +154,8 @@ int lock_take(const Job *job, int *ret, Error *err) {
                 r = lock_byte(fd, F_WRLCK, need.second);
         if (r >= 0 && need.source) /* who has the lock of a source waits for no other */
                 r = lock_byte(fd, F_WRLCK, BYTE_VOLUME + (off_t) job->source.thin_id);
+        if (r >= 0 && need.maps)
+                r = lock_byte(fd, F_WRLCK, BYTE_MAPS);
         if (r >= 0 && need.origins)
                 r = lock_origins(fd, job);
         if (r < 0)

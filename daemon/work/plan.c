@@ -130,6 +130,10 @@ const Step *const *plan_for(const Job *job) {
                 return job->volume.spec.key_source != KEY_SOURCE_NONE
                                ? PLAN(&step_thin_open, &step_luks_open, &step_own, &step_luks_close, &step_thin_close)
                                : PLAN(&step_thin_open, &step_own, &step_thin_close);
+        case JOB_POOL_EXCLUSIVE:
+                return PLAN(&step_thin_usage);
+        case JOB_VOLUME_DIFF:
+                return PLAN(&step_thin_delta);
         case _JOB_VERB_MAX:
                 break;
         }

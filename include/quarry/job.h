@@ -7,6 +7,7 @@
 #include <quarry/error.h>
 #include <quarry/finding.h>
 #include <quarry/pool.h>
+#include <quarry/thin-report.h>
 #include <quarry/volume.h>
 
 typedef enum JobVerb {
@@ -45,6 +46,8 @@ typedef enum JobVerb {
         JOB_VOLUME_ROLLBACK, /* sees that nobody uses it, and makes its spare thin device a copy of source */
         JOB_VOLUME_DROP_SPARE, /* its spare thin device goes */
         JOB_VOLUME_OWN,     /* owner: of the folder in its filesystem that users see */
+        JOB_POOL_EXCLUSIVE, /* result.thins: of all that the pool has */
+        JOB_VOLUME_DIFF,    /* source, volume: result.delta */
         _JOB_VERB_MAX,
 } JobVerb;
 
@@ -72,7 +75,8 @@ typedef struct Job {
         PoolGrowth growth;   /* JOB_POOL_EXTEND */
         Volume volume;       /* the volume verbs: uuid, thin_id, spec */
         Volume source;       /* what the volume is made from, or null: JOB_VOLUME_CREATE, a template;
-                                JOB_VOLUME_CLONE, JOB_VOLUME_ROLLBACK, a snapshot */
+                                JOB_VOLUME_CLONE, JOB_VOLUME_ROLLBACK, a snapshot;
+                                JOB_VOLUME_DIFF: compared with */
         bool read_only;      /* JOB_VOLUME_MOUNT */
         bool stopped;        /* JOB_VOLUME_LIMIT, JOB_VOLUME_MOUNT: the filesystem is to get no new space */
         bool detached;       /* JOB_VOLUME_MOUNT: hand over a descriptor, attach nothing */
@@ -83,7 +87,11 @@ typedef struct Job {
         JobImage *images;    /* JOB_VOLUME_SNAPSHOT */
         size_t n_images;
         uint64_t offset;     /* JOB_VOLUME_FREE: bytes */
+        bool total_only;     /* JOB_VOLUME_DIFF: without the ranges */
 } Job;
+
+/* Ranges in one result: an answer must fit into a message. */
+#define JOB_RANGES_MAX 200000u
 
 void job_done(Job *job);
 int job_to_json(const Job *job, sd_json_variant **ret);
@@ -127,6 +135,9 @@ typedef struct JobResult {
         char *damage;    /* what is wrong with a pool's metadata, or was; NULL: nothing */
         char *kept;      /* JOB_POOL_REPAIR: VG/LV of the old metadata; NULL: nothing was repaired */
         char *users;     /* JOB_VOLUME_UMOUNT: who keeps it open, for people; NULL if nobody does */
+        ThinUsage *thins; /* JOB_POOL_EXCLUSIVE */
+        size_t n_thins;
+        ThinDelta delta; /* JOB_VOLUME_DIFF */
 } JobResult;
 
 void job_result_done(JobResult *result);

@@ -130,6 +130,7 @@ class Worker:
         self.watchers = []      # (pool, connection of the broker that has it watched)
         self.limited = set()    # volumes whose filesystem gets no new space
         self.free = 0           # bytes that volume groups have for a pool that is extended ahead of demand
+        self.ranges = 2         # in which any two volumes differ
         self.burst = False      # progress is held back and sent together with the answer
         self.listen()
 
@@ -456,6 +457,26 @@ class Worker:
 
     def pool_audit(self, job):
         return {"thinIds": [i for p, i in self.thin if p == job["pool"]]}
+
+    def volume_snapshot(self, job):
+        for image in job["images"]:
+            place = (job["pool"], image["thinId"])
+            if place in self.thin or self.thin.get((job["pool"], image["origin"]["thinId"])) != image["origin"]["uuid"]:
+                self.violations.append(f"a snapshot of {image['origin']['name']} is made twice, or of another volume")
+            self.thin[place] = image["uuid"]
+        return {"devices": [{"uuid": i["uuid"], "usedBytes": 2 * MIB} for i in job["images"]]}
+
+    def pool_exclusive(self, job):
+        return {"thins": [{"thinId": i, "usedBytes": 3 * MIB, "exclusiveBytes": MIB + i}
+                          for p, i in self.thin if p == self._active(job)["uuid"]]}
+
+    def volume_diff(self, job):
+        for volume in (job["source"], job["volume"]):
+            if self.thin.get((job["pool"], volume["thinId"]), volume["uuid"]) != volume["uuid"]:
+                self.violations.append(f"{volume['name']} is compared by a thin id of another volume")
+        n = self.ranges
+        listed = [] if job["totalOnly"] else [k for i in range(n) for k in (i * 131072, 65536)]
+        return {"delta": {"chunkSizeBytes": 65536, "totalBytes": n * 65536, "count": n, "ranges": listed}}
 
     def volume_sweep(self, job):
         self.findings = [f for f in self.findings if f.get("uuid") != job["volume"]["uuid"]]

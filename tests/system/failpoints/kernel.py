@@ -12,6 +12,7 @@ import sqlite3
 import struct
 import subprocess
 import tempfile
+import time
 
 UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 MOUNTS, CATALOGS, POOLS = "/run/quarry/mnt", "/run/quarry/catalog", "/var/lib/quarry/pools"
@@ -85,12 +86,17 @@ def forget_old_metadata(pool):
 def thin_ids(pool):
     """The thin devices that are in the pool."""
     metadata = metadata_of(pool)
-    dm_message(f"quarry-{pool}", "reserve_metadata_snap")
-    try:
-        dump = subprocess.run(["thin_dump", "--metadata-snap", "--skip-mappings", metadata], check=True,
-                              capture_output=True, text=True)
-    finally:
-        dm_message(f"quarry-{pool}", "release_metadata_snap")
+    for tries_left in range(100, -1, -1):  # there is one snapshot, and quarry takes it from whoever has it
+        try:
+            dm_message(f"quarry-{pool}", "reserve_metadata_snap")
+            dump = subprocess.run(["thin_dump", "--metadata-snap", "--skip-mappings", metadata], check=True,
+                                  capture_output=True, text=True)
+            dm_message(f"quarry-{pool}", "release_metadata_snap")
+            break
+        except (OSError, subprocess.CalledProcessError):
+            if not tries_left:
+                raise
+            time.sleep(0.1)
     return sorted(int(n) for n in re.findall(r'dev_id="(\d+)"', dump.stdout))
 
 

@@ -8,11 +8,11 @@ import kernel
 from walk import MIB, Verb, ask, call, pool, run, volume, wait, wire
 
 # These only look.
-JOBS_THAT_LOOK = {"pool_usage", "pool_check", "volume_usage", "pool_watch"}
+JOBS_THAT_LOOK = {"pool_usage", "pool_check", "volume_usage", "pool_watch", "pool_exclusive", "volume_diff"}
 # What the broker begins by itself when a pool fills or its catalog fails. No walk brings a pool there;
 # tests/system/full-pool.sh and the scenarios broker-space.py and broker-failures.py do.
 JOBS_OF_FAULTS = {"pool_forget", "pool_recover", "pool_relieve", "volume_limit"}
-METHODS_THAT_LOOK = {"Volume.List", "Volume.Inspect", "Pool.List", "Pool.Inspect"}
+METHODS_THAT_LOOK = {"Volume.List", "Volume.Inspect", "Pool.List", "Pool.Inspect", "Volume.Diff"}
 
 NAME, PLACE = "walked", "/run/quarry/mnt/default/walked"
 POOL, FILE = "second", "/var/lib/quarry/second.img"

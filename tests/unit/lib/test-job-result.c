@@ -35,6 +35,13 @@ static void test_comes_back_as_it_went(void **state) {
         result.thin_ids[result.n_thin_ids++] = THIN_ID_MAX;
         result.thin_ids[result.n_thin_ids++] = 0;
         result.thin_ids_are_known = true;
+        result.thins = calloc(2, sizeof(*result.thins));
+        result.thins[result.n_thins++] = (ThinUsage) { .thin_id = THIN_ID_MAX, .used = 3, .exclusive = 2 };
+        result.thins[result.n_thins++] = (ThinUsage) {};
+        result.delta = (ThinDelta) {
+                .chunk_size = 64, .total = 640, .count = 5, .n_ranges = 2, .ranges = calloc(2, sizeof(ThinRange))
+        };
+        result.delta.ranges[1] = (ThinRange) { .offset = 64, .length = 128 };
         assert_non_null(finding_add(&result.findings, FINDING_STRAY_LOCK, "lock", "left over"));
 
         assert_true(job_result_to_json(&result, &v) >= 0);
@@ -44,6 +51,13 @@ static void test_comes_back_as_it_went(void **state) {
         assert_string_equal(back.kept, result.kept);
         assert_int_equal(back.n_thin_ids, 2);
         assert_int_equal(back.thin_ids[0], THIN_ID_MAX);
+        assert_int_equal(back.n_thins, 2);
+        assert_memory_equal(&back.thins[0], &result.thins[0], sizeof(ThinUsage));
+        assert_int_equal(back.delta.chunk_size, 64);
+        assert_int_equal(back.delta.total, 640);
+        assert_int_equal(back.delta.count, 5);
+        assert_int_equal(back.delta.n_ranges, 2);
+        assert_memory_equal(back.delta.ranges, result.delta.ranges, 2 * sizeof(ThinRange));
         assert_int_equal(back.findings.n, 1);
         assert_string_equal(back.findings.items[0].object, "lock");
         assert_int_equal(back.n_pools, 2);

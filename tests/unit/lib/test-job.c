@@ -18,6 +18,8 @@ static Job job_make(JobVerb verb) {
                 .volume = {
                         .uuid = volume,
                         .thin_id = 17,
+                        .has_spare = true,
+                        .spare_thin_id = 19,
                         .spec = { .pool = "fast", .tenant = "team", .name = "db", .size = GIB, .fs = FILESYSTEM_XFS,
                                   .key_source = KEY_SOURCE_HOST, .uid = 1000, .gid = 4294967294, .mode = 01777 },
                 },
@@ -27,12 +29,15 @@ static Job job_make(JobVerb verb) {
                 .detached = true,
                 .lazy = true,
                 .fix = true,
+                .source = { .uuid = image, .thin_id = 18 },
+                .total_only = true,
         };
 
         assert_int_equal(strv_append(&job.pool_spec.devices, "/dev/vda"), 0);
         assert_int_equal(strv_append(&job.pool_spec.devices, "/dev/vdb"), 0);
         assert_int_equal(strv_append(&job.volume.spec.labels, "a=1"), 0);
         assert_int_equal(strv_append(&job.volume.spec.mkfs_options, "-m reflink=0"), 0);
+        assert_int_equal(volume_spec_copy(&job.volume.spec, &job.source.spec), 0);
         job.images = calloc(2, sizeof(*job.images));
         job.n_images = 2;
         for (uint32_t i = 0; i < 2; i++) {
@@ -45,7 +50,7 @@ static Job job_make(JobVerb verb) {
 }
 
 static bool is_volume_verb(JobVerb verb) {
-        return verb >= JOB_VOLUME_CREATE && verb != JOB_VOLUME_SNAPSHOT;
+        return verb >= JOB_VOLUME_CREATE && verb != JOB_VOLUME_SNAPSHOT && verb != JOB_POOL_EXCLUSIVE;
 }
 
 static void assert_images(const Job *job, const Job *back) {
@@ -102,6 +107,11 @@ static void test_what_a_verb_needs_arrives_and_nothing_else(void **state) {
                 assert_int_equal(back.detached, verb == JOB_VOLUME_MOUNT);
                 assert_int_equal(back.lazy, verb == JOB_VOLUME_UMOUNT || verb == JOB_VOLUME_CLAIM);
                 assert_int_equal(back.fix, verb == JOB_HOST_AUDIT);
+                bool with_source = verb == JOB_VOLUME_DIFF || verb == JOB_VOLUME_CREATE || verb == JOB_VOLUME_CLONE ||
+                                   verb == JOB_VOLUME_ROLLBACK;
+                assert_int_equal(back.source.thin_id, with_source ? 18 : 0);
+                assert_true(sd_id128_equal(back.source.uuid, with_source ? image : SD_ID128_NULL));
+                assert_int_equal(back.total_only, verb == JOB_VOLUME_DIFF);
                 if (verb == JOB_VOLUME_SNAPSHOT)
                         assert_images(&job, &back);
                 else
@@ -229,6 +239,27 @@ static sd_json_variant *spoil(sd_json_variant *v, const char *path, const char *
                 assert_true(sd_json_variant_filter(&copy, (char **) drop) >= 0);
         }
         return copy;
+}
+
+static void test_two_that_are_compared(void **state) {
+        static const struct {
+                const char *path, *json, *field;
+        } rows[] = {
+                { "source", NULL, "source" },         { "source.thinId", "16777216", "thinId" },
+                { "source.name", "\"/\"", "volume" }, { "source.uuid", NULL, "uuid" },
+                { "totalOnly", "1", "totalOnly" },    { "images", "[]", "images" },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+                _cleanup_(sd_json_variant_unrefp) sd_json_variant *good = NULL, *bad = NULL;
+                _cleanup_(job_done) Job job = job_make(JOB_VOLUME_DIFF), back = {};
+                Error err = {};
+
+                assert_true(job_to_json(&job, &good) >= 0);
+                bad = spoil(good, rows[i].path, rows[i].json);
+                assert_row(job_from_json(bad, &back, &err) == -EINVAL, rows[i].path);
+                assert_string_equal(err.field, rows[i].field);
+        }
 }
 
 static void test_every_rule_is_checked_again(void **state) {
@@ -414,6 +445,7 @@ int main(void) {
                 cmocka_unit_test(test_a_snapshot),
                 cmocka_unit_test(test_every_member_has_its_type),
                 cmocka_unit_test(test_every_rule_is_checked_again),
+                cmocka_unit_test(test_two_that_are_compared),
                 cmocka_unit_test(test_every_rule_of_an_image_is_checked),
                 cmocka_unit_test(test_no_object_is_refused),
                 cmocka_unit_test(test_bad_verb_has_no_json),

@@ -100,6 +100,11 @@ static void test_pools(void **state) {
         meet("closed while a volume's job runs", job_of(JOB_VOLUME_MOUNT, 1, 0), job_of(JOB_POOL_CLOSE, 1, 0), true);
         meet("looked at twice", job_of(JOB_POOL_AUDIT, 1, 0), job_of(JOB_POOL_AUDIT, 1, 0), true);
         meet("looked at while it is used", job_of(JOB_VOLUME_MOUNT, 1, 0), job_of(JOB_POOL_AUDIT, 1, 0), false);
+        meet("maps read twice", job_of(JOB_POOL_AUDIT, 1, 0), job_of(JOB_POOL_EXCLUSIVE, 1, 0), true);
+        meet("and by two who differ", job_of(JOB_POOL_EXCLUSIVE, 1, 0), job_of(JOB_VOLUME_DIFF, 1, 5), true);
+        meet("checked meanwhile", job_of(JOB_VOLUME_DIFF, 1, 0), job_of(JOB_POOL_CHECK, 1, 5), true);
+        meet("extended meanwhile", job_of(JOB_POOL_EXCLUSIVE, 1, 0), job_of(JOB_POOL_EXTEND, 1, 0), false);
+        meet("the volume is used", job_of(JOB_VOLUME_DIFF, 1, 5), job_of(JOB_VOLUME_MOUNT, 1, 5), false);
         meet("two pools", job_of(JOB_POOL_CREATE, 1, 0), job_of(JOB_POOL_CREATE, 2, 0), false);
 }
 

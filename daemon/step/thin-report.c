@@ -1,0 +1,149 @@
+/* What thin devices take of their pool, and where two differ: as the tools read it in a snapshot of the metadata. */
+
+#include "step/step.h"
+
+#include "kernel/dm.h"
+#include "kernel/spawn.h"
+
+#include <quarry/text.h>
+
+#include <inttypes.h>
+
+#define LIST_TIMEOUT 120u  /* seconds: reads every mapping of the pool; nobody waits for it that long */
+#define DELTA_TIMEOUT 600u
+#define METADATA_KEPT_PART 10u
+
+/* While a snapshot is held each change of the metadata takes room there, which a pool must never run out of. */
+static int report_probe(StepContext *c, Error *err) {
+        DmPoolStatus s;
+        const char *trouble;
+        int r;
+
+        r = dm_pool_status(c->pool.uuid, &s);
+        if (r >= 0)
+                r = dm_pool_table(c->pool.uuid, &c->metadata_lv, &(dev_t) { 0 }, &(uint64_t) { 0 });
+        if (r < 0)
+                return error_errno(err, r, "cannot look at pool %s", c->pool.name);
+        trouble = pool_trouble(&s);
+        if (trouble) {
+                r = error_set(err, ERROR_POOL_UNAVAILABLE, EROFS, "the maps of pool %s cannot be read: %s",
+                              c->pool.name, trouble);
+                error_hint(err, "quarry doctor");
+                return r;
+        }
+        if (s.out_of_data_space)
+                r = error_set(err, ERROR_NO_SPACE, ENOSPC, "pool %s is full: its maps are read when it is not",
+                              c->pool.name);
+        else if (s.metadata_size - s.metadata_used < s.metadata_size / METADATA_KEPT_PART)
+                r = error_set(err, ERROR_NO_SPACE, ENOSPC, "the metadata of pool %s is nearly full", c->pool.name);
+        else
+                return 0;
+        error_hint(err, "make space: quarry pool extend %s; quarry trim --all; quarry rm", c->pool.name);
+        return r;
+}
+
+/* Runs a tool on the metadata device, which is to be the last of argv. */
+static int tool_run(StepContext *c, char *argv[], size_t last, unsigned timeout,
+                    int (*on_line)(const char *line, void *userdata), void *userdata, Error *err) {
+        _cleanup_(spawn_output_done) SpawnOutput output = {};
+        char device[DEVICE_PATH_MAX];
+        int r;
+
+        dm_device_path(c->metadata_lv, device);
+        argv[last] = device;
+        r = spawn_lines(argv, timeout, on_line, userdata, &output);
+        if (r == -EBADMSG)
+                return error_set(err, ERROR_FAILED, EBADMSG, "cannot understand what %s says", argv[0]);
+        if (r < 0)
+                return error_errno(err, r, "cannot run %s", argv[0]);
+        if (r > 0)
+                return error_set(err, ERROR_FAILED, EIO, "%s says: %s", argv[0], output.err);
+        return 0;
+}
+
+/* --- what they take --------------------------------------------------------------------------------------- */
+
+static int on_usage(const char *line, void *userdata) {
+        JobResult *result = userdata;
+        size_t n = result->n_thins;
+
+        if ((n & (n - 1)) == 0) { /* as many as there is room for: a power of 2 */
+                ThinUsage *more = reallocarray(result->thins, n ? n * 2 : 1, sizeof(*more));
+
+                if (!more)
+                        return -ENOMEM;
+                result->thins = more;
+        }
+        if (thin_usage_parse(line, &result->thins[n]) < 0)
+                return -EBADMSG;
+        result->n_thins++;
+        return 0;
+}
+
+static int usage_read(StepContext *c, Error *err) {
+        char *argv[] = { (char *) "thin_ls",
+                         (char *) "--metadata-snap",
+                         (char *) "--format",
+                         (char *) "DEV,MAPPED_BYTES,EXCLUSIVE_BYTES",
+                         (char *) "--no-headers",
+                         NULL,
+                         NULL };
+
+        return tool_run(c, argv, ELEMENTSOF(argv) - 2, LIST_TIMEOUT, on_usage, c->result, err);
+}
+
+static int thin_usage_run(StepContext *c, Error *err) {
+        return pool_with_snapshot(c, usage_read, err);
+}
+
+/* --- where two differ ------------------------------------------------------------------------------------- */
+
+static int on_delta(const char *line, void *userdata) {
+        return thin_delta_parse(userdata, line);
+}
+
+static int too_many(const StepContext *c, Error *err) {
+        const Volume *from = &c->job->source, *to = &c->job->volume;
+        int r;
+
+        r = error_set(err, ERROR_NOT_SUPPORTED, E2BIG,
+                      "%s and %s differ in %" PRIu64 " ranges, and at most %u are listed", from->spec.name,
+                      to->spec.name, c->result->delta.count, JOB_RANGES_MAX);
+        error_hint(err, "ask for the total: quarry diff --total %s %s", from->spec.name, to->spec.name);
+        return r;
+}
+
+static int delta_read(StepContext *c, Error *err) {
+        const Volume *from = &c->job->source, *to = &c->job->volume;
+        _cleanup_(thin_delta_parser_done) ThinDeltaParser parser = {
+                .keep = c->job->total_only ? 0 : JOB_RANGES_MAX,
+                .sizes = { volume_spec_device_size(&from->spec), volume_spec_device_size(&to->spec) },
+        };
+        char one[16], other[16];
+        int r;
+
+        buffer_format(one, sizeof(one), "%u", from->thin_id);
+        buffer_format(other, sizeof(other), "%u", to->thin_id);
+        char *argv[] = { (char *) "thin_delta",
+                         (char *) "--metadata-snap",
+                         (char *) "--thin1",
+                         one,
+                         (char *) "--thin2",
+                         other,
+                         NULL,
+                         NULL };
+        r = tool_run(c, argv, ELEMENTSOF(argv) - 2, DELTA_TIMEOUT, on_delta, &parser, err);
+        if (r < 0)
+                return r;
+        r = thin_delta_finish(&parser, &c->result->delta);
+        if (r < 0)
+                return error_errno(err, r, "cannot understand what thin_delta says");
+        return !c->job->total_only && c->result->delta.count > JOB_RANGES_MAX ? too_many(c, err) : 0;
+}
+
+static int thin_delta_run(StepContext *c, Error *err) {
+        return pool_with_snapshot(c, delta_read, err);
+}
+
+const Step step_thin_usage = { "reading the pool's maps", report_probe, thin_usage_run, NULL };
+const Step step_thin_delta = { "comparing the volumes' maps", report_probe, thin_delta_run, NULL };
