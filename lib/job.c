@@ -132,7 +132,8 @@ static int volume_to_json(const Volume *volume, sd_json_variant **ret) {
                         SD_JSON_BUILD_PAIR_UNSIGNED("gid", spec->gid),
                         SD_JSON_BUILD_PAIR_UNSIGNED("mode", spec->mode),
                         SD_JSON_BUILD_PAIR_STRV("mkfsOptions", spec->mkfs_options),
-                        SD_JSON_BUILD_PAIR_STRV("labels", spec->labels));
+                        SD_JSON_BUILD_PAIR_STRV("labels", spec->labels),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("createdUsec", volume->created_usec));
 }
 
 static int images_to_json(const Job *job, sd_json_variant **ret) {
@@ -335,6 +336,7 @@ static int volume_from_json(sd_json_variant *v, Volume *ret, Error *err) {
                 { "mode", NUMBER32, offsetof(ParsedVolume, volume.spec.mode), SD_JSON_MANDATORY },
                 { "mkfsOptions", STRINGS, offsetof(ParsedVolume, volume.spec.mkfs_options), 0 },
                 { "labels", STRINGS, offsetof(ParsedVolume, volume.spec.labels), 0 },
+                { "createdUsec", NUMBER, offsetof(ParsedVolume, volume.created_usec), 0 },
                 {},
         };
         ParsedVolume p = { .spare = UINT32_MAX };

@@ -49,6 +49,7 @@ typedef struct VolumeEntry {
         bool stopped;       /* its filesystem gets no new space, see space.h */
         bool limit_is_out;  /* a worker is changing that, */
         uint64_t limit_failed; /* or failed to, when: CLOCK_MONOTONIC, microseconds */
+        uint64_t used_at;   /* a template, for the last time: CLOCK_MONOTONIC, microseconds */
         uint64_t growth;    /* bytes by which it grew in the last minutes */
         uint64_t looked_at; /* when: CLOCK_MONOTONIC, microseconds */
 } VolumeEntry;
@@ -62,6 +63,16 @@ typedef struct CatalogTurn {
         sd_event_source *limit;
         bool has_rows;
 } CatalogTurn;
+
+/* Who asked for volumes that a template would serve, see template.h. */
+typedef struct TemplateDemand {
+        char name[FULL_NAME_MAX + 1];
+        unsigned n;
+        uint64_t at; /* CLOCK_MONOTONIC, microseconds */
+        bool failed;
+} TemplateDemand;
+
+#define TEMPLATE_DEMANDS 16
 
 typedef struct SpaceSample {
         uint64_t at, used; /* microseconds, bytes */
@@ -114,6 +125,7 @@ struct PoolEntry {
         unsigned n_operations; /* that run on its volumes or beside them now; */
         unsigned n_background; /* so many of them in the background */
         PoolSpace space;
+        TemplateDemand template_demand[TEMPLATE_DEMANDS];
         SpaceLink *space_link; /* of the worker that looks at it */
         bool look_is_out;      /* a worker is reading how full it is, see usage.h */
         bool maps_are_out;     /* and one, what each of its volumes has for itself: */

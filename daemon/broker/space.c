@@ -3,6 +3,7 @@
 #include "broker/pool.h"
 #include "broker/space-link.h"
 #include "broker/space-rule.h"
+#include "broker/template.h"
 #include "broker/volume.h"
 
 #include <quarry/log.h>
@@ -345,6 +346,8 @@ static void judge(Manager *m, PoolEntry *pool) {
         bool low = left < marks.low;
         if (low && !s->low && !s->stopped)
                 say(pool, "the pool has little space left: no volumes are made in it");
+        if (low && !s->low)
+                template_discard_all(m, pool);
         s->low = low;
 }
 

@@ -5,7 +5,9 @@
 #include "broker/policy.h"
 #include "broker/quota.h"
 #include "broker/space.h"
+#include "broker/template.h"
 #include "broker/volume.h"
+#include "broker/watch.h"
 
 #include <quarry/log.h>
 #include <quarry/text.h>
@@ -34,8 +36,11 @@ static void on_row_settled(const Error *err, void *userdata) {
                 clean_up(op);
         } else if (op->failure.kind != ERROR_NONE)
                 operation_finish(op, &op->failure);
-        else
+        else {
+                if (sd_id128_is_null(op->job.source.uuid))
+                        template_note_demand(op->manager, op->pool, &op->volume->volume.spec);
                 operation_finish(op, NULL);
+        }
 }
 
 static void settle(Operation *op) {
@@ -93,6 +98,7 @@ static void clean_up(Operation *op) {
 /* --- the way there -------------------------------------------------------------------------------------- */
 
 static void on_row_written(const Error *err, void *userdata);
+static void on_made(JobResult *result, int *mount_fd, const Error *err, void *userdata);
 
 /* The metadata has a thin device that the catalog does not know: whose it is nobody can say here, so it is left alone,
  * and the create takes the next id. */
@@ -110,6 +116,20 @@ static bool take_next_thin_id(Operation *op, const Error *err) {
         return catalog_put_volume(op->pool->catalog, volume, on_row_written, op, &failure) >= 0;
 }
 
+/* The template is gone, or older than mkfs: then that runs. */
+static bool do_without_template(Operation *op, const Error *err) {
+        VolumeEntry *template = registry_find_uuid(&op->manager->registry, op->job.source.uuid);
+        Error failure = {};
+
+        if (sd_id128_is_null(op->job.source.uuid) || err->number != ESTALE || err->undo_failed)
+                return false;
+        if (template)
+                template_discard(op->manager, template);
+        volume_done(&op->job.source);
+        op->job.source = (Volume) {};
+        return operation_run_job(op, JOB_VOLUME_CREATE, on_made, &failure) >= 0;
+}
+
 static void on_made(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
         Operation *op = userdata;
 
@@ -118,10 +138,12 @@ static void on_made(JobResult *result, int *mount_fd, const Error *err, void *us
                 op->volume->open = result->open;
                 op->volume->used = result->used;
                 op->volume->used_is_known = result->used > 0;
+                if (result->open)
+                        watch_volume_opened(op->manager->watch);
                 settle(op);
                 return;
         }
-        if (take_next_thin_id(op, err))
+        if (take_next_thin_id(op, err) || do_without_template(op, err))
                 return;
         op->failure = *err;
         /* The worker undoes what it did, unless it died or could not. */
@@ -131,11 +153,25 @@ static void on_made(JobResult *result, int *mount_fd, const Error *err, void *us
                 drop_row(op);
 }
 
+static int take_template(Operation *op, Error *err) {
+        const VolumeEntry *template = template_find(op->pool, &op->volume->volume.spec);
+
+        if (!template)
+                return 0;
+        if (volume_spec_copy(&template->volume.spec, &op->job.source.spec) < 0)
+                return error_oom(err);
+        op->job.source.uuid = template->volume.uuid;
+        op->job.source.thin_id = template->volume.thin_id;
+        op->job.source.created_usec = template->volume.created_usec;
+        return 0;
+}
+
 static void on_row_written(const Error *err, void *userdata) {
         Operation *op = userdata;
         Error failure = {};
 
-        if (!err && operation_run_job(op, JOB_VOLUME_CREATE, on_made, &failure) >= 0)
+        if (!err && take_template(op, &failure) >= 0 &&
+            operation_run_job(op, JOB_VOLUME_CREATE, on_made, &failure) >= 0)
                 return;
         op->failure = err ? *err : failure;
         /* A commit that is said to have failed may have reached the disk, unless the disk is full. */
@@ -274,6 +310,26 @@ int volume_create(Manager *m, const Caller *caller, VolumeSpec *spec, int key_fd
         if (key_fd >= 0)
                 close(key_fd);
         return r;
+}
+
+int volume_create_template(Manager *m, PoolEntry *pool, VolumeSpec *spec, const Watcher *watcher, Error *err) {
+        Caller self = { .admin = true };
+        VolumeEntry *entry;
+        Operation *op;
+        int r;
+
+        r = operation_new(m, NULL, &self, watcher, create_start, &op, err);
+        if (r >= 0) {
+                r = entry_new(m, pool, spec, &entry, err);
+                if (r < 0)
+                        operation_free(op);
+        }
+        volume_spec_done(spec);
+        if (r < 0)
+                return r;
+        op->in_background = true;
+        operation_begin_on_volume(op, entry);
+        return 0;
 }
 
 /* --- after a start -------------------------------------------------------------------------------------- */

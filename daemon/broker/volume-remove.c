@@ -1,6 +1,7 @@
 /* Removing a volume. Nothing is written before a worker has seen that nobody uses it; from the durable row
  * "removing" on there is no way back, and a restart goes on with it. */
 
+#include "broker/template.h"
 #include "broker/volume.h"
 #include "broker/watch.h"
 
@@ -19,13 +20,24 @@ static void stay_removing(Operation *op, const Error *err) {
         operation_finish(op, &failure);
 }
 
+/* No volume, no templates for more. */
+static void finish(Operation *op, void (*end)(Operation *op, const Error *err)) {
+        Manager *m = op->manager;
+        PoolEntry *pool = op->pool;
+        bool was_volume = op->volume->volume.spec.role == ROLE_VOLUME;
+
+        end(op, NULL);
+        if (was_volume && pool->n_volumes == 0)
+                template_discard_all(m, pool);
+}
+
 static void on_row_gone(const Error *err, void *userdata) {
         Operation *op = userdata;
 
         if (err)
                 stay_removing(op, err);
         else
-                operation_finish_removed(op, NULL);
+                finish(op, operation_finish_removed);
 }
 
 static void on_removed(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
@@ -73,7 +85,7 @@ static void on_row_freeing(const Error *err, void *userdata) {
                 return;
         }
         volume_entry_set_freeing(op->volume);
-        operation_finish_gone(op, NULL);
+        finish(op, operation_finish_gone);
         volume_free_go_on(m, pool);
 }
 
@@ -123,7 +135,8 @@ static void on_claimed(JobResult *result, int *mount_fd, const Error *err, void 
                 operation_finish(op, err);
                 return;
         }
-        op->verb = "remove"; /* also for the log, of one that had to wait */
+        if (entry->volume.spec.role != ROLE_TEMPLATE)
+                op->verb = "remove"; /* also for the log, of one that had to wait */
         entry->open = false;
         entry->removal_waits = false;
         op->state_before = entry->volume.state;
@@ -274,5 +287,6 @@ void volume_resume_remove(Manager *m, VolumeEntry *entry) {
                 return;
         }
         op->job.lazy = true;
+        op->in_background = entry->volume.spec.role == ROLE_TEMPLATE;
         operation_begin_on_volume(op, entry);
 }

@@ -10,6 +10,9 @@
 int volume_create(Manager *manager, const Caller *caller, VolumeSpec *spec, int key_fd, bool if_absent,
                   const Watcher *watcher, VolumeEntry **ret_existing, Error *err);
 
+/* In the background; takes over spec's contents. */
+int volume_create_template(Manager *manager, PoolEntry *pool, VolumeSpec *spec, const Watcher *watcher, Error *err);
+
 /* lazy: a volume that is in use is taken from its standard place, and goes behind its last user; who that is are the
  * operation's users. snapshots: those of the volume go first; if one of them is held none does. */
 int volume_remove(Manager *manager, const Caller *caller, VolumeEntry *entry, bool lazy, bool snapshots,

@@ -52,9 +52,12 @@ typedef struct Step {
 int thin_pool_has_room(StepContext *context, Error *err);
 /* For removal: opens it unless the pool has no such thin device. Returns 1 when open, 0 when there is none. */
 int thin_open_if_exists(StepContext *context, Error *err);
-extern const Step step_thin_create, step_thin_open, step_thin_close, step_thin_remove, step_thin_delete;
+int thin_delete_new(StepContext *context, Error *err); /* the undo of making it */
+extern const Step step_thin_create, step_thin_open, step_thin_keep, step_thin_close, step_thin_remove, step_thin_delete;
 /* The volume's second one, if the job knows of one; it is never open. */
 extern const Step step_spare_delete;
+/* template.c: what a plain volume begins as */
+extern const Step step_template_copy, step_template_identify;
 /* snapshot.c: images of volumes */
 /* A thin device of this id that is a copy of another volume's, which may be in use. */
 int snapshot_copy(StepContext *context, const Volume *from, uint32_t thin_id, Error *err);

@@ -61,7 +61,7 @@ static int thin_create_run(StepContext *c, Error *err) {
         return 0;
 }
 
-static int thin_delete_run(StepContext *c, Error *err) {
+int thin_delete_new(StepContext *c, Error *err) {
         int r;
 
         r = dm_thin_delete(c->pool.uuid, c->job->volume.thin_id);
@@ -132,7 +132,9 @@ static int thin_open_run(StepContext *c, Error *err) {
         const Volume *v = &c->job->volume;
         int r;
 
-        r = udev_describe(v->uuid, v->spec.tenant, v->spec.name, v->spec.key_source != KEY_SOURCE_NONE);
+        r = v->spec.role == ROLE_TEMPLATE ? 0 /* nobody sees it */
+                                          : udev_describe(v->uuid, v->spec.tenant, v->spec.name,
+                                                          v->spec.key_source != KEY_SOURCE_NONE);
         if (r < 0)
                 return error_errno(err, r, "cannot describe the device to udev");
 
@@ -246,9 +248,18 @@ static int thin_close_run(StepContext *c, Error *err) {
         return 0;
 }
 
-const Step step_thin_create = { "making the thin device", NULL, thin_create_run, thin_delete_run };
+/* It is not closed at the end of this job. */
+static int thin_keep_run(StepContext *c, Error *err) {
+        let_go(c);
+        (void) dm_thin_used(c->job->volume.uuid, &c->result->used); /* only a number for people */
+        c->result->open = true;
+        return 0;
+}
+
+const Step step_thin_keep = { "looking what it takes", NULL, thin_keep_run, NULL };
+const Step step_thin_create = { "making the thin device", NULL, thin_create_run, thin_delete_new };
 const Step step_thin_open = { "opening the thin device", thin_open_probe, thin_open_run, thin_remove };
 const Step step_thin_close = { "closing the thin device", NULL, thin_close_run, NULL };
 const Step step_thin_remove = { "closing the thin device", NULL, thin_remove, NULL };
-const Step step_thin_delete = { "deleting the thin device", NULL, thin_delete_run, NULL };
+const Step step_thin_delete = { "deleting the thin device", NULL, thin_delete_new, NULL };
 const Step step_spare_delete = { "deleting the spare thin device", NULL, spare_delete_run, NULL };

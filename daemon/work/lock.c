@@ -156,6 +156,9 @@ int lock_take(const Job *job, int *ret, Error *err) {
                 r = lock_byte(fd, F_WRLCK, BYTE_VOLUME + (off_t) job->source.thin_id);
         if (r >= 0 && need.maps)
                 r = lock_byte(fd, F_WRLCK, BYTE_MAPS);
+        /* Of a template several are copied at a time. */
+        if (r >= 0 && job->verb == JOB_VOLUME_CREATE && !sd_id128_is_null(job->source.uuid))
+                r = lock_byte(fd, F_RDLCK, BYTE_VOLUME + (off_t) job->source.thin_id);
         if (r >= 0 && need.origins)
                 r = lock_origins(fd, job);
         if (r < 0)

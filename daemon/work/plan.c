@@ -7,16 +7,26 @@
                 plan;                                                    \
         })
 
-static const Step *const *plan_volume_create(const VolumeSpec *spec) {
-        bool encrypted = spec->key_source != KEY_SOURCE_NONE;
+/* What is made is about to be mounted, as a rule: it stays open for a while, unless a passphrase is asked for. */
+static const Step *const *plan_volume_create(const Job *job) {
+        const VolumeSpec *spec = &job->volume.spec;
 
         if (spec->fs == FILESYSTEM_NONE)
-                return encrypted ? PLAN(&step_thin_create, &step_thin_open, &step_luks_format, &step_thin_close)
-                                 : PLAN(&step_thin_create);
-        if (encrypted)
+                return spec->key_source != KEY_SOURCE_NONE
+                               ? PLAN(&step_thin_create, &step_thin_open, &step_luks_format, &step_thin_close)
+                               : PLAN(&step_thin_create);
+        if (spec->key_source == KEY_SOURCE_HOST)
+                return PLAN(&step_thin_create, &step_thin_open, &step_luks_format, &step_luks_open, &step_format,
+                            &step_root, &step_thin_keep);
+        if (spec->key_source == KEY_SOURCE_PASSPHRASE)
                 return PLAN(&step_thin_create, &step_thin_open, &step_luks_format, &step_luks_open, &step_format,
                             &step_root, &step_luks_close, &step_thin_close);
-        return PLAN(&step_thin_create, &step_thin_open, &step_format, &step_root, &step_thin_close);
+        if (spec->role == ROLE_TEMPLATE)
+                return PLAN(&step_thin_create, &step_thin_open, &step_format, &step_root, &step_template_identify,
+                            &step_thin_close);
+        if (!sd_id128_is_null(job->source.uuid))
+                return PLAN(&step_template_copy, &step_thin_open, &step_template_identify, &step_thin_keep);
+        return PLAN(&step_thin_create, &step_thin_open, &step_format, &step_root, &step_thin_keep);
 }
 
 static const Step *const *plan_volume_mount(const Job *job) {
@@ -91,7 +101,7 @@ const Step *const *plan_for(const Job *job) {
         case JOB_HOST_AUDIT:
                 return PLAN(&step_audit_kernel, &step_audit_folders, &step_audit_setup);
         case JOB_VOLUME_CREATE:
-                return plan_volume_create(&job->volume.spec);
+                return plan_volume_create(job);
         case JOB_VOLUME_CLAIM:
                 return PLAN(&step_claim, &step_luks_close, &step_thin_remove);
         case JOB_VOLUME_REMOVE:
