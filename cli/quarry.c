@@ -68,9 +68,9 @@ static const Verb verbs[] = {
           umount_options, false, 1, ANY, verb_umount },
         { "rm", "NAME... [OPTION]...", "Remove volumes and everything in them",
           "Asks first on a terminal. A volume that is in use is refused; with --lazy it is\n"
-          "removed behind its last user, also if the daemon is restarted meanwhile. So is one\n"
-          "that has snapshots, unless they are removed with it. The keys of an encrypted\n"
-          "volume are destroyed first.\n",
+          "removed behind its last user, also if the daemon is restarted meanwhile.\n"
+          "One that has snapshots is refused unless they are removed with it. The keys of\n"
+          "an encrypted volume are destroyed first.\n",
           "  quarry rm db\n"
           "  quarry rm db@monday\n"
           "  quarry rm --snapshots db\n"
@@ -96,8 +96,8 @@ static const Verb verbs[] = {
         { "release", "NAME@SNAPSHOT...", "Let held snapshots be removed again", NULL,
           "  quarry release db@before-upgrade\n", no_options, false, 1, ANY, verb_release },
         { "update", "NAME [OPTION]...", "Change labels, or the owner of a volume, also while it is used",
-          "What is not named stays as it is. A label goes with --label KEY- . Owner, group and\n"
-          "permissions are those of the root directory; a snapshot has labels only.\n",
+          "What is not named stays as it is. A label goes with --label KEY- . Owner, group\n"
+          "and permissions are those of the root directory; a snapshot has labels only.\n",
           "  quarry update db --label app=db --label old-\n"
           "  quarry update www --uid www-data --mode 0750\n",
           update_options, false, 1, 1, verb_update },

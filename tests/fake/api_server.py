@@ -74,7 +74,7 @@ def default_volumes():
         volume("web2", sizeBytes=512 * MIB, usedBytes=40 * MIB, filesystem="xfs", uid=33, gid=33, mode=0o750),
         volume("vault", encryption=encryption("passphrase"), sizeBytes=2 * GIB, usedBytes=0),
         volume("raw", filesystem="none", open=True),
-        volume("hurt", state="broken", failure="undo of mkfs failed"),
+        volume("hurt", exclusiveBytes=1228 << 10, exclusiveAgeSeconds=40, state="broken", failure="undo of mkfs failed"),
         volume("db", tenant="acme", sizeBytes=GIB, labels={"note": "evil\x1b[31m\nline"}),
         volume("a" * 64, **mounted("default", "a" * 64)),
     ]
@@ -270,6 +270,15 @@ class Server:
     def volume_trim(self, parameters, texts, notify):
         self._find(parameters["volume"])
         return {"freedBytes": 120 * MIB}, ()
+
+    def volume_diff(self, parameters, texts, notify):
+        volumes = [self._find(parameters[side]) for side in ("from", "to")]
+        sizes = [v["sizeBytes"] for v in volumes]
+        ranges = [] if volumes[0] is volumes[1] else [{"offsetBytes": 65536, "lengthBytes": 131072},
+                                                      {"offsetBytes": 1048576, "lengthBytes": 65536}]
+        return {**({} if parameters["totalOnly"] else {"ranges": ranges}), "rangeCount": len(ranges),
+                "totalBytes": sum(r["lengthBytes"] for r in ranges), "chunkSizeBytes": 65536, "dataOffsetBytes": 0,
+                "fromSizeBytes": sizes[0], "toSizeBytes": sizes[1], "live": volumes[0] is not volumes[1]}, ()
 
     def volume_unmount(self, parameters, texts, notify):
         v = self._find(parameters["volume"])

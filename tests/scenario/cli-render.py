@@ -358,6 +358,8 @@ UUID:         6f1c2f6e-0000-4000-8000-00000027e016
 """)
     assert "Failure:      undo of mkfs failed" in quarry("inspect", "hurt").out
     assert "Used:         not known" in quarry("inspect", "web10").out
+    assert "Exclusive:    1.2M, 40 s ago" in quarry("inspect", "hurt").out
+    same(quarry("ls", "--no-legend", "-o", "name,exclusive", "--filter", "name=hurt").out.split(), ["hurt", "1.2M"])
 
 
 @test
@@ -848,6 +850,25 @@ def pools_are_removed_imported_exported():
 
 
 @test
+def a_difference_is_told_in_words_lines_and_json():
+    same(quarry("diff", "db", "db").out, "Nothing differs.\n")
+    same(quarry("diff", "db", "hurt").out, "192K in 2 ranges differ.\n"
+         "A volume was compared as it was in the pool at that moment; it may have changed since.\n")
+    assert "Their sizes differ: 10G, then 20G" in quarry("diff", "db", "web10").out
+    result = quarry("diff", "--ranges", "db", "web10")
+    same(result.out, "65536 131072\n1048576 65536\n")  # nothing else: a program reads it
+    assert "sizes differ" in result.err, result
+    document = quarry("diff", "--json", "db", "hurt").json
+    same((document["version"], document["from"], document["to"], document["totalBytes"]), (1, "db", "hurt", 196608))
+    same(document["ranges"][1], {"offsetBytes": 1048576, "lengthBytes": 65536})
+    same("ranges" in quarry("diff", "--json", "--total", "db", "hurt").json, False)
+    same([sent[1]["totalOnly"] for sent in world.sent("io.quarry.Volume.Diff")], [True, True, True, False, False, True])
+    same(quarry("diff", "db", "nix").code, 3)
+    usage(quarry("diff", "--ranges", "--total", "db", "hurt"), "without the ranges")
+    usage(quarry("diff", "db"), "an argument is missing")
+
+
+@test
 def volumes_are_trimmed():
     same(quarry("trim", "db").out, "db 120M\n")
     same(quarry("trim", "db", "nix", "--json").json["trimmed"], [{"volume": "db", "freedBytes": 120 << 20}])
@@ -920,7 +941,8 @@ def unknown_words_are_usage_errors():
     usage(quarry("ls", b"\xff".decode(errors="surrogateescape")), "not UTF-8")
 
 
-VERBS = ["create", "ls", "inspect", "exists", "mount", "umount", "rm", "trim", "pool create", "pool ls",
+VERBS = ["create", "ls", "inspect", "exists", "mount", "umount", "rm", "trim", "snapshot", "hold",
+         "release", "update", "diff", "pool create", "pool ls",
          "pool inspect", "pool extend", "pool check", "pool rm", "pool import", "pool export", "doctor", "help"]
 
 
