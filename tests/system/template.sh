@@ -1,0 +1,123 @@
+#!/bin/bash
+# What makes creating and removing quick: templates that nobody sees, and space that is given back behind the answer.
+# machine: --disk 6G
+# shellcheck source=common disable=SC2016
+. "$(dirname "$0")/common"
+
+try quarry pool create default /dev/vda
+root=/run/quarry/mnt/default
+
+ids() { thin_ids | wc -l; }
+there_are() { [ "$(ids)" = "$1" ]; }
+
+# --- made when the same is asked for a second time ---
+try quarry create a --size 1G
+is "one volume, one thin device" "$(ids)" 1
+try quarry create b --size 1G
+ok "the second of its kind makes a template" wait_for 30 there_are 3
+before=$(json '.pools[0].dataUsedBytes' quarry pool inspect)
+exits "a copy of it, with an owner of its own" 0 quarry create c --size 1G --uid 70 --gid 71 --mode 0751
+took=$(($(json '.pools[0].dataUsedBytes' quarry pool inspect) - before))
+ok "which takes less than a tenth of what mkfs would write" [ $took -lt $((1 << 20)) ]
+try quarry create d --size 1G
+try quarry mount c
+try quarry mount d
+is "owner and mode are as asked" "$(stat -c '%u %g %a' $root/c)" "70 71 751"
+is "and not another's" "$(stat -c '%u %g %a' $root/d)" "0 0 755"
+is "both are empty" "$(ls -A $root/c $root/d | xargs)" "$root/c: $root/d:"
+for name in c d; do
+    dd if=/dev/urandom of=$root/$name/file bs=1M count=20 status=none && cp $root/$name/file /run/$name.copy
+done
+sync
+c=/dev/mapper/quarry-$(volume_uuid c) d=/dev/mapper/quarry-$(volume_uuid d)
+not_ok "their filesystems have different UUIDs" [ "$(blkid -p -s UUID -o value "$c")" = "$(blkid -p -s UUID -o value "$d")" ]
+exec 8<"$c" 9<"$d"
+quarry umount c d >/dev/null 2>&1
+for name in c d; do
+    ok "$name passes its check" e2fsck -fn "${!name}"
+done
+exec 8<&- 9<&-
+try quarry mount c
+try quarry mount d
+ok "and has what was written to it" cmp $root/c/file /run/c.copy
+ok "the other too" cmp $root/d/file /run/d.copy
+is "nobody sees the template" "$(quarry ls --type all --no-legend -o name | xargs)" "a b c d"
+is "nor is it counted" "$(json '.pools[0] | [.volumes, .provisionedBytes] | tojson' quarry pool inspect)" "[4,4294967296]"
+not_ok "nor found by its tenant" quarry inspect ./ext4-1024
+
+# --- never shared between options ---
+try quarry create m1 --size 1G --mkfs-option "-m 1"
+try quarry create m2 --size 1G --mkfs-option "-m 1"
+ok "another for other options" wait_for 30 there_are 8
+try quarry create m3 --size 1G --mkfs-option "-m 1"
+try quarry mount m3
+reserved() { dumpe2fs -h "$1" 2>/dev/null | awk -F: '/^Reserved block count/ { r = $2 } /^Block count/ { b = $2 } END { print int(r * 100 / b + 0.5) }'; }
+is "1 % is reserved where that was asked" "$(reserved "/dev/mapper/quarry-$(volume_uuid m3)")" 1
+is "and nowhere else" "$(reserved "$d")" 0
+
+# --- XFS ---
+for name in x1 x2 x3 x4; do
+    try quarry create $name --size 1G --fs xfs --uid 7
+    try quarry mount $name
+    sleep 1
+done
+is "XFS: the owner is as asked" "$(stat -c %u $root/x4)" 7
+echo x3 >$root/x3/file
+echo x4 >$root/x4/file
+x3=/dev/mapper/quarry-$(volume_uuid x3) x4=/dev/mapper/quarry-$(volume_uuid x4)
+exec 8<"$x3" 9<"$x4"
+quarry umount x3 x4 >/dev/null 2>&1
+ok "x3 passes its check" xfs_repair -n "$x3"
+ok "x4 passes its check" xfs_repair -n "$x4"
+exec 8<&- 9<&-
+
+# --- the tools were upgraded ---
+touch /usr/sbin/mke2fs
+old=$(thin_ids | sort -n | xargs)
+exits "behind an upgrade of mke2fs" 0 quarry create n1 --size 1G
+ok "the template goes" wait_for 30 eval '[ "$(thin_ids | sort -n | xargs)" != "'"$old"'" ]'
+exits "and is made anew" 0 quarry create n2 --size 1G
+try quarry mount n2
+is "what is made is whole" "$(ls -A $root/n2)" ""
+
+# --- bounded ---
+for mib in 16 17 18 19 20 21 22 23 24 25; do
+    try quarry create s$mib-1 --size ${mib}M
+    try quarry create s$mib-2 --size ${mib}M
+done
+sleep 2
+volumes=$(quarry ls --no-legend -o name | wc -l)
+ok "at most eight are kept" [ $(($(ids) - volumes)) -le 8 ]
+
+# --- removed with the last volume ---
+for name in $(quarry ls --no-legend -o name); do
+    quarry umount "$name" >/dev/null 2>&1
+    run quarry rm --yes "$name" || echo "# $err"
+done
+ok "the last volume takes them with it" wait_for 30 there_are 0
+
+# --- a large volume is removed at once ---
+fill() { # 2 GiB, quicker than they are given back
+    try quarry create big --size 100G --fs none
+    dd if=/dev/zero of="$(quarry mount big)" bs=4M count=512 oflag=direct status=none
+    try quarry umount big
+}
+fill
+used=$(json '.pools[0].dataUsedBytes' quarry pool inspect)
+exits "rm of 2 GiB" 0 quarry rm --yes big
+freeing=$(json '.pools[0].freeingBytes // 0' quarry pool inspect)
+ok "its space comes free behind the answer, and the pool says so" [ "$freeing" -gt 0 ]
+is "it is not there" "$(quarry ls --no-legend -o name)" ""
+exits "its name is free" 0 quarry create big --size 16M --fs none
+ok "the space comes back" wait_for 120 eval '[ "$(quarry pool inspect --json | jq ".pools[0].dataUsedBytes")" -lt '$((used / 10))' ]'
+is "and only the new one is left" "$(ids)" 1
+try quarry rm --yes big
+fill
+try quarry rm --yes big
+systemctl kill -s KILL quarryd
+ok "a restart goes on with it" wait_for 120 there_are 0
+fill
+try quarry rm --yes big
+exits "the pool can be removed meanwhile" 0 quarry pool rm --yes default
+is "no device is left" "$(dmsetup ls)" "No devices found"
+finish
