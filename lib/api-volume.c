@@ -58,7 +58,7 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
         SD_VARLINK_DEFINE_FIELD_BY_TYPE(keySource, KeySource, 0));
 
 static SD_VARLINK_DEFINE_STRUCT_TYPE(
-        Hold,
+        MountPoint,
         SD_VARLINK_FIELD_COMMENT("Where the volume is mounted, in the host's mount namespace"),
         SD_VARLINK_DEFINE_FIELD(path, SD_VARLINK_STRING, 0),
         SD_VARLINK_DEFINE_FIELD(readOnly, SD_VARLINK_BOOL, 0));
@@ -108,7 +108,7 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
         SD_VARLINK_FIELD_COMMENT("True while its filesystem gets no new space, because its pool has none"),
         SD_VARLINK_DEFINE_FIELD(stopped, SD_VARLINK_BOOL, 0),
         SD_VARLINK_FIELD_COMMENT("Every mount of it, the standard one included"),
-        SD_VARLINK_DEFINE_FIELD_BY_TYPE(holds, Hold, SD_VARLINK_ARRAY));
+        SD_VARLINK_DEFINE_FIELD_BY_TYPE(holds, MountPoint, SD_VARLINK_ARRAY));
 
 static SD_VARLINK_DEFINE_STRUCT_TYPE(
         Progress,
@@ -343,8 +343,8 @@ SD_VARLINK_DEFINE_INTERFACE(
         &vl_type_VolumeState,
         &vl_type_MissingPool,
         &vl_type_Encryption,
-        SD_VARLINK_SYMBOL_COMMENT("Somebody who uses the volume now"),
-        &vl_type_Hold,
+        SD_VARLINK_SYMBOL_COMMENT("Somewhere that the volume is mounted"),
+        &vl_type_MountPoint,
         &vl_type_Range,
         &vl_type_Volume,
         &vl_type_Progress,

@@ -237,6 +237,16 @@ static void lane_next(Lane *lane) {
         start(op);
 }
 
+void operation_cancel(Operation *op) {
+        Operation **at = &op->lane->waiting;
+
+        while (*at && *at != op)
+                at = &(*at)->next;
+        if (*at)
+                *at = op->next;
+        operation_free(op);
+}
+
 void operation_finish(Operation *op, const Error *err) {
         Lane *lane = op->lane;
 
@@ -249,25 +259,25 @@ void operation_finish(Operation *op, const Error *err) {
         operation_free(op);
 }
 
+/* Who is told may begin something on the volume, which is still known: that waits here as well. */
 static void finish_gone(Operation *op, const Error *err, bool leaves_registry) {
         VolumeEntry *volume = op->volume;
-        Operation *waiting = TAKE_PTR(volume->lane.waiting);
+        Operation *waiting;
 
         guards_finish(op);
         tell(op, err);
-        release(op);
-        while (waiting) {
-                Operation *next = waiting->next;
+        while ((waiting = volume->lane.waiting)) {
                 Error gone = {};
 
+                volume->lane.waiting = waiting->next;
                 error_set(&gone, ERROR_NO_SUCH_VOLUME, ENOENT, "there is no volume %s any more",
                           volume->volume.spec.name);
                 waiting->volume = NULL;
                 waiting->pool = NULL;
                 tell(waiting, &gone);
                 operation_free(waiting);
-                waiting = next;
         }
+        release(op);
         if (leaves_registry)
                 registry_remove_volume(&op->manager->registry, volume);
         pool_next(op->pool, op);

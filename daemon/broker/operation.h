@@ -43,7 +43,7 @@ struct Operation {
         char *damage, *kept; /* of a pool's metadata, as in JobResult */
         sd_id128_t *pools; /* UUIDs of pools that were imported */
         size_t n_pools;
-        sd_id128_t *volumes; /* UUIDs of snapshots that were made */
+        sd_id128_t *volumes; /* UUIDs of snapshots that were made, in the order that they were asked for */
         size_t n_volumes;
         ThinDelta delta;
 
@@ -59,7 +59,7 @@ struct Operation {
 
         bool again;    /* who waited for its end asks anew: a create that joined the undo of an earlier one */
         unsigned deaths; /* of workers, see operation_outlives_worker() */
-        unsigned thin_ids_taken; /* that a create found in the pool's metadata */
+        unsigned thin_ids_taken; /* that a create or snapshot found in the pool's metadata */
         Error failure; /* kept while the operation cleans up behind itself */
         VolumeState state_before; /* of the volume, should its row not be written */
 };
@@ -95,6 +95,9 @@ bool operation_outlives_worker(Operation *operation, const Error *err);
 
 /* Tells those who wait for it, and for what waits behind it, that they are not to; it goes on without them. */
 void operation_let_go(Operation *operation, const Error *err);
+
+/* Takes one that waits out of its lane; nobody is told. */
+void operation_cancel(Operation *operation);
 
 /* Tells the watchers and ends the operation; starts the next one of its lane. err: NULL for success. */
 void operation_finish(Operation *operation, const Error *err);

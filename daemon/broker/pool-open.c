@@ -170,7 +170,7 @@ static void finish_unfinished(Manager *m, PoolEntry *pool) {
                 log_info(u.list[i]->volume.spec.name, "was being %s when quarryd ended: cleaning up",
                          u.list[i]->volume.state == VOLUME_CREATING ? "created" : "removed");
                 if (u.list[i]->volume.state == VOLUME_CREATING)
-                        volume_undo_create(m, u.list[i], NULL);
+                        volume_undo_create(m, u.list[i]);
                 else
                         volume_resume_remove(m, u.list[i]);
         }

@@ -25,15 +25,13 @@ static void set_broken(VolumeEntry *entry, const char *why) {
         entry->volume.failure = strdup(why);
 }
 
-static void clean_up(Operation *op);
-
 static void on_row_settled(const Error *err, void *userdata) {
         Operation *op = userdata;
 
         if (err && op->failure.kind == ERROR_NONE) { /* made, and that could not be noted: it goes again */
                 op->failure = *err;
                 op->volume->volume.state = VOLUME_CREATING;
-                clean_up(op);
+                volume_clean_up(op);
         } else if (op->failure.kind != ERROR_NONE)
                 operation_finish(op, &op->failure);
         else {
@@ -63,7 +61,7 @@ static void on_row_gone(const Error *err, void *userdata) {
         operation_finish_removed(op, &op->failure);
 }
 
-static void drop_row(Operation *op) {
+void volume_drop_row(Operation *op) {
         Error err = {};
 
         if (catalog_delete_volume(op->pool->catalog, op->volume->volume.uuid, on_row_gone, op, &err) < 0)
@@ -74,12 +72,12 @@ static void on_cleaned(JobResult *result, int *mount_fd, const Error *err, void 
         Operation *op = userdata;
 
         if (operation_outlives_worker(op, err)) {
-                clean_up(op);
+                volume_clean_up(op);
                 return;
         }
         op->failure.undo_failed = err;
         if (!err) {
-                drop_row(op);
+                volume_drop_row(op);
                 return;
         }
         log_error(op->volume->volume.spec.name, "cannot clean up behind a failed create: %s", err->text);
@@ -88,7 +86,7 @@ static void on_cleaned(JobResult *result, int *mount_fd, const Error *err, void 
         settle(op);
 }
 
-static void clean_up(Operation *op) {
+void volume_clean_up(Operation *op) {
         Error err = {};
 
         if (operation_run_job(op, JOB_VOLUME_REMOVE, on_cleaned, &err) < 0)
@@ -148,9 +146,9 @@ static void on_made(JobResult *result, int *mount_fd, const Error *err, void *us
         op->failure = *err;
         /* The worker undoes what it did, unless it died or could not. */
         if (err->kind == ERROR_WORKER_DIED || err->undo_failed)
-                clean_up(op);
+                volume_clean_up(op);
         else
-                drop_row(op);
+                volume_drop_row(op);
 }
 
 static int take_template(Operation *op, Error *err) {
@@ -178,7 +176,7 @@ static void on_row_written(const Error *err, void *userdata) {
         if (err && err->kind == ERROR_NO_SPACE)
                 operation_finish_removed(op, &op->failure);
         else
-                drop_row(op);
+                volume_drop_row(op);
 }
 
 static int create_start(Operation *op, Error *err) {
@@ -336,20 +334,18 @@ int volume_create_template(Manager *m, PoolEntry *pool, VolumeSpec *spec, const 
 
 static int undo_start(Operation *op, Error *err) {
         error_set(&op->failure, ERROR_FAILED, ECANCELED, "the create was cut short by a restart and has been undone");
-        clean_up(op);
+        volume_clean_up(op);
         return 0;
 }
 
-void volume_undo_create(Manager *m, VolumeEntry *entry, const Watcher *watcher) {
+void volume_undo_create(Manager *m, VolumeEntry *entry) {
         Caller self = { .admin = true };
         Operation *op;
         Error err = {};
 
-        if (operation_new(m, "undo of a create", &self, watcher, undo_start, &op, &err) < 0) {
+        if (operation_new(m, "undo of a create", &self, NULL, undo_start, &op, &err) < 0)
                 log_failure(entry->volume.spec.name, &err, "cannot undo the create that was cut short");
-                if (watcher)
-                        watcher->on_done(NULL, &err, watcher->userdata);
-        } else {
+        else {
                 op->again = true;
                 operation_begin_on_volume(op, entry);
         }

@@ -232,7 +232,8 @@ static void on_snapshot_removed(Operation *of_snapshot, const Error *err, void *
         Operation *op = userdata;
         Error failure = {};
 
-        if (err && op->failure.kind == ERROR_NONE)
+        if (err && err->kind != ERROR_NO_SUCH_VOLUME &&
+            op->failure.kind == ERROR_NONE) /* somebody else's removal did it */
                 op->failure = *err;
         if (--op->n_out > 0)
                 return;

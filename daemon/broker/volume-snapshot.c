@@ -12,67 +12,95 @@
 #include <string.h>
 #include <time.h>
 
-/* Its operation is on the pool and in no lane; a guard in the lane of each volume keeps others off it meanwhile. */
+/* Each costs the rows and a look. */
+#define THIN_IDS_TAKEN_MAX 32u
+
+/* A snapshot that is to be made. */
+typedef struct Image {
+        SnapshotGroup *group;
+        VolumeEntry *origin;
+        VolumeEntry *snapshot;
+        Operation *origin_guard, *snapshot_guard; /* in their lanes; NULL: not yet, or no longer */
+        char name[SNAPSHOT_NAME_MAX + 1]; /* empty: made of the time */
+} Image;
+
+/* Its operation is on the pool and in no lane; guards in the lanes of the volumes, and then of their snapshots, keep
+ * others off them meanwhile. The guards of a group queue in all lanes at once: of two groups one is behind the other
+ * everywhere, so no two wait for each other. */
 struct SnapshotGroup {
         Operation *op;
-        VolumeEntry **origins; /* by UUID: groups take their lanes in one order, and no two wait for each other */
-        VolumeEntry **snapshots; /* of these */
-        Operation **guards; /* those that have their lane; NULL behind them */
-        size_t n, n_guards, undoing;
+        Image *images;
+        size_t n;
+        size_t n_out; /* lanes, or undos, that are waited for */
+        char *rule;
         Error failure;
 };
 
 static void group_free(SnapshotGroup *group) {
-        free(group->origins);
-        free(group->snapshots);
-        free(group->guards);
+        for (size_t i = 0; i < group->n; i++)
+                if (group->images[i].origin_guard)
+                        operation_free(group->images[i].origin_guard);
+        free(group->images);
+        free(group->rule);
         free(group);
 }
 
-static void guards_finish(SnapshotGroup *group) {
-        while (group->n_guards > 0)
-                operation_finish(group->guards[--group->n_guards], NULL);
+static void guard_finish(Operation *guard) {
+        if (guard && guard->lane->running == guard)
+                operation_finish(guard, NULL);
+        else if (guard)
+                operation_cancel(guard);
 }
 
 static void group_finish(SnapshotGroup *group) {
         Operation *op = group->op;
         Error failure = group->failure;
 
-        guards_finish(group);
-        op->group = NULL;
-        op->n_volumes = 0;
         for (size_t i = 0; failure.kind == ERROR_NONE && i < group->n; i++)
-                op->volumes[op->n_volumes++] = group->snapshots[i]->volume.uuid;
+                op->volumes[op->n_volumes++] = group->images[i].snapshot->volume.uuid;
+        for (size_t i = 0; i < group->n; i++) {
+                guard_finish(TAKE_PTR(group->images[i].snapshot_guard));
+                guard_finish(TAKE_PTR(group->images[i].origin_guard));
+        }
+        op->group = NULL;
         group_free(group);
         operation_finish(op, failure.kind == ERROR_NONE ? NULL : &failure);
 }
 
 /* --- what fails is undone ------------------------------------------------------------------------------- */
 
-static void on_undone(Operation *op, const Error *err, void *userdata) {
-        SnapshotGroup *group = userdata;
-
-        if (--group->undoing == 0)
+static void undo_is_over(SnapshotGroup *group) {
+        if (--group->n_out == 0)
                 group_finish(group);
 }
 
-static void group_undo(SnapshotGroup *group, const Error *err) {
-        Watcher watcher = { .on_done = on_undone, .userdata = group };
+static void on_undone(Operation *guard, const Error *err, void *userdata) {
+        SnapshotGroup *group = userdata;
 
-        group->failure = *err;
-        group->undoing = group->n + 1; /* one for this loop */
-        for (size_t i = 0; i < group->n; i++)
-                volume_undo_create(group->op->manager, group->snapshots[i], &watcher);
-        on_undone(NULL, NULL, group);
+        if (err && err->undo_failed)
+                group->failure = *err;
+        if (err)
+                undo_is_over(group);
 }
 
-/* Nothing was made, and nobody waits for the snapshots. */
-static void group_drop(SnapshotGroup *group, const Error *err) {
+static void entry_drop(Operation *guard) {
+        operation_finish_removed(guard, &guard->failure);
+}
+
+/* undo ends the guards of the snapshots, with their failure. */
+static void group_undo(SnapshotGroup *group, void (*undo)(Operation *guard), const Error *err) {
         group->failure = *err;
-        for (size_t i = 0; i < group->n; i++)
-                registry_remove_volume(&group->op->manager->registry, group->snapshots[i]);
-        group->n = 0;
-        group_finish(group);
+        group->n_out = 1; /* for this loop */
+        for (size_t i = 0; i < group->n; i++) {
+                Operation *guard = TAKE_PTR(group->images[i].snapshot_guard);
+
+                if (!guard)
+                        continue;
+                group->n_out++;
+                guard->failure = *err;
+                undo(guard);
+        }
+        undo_is_over(group);
 }
 
 /* --- the way there -------------------------------------------------------------------------------------- */
@@ -81,8 +109,13 @@ static int rows_write(SnapshotGroup *group, CatalogDone done, Error *err) {
         const Volume *volumes[JOB_IMAGES_MAX];
 
         for (size_t i = 0; i < group->n; i++)
-                volumes[i] = &group->snapshots[i]->volume;
+                volumes[i] = &group->images[i].snapshot->volume;
         return catalog_put_volumes(group->op->pool->catalog, volumes, group->n, done, group, err);
+}
+
+static void set_states(SnapshotGroup *group, VolumeState state) {
+        for (size_t i = 0; i < group->n; i++)
+                group->images[i].snapshot->volume.state = state;
 }
 
 static void on_rows_settled(const Error *err, void *userdata) {
@@ -92,9 +125,43 @@ static void on_rows_settled(const Error *err, void *userdata) {
                 group_finish(group);
                 return;
         }
-        for (size_t i = 0; i < group->n; i++) /* made, and that could not be noted: they go again */
-                group->snapshots[i]->volume.state = VOLUME_CREATING;
-        group_undo(group, err);
+        set_states(group, VOLUME_CREATING); /* made, and that could not be noted: they go again */
+        group_undo(group, volume_clean_up, err);
+}
+
+static void on_rows_written(const Error *err, void *userdata);
+
+/* As for a create: the metadata has a thin device that the catalog does not know. Which one it was is not said: all of
+ * the group take others. */
+static bool take_next_thin_ids(SnapshotGroup *group, const Error *err) {
+        Operation *op = group->op;
+        Error failure = {};
+
+        if (err->kind != ERROR_FAILED || err->number != EEXIST || err->undo_failed ||
+            op->thin_ids_taken++ >= THIN_IDS_TAKEN_MAX)
+                return false;
+        for (size_t i = 0; i < group->n; i++)
+                if (volume_entry_renumber(group->images[i].snapshot) < 0)
+                        return false;
+        log_warning(op->pool->info.name, "%s: left alone; see quarry doctor", err->text);
+        return rows_write(group, on_rows_written, &failure) >= 0;
+}
+
+static void take_usage(SnapshotGroup *group, const JobResult *result) {
+        for (size_t i = 0; i < group->n; i++) {
+                VolumeEntry *snapshot = group->images[i].snapshot;
+
+                snapshot->used = group->images[i].origin->used;
+                snapshot->used_is_known = group->images[i].origin->used_is_known;
+        }
+        for (size_t i = 0; i < result->n_devices; i++) {
+                VolumeEntry *snapshot = registry_find_uuid(&group->op->manager->registry, result->devices[i].uuid);
+
+                if (!snapshot)
+                        continue;
+                snapshot->used = result->devices[i].used;
+                snapshot->used_is_known = true;
+        }
 }
 
 static void on_made(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
@@ -103,36 +170,28 @@ static void on_made(JobResult *result, int *mount_fd, const Error *err, void *us
         Error failure = {};
 
         if (err) {
-                group_undo(group, err);
+                if (take_next_thin_ids(group, err))
+                        return;
+                /* The worker undoes what it did, unless it died or could not. */
+                group_undo(group,
+                           err->kind == ERROR_WORKER_DIED || err->undo_failed ? volume_clean_up : volume_drop_row, err);
                 return;
         }
-        for (size_t i = 0; i < group->n; i++) {
-                VolumeEntry *snapshot = group->snapshots[i];
-
-                snapshot->volume.state = VOLUME_READY;
-                snapshot->used = group->origins[i]->used;
-                snapshot->used_is_known = group->origins[i]->used_is_known;
-        }
-        for (size_t i = 0; i < result->n_devices; i++) {
-                VolumeEntry *snapshot = registry_find_uuid(&op->manager->registry, result->devices[i].uuid);
-
-                if (!snapshot)
-                        continue;
-                snapshot->used = result->devices[i].used;
-                snapshot->used_is_known = true;
-        }
+        take_usage(group, result);
+        set_states(group, VOLUME_READY);
         if (rows_write(group, on_rows_settled, &failure) < 0)
                 on_rows_settled(&failure, group);
 }
 
-static int job_fill(SnapshotGroup *group, Job *job, Error *err) {
+static int job_fill(const SnapshotGroup *group, Job *job, Error *err) {
+        job_done(job); /* of thin ids that were taken */
         job->images = calloc(group->n, sizeof(*job->images));
         if (!job->images)
                 return error_oom(err);
         for (; job->n_images < group->n; job->n_images++) {
                 JobImage *image = &job->images[job->n_images];
-                const Volume *origin = &group->origins[job->n_images]->volume;
-                const Volume *snapshot = &group->snapshots[job->n_images]->volume;
+                const Volume *origin = &group->images[job->n_images].origin->volume;
+                const Volume *snapshot = &group->images[job->n_images].snapshot->volume;
 
                 *image = (JobImage) { .origin = { .uuid = origin->uuid, .thin_id = origin->thin_id },
                                       .uuid = snapshot->uuid,
@@ -146,97 +205,15 @@ static int job_fill(SnapshotGroup *group, Job *job, Error *err) {
 static void on_rows_written(const Error *err, void *userdata) {
         SnapshotGroup *group = userdata;
         Error failure = {};
-        int r;
 
-        if (err) { /* a commit that is said to have failed may have reached the disk */
-                group_undo(group, err);
+        if (!err && job_fill(group, &group->op->job, &failure) >= 0 &&
+            operation_run_job(group->op, JOB_VOLUME_SNAPSHOT, on_made, &failure) >= 0)
                 return;
-        }
-        r = job_fill(group, &group->op->job, &failure);
-        if (r >= 0)
-                r = operation_run_job(group->op, JOB_VOLUME_SNAPSHOT, on_made, &failure);
-        if (r < 0)
-                group_undo(group, &failure);
+        /* A commit that is said to have failed may have reached the disk, unless the disk is full. */
+        group_undo(group, err && err->kind == ERROR_NO_SPACE ? entry_drop : volume_drop_row, err ?: &failure);
 }
 
-/* --- nobody else works on the volumes meanwhile --------------------------------------------------------- */
-
-static void guard_next(SnapshotGroup *group);
-
-static int guard_start(Operation *guard, Error *err) {
-        SnapshotGroup *group = guard->group;
-
-        group->guards[group->n_guards++] = guard;
-        guard_next(group);
-        return 0;
-}
-
-/* A guard ends before its turn when the volume goes. */
-static void on_guard_done(Operation *guard, const Error *err, void *userdata) {
-        if (err)
-                group_drop(userdata, err);
-}
-
-static int guards_check(SnapshotGroup *group, Error *err) {
-        int r = 0;
-
-        for (size_t i = 0; i < group->n && r >= 0; i++)
-                r = volume_check_ready(group->origins[i], err);
-        return r;
-}
-
-static void guard_next(SnapshotGroup *group) {
-        Watcher watcher = { .on_done = on_guard_done, .userdata = group };
-        Operation *guard;
-        Error err = {};
-
-        if (group->n_guards == group->n) {
-                if (guards_check(group, &err) < 0 || rows_write(group, on_rows_written, &err) < 0)
-                        group_drop(group, &err);
-                return;
-        }
-        if (operation_new(group->op->manager, NULL, &group->op->caller, &watcher, guard_start, &guard, &err) < 0) {
-                group_drop(group, &err);
-                return;
-        }
-        guard->group = group;
-        guard->leader = group->op;
-        operation_begin_on_volume(guard, group->origins[group->n_guards]);
-}
-
-static int group_start(Operation *op, Error *err) {
-        guard_next(op->group);
-        return 0;
-}
-
-/* --- judging the request -------------------------------------------------------------------------------- */
-
-static int check_origin(const VolumeEntry *entry, Error *err) {
-        if (entry->volume.spec.role != ROLE_VOLUME)
-                return error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP,
-                                 "%s is a snapshot: snapshots are made of volumes", entry->volume.spec.name);
-        return volume_check_ready(entry, err);
-}
-
-static int check_group(SnapshotGroup *group, Error *err) {
-        int r = 0;
-
-        for (size_t i = 0; i < group->n && r >= 0; i++) {
-                const VolumeEntry *entry = group->origins[i];
-
-                r = check_origin(entry, err);
-                if (r >= 0 && entry->pool != group->origins[0]->pool)
-                        r = error_set(err, ERROR_NOT_SUPPORTED, EXDEV,
-                                      "volumes %s and %s are in different pools: snapshots at one instant are of one "
-                                      "pool",
-                                      group->origins[0]->volume.spec.name, entry->volume.spec.name);
-                if (r >= 0 && i > 0 && entry == group->origins[i - 1])
-                        r = error_field(err, "volumes", "volume %s is named twice", entry->volume.spec.name);
-        }
-        if (r >= 0)
-                r = pool_entry_check_changes(group->origins[0]->pool, err);
-        return r < 0 ? r : space_check_create(group->origins[0]->pool, err);
-}
+/* --- their entries -------------------------------------------------------------------------------------- */
 
 /* 20261126T153000Z */
 void snapshot_name_by_time(uint64_t usec, const char *prefix, char buf[static SNAPSHOT_NAME_MAX + 1]) {
@@ -250,25 +227,45 @@ void snapshot_name_by_time(uint64_t usec, const char *prefix, char buf[static SN
 }
 
 /* The same name for all of a group; with a number behind it if one has it already. */
-static void choose_name(const SnapshotGroup *group, uint64_t usec, const char *prefix,
-                        char buf[static SNAPSHOT_NAME_MAX + 1]) {
+static void choose_name(const SnapshotGroup *group, uint64_t usec, char buf[static SNAPSHOT_NAME_MAX + 1]) {
         char base[SNAPSHOT_NAME_MAX + 1];
         bool taken = true;
 
-        snapshot_name_by_time(usec, prefix, base);
+        snapshot_name_by_time(usec, group->rule ? "auto-" : "", base);
         buffer_format(buf, SNAPSHOT_NAME_MAX + 1, "%s", base);
         for (unsigned number = 2; taken; number++) {
                 taken = false;
                 for (size_t i = 0; i < group->n && !taken; i++)
-                        taken = volume_entry_find_snapshot(group->origins[i], buf);
+                        taken = volume_entry_find_snapshot(group->images[i].origin, buf);
                 if (taken)
                         buffer_format(buf, SNAPSHOT_NAME_MAX + 1, "%s-%u", base, number);
         }
 }
 
-static int entry_add(Manager *m, VolumeEntry *origin, const char *name, const char *rule, uint64_t usec,
-                     VolumeEntry **ret, Error *err) {
+static int guard_start(Operation *guard, Error *err) {
+        return 0;
+}
+
+/* In its lane before anybody can find it. */
+static int guard_snapshot(Image *image, Error *err) {
+        Watcher watcher = { .on_done = on_undone, .userdata = image->group };
+        Operation *op = image->group->op, *guard;
+        int r;
+
+        r = operation_new(op->manager, NULL, &op->caller, &watcher, guard_start, &guard, err);
+        if (r < 0)
+                return r;
+        guard->leader = op;
+        image->snapshot_guard = guard;
+        operation_begin_on_volume(guard, image->snapshot);
+        return 0;
+}
+
+static int entry_add(Image *image, const char *name, uint64_t usec, Error *err) {
         _cleanup_(volume_done) Volume volume = { .state = VOLUME_CREATING, .created_usec = usec };
+        const char *rule = image->group->rule;
+        VolumeEntry *origin = image->origin;
+        Registry *registry = &image->group->op->manager->registry;
         int r;
 
         if (volume_entry_find_snapshot(origin, name))
@@ -286,88 +283,151 @@ static int entry_add(Manager *m, VolumeEntry *origin, const char *name, const ch
         volume.spec.role = ROLE_SNAPSHOT;
         volume.spec.origin = origin->volume.uuid;
         full_name_format(origin->volume.spec.name, name, volume.spec.name);
-        *ret = registry_add_volume(&m->registry, origin->pool, &volume, err);
-        return *ret ? 0 : error_code(err);
-}
-
-static int entries_add(Manager *m, SnapshotGroup *group, const SnapshotRequest *requests, const char *rule,
-                       Error *err) {
-        char common[SNAPSHOT_NAME_MAX + 1];
-        struct timespec ts;
-        size_t n = 0;
-        int r = 0;
-
-        clock_gettime(CLOCK_REALTIME, &ts);
-        uint64_t usec = (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
-        choose_name(group, usec, rule ? "auto-" : "", common);
-        for (; n < group->n && r >= 0; n += r >= 0) {
-                const char *name = NULL;
-
-                for (size_t i = 0; i < group->n; i++)
-                        if (requests[i].volume == group->origins[n])
-                                name = requests[i].name;
-                r = entry_add(m, group->origins[n], isempty(name) ? common : name, rule, usec, &group->snapshots[n],
-                              err);
-        }
-        while (r < 0 && n > 0)
-                registry_remove_volume(&m->registry, group->snapshots[--n]);
+        image->snapshot = registry_add_volume(registry, origin->pool, &volume, err);
+        if (!image->snapshot)
+                return error_code(err);
+        r = guard_snapshot(image, err);
+        if (r < 0)
+                registry_remove_volume(registry, TAKE_PTR(image->snapshot));
         return r;
 }
 
-static int compare_uuids(const void *a, const void *b) {
-        const VolumeEntry *const *x = a, *const *y = b;
+static int entries_add(SnapshotGroup *group, Error *err) {
+        char common[SNAPSHOT_NAME_MAX + 1];
+        struct timespec ts;
+        uint64_t usec;
+        int r = 0;
 
-        return memcmp(&(*x)->volume.uuid, &(*y)->volume.uuid, sizeof(sd_id128_t));
+        clock_gettime(CLOCK_REALTIME, &ts);
+        usec = (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
+        choose_name(group, usec, common);
+        for (size_t i = 0; i < group->n && r >= 0; i++)
+                r = volume_check_ready(group->images[i].origin, err);
+        for (size_t i = 0; i < group->n && r >= 0; i++)
+                r = entry_add(&group->images[i], *group->images[i].name ? group->images[i].name : common, usec, err);
+        return r;
 }
 
-static SnapshotGroup *group_new(const SnapshotRequest *requests, size_t n) {
-        SnapshotGroup *group = calloc(1, sizeof(*group));
+/* --- nobody else works on the volumes meanwhile --------------------------------------------------------- */
 
-        if (!group)
-                return NULL;
-        group->n = n;
-        group->origins = calloc(n, sizeof(*group->origins));
-        group->snapshots = calloc(n, sizeof(*group->snapshots));
-        group->guards = calloc(n, sizeof(*group->guards));
-        if (!group->origins || !group->snapshots || !group->guards) {
-                group_free(group);
-                return NULL;
-        }
-        for (size_t i = 0; i < n; i++)
-                group->origins[i] = requests[i].volume;
-        qsort(group->origins, n, sizeof(*group->origins), compare_uuids);
-        return group;
+static void lane_is_had(SnapshotGroup *group) {
+        Error err = {};
+
+        if (--group->n_out > 0)
+                return;
+        if (entries_add(group, &err) < 0 || rows_write(group, on_rows_written, &err) < 0)
+                group_undo(group, entry_drop, &err);
 }
 
-int volume_snapshot(Manager *m, const Caller *caller, const SnapshotRequest *requests, size_t n, const char *rule,
-                    const Watcher *watcher, Error *err) {
-        SnapshotGroup *group;
-        Operation *op;
-        int r;
+static int origin_guard_start(Operation *guard, Error *err) {
+        lane_is_had(guard->leader->group);
+        return 0;
+}
+
+/* A guard ends before its turn when the volume goes. */
+static void on_origin_gone(Operation *guard, const Error *err, void *userdata) {
+        Image *image = userdata;
+
+        if (!err)
+                return;
+        image->origin_guard = NULL;
+        image->group->failure = *err;
+        group_finish(image->group);
+}
+
+static int group_start(Operation *op, Error *err) {
+        SnapshotGroup *group = op->group;
+
+        group->n_out = group->n + 1; /* one for this loop */
+        for (size_t i = 0; i < group->n; i++)
+                operation_begin_on_volume(group->images[i].origin_guard, group->images[i].origin);
+        lane_is_had(group);
+        return 0;
+}
+
+/* --- judging the request -------------------------------------------------------------------------------- */
+
+static int check_request(const SnapshotRequest *requests, size_t i, Error *err) {
+        const VolumeEntry *entry = requests[i].volume, *first = requests[0].volume;
+        const char *name = entry->volume.spec.name;
+
+        if (entry->volume.spec.role != ROLE_VOLUME)
+                return error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP,
+                                 "%s is a snapshot: snapshots are made of volumes", name);
+        if (entry->pool != first->pool)
+                return error_set(err, ERROR_NOT_SUPPORTED, EXDEV,
+                                 "volumes %s and %s are in different pools: snapshots at one instant are of one pool",
+                                 first->volume.spec.name, name);
+        for (size_t j = 0; j < i; j++)
+                if (requests[j].volume == entry)
+                        return error_field(err, "volumes", "volume %s is named twice", name);
+        return 0;
+}
+
+static int check_group(const SnapshotRequest *requests, size_t n, Error *err) {
+        int r = 0;
 
         if (n == 0 || n > JOB_IMAGES_MAX)
                 return error_field(err, "volumes", "snapshots of 1 to %u volumes can be made at one instant",
                                    JOB_IMAGES_MAX);
-        group = group_new(requests, n);
+        for (size_t i = 0; i < n && r >= 0; i++)
+                r = check_request(requests, i, err);
+        if (r >= 0)
+                r = pool_entry_check_changes(requests[0].volume->pool, err);
+        return r < 0 ? r : space_check_create(requests[0].volume->pool, err);
+}
+
+static int image_init(Image *image, SnapshotGroup *group, const SnapshotRequest *request, Error *err) {
+        Watcher watcher = { .on_done = on_origin_gone, .userdata = image };
+        int r;
+
+        *image = (Image) { .group = group, .origin = request->volume };
+        buffer_format(image->name, sizeof(image->name), "%s", request->name ?: "");
+        r = operation_new(group->op->manager, NULL, &group->op->caller, &watcher, origin_guard_start,
+                          &image->origin_guard, err);
+        if (r >= 0)
+                image->origin_guard->leader = group->op;
+        return r;
+}
+
+static int group_new(Operation *op, const SnapshotRequest *requests, size_t n, const char *rule, Error *err) {
+        SnapshotGroup *group = calloc(1, sizeof(*group));
+        int r = 0;
+
         if (!group)
                 return error_oom(err);
-        r = check_group(group, err);
+        *group = (SnapshotGroup) { .op = op,
+                                   .images = calloc(n, sizeof(*group->images)),
+                                   .rule = rule ? strdup(rule) : NULL };
+        op->volumes = calloc(n, sizeof(*op->volumes));
+        if (!group->images || !op->volumes || (rule && !group->rule))
+                r = error_oom(err);
+        for (; group->n < n && r >= 0; group->n++)
+                r = image_init(&group->images[group->n], group, &requests[group->n], err);
+        if (r < 0) {
+                group_free(group);
+                return r;
+        }
+        op->group = group;
+        return 0;
+}
+
+int volume_snapshot(Manager *m, const Caller *caller, const SnapshotRequest *requests, size_t n, const char *rule,
+                    const Watcher *watcher, Error *err) {
+        Operation *op;
+        int r;
+
+        r = check_group(requests, n, err);
         if (r >= 0)
                 r = operation_new(m, "snapshot", caller, watcher, group_start, &op, err);
-        if (r < 0) {
-                group_free(group);
+        if (r < 0)
                 return r;
-        }
-        op->volumes = calloc(n, sizeof(*op->volumes));
-        r = op->volumes ? entries_add(m, group, requests, rule, err) : error_oom(err);
+        r = group_new(op, requests, n, rule, err);
         if (r < 0) {
                 operation_free(op);
-                group_free(group);
                 return r;
         }
-        group->op = op;
-        op->group = group;
-        op->pool = group->origins[0]->pool;
+        op->pool = requests[0].volume->pool;
         operation_begin(op, NULL);
         return 0;
 }

@@ -31,7 +31,7 @@ typedef struct SnapshotRequest {
 } SnapshotRequest;
 
 /* Snapshots of several volumes of one pool at one instant. rule: of a schedule, or NULL. The operation ends with
- * volumes, in no particular order. */
+ * volumes. */
 int volume_snapshot(Manager *manager, const Caller *caller, const SnapshotRequest *requests, size_t n, const char *rule,
                     const Watcher *watcher, Error *err);
 /* prefix and the time, UTC. */
@@ -71,8 +71,11 @@ void volume_may_be_open(Manager *manager, VolumeEntry *entry);
 /* Nobody seems to use it any more: closes its devices if that is so. */
 void volume_release(Manager *manager, VolumeEntry *entry);
 
-/* Takes away what was made of a volume or snapshot whose making did not come to its end, by an earlier broker or by
- * this one. The watcher, which may be NULL, is told when it is done. */
-void volume_undo_create(Manager *manager, VolumeEntry *entry, const Watcher *watcher);
+/* Take away what an operation on it made of a volume or snapshot, or only its row since nothing was made, and end the
+ * operation with its failure. What cannot be taken away is broken. */
+void volume_clean_up(Operation *operation);
+void volume_drop_row(Operation *operation);
+
 /* After a start: what an earlier broker left half done. */
+void volume_undo_create(Manager *manager, VolumeEntry *entry);
 void volume_resume_remove(Manager *manager, VolumeEntry *entry);

@@ -125,7 +125,8 @@ class Worker:
         self.jobs = []       # (verb, job, passphrase or None) in the order of arrival
         self.violations = []
         self.running = self.running_max = 0
-        self.busy = {}       # (pool, thin id): lock
+        self.busy = set()    # (pool, thin id) of volumes that are worked on
+        self.idle = threading.Condition(self.lock)  # one of them no longer is
         self.after_answer = {}  # verb: hook
         self.watchers = []      # (pool, connection of the broker that has it watched)
         self.limited = set()    # volumes whose filesystem gets no new space
@@ -204,15 +205,13 @@ class Worker:
         connection.fds = []
         with self.lock:
             self.jobs.append((job["verb"], job, key))
-            # The real one locks volumes, too: a worker may outlive its broker.
-            busy = self.busy.setdefault((job.get("pool"), job.get("volume", {}).get("thinId")), threading.Lock())
             self.running += 1
             self.running_max = max(self.running, self.running_max)
         try:
             if key == b"":
                 raise wire.Failure("io.quarry.Worker.BadRequest", {"message": "the key is not in a sealed memfd",
                                                                    "field": "keyFileDescriptor"})
-            with busy if "volume" in job and job["verb"] != "volume_usage" else contextlib.nullcontext():
+            with self._alone(job):
                 if connection.peer_is_gone():
                     raise Hangup  # as the real one does: a job that has not begun dies with its broker
                 reply = self._do(connection, job)
@@ -233,6 +232,23 @@ class Worker:
         hook = self.after_answer.pop(job["verb"], None)
         if hook:
             hook()
+
+    @contextlib.contextmanager
+    def _alone(self, job):
+        """The real one locks volumes, too: a worker may outlive its broker."""
+        volumes = [image["origin"] for image in job.get("images", [])]
+        if "volume" in job and job["verb"] != "volume_usage":
+            volumes.append(job["volume"])
+        mine = {(job["pool"], v["thinId"]) for v in volumes}
+        with self.idle:
+            self.idle.wait_for(lambda: not mine & self.busy)
+            self.busy |= mine
+        try:
+            yield
+        finally:
+            with self.idle:
+                self.busy -= mine
+                self.idle.notify_all()
 
     def _watch(self, connection, pool):
         """The job that does not end, until the broker goes or the connection is taken from self.watchers."""
@@ -410,6 +426,16 @@ class Worker:
             self.violations.append(f"thin id of {job['volume']['name']} is made twice")
         self.thin[(job["pool"], job["volume"]["thinId"])] = job["volume"]["uuid"]
         return {"usedBytes": 2 * MIB}
+
+    def volume_snapshot(self, job):
+        self._active(job)
+        for image in job["images"]:
+            if not self._thin({**job, "volume": image["origin"]}):
+                self.violations.append(f"{image['origin']['name']} is imaged and was never made")
+            if (job["pool"], image["thinId"]) in self.thin:
+                self.violations.append(f"thin id of an image of {image['origin']['name']} is made twice")
+            self.thin[(job["pool"], image["thinId"])] = image["uuid"]
+        return {"devices": [{"uuid": image["uuid"], "usedBytes": 5 * MIB} for image in job["images"]]}
 
     def volume_claim(self, job):
         self._thin(job)

@@ -57,7 +57,7 @@ is "without a way to new privileges" "$(awk '/^NoNewPrivs:/ { print $2 }' "/proc
 # A broker that dies before its job begins: the next one may have cleaned up behind it by then.
 cat >/tmp/gone.py <<'PY'
 import json, socket, sys
-volume = {"uuid": "11111111-2222-4333-8444-555555555555", "thinId": 777, "tenant": "default", "name": "late", "sizeBytes": 33554432,
+volume = {"uuid": "11111111-2222-4333-8444-555555555555", "thinId": 777, "role": "volume", "tenant": "default", "name": "late", "sizeBytes": 33554432,
           "filesystem": "none", "keySource": "none", "uid": 0, "gid": 0, "mode": 0o755}
 job = {"verb": "volume_create", "pool": sys.argv[1], "volume": volume}
 s = socket.socket(socket.AF_UNIX)

@@ -19,7 +19,7 @@ like "and the interfaces" "$out" 'io.quarry.Pool.*io.quarry.Volume'
 exits "varlinkctl list-interfaces" 0 varlinkctl list-interfaces $socket
 is "ours and those of every service" "$(sort <<<"$out" | xargs)" "io.quarry.Doctor io.quarry.Pool io.quarry.Volume io.systemd org.varlink.service"
 exits "varlinkctl list-methods" 0 varlinkctl list-methods $socket io.quarry.Volume
-is "the methods of volumes" "$(sort <<<"$out" | xargs -n1 basename -a | sed 's/.*\.//' | xargs)" "Create Inspect List Mount Remove Trim Unmount"
+is "the methods of volumes are those that are published" "$(sort <<<"$out" | xargs -n1 basename -a | sed 's/.*\.//' | xargs)" "$(sed -n 's/^method \([A-Za-z]*\).*/\1/p' "$(dirname "$0")/../../docs/io.quarry.Volume.varlink" | sort | xargs)"
 for interface in Volume Pool; do
     exits "varlinkctl introspect io.quarry.$interface" 0 varlinkctl introspect $socket io.quarry.$interface
     is "has comments on every method" "$(grep -B1 '^method ' <<<"$out" | grep -c '^#')" "$(grep -c '^method ' <<<"$out")"
@@ -132,7 +132,7 @@ fds = {"file": lambda: [os.open("/etc/passwd", os.O_RDONLY)], "pipe": lambda: [o
        "empty": lambda: [memfd(b"", ALL)], "huge": lambda: [memfd(b"k" * (8 << 20), ALL)],
        "many": lambda: [memfd(b"key", ALL)] * 200, "sealed": lambda: [memfd(b"key", ALL)]}[kind]()
 s = socket.socket(socket.AF_UNIX)
-s.settimeout(30)
+s.settimeout(120) # Argon2id takes its time here
 s.connect("/run/quarry/io.quarry")
 message = json.dumps({"method": "io.quarry.Volume.Create", "parameters": {
     "volume": "keyed", "sizeBytes": 33554432, "filesystem": "none", "keySource": "passphrase", "keyFileDescriptor": 0}}).encode() + b"\0"
