@@ -95,8 +95,7 @@ void template_discard_all(Manager *m, PoolEntry *pool) {
 static bool has_room(const PoolEntry *pool, const VolumeSpec *spec) {
         uint64_t takes = spec->fs == FILESYSTEM_XFS ? XFS_TAKES : EXT4_TAKES;
 
-        return space_check_create(pool, NULL) >= 0 &&
-               pool->info.data_size - pool->info.data_used > takes * ROOM_PART;
+        return space_check_create(pool, NULL) >= 0 && pool->info.data_size - pool->info.data_used > takes * ROOM_PART;
 }
 
 /* The one that was used longest ago makes room. */
@@ -130,11 +129,9 @@ static TemplateDemand *demand_find(PoolEntry *pool, const char *name) {
 }
 
 static int spec_make(const VolumeSpec *like, VolumeSpec *ret) {
-        *ret = (VolumeSpec) { .tenant = TEMPLATE_TENANT,
-                              .role = ROLE_TEMPLATE,
-                              .size = like->size,
-                              .fs = like->fs,
-                              .mode = 0755 };
+        *ret = (VolumeSpec) {
+                .tenant = TEMPLATE_TENANT, .role = ROLE_TEMPLATE, .size = like->size, .fs = like->fs, .mode = 0755
+        };
         name_format(like, ret->name);
         return strv_copy(like->mkfs_options, &ret->mkfs_options);
 }

@@ -27,7 +27,7 @@ static int mkfs_argv(const VolumeSpec *spec, const char *device, char ***ret, Er
         };
         static const char *const xfs[] = { "mkfs.xfs", "-q", "-f", "-K" };
         _cleanup_strv_ char **argv = NULL, **options = NULL;
-        const char *const *base = spec->fs == FILESYSTEM_XFS           ? xfs
+        const char *const *base = spec->fs == FILESYSTEM_XFS            ? xfs
                                   : spec->key_source != KEY_SOURCE_NONE ? ext4_encrypted
                                                                         : ext4;
         size_t n_base = spec->fs == FILESYSTEM_XFS ? ELEMENTSOF(xfs) : ELEMENTSOF(ext4);

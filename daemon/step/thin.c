@@ -132,9 +132,9 @@ static int thin_open_run(StepContext *c, Error *err) {
         const Volume *v = &c->job->volume;
         int r;
 
-        r = v->spec.role == ROLE_TEMPLATE ? 0 /* nobody sees it */
-                                          : udev_describe(v->uuid, v->spec.tenant, v->spec.name,
-                                                          v->spec.key_source != KEY_SOURCE_NONE);
+        r = v->spec.role == ROLE_TEMPLATE
+                    ? 0 /* nobody sees it */
+                    : udev_describe(v->uuid, v->spec.tenant, v->spec.name, v->spec.key_source != KEY_SOURCE_NONE);
         if (r < 0)
                 return error_errno(err, r, "cannot describe the device to udev");
 

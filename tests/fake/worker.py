@@ -119,6 +119,7 @@ class Worker:
         self.damaged = {}    # uuid -> what is wrong with its metadata
         self.thin = {}       # (pool, thin id) -> volume uuid
         self.open, self.mounted = set(), set()
+        self.templates = set()   # uuids: nobody sees them
         self.users = {}          # volume uuid -> who has it open besides, whatever is mounted
         self.findings = []       # what there is to be seen on the host, for the audit
         self.rules = []      # [verb, object, calls to let pass, calls to hit, rule]
@@ -147,10 +148,15 @@ class Worker:
             self.rules, self.after_answer = [], {}
 
     def verbs(self, name=None):
-        """What was asked for; questions about use left out."""
+        """What was asked for; questions about use, and what goes on in the background, left out."""
         with self.lock:
             return [v for v, job, _ in self.jobs
-                    if not v.endswith("_usage") and name in (None, job.get("volume", {}).get("name"))]
+                    if not v.endswith("_usage") and job.get("volume", {}).get("role") != "template" and name in (None, job.get("volume", {}).get("name"))]
+
+    def left(self):
+        """Thin devices that somebody made and should know of."""
+        with self.lock:
+            return {place: uuid for place, uuid in self.thin.items() if uuid not in self.templates}
 
     def count(self, verb, name=None):
         return self.verbs(name).count(verb)
@@ -425,6 +431,8 @@ class Worker:
         if self._thin(job):
             self.violations.append(f"thin id of {job['volume']['name']} is made twice")
         self.thin[(job["pool"], job["volume"]["thinId"])] = job["volume"]["uuid"]
+        if job["volume"]["role"] == "template":
+            self.templates.add(job["volume"]["uuid"])
         return {"usedBytes": 2 * MIB}
 
     def volume_snapshot(self, job):
@@ -453,6 +461,13 @@ class Worker:
         if place:
             del self.thin[place]
         return {}
+
+    def volume_retire(self, job):
+        return self.volume_claim(job)
+
+    def volume_free(self, job):
+        self.volume_remove(job)
+        return {"offset": 1 << 62}
 
     def volume_mount(self, job):
         volume = job["volume"]
@@ -483,14 +498,6 @@ class Worker:
 
     def pool_audit(self, job):
         return {"thinIds": [i for p, i in self.thin if p == job["pool"]]}
-
-    def volume_snapshot(self, job):
-        for image in job["images"]:
-            place = (job["pool"], image["thinId"])
-            if place in self.thin or self.thin.get((job["pool"], image["origin"]["thinId"])) != image["origin"]["uuid"]:
-                self.violations.append(f"a snapshot of {image['origin']['name']} is made twice, or of another volume")
-            self.thin[place] = image["uuid"]
-        return {"devices": [{"uuid": i["uuid"], "usedBytes": 2 * MIB} for i in job["images"]]}
 
     def pool_exclusive(self, job):
         return {"thins": [{"thinId": i, "usedBytes": 3 * MIB, "exclusiveBytes": MIB + i}

@@ -198,7 +198,7 @@ def a_lazy_removal_waits_for_the_last_user_also_behind_a_restart():
     same(world.names(), ["db"])
     world.worker.users.clear()
     eventually(lambda: world.names() == [], "it goes", 30)
-    same(world.worker.thin, {})
+    same(world.worker.left(), {})
 
 
 @test
@@ -208,7 +208,7 @@ def a_lazy_removal_of_what_nobody_uses_is_a_removal():
     world.create("db")
     world.call("Volume.Mount", volume="db")
     same(world.call("Volume.Remove", volume="db", lazy=True), {})
-    same((world.names(), world.worker.thin), ([], {}))
+    same((world.names(), world.worker.left()), ([], {}))
 
 
 @test

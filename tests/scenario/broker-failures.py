@@ -47,7 +47,7 @@ def every_error_of_a_create_reaches_the_caller_and_leaves_nothing():
     world.start()
     for kind in KINDS:
         same(fails_whole(kind, "volume_create", "Volume.Create", volume="db", sizeBytes=GIB), WHOLE)
-        same((world.names(), world.worker.thin), ([], {}), kind)
+        same((world.names(), world.worker.left()), ([], {}), kind)
         # Only where the worker could not undo what it had done the broker cleans up.
         same(world.worker.count("volume_remove"), 1 if kind == "WorkerDied" else 0, kind)
         world.worker.jobs.clear()
@@ -69,7 +69,7 @@ def a_create_whose_end_is_unclear_is_cleaned_up():
         world.worker.rule("volume_create", rule)
         failure = world.refused("WorkerDied", "Volume.Create", volume="db", sizeBytes=GIB)
         contains(failure.parameters["hint"], "journalctl")
-        same((world.names(), world.worker.thin), ([], {}), what)
+        same((world.names(), world.worker.left()), ([], {}), what)
         same(world.worker.verbs()[-2:], ["volume_create", "volume_remove"], what)
         world.create("db")
         world.call("Volume.Remove", volume="db")
@@ -148,7 +148,7 @@ def a_removal_that_failed_half_way_can_only_be_repeated():
         world.refused("VolumeBroken", "Volume.Mount", volume="db")
         world.refused("VolumeBroken", "Volume.Create", volume="db", sizeBytes=GIB)
         world.call("Volume.Remove", volume="db")
-        same((world.names(), world.worker.thin), ([], {}), what)
+        same((world.names(), world.worker.left()), ([], {}), what)
     world.create("db")
     world.worker.rule("volume_remove", fail("Failed", "not now"))
     contains(world.refused("Failed", "Volume.Remove", volume="db").parameters["hint"], "quarry rm db")
@@ -166,11 +166,11 @@ def a_removal_and_a_clean_up_outlive_a_worker_that_dies():
             world.create("db")
             world.worker.rule("volume_remove", rule, times=times)
             world.call("Volume.Remove", volume="db")
-            same((world.names(), world.worker.thin), ([], {}))
+            same((world.names(), world.worker.left()), ([], {}))
             world.worker.rule("volume_create", die_after)
             world.worker.rule("volume_remove", rule, times=times)
             world.refused("WorkerDied", "Volume.Create", volume="db", sizeBytes=GIB)
-            same((world.names(), world.worker.thin), ([], {}))
+            same((world.names(), world.worker.left()), ([], {}))
     world.check_consistent()
 
 

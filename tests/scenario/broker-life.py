@@ -31,7 +31,7 @@ def a_volume_is_made_shown_mounted_and_removed():
     same(world.inspect("db")["open"], False)
     same(world.call("Volume.Remove", volume="db"), {})
     same(world.names(), [])
-    same(world.worker.thin, {})
+    same(world.worker.left(), {})
     world.refused("NoSuchVolume", "Volume.Inspect", volume="db")
 
 
