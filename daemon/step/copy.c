@@ -22,12 +22,6 @@ static int copy_run(StepContext *c, Error *err) {
         return r;
 }
 
-static int copy_undo(StepContext *c, Error *err) {
-        int r = dm_thin_delete(c->pool.uuid, c->job->volume.thin_id);
-
-        return r < 0 && r != -ENODATA ? error_errno(err, r, "cannot delete the copy again") : 0;
-}
-
 /* --- its filesystem's UUID -------------------------------------------------------------------------------- */
 
 /* Mounted once, the filesystem is as if it had been unmounted. */
@@ -101,6 +95,6 @@ static int spare_copy_undo(StepContext *c, Error *err) {
         return step_spare_delete.run(c, err);
 }
 
-const Step step_copy = { "making the copy", NULL, copy_run, copy_undo };
+const Step step_copy = { "making the copy", NULL, copy_run, thin_delete_new };
 const Step step_identify = { "giving the filesystem its own UUID", NULL, identify_run, NULL };
 const Step step_spare_copy = { "making the copy", NULL, spare_copy_run, spare_copy_undo };

@@ -36,24 +36,13 @@ static bool tools_are_newer(const Volume *template) {
 }
 
 static int copy_run(StepContext *c, Error *err) {
-        const Volume *template = &c->job->source;
         int r;
 
-        r = thin_pool_has_room(c, err);
-        if (r < 0)
-                return r;
-        if (tools_are_newer(template))
+        if (tools_are_newer(&c->job->source))
                 return unusable(err, "it was made before the tools were upgraded");
-        r = dm_thin_snapshot(c->pool.uuid, c->job->volume.thin_id, template->thin_id);
-        if (r == -ENODATA)
-                return unusable(err, "it is gone");
-        if (r == -EEXIST)
-                return error_set(err, ERROR_FAILED, r, "pool %s has a thin device %u that its catalog does not know",
-                                 c->pool.name, c->job->volume.thin_id);
-        if (r < 0)
-                return error_errno(err, r, "cannot copy the template in pool %s", c->pool.name);
-        c->thin_is_new = true;
-        return 0;
+        r = snapshot_copy(c, &c->job->source, c->job->volume.thin_id, err);
+        c->thin_is_new = r >= 0;
+        return r == -ENODATA ? unusable(err, "it is gone") : r;
 }
 
 static int identify_ext4(StepContext *c, const char *device, Error *err) {
