@@ -80,6 +80,7 @@ _quarry_argument() { # VERB NUMBER CURRENT
     update) [ "$2" != 1 ] || _quarry_reply "$(_quarry_names 'ls --type all')" "$3" ;;
     trim | snapshot) _quarry_reply "$(_quarry_names ls)" "$3" ;;
     diff) [ "$2" -gt 2 ] || _quarry_reply "$(_quarry_names 'ls --type all')" "$3" ;;
+    clone | rollback) [ "$2" != 1 ] || _quarry_reply "$(_quarry_names 'ls --type snapshot')" "$3" ;;
     hold | release) _quarry_reply "$(_quarry_names 'ls --type snapshot')" "$3" ;;
     exists) [ "$2" != 1 ] || _quarry_reply "$(_quarry_names ls)" "$3" ;;
     mount)

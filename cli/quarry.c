@@ -110,6 +110,18 @@ static const Verb verbs[] = {
           "  quarry diff --ranges db@monday db\n"
           "  quarry diff --json db@monday db@tuesday | jq '.ranges[]'\n",
           diff_options, false, 2, 2, verb_diff },
+        { "clone", "NAME@SNAPSHOT NEW [OPTION]...", "Make a volume of a snapshot",
+          "It holds the same, can be written, has UUIDs of its own, and can be mounted\n"
+          "beside its origin. The snapshot may be removed then. Labels are not taken over.\n",
+          "  quarry clone db@nightly db-test\n"
+          "  quarry clone db@nightly team/db-test --label purpose=test\n",
+          clone_options, false, 2, 2, verb_clone },
+        { "rollback", "NAME@SNAPSHOT [OPTION]...", "Let a volume be what it was when a snapshot was made",
+          "Nobody may use it meanwhile. What it is now is kept as a snapshot, which is\n"
+          "printed, unless it is to be discarded; snapshots made since then stay, too.\n",
+          "  quarry umount db && quarry rollback db@before-upgrade\n"
+          "  quarry rollback --yes --discard-current db@before-upgrade\n",
+          rollback_options, false, 1, 1, verb_rollback },
         { "pool create", "NAME (DEVICE... | --vg VG | --file PATH) [OPTION]...",
           "Make a pool that volumes are taken from",
           "Nothing is ever wiped: a device that is in use or bears a signature is refused.\n"

@@ -31,6 +31,11 @@ extern const Option snapshot_options[];
 int verb_update(char **arguments);
 extern const Option update_options[];
 
+/* clone.c */
+int verb_clone(char **arguments);
+int verb_rollback(char **arguments);
+extern const Option clone_options[], rollback_options[];
+
 /* doctor.c */
 int verb_doctor(char **arguments);
 extern const Option doctor_options[];

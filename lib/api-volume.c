@@ -296,6 +296,31 @@ static SD_VARLINK_DEFINE_METHOD_FULL(
                                  "yet been written to the pool, and may have changed since"),
         SD_VARLINK_DEFINE_OUTPUT(live, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE));
 
+static SD_VARLINK_DEFINE_METHOD_FULL(
+        Clone,
+        SD_VARLINK_SUPPORTS_MORE,
+        SD_VARLINK_FIELD_COMMENT("Reference of the snapshot: [POOL:][TENANT/]NAME@SNAPSHOT, or the UUID"),
+        SD_VARLINK_DEFINE_INPUT(volume, SD_VARLINK_STRING, 0),
+        SD_VARLINK_FIELD_COMMENT("Reference of the new volume: [POOL:][TENANT/]NAME. It is in the snapshot's pool"),
+        SD_VARLINK_DEFINE_INPUT(name, SD_VARLINK_STRING, 0),
+        SD_VARLINK_FIELD_COMMENT("\"key=value\", each key once; those of the snapshot are not taken over"),
+        SD_VARLINK_DEFINE_INPUT(labels, SD_VARLINK_STRING, SD_VARLINK_ARRAY | SD_VARLINK_NULLABLE),
+        KEY_INPUT,
+        PROGRESS_OUTPUT,
+        SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(volume, Volume, SD_VARLINK_NULLABLE));
+
+static SD_VARLINK_DEFINE_METHOD_FULL(
+        Rollback,
+        SD_VARLINK_SUPPORTS_MORE,
+        SD_VARLINK_FIELD_COMMENT("Reference of the snapshot: [POOL:][TENANT/]NAME@SNAPSHOT, or the UUID"),
+        SD_VARLINK_DEFINE_INPUT(volume, SD_VARLINK_STRING, 0),
+        SD_VARLINK_FIELD_COMMENT("Keep nothing of what the volume is now"),
+        SD_VARLINK_DEFINE_INPUT(discardCurrent, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE),
+        PROGRESS_OUTPUT,
+        SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(volume, Volume, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("What the volume was; missing: that is discarded"),
+        SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(snapshot, Volume, SD_VARLINK_NULLABLE));
+
 ERROR_KINDS(API_DEFINE_ERROR)
 
 SD_VARLINK_DEFINE_INTERFACE(
@@ -335,6 +360,12 @@ SD_VARLINK_DEFINE_INTERFACE(
         SD_VARLINK_SYMBOL_COMMENT("Tells where two images of a volume differ, by the pool's maps and without reading "
                                   "them: what was written, even with the same contents, differs."),
         &vl_method_Diff,
+        SD_VARLINK_SYMBOL_COMMENT("Makes a volume of a snapshot: it holds the same, has UUIDs of its own, and does not "
+                                  "need the snapshot any more. One with a passphrase has the same, and needs it."),
+        &vl_method_Clone,
+        SD_VARLINK_SYMBOL_COMMENT("Lets a volume be what it was when the snapshot was made; refused while anybody uses "
+                                  "it. What it is now becomes a snapshot, unless it is to be discarded."),
+        &vl_method_Rollback,
         &vl_type_VolumeType,
         &vl_type_ListType,
         SD_VARLINK_SYMBOL_COMMENT("What mkfs makes"),

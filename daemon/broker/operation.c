@@ -110,6 +110,12 @@ int operation_begin_on_pool(Operation *op, PoolEntry *pool, Error *err) {
         return 0;
 }
 
+int operation_set_source(Operation *op, const VolumeEntry *source, Error *err) {
+        volume_done(&op->job.source);
+        op->job.source = (Volume) { .uuid = source->volume.uuid, .thin_id = source->volume.thin_id };
+        return volume_spec_copy(&source->volume.spec, &op->job.source.spec) < 0 ? error_oom(err) : 0;
+}
+
 static void on_progress(const char *step, unsigned position, unsigned total, void *userdata) {
         Operation *op = userdata;
 
@@ -206,6 +212,19 @@ static void guards_finish(Operation *op) {
                 op->guards = guard->next_guard;
                 operation_finish(guard, NULL);
         }
+}
+
+void operation_remove_guarded(Operation *op, VolumeEntry *volume) {
+        for (Operation **at = &op->guards; *at; at = &(*at)->next_guard) {
+                Operation *guard = *at;
+
+                if (guard->volume != volume)
+                        continue;
+                *at = guard->next_guard;
+                operation_finish_removed(guard, NULL);
+                return;
+        }
+        registry_remove_volume(&op->manager->registry, volume);
 }
 
 static void release(Operation *op) {

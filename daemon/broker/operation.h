@@ -51,6 +51,7 @@ struct Operation {
         Operation *guards, *next_guard; /* see operation_guard() */
         void (*then)(Operation *operation, const Error *err); /* behind what it waits for */
         bool discard;         /* a rollback keeps nothing of what was before */
+        uint64_t size_before; /* of a volume that is rolled back */
         bool in_background;   /* who takes the pool for itself waits for its end */
         unsigned n_out;       /* others that it waits for */
         Operation *leader;    /* of one that only keeps others out of its lane: for whom */
@@ -71,6 +72,9 @@ int operation_new(Manager *manager, const char *verb, const Caller *caller, cons
 /* One that was never begun. */
 void operation_free(Operation *operation);
 
+/* What its job is to be made from, as that is now. */
+int operation_set_source(Operation *operation, const VolumeEntry *source, Error *err);
+
 int operation_add_watcher(Operation *operation, const Watcher *watcher, Error *err);
 /* Queues behind what runs on the volume, or starts. */
 void operation_begin_on_volume(Operation *operation, VolumeEntry *volume);
@@ -85,6 +89,9 @@ void operation_begin(Operation *operation, Lane *lane);
 /* Keeps others off another volume, too, until the operation ends. Calls back when it is its turn there, or with an
  * error if it never will be. Who runs on a snapshot never waits for its volume: so no two wait for each other. */
 void operation_guard(Operation *operation, VolumeEntry *volume, void (*then)(Operation *operation, const Error *err));
+
+/* A volume that it guards goes out of the registry: who waits for it is told so. */
+void operation_remove_guarded(Operation *operation, VolumeEntry *volume);
 
 /* Sends operation->job to a worker, with its pool and volume filled in. */
 int operation_run_job(Operation *operation, JobVerb verb, JobDone on_done, Error *err);

@@ -393,15 +393,20 @@ int volume_entry_renumber(VolumeEntry *entry) {
         return 0;
 }
 
+void volume_entry_set_spare(VolumeEntry *entry, uint32_t id) {
+        entry->volume.has_spare = true;
+        entry->volume.spare_thin_id = id;
+        thin_id_mark(entry->pool, id, true);
+}
+
 int volume_entry_take_spare(VolumeEntry *entry) {
+        uint32_t id;
         int r;
 
-        r = pool_entry_new_thin_id(entry->pool, &entry->volume.spare_thin_id);
-        if (r < 0)
-                return r;
-        entry->volume.has_spare = true;
-        thin_id_mark(entry->pool, entry->volume.spare_thin_id, true);
-        return 0;
+        r = pool_entry_new_thin_id(entry->pool, &id);
+        if (r >= 0)
+                volume_entry_set_spare(entry, id);
+        return r;
 }
 
 void volume_entry_drop_spare(VolumeEntry *entry) {
@@ -416,6 +421,18 @@ void volume_entry_swap_spare(VolumeEntry *entry) {
 
         entry->volume.thin_id = entry->volume.spare_thin_id;
         entry->volume.spare_thin_id = id;
+}
+
+VolumeEntry *registry_give_spare(Registry *registry, VolumeEntry *entry, Volume *snapshot, Error *err) {
+        uint32_t id = entry->volume.spare_thin_id;
+        VolumeEntry *added;
+
+        volume_entry_drop_spare(entry);
+        snapshot->thin_id = id;
+        added = registry_add_volume(registry, entry->pool, snapshot, err);
+        if (!added)
+                volume_entry_set_spare(entry, id);
+        return added;
 }
 
 void volume_entry_resize(VolumeEntry *entry, uint64_t size) {

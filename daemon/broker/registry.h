@@ -186,6 +186,10 @@ int volume_entry_take_spare(VolumeEntry *entry); /* -ENOSPC */
 void volume_entry_drop_spare(VolumeEntry *entry);
 /* Lets the two change places. */
 void volume_entry_swap_spare(VolumeEntry *entry);
+/* Makes the spare one that of a snapshot, which is taken over. NULL as above. */
+VolumeEntry *registry_give_spare(Registry *registry, VolumeEntry *entry, Volume *snapshot, Error *err);
+/* Gives it this one, which nobody has. */
+void volume_entry_set_spare(VolumeEntry *entry, uint32_t thin_id);
 /* Gives a volume another name, and with it its snapshots. ERROR_VOLUME_EXISTS. */
 int registry_rename_volume(Registry *registry, VolumeEntry *entry, const char *name, Error *err);
 /* Gives a volume another size. */

@@ -119,7 +119,7 @@ static bool do_without_template(Operation *op, const Error *err) {
         VolumeEntry *template = registry_find_uuid(&op->manager->registry, op->job.source.uuid);
         Error failure = {};
 
-        if (sd_id128_is_null(op->job.source.uuid) || err->number != ESTALE || err->undo_failed)
+        if (op->job.source.spec.role != ROLE_TEMPLATE || err->number != ESTALE || err->undo_failed)
                 return false;
         if (template)
                 template_discard(op->manager, template);
@@ -166,10 +166,11 @@ static int take_template(Operation *op, Error *err) {
 
 static void on_row_written(const Error *err, void *userdata) {
         Operation *op = userdata;
+        bool is_clone = op->job.source.spec.role == ROLE_SNAPSHOT;
         Error failure = {};
 
-        if (!err && take_template(op, &failure) >= 0 &&
-            operation_run_job(op, JOB_VOLUME_CREATE, on_made, &failure) >= 0)
+        if (!err && (is_clone || take_template(op, &failure) >= 0) &&
+            operation_run_job(op, is_clone ? JOB_VOLUME_CLONE : JOB_VOLUME_CREATE, on_made, &failure) >= 0)
                 return;
         op->failure = err ? *err : failure;
         /* A commit that is said to have failed may have reached the disk, unless the disk is full. */
@@ -179,13 +180,13 @@ static void on_row_written(const Error *err, void *userdata) {
                 volume_drop_row(op);
 }
 
-static int create_start(Operation *op, Error *err) {
+int volume_create_run(Operation *op, Error *err) {
         return catalog_put_volume(op->pool->catalog, &op->volume->volume, on_row_written, op, err);
 }
 
 /* --- judging the request -------------------------------------------------------------------------------- */
 
-static int check_key(const VolumeSpec *spec, int key_fd, Error *err) {
+int volume_create_check_key(const VolumeSpec *spec, int key_fd, Error *err) {
         int r;
 
         if (spec->key_source == KEY_SOURCE_PASSPHRASE && key_fd < 0) {
@@ -231,7 +232,7 @@ static int judge_existing(VolumeEntry *have, const VolumeSpec *want, bool if_abs
         return r;
 }
 
-static int entry_new(Manager *m, PoolEntry *pool, VolumeSpec *spec, VolumeEntry **ret, Error *err) {
+int volume_create_entry(Manager *m, PoolEntry *pool, VolumeSpec *spec, VolumeEntry **ret, Error *err) {
         Volume volume = { .state = VOLUME_CREATING };
         struct timespec ts;
         VolumeEntry *entry;
@@ -268,7 +269,7 @@ static int create(Manager *m, const Caller *caller, VolumeSpec *spec, int *key_f
         if (r >= 0)
                 r = policy_may_create_volume(caller, spec->tenant, err);
         if (r >= 0)
-                r = check_key(spec, *key_fd, err);
+                r = volume_create_check_key(spec, *key_fd, err);
         if (r >= 0)
                 r = find_pool_for_volume(m, spec->pool, &pool, err);
         if (r < 0)
@@ -286,10 +287,10 @@ static int create(Manager *m, const Caller *caller, VolumeSpec *spec, int *key_f
         if (r >= 0)
                 r = space_check_create(pool, err);
         if (r >= 0)
-                r = operation_new(m, "create", caller, watcher, create_start, &op, err);
+                r = operation_new(m, "create", caller, watcher, volume_create_run, &op, err);
         if (r < 0)
                 return r;
-        r = entry_new(m, pool, spec, &entry, err);
+        r = volume_create_entry(m, pool, spec, &entry, err);
         if (r < 0) {
                 operation_free(op);
                 return r;
@@ -316,9 +317,9 @@ int volume_create_template(Manager *m, PoolEntry *pool, VolumeSpec *spec, const 
         Operation *op;
         int r;
 
-        r = operation_new(m, NULL, &self, watcher, create_start, &op, err);
+        r = operation_new(m, NULL, &self, watcher, volume_create_run, &op, err);
         if (r >= 0) {
-                r = entry_new(m, pool, spec, &entry, err);
+                r = volume_create_entry(m, pool, spec, &entry, err);
                 if (r < 0)
                         operation_free(op);
         }

@@ -13,6 +13,20 @@ int volume_create(Manager *manager, const Caller *caller, VolumeSpec *spec, int 
 /* In the background; takes over spec's contents. */
 int volume_create_template(Manager *manager, PoolEntry *pool, VolumeSpec *spec, const Watcher *watcher, Error *err);
 
+/* A volume of its own with what a snapshot holds; the snapshot may go then. name has no snapshot; without a pool it
+ * is in that of the snapshot, the only one that it can be in. Takes over key_fd in every case. */
+int volume_clone(Manager *manager, const Caller *caller, VolumeEntry *snapshot, const Reference *name,
+                 char *const *labels, int key_fd, const Watcher *watcher, Error *err);
+/* What they share: for a new volume an entry, which takes over spec's contents; from there, row, job and row. */
+int volume_create_check_key(const VolumeSpec *spec, int key_fd, Error *err);
+int volume_create_entry(Manager *manager, PoolEntry *pool, VolumeSpec *spec, VolumeEntry **ret, Error *err);
+int volume_create_run(Operation *operation, Error *err);
+
+/* A volume becomes what its snapshot is. Unless discard, what it was is kept as another one: the operation ends with
+ * that in volumes. */
+int volume_rollback(Manager *manager, const Caller *caller, VolumeEntry *snapshot, bool discard, const Watcher *watcher,
+                    Error *err);
+
 /* lazy: a volume that is in use is taken from its standard place, and goes behind its last user; who that is are the
  * operation's users. snapshots: those of the volume go first; if one of them is held none does. */
 int volume_remove(Manager *manager, const Caller *caller, VolumeEntry *entry, bool lazy, bool snapshots,

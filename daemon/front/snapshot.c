@@ -202,11 +202,101 @@ static int vl_method_diff(sd_varlink *link, sd_json_variant *parameters, sd_varl
         return call_end(call, r, &err);
 }
 
+/* --- volumes made of them, and gone back to --------------------------------------------------------------- */
+
+static int volume_reply(Call *call, Operation *op) {
+        const VolumeEntry *kept = op->n_volumes > 0 ? registry_find_uuid(&op->manager->registry, op->volumes[0]) : NULL;
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *volume = NULL, *snapshot = NULL;
+        int r;
+
+        r = view_volume(op->volume, &volume);
+        if (r >= 0 && kept)
+                r = view_volume(kept, &snapshot);
+        return r < 0 ? r
+                     : sd_varlink_replybo(call->link, SD_JSON_BUILD_PAIR_VARIANT("volume", volume),
+                                          SD_JSON_BUILD_PAIR_CONDITION(
+                                                  !!snapshot, "snapshot", SD_JSON_BUILD_VARIANT(snapshot)));
+}
+
+typedef struct CloneParameters {
+        const char *volume; /* first: see call_begin_on_volume() */
+        const char *name;
+        char **labels;
+        int key;
+} CloneParameters;
+
+static int clone_begin(Call *call, VolumeEntry *entry, const CloneParameters *p, Error *err) {
+        Watcher watcher = call_watcher(call);
+        int r, key_fd = -EBADF;
+        Reference name;
+
+        r = reference_parse(p->name, "name", &name, err);
+        if (r >= 0)
+                r = call_take_key(call->link, p->key, &key_fd, err);
+        return r < 0 ? r
+                     : volume_clone(server_manager(call->server), &call->caller, entry, &name, p->labels, key_fd,
+                                    &watcher, err);
+}
+
+static int vl_method_clone(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+                           void *userdata) {
+        static const sd_json_dispatch_field table[] = {
+                { "volume", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(CloneParameters, volume),
+                  SD_JSON_MANDATORY },
+                { "name", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(CloneParameters, name),
+                  SD_JSON_MANDATORY },
+                { "labels", SD_JSON_VARIANT_ARRAY, call_dispatch_strv, offsetof(CloneParameters, labels),
+                  SD_JSON_NULLABLE },
+                { "keyFileDescriptor", _SD_JSON_VARIANT_TYPE_INVALID, call_dispatch_index,
+                  offsetof(CloneParameters, key), SD_JSON_NULLABLE },
+                {},
+        };
+        CloneParameters p = { .key = -1 };
+        VolumeEntry *entry;
+        Error err = {};
+        Call *call;
+        int r;
+
+        if (call_begin_on_volume(link, parameters, flags, table, &p, volume_reply, &call, &entry, &r))
+                r = call_end(call, clone_begin(call, entry, &p, &err), &err);
+        strv_free(p.labels);
+        return r;
+}
+
+typedef struct RollbackParameters {
+        const char *volume; /* first: see call_begin_on_volume() */
+        bool discard;
+} RollbackParameters;
+
+static int vl_method_rollback(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+                              void *userdata) {
+        static const sd_json_dispatch_field table[] = {
+                { "volume", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(RollbackParameters, volume),
+                  SD_JSON_MANDATORY },
+                { "discardCurrent", SD_JSON_VARIANT_BOOLEAN, call_dispatch_bool, offsetof(RollbackParameters, discard),
+                  SD_JSON_NULLABLE },
+                {},
+        };
+        RollbackParameters p = {};
+        VolumeEntry *entry;
+        Error err = {};
+        Call *call;
+        int r;
+
+        if (!call_begin_on_volume(link, parameters, flags, table, &p, volume_reply, &call, &entry, &r))
+                return r;
+        Watcher watcher = call_watcher(call);
+        r = volume_rollback(server_manager(call->server), &call->caller, entry, p.discard, &watcher, &err);
+        return call_end(call, r, &err);
+}
+
 int front_snapshot_bind(sd_varlink_server *server) {
         return sd_varlink_server_bind_method_many(
                 server,
                 API_VOLUME ".Snapshot", vl_method_snapshot,
                 API_VOLUME ".Hold", vl_method_hold,
                 API_VOLUME ".Release", vl_method_release,
-                API_VOLUME ".Diff", vl_method_diff);
+                API_VOLUME ".Diff", vl_method_diff,
+                API_VOLUME ".Clone", vl_method_clone,
+                API_VOLUME ".Rollback", vl_method_rollback);
 }

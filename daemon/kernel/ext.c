@@ -32,11 +32,18 @@ static int fs_open(const char *device, int flags, ext2_filsys *ret) {
                                     unix_io_manager, ret));
 }
 
-/* What has metadata_csum_seed keeps the seed that its checksums began with. */
-static bool checksums_depend_on_uuid(const struct ext2_super_block *super) {
-        if (super->s_feature_ro_compat & EXT4_FEATURE_RO_COMPAT_METADATA_CSUM)
-                return !(super->s_feature_incompat & EXT4_FEATURE_INCOMPAT_CSUM_SEED);
-        return super->s_feature_ro_compat & EXT4_FEATURE_RO_COMPAT_GDT_CSUM;
+/* Checksums begin with the UUID, unless what they begin with is kept beside it, as it is by default: so it is kept.
+ * (tune2fs -U would make all anew but those of the orphan file, and then it cannot be mounted any more.) Those of
+ * groups alone, of older filesystems, know nothing but the UUID. */
+static int checksums_keep(ext2_filsys fs) {
+        struct ext2_super_block *super = fs->super;
+
+        if (!(super->s_feature_ro_compat & EXT4_FEATURE_RO_COMPAT_METADATA_CSUM))
+                return super->s_feature_ro_compat & EXT4_FEATURE_RO_COMPAT_GDT_CSUM ? -EOPNOTSUPP : 0;
+        if (!(super->s_feature_incompat & EXT4_FEATURE_INCOMPAT_CSUM_SEED))
+                super->s_checksum_seed = fs->csum_seed;
+        super->s_feature_incompat |= EXT4_FEATURE_INCOMPAT_CSUM_SEED;
+        return 0;
 }
 
 static int folder_own(ext2_filsys fs, const char *name, const ExtOwner *owner) {
@@ -74,8 +81,9 @@ int ext_identify(const char *device, sd_id128_t uuid, const char *folder, const 
                 return r;
         if (fs->super->s_feature_incompat & EXT3_FEATURE_INCOMPAT_RECOVER)
                 return -EUCLEAN;
-        if (checksums_depend_on_uuid(fs->super))
-                return -EOPNOTSUPP;
+        r = checksums_keep(fs);
+        if (r < 0)
+                return r;
         r = owner ? folder_own(fs, folder, owner) : 0;
         if (r < 0)
                 return r;

@@ -17,5 +17,6 @@ typedef struct ExtOwner {
 
 /* Gives the filesystem of a copy a UUID of its own, and the folder of this name in its root an owner, unless NULL.
  * Durable on return; can be repeated. -EBUSY if it is mounted, -EUCLEAN if its journal is to be replayed first,
- * -EOPNOTSUPP if its checksums are made with the UUID (tune2fs makes them anew), -ENOENT without such a folder. */
+ * -EOPNOTSUPP if its groups have checksums that are made with the UUID, and nothing else has any (tune2fs makes them
+ * anew), -ENOENT without such a folder. */
 int ext_identify(const char *device, sd_id128_t uuid, const char *folder, const ExtOwner *owner);

@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-#define TUNE_TIMEOUT 3600u /* seconds: every inode is written */
+#define TUNE_TIMEOUT 600u /* seconds: it is checked */
 
 static int copy_run(StepContext *c, Error *err) {
         int r;
@@ -36,8 +36,7 @@ static int journal_replay(StepContext *c, const char *device, Error *err) {
                       : 0;
 }
 
-/* Its checksums are made with its UUID, and all of them anew with the other one: only of a filesystem that was just
- * checked. */
+/* Those of its groups are made with its UUID: tune2fs makes them anew, of a filesystem that was just checked. */
 static int checksums_renew(const char *device, sd_id128_t uuid, Error *err) {
         char text[UUID_TEXT_MAX];
         char *const commands[][5] = {

@@ -300,6 +300,76 @@ class Doctor(Mounting):
         claim(not found, f"there is still found: {found}")
 
 
+def snapshots():
+    return [v["name"] for v in ask("Volume.List", type="snapshot")["volumes"]]
+
+
+class FromSnapshot(VolumeVerb):
+    """Of a volume that stays from point to point; nothing of its snapshots does."""
+
+    image, clone = f"{NAME}@s", "cloned"
+
+    def before(self):
+        self.ready()
+        call("Volume.Snapshot", volumes=[self.image])
+
+    def content(self, name):
+        path = call("Volume.Mount", volume=name)["path"]
+        have = kernel.read(f"{path}/file")
+        call("Volume.Unmount", volume=name)
+        return have
+
+    def clean(self):
+        for name in snapshots():
+            call("Volume.Remove", volume=name)
+
+
+class Clone(FromSnapshot):
+    word, method, end, jobs = "clone", "Volume.Clone", "answer.clone.after", {"volume_clone"}
+
+    def run(self):
+        call("Volume.Clone", volume=self.image, name=self.clone)
+
+    def after(self, outcome):
+        there = volume(self.clone)
+        claim(there or outcome, "it was answered as made, and is not there")
+        if not there:
+            self.run()
+        claim(self.content(self.clone) == self.content(NAME) == "content", "the two differ")
+        call("Volume.Remove", volume=self.clone)
+        self.clean()
+
+
+class Rollback(FromSnapshot):
+    word, method, end = "roll back", "Volume.Rollback", "answer.rollback.after"
+    jobs, discard = {"volume_claim", "volume_rollback"}, False
+
+    def before(self):
+        super().before()
+        with open(call("Volume.Mount", volume=NAME)["path"] + "/file", "w", encoding="ascii") as f:
+            f.write("changed")
+        call("Volume.Unmount", volume=NAME)
+
+    def run(self):
+        call("Volume.Rollback", volume=self.image, discardCurrent=self.discard)
+
+    def after(self, outcome):
+        have, kept = self.content(NAME), [name for name in snapshots() if name != self.image]
+        claim(have == "content" or outcome and have == "changed", f"its file holds {have!r}")
+        claim(len(kept) == (have == "content" and not self.discard), f"what it was is kept as {kept}")
+        if have == "changed":
+            self.run()
+            claim(self.content(NAME) == "content", "it was rolled back again, and is not as it was")
+        self.clean()
+
+
+class RollbackDiscarding(Rollback):
+    """What it was goes behind the answer."""
+
+    word, end, discard = "discard all in, and roll back,", "volume_drop_spare.answer.after", True
+    jobs = {"volume_claim", "volume_rollback", "volume_drop_spare"}
+
+
 class PoolVerb(Verb):
     def __init__(self):
         self.title = f"{self.word} a pool in a file"
@@ -437,6 +507,7 @@ VOLUMES = [[Create(), Remove()], [Create(**ENCRYPTED), Remove(**ENCRYPTED)],
            [Mount(key="host"), Unmount(key="host")], [Release(key="host"), Start(key="host")],
            [RemoveLarge("none")], [Trim(key="host")], [Doctor(key="host")], [Close(key="host")], [RemoveInUse(key="host")]]
 VOLUMES += [[Update(key="host")]]
+VOLUMES += [[Clone(key="host")], [Rollback()], [RollbackDiscarding()]]
 # The same steps on other volumes.
 MORE_VOLUMES = [[Create("xfs")], [Create("ext4", "host")], [Create("none", "host"), Remove("none", "host")],
                 [Mount(), Unmount()], [Mount("none"), Unmount("none")]]

@@ -363,6 +363,43 @@ static void test_spare_thin_ids(void **state) {
         registry_done(&registry);
 }
 
+static void test_a_spare_thin_id_becomes_a_snapshots(void **state) {
+        Registry registry = {};
+        PoolEntry *pool = add_pool(&registry, "a", 1);
+        VolumeEntry *db = add(&registry, pool, "db", 10, 0), *kept;
+        Volume v = { .uuid = uuid_of(20), .spec = VOLUME_SPEC_DEFAULT };
+        Error err = {};
+        uint32_t id;
+
+        v.spec.role = ROLE_SNAPSHOT;
+        v.spec.origin = uuid_of(10);
+        v.spec.size = GIB;
+        buffer_format(v.spec.name, sizeof(v.spec.name), "db@before");
+        assert_int_equal(volume_entry_take_spare(db), 0);
+        volume_entry_swap_spare(db);
+        v.uuid = uuid_of(10); /* taken: then it has its spare one as before */
+        assert_null(registry_give_spare(&registry, db, &v, &err));
+        assert_true(db->volume.has_spare);
+        assert_int_equal(db->volume.spare_thin_id, 0);
+        v.uuid = uuid_of(20);
+        kept = registry_give_spare(&registry, db, &v, &err);
+        assert_non_null(kept);
+        assert_int_equal(kept->volume.thin_id, 0);
+        assert_int_equal(db->volume.thin_id, 1);
+        assert_false(db->volume.has_spare);
+        assert_snapshots(db, "db@before");
+        assert_int_equal(pool_entry_new_thin_id(pool, &id), 0);
+        assert_int_equal(id, 2);
+        registry_remove_volume(&registry, kept);
+        volume_entry_set_spare(db, 0);
+        volume_entry_swap_spare(db);
+        assert_int_equal(db->volume.thin_id, 0);
+        volume_entry_drop_spare(db);
+        assert_int_equal(pool_entry_new_thin_id(pool, &id), 0);
+        assert_int_equal(id, 1);
+        registry_done(&registry);
+}
+
 static void test_what_is_being_freed_has_no_name(void **state) {
         Registry registry = {};
         PoolEntry *pool = add_pool(&registry, "a", 1);
@@ -458,6 +495,7 @@ int main(void) {
                 cmocka_unit_test(test_a_snapshot_without_its_volume_is_refused),
                 cmocka_unit_test(test_a_new_name_is_one_for_snapshots_too),
                 cmocka_unit_test(test_spare_thin_ids),
+                cmocka_unit_test(test_a_spare_thin_id_becomes_a_snapshots),
                 cmocka_unit_test(test_what_is_being_freed_has_no_name),
                 cmocka_unit_test(test_holds_are_taken_over),
                 cmocka_unit_test(test_pools_that_cannot_be_worked_with_say_why),

@@ -19,7 +19,7 @@ static Job job_make(JobVerb verb) {
                         .uuid = volume,
                         .thin_id = 17,
                         .has_spare = true,
-                        .spare_thin_id = 19,
+                        .spare_thin_id = 18,
                         .spec = { .pool = "fast", .tenant = "team", .name = "db", .size = GIB, .fs = FILESYSTEM_XFS,
                                   .key_source = KEY_SOURCE_HOST, .uid = 1000, .gid = 4294967294, .mode = 01777 },
                 },
@@ -122,11 +122,41 @@ static void test_what_a_verb_needs_arrives_and_nothing_else(void **state) {
                 }
                 assert_true(sd_id128_equal(back.volume.uuid, volume));
                 assert_int_equal(back.volume.thin_id, 17);
+                assert_true(back.volume.has_spare);
+                assert_int_equal(back.volume.spare_thin_id, 18);
                 assert_string_equal(back.volume.spec.pool, "fast");
                 assert_string_equal(back.volume.spec.tenant, "team");
                 assert_string_equal(back.volume.spec.name, "db");
                 assert_null(
                         volume_spec_difference(&job.volume.spec, &back.volume.spec, difference, sizeof(difference)));
+        }
+}
+
+static void test_a_spare_thin_device(void **state) {
+        static const struct {
+                JobVerb verb;
+                bool has_spare;
+                uint32_t id;
+                const char *field;
+        } cases[] = {
+                { JOB_VOLUME_REMOVE, false, 0, "" },
+                { JOB_VOLUME_DROP_SPARE, true, THIN_ID_MAX, "" },
+                { JOB_VOLUME_DROP_SPARE, true, THIN_ID_MAX + 1, "spareThinId" },
+                { JOB_VOLUME_DROP_SPARE, true, 17, "spareThinId" }, /* the first one's */
+                { JOB_VOLUME_DROP_SPARE, false, 0, "spareThinId" },
+                { JOB_VOLUME_ROLLBACK, false, 0, "spareThinId" },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                _cleanup_(job_done) Job job = job_make(cases[i].verb), back = {};
+                _cleanup_(sd_json_variant_unrefp) sd_json_variant *v = NULL;
+                Error err = {};
+
+                job.volume.has_spare = cases[i].has_spare;
+                job.volume.spare_thin_id = cases[i].id;
+                assert_true(job_to_json(&job, &v) >= 0);
+                assert_int_equal(job_from_json(v, &back, &err), isempty(cases[i].field) ? 0 : -EINVAL);
+                assert_string_equal(err.field, cases[i].field);
         }
 }
 
@@ -439,6 +469,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_verbs),
                 cmocka_unit_test(test_what_a_verb_needs_arrives_and_nothing_else),
+                cmocka_unit_test(test_a_spare_thin_device),
                 cmocka_unit_test(test_pools_of_a_group_or_a_file),
                 cmocka_unit_test(test_no_list_stays_no_list),
                 cmocka_unit_test(test_a_plain_volume),
