@@ -82,14 +82,14 @@ static int vl_method_snapshot(sd_varlink *link, sd_json_variant *parameters, sd_
                 {},
         };
         Parameters p = {};
+        Call *call = NULL;
         Error err = {};
-        Call *call;
         int r;
 
         r = sd_varlink_dispatch(link, parameters, table, &p);
         if (r == 0)
                 r = call_begin(link, flags, API_VOLUME, snapshot_reply, &call);
-        if (r > 0)
+        if (call)
                 r = call_end(call, snapshot_begin(call, p.volumes, p.name, &err), &err);
         strv_free(p.volumes);
         return r;

@@ -55,7 +55,7 @@ static int sink_reserve(Sink *sink) {
 
         if (sink->allocated - sink->size > READ_SIZE)
                 return 0;
-        data = malloc(allocated);
+        data = calloc(1, allocated);
         if (!data)
                 return -ENOMEM;
         if (sink->data) {

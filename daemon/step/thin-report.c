@@ -42,15 +42,11 @@ static int report_probe(StepContext *c, Error *err) {
         return r;
 }
 
-/* Runs a tool on the metadata device, which is to be the last of argv. */
-static int tool_run(StepContext *c, char *argv[], size_t last, unsigned timeout,
-                    int (*on_line)(const char *line, void *userdata), void *userdata, Error *err) {
+static int tool_run(char *const argv[], unsigned timeout, int (*on_line)(const char *line, void *userdata),
+                    void *userdata, Error *err) {
         _cleanup_(spawn_output_done) SpawnOutput output = {};
-        char device[DEVICE_PATH_MAX];
         int r;
 
-        dm_device_path(c->metadata_lv, device);
-        argv[last] = device;
         r = spawn_lines(argv, timeout, on_line, userdata, &output);
         if (r == -EBADMSG)
                 return error_set(err, ERROR_FAILED, EBADMSG, "cannot understand what %s says", argv[0]);
@@ -81,15 +77,17 @@ static int on_usage(const char *line, void *userdata) {
 }
 
 static int usage_read(StepContext *c, Error *err) {
+        char device[DEVICE_PATH_MAX];
+
+        dm_device_path(c->metadata_lv, device);
         char *argv[] = { (char *) "thin_ls",
                          (char *) "--metadata-snap",
                          (char *) "--format",
                          (char *) "DEV,MAPPED_BYTES,EXCLUSIVE_BYTES",
                          (char *) "--no-headers",
-                         NULL,
+                         device,
                          NULL };
-
-        return tool_run(c, argv, ELEMENTSOF(argv) - 2, LIST_TIMEOUT, on_usage, c->result, err);
+        return tool_run(argv, LIST_TIMEOUT, on_usage, c->result, err);
 }
 
 static int thin_usage_run(StepContext *c, Error *err) {
@@ -119,20 +117,15 @@ static int delta_read(StepContext *c, Error *err) {
                 .keep = c->job->total_only ? 0 : JOB_RANGES_MAX,
                 .sizes = { volume_spec_device_size(&from->spec), volume_spec_device_size(&to->spec) },
         };
-        char one[16], other[16];
+        char one[16], other[16], device[DEVICE_PATH_MAX];
         int r;
 
         buffer_format(one, sizeof(one), "%u", from->thin_id);
         buffer_format(other, sizeof(other), "%u", to->thin_id);
-        char *argv[] = { (char *) "thin_delta",
-                         (char *) "--metadata-snap",
-                         (char *) "--thin1",
-                         one,
-                         (char *) "--thin2",
-                         other,
-                         NULL,
-                         NULL };
-        r = tool_run(c, argv, ELEMENTSOF(argv) - 2, DELTA_TIMEOUT, on_delta, &parser, err);
+        dm_device_path(c->metadata_lv, device);
+        char *argv[] = { (char *) "thin_delta", (char *) "--metadata-snap", (char *) "--thin1", one,
+                         (char *) "--thin2",    other,                      device,             NULL };
+        r = tool_run(argv, DELTA_TIMEOUT, on_delta, &parser, err);
         if (r < 0)
                 return r;
         r = thin_delta_finish(&parser, &c->result->delta);
