@@ -4,6 +4,7 @@
 #   make check     lint, unit, scenario and VM tests                  (the same)
 #   make walk      broker and workers killed at every failpoint       (the same; hours)
 #   make torture   power cuts under load: CUTS=200 SEED=1             (the same)
+#   make bench     beside what does the same: ROUNDS=9 CASE=create    (the same; CASE= is one group of cases)
 #   make           builds quarryd, quarry-worker, quarry              (Debian 13)
 #   make install   installs them with units, rules, manual pages      (PREFIX=, DESTDIR=)
 #
@@ -80,7 +81,7 @@ demo:
 check:
 	@tests/check
 bench:
-	@tests/bench/run
+	@tests/bench/run $(or $(ROUNDS),9) $(CASE)
 # Failing there as well, and two that hang. tests/lint/walked holds the walk against the source.
 walk:
 	@FAILPOINTS=1 tests/vm/run --disk 2G --timeout 14400 tests/system/failpoints-volumes.py all
@@ -190,6 +191,16 @@ $(SYSTEM_KERNEL): $(OUT)/tests/system/%: $(OUT)/tests/system/%.o $(call room,dae
 
 .PHONY: system-programs
 system-programs: $(SYSTEM_KERNEL)
+
+# What the benchmark holds quarry against, with nothing of quarry in it.
+BENCH_FLOOR := $(OUT)/tests/bench/floor
+
+$(BENCH_FLOOR): $(OUT)/%: $(OUT)/%.o
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -ldevmapper
+
+.PHONY: bench-floor
+bench-floor: $(BENCH_FLOOR)
 
 # The disk whose power is cut runs on the build host, whatever its libc: it has its own inside.
 TORTURE_DISK := $(OUT)/tests/torture/disk

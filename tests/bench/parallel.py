@@ -1,0 +1,32 @@
+"""Creates by eight clients at once, 200 volumes in all: each round makes its share, and none goes before the end."""
+import concurrent.futures
+
+import measure
+import ours
+import peers
+from measure import compare, figure, in_turn, timed
+
+VOLUMES = 200
+
+
+def bench():
+    share = -(-VOLUMES // measure.rounds)
+    client = ours.Client()
+    peers.set_up()
+    client.create_mounted("warm")
+    client.remove("warm")
+
+    def mine(i):
+        return timed(lambda: ours.by_many(
+            lambda one, k: one.call("Create", volume=f"p{i}-{k}", sizeBytes=10 * ours.GIB), range(share))) / share
+
+    def lvm(i):
+        with concurrent.futures.ThreadPoolExecutor(ours.CLIENTS) as pool:
+            return timed(lambda: list(pool.map(peers.create_formatted, [f"p{i}-{k}" for k in range(share)]))) / share
+
+    a, b = in_turn(measure.rounds, (mine, None), (lvm, None))
+    made = share * measure.rounds
+    compare(f"a create, {ours.CLIENTS} clients, {made} volumes", a, "lvcreate -V + mkfs.ext4", b, 15)
+    rates = [1000 * len(ms) / sum(ms) for ms in (a, b)]
+    figure(f"creates per second, {ours.CLIENTS} clients, {made} volumes", f"{rates[0]:.1f}; lvcreate + mkfs.ext4 {rates[1]:.2f}",
+           ours_per_s=round(rates[0], 2), peer_per_s=round(rates[1], 3))

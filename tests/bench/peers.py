@@ -1,0 +1,114 @@
+"""LVM's side: its commands, on a volume group of its own on /dev/vdb."""
+import os
+import random
+import re
+import string
+
+from measure import output, run
+
+POOL = "peer-pool-tpool"  # the thin pool as device-mapper knows it
+KEY = "/run/bench-key"
+
+
+def set_up():
+    reset()
+    run("vgcreate", "-q", "peer", "/dev/vdb")
+    run("lvcreate", "-q", "-T", "peer/pool", "-L", "10G", "--poolmetadatasize", "128M")
+    with open(KEY, "wb") as f:
+        f.write(os.urandom(64))
+
+
+def reset():
+    """Whatever is left of it goes; LVM itself would take its time for a thousand volumes."""
+    while os.path.ismount("/mnt"):
+        run("umount", "/mnt")
+    left = devices()
+    for part in ("crypt-", "peer-(?!pool)", "peer-pool"):
+        for _ in range(4):  # the pool below what uses it
+            left = [name for name in devices() if re.match(part, name)]
+            for k in range(0, len(left), 100):
+                try:
+                    run("dmsetup", "remove", "--noudevsync", "--retry", *left[k:k + 100])
+                except RuntimeError:
+                    pass
+    if [name for name in devices() if re.match("crypt-|peer-", name)]:
+        raise RuntimeError(f"LVM's devices do not go: {devices()}")
+    run("udevadm", "settle", "--timeout=300")
+    run("wipefs", "-q", "-a", "/dev/vdb")
+    run("blkdiscard", "-f", "/dev/vdb")
+
+
+def devices():
+    return [line.split()[0] for line in output("dmsetup", "ls").splitlines() if line.startswith(("crypt-", "peer-"))]
+
+
+def create(name, size="10G"):
+    run("lvcreate", "-q", "-V", size, "-T", "peer/pool", "-n", name)
+    return f"/dev/peer/{name}"
+
+
+def create_formatted(name, fs="ext4"):
+    device = create(name)
+    run(f"mkfs.{fs}", "-q", device)
+    return device
+
+
+def create_mounted(name, fs="ext4"):
+    run("mount", create_formatted(name, fs), "/mnt")
+
+
+def encrypt(device, name):
+    """The same key derivation as quarry's for a key that is random: PBKDF2 at its minimum."""
+    run("cryptsetup", "luksFormat", "-q", "--type", "luks2", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000",
+        "--key-file", KEY, device)
+    run("cryptsetup", "open", "--key-file", KEY, device, name)
+    return f"/dev/mapper/{name}"
+
+
+def create_encrypted(name):
+    device = encrypt(create(name), f"crypt-{name}")
+    run("mkfs.ext4", "-q", device)
+    run("mount", device, "/mnt")
+
+
+def remove(name, encrypted=False):
+    run("umount", "/mnt")
+    if encrypted:
+        run("cryptsetup", "close", f"crypt-{name}")
+    run("lvremove", "-q", "-y", f"peer/{name}")
+
+
+# --- many ---------------------------------------------------------------------------------------------------
+
+def random_uuid():
+    return "-".join("".join(random.choices(string.ascii_letters + string.digits, k=n)) for n in (6, 4, 4, 4, 4, 4, 6))
+
+
+def another(section, i):
+    """The metadata of filler0, as that of another thin volume."""
+    section = section.replace("filler0 {", f"filler{i} {{", 1)
+    section = re.sub(r'id = "[^"]*"', lambda _: f'id = "{random_uuid()}"', section, count=1)
+    return re.sub(r"device_id = \d+", f"device_id = {i + 1}", section, count=1)
+
+
+def fill(n, have):
+    """Makes it n active thin volumes, of which there are some. lvcreate would take a second for each: the thin devices
+    are made by messages, and the volume group is told of all of them at once."""
+    if have == 0:
+        create("filler0", "1G")
+        have = 1
+    for i in range(have, n):
+        run("dmsetup", "message", POOL, "0", f"create_thin {i + 1}")
+    run("vgcfgbackup", "-q", "-f", "/run/peer.metadata", "peer")
+    with open("/run/peer.metadata", encoding="utf-8") as f:
+        metadata = f.read()
+    section = re.search(r"^\t\tfiller0 \{.*?^\t\t\}\n", metadata, re.M | re.S).group()
+    more = "".join("\n" + another(section, i) for i in range(have, n))
+    with open("/run/peer.metadata", "w", encoding="utf-8") as f:
+        f.write(metadata.replace(section, section + more, 1))
+    run("vgcfgrestore", "-q", "--yes", "--force", "-f", "/run/peer.metadata", "peer")
+    run("vgchange", "-q", "-ay", "peer", timeout=1200)
+    run("udevadm", "settle", "--timeout=300")
+    active = output("lvs", "--noheadings", "-S", "lv_name=~^filler && lv_active=active", "-o", "lv_name", "peer").split()
+    if len(active) != n:
+        raise RuntimeError(f"{len(active)} thin volumes are active, not {n}")
