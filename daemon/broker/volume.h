@@ -58,8 +58,8 @@ int volume_hold(Manager *manager, const Caller *caller, VolumeEntry *entry, bool
 /* The operation ends with freed. */
 int volume_trim(Manager *manager, const Caller *caller, VolumeEntry *entry, const Watcher *watcher, Error *err);
 
-/* Deletes the spare thin device of the operation's volume, and has its row lose it: then calls back. Without one it does
- * so at once. On failure it stays in the row: the next start, and who wants one, tries again. */
+/* Deletes the spare thin device of the operation's volume, and has its row lose it: then calls back. Without one it
+ * does so at once. On failure it stays in the row: the next start, and who wants one, tries again. */
 void volume_spare_drop(Operation *operation, void (*then)(Operation *operation, const Error *err));
 /* The same by itself, behind what runs on the volume; after a start: what an earlier broker left. */
 void volume_spare_resume(Manager *manager, VolumeEntry *entry);

@@ -28,8 +28,9 @@ struct Call {
 /* What every handler begins with once it has its parameters. Returns 1 and the call; 0 if the call waits and will be
  * dispatched again; -ENOMEM, also when the peer cannot be identified. */
 int call_begin(sd_varlink *link, sd_varlink_method_flags_t flags, const char *interface, CallReply reply, Call **ret);
-/* The same for a method of API_VOLUME about one volume or snapshot: parameters are dispatched into p, whose first member
- * is its reference. Returns 0 when the call waits, was answered, or failed with *ret_r; 1 to go on with the two. */
+/* The same for a method of API_VOLUME about one volume or snapshot: parameters are dispatched into p, whose first
+ * member is its reference. Returns 0 when the call waits, was answered, or failed with *ret_r; 1 to go on with the
+ * two. */
 int call_begin_on_volume(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
                          const sd_json_dispatch_field *table, void *p, CallReply reply, Call **ret_call,
                          VolumeEntry **ret_entry, int *ret_r);

@@ -79,8 +79,9 @@ int dm_resume(const char *name);
 int dm_pool_reserve_snapshot(sd_id128_t pool);
 int dm_pool_release_snapshot(sd_id128_t pool);
 
-/* Creates the device quarry-<volume> on a thin id; read_only: nobody can write to it. -EEXIST if the name is taken, -ENODATA if there is no such
- * id, -ENXIO if the pool is not open. (The kernel lets an id be active under two names: the caller gives it to
+/* Creates the device quarry-<volume> on a thin id; read_only: nobody can write to it. -EEXIST if the name is taken,
+ * -ENODATA if there is no such id, -ENXIO if the pool is not open. (The kernel lets an id be active under two names:
+ * the caller gives it to
  * one volume only.) */
 int dm_thin_open(sd_id128_t pool, sd_id128_t volume, uint32_t thin_id, uint64_t size, bool read_only, dev_t *ret);
 

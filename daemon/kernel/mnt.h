@@ -8,8 +8,8 @@
 
 /* Mounts the filesystem on a device, detached, nosuid and nodev. Read-only is the mount (not the superblock, which
  * others may share); of an image the superblock too: it may replay its journal, and then nothing changes any more. XFS
- * is not asked for the UUID that images have in common with their origin. message, if not NULL, receives the kernel's own words on
- * failure (fscontext log), or "". Returns the descriptor. */
+ * is not asked for the UUID that images have in common with their origin. message, if not NULL,
+ * receives the kernel's own words on failure (fscontext log), or "". Returns the descriptor. */
 typedef enum MntAccess { MNT_WRITABLE, MNT_READ_ONLY, MNT_IMAGE } MntAccess;
 int mnt_filesystem(const char *device, const char *fstype, MntAccess access, char *message, size_t size);
 
