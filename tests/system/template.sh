@@ -15,9 +15,9 @@ try quarry create a --size 1G
 is "one volume, one thin device" "$(ids)" 1
 try quarry create b --size 1G
 ok "the second of its kind makes a template" wait_for 30 there_are 3
-before=$(json '.pools[0].dataUsedBytes' quarry pool inspect)
+before=$(json '.pools[0].dataUsedBytes' quarry pool inspect default)
 exits "a copy of it, with an owner of its own" 0 quarry create c --size 1G --uid 70 --gid 71 --mode 0751
-took=$(($(json '.pools[0].dataUsedBytes' quarry pool inspect) - before))
+took=$(($(json '.pools[0].dataUsedBytes' quarry pool inspect default) - before))
 ok "which takes less than a tenth of what mkfs would write" [ $took -lt $((1 << 20)) ]
 try quarry create d --size 1G
 try quarry mount c
@@ -42,7 +42,7 @@ try quarry mount d
 ok "and has what was written to it" cmp $root/c/file /run/c.copy
 ok "the other too" cmp $root/d/file /run/d.copy
 is "nobody sees the template" "$(quarry ls --type all --no-legend -o name | xargs)" "a b c d"
-is "nor is it counted" "$(json '.pools[0] | [.volumes, .provisionedBytes] | tojson' quarry pool inspect)" "[4,4294967296]"
+is "nor is it counted" "$(json '.pools[0] | [.volumes, .provisionedBytes] | tojson' quarry pool inspect default)" "[4,4294967296]"
 not_ok "nor found by its tenant" quarry inspect ./ext4-1024
 
 # --- never shared between options ---
@@ -103,13 +103,13 @@ fill() { # 2 GiB, quicker than they are given back
     try quarry umount big
 }
 fill
-used=$(json '.pools[0].dataUsedBytes' quarry pool inspect)
+used=$(json '.pools[0].dataUsedBytes' quarry pool inspect default)
 exits "rm of 2 GiB" 0 quarry rm --yes big
-freeing=$(json '.pools[0].freeingBytes // 0' quarry pool inspect)
+freeing=$(json '.pools[0].freeingBytes // 0' quarry pool inspect default)
 ok "its space comes free behind the answer, and the pool says so" [ "$freeing" -gt 0 ]
 is "it is not there" "$(quarry ls --no-legend -o name)" ""
 exits "its name is free" 0 quarry create big --size 16M --fs none
-ok "the space comes back" wait_for 120 eval '[ "$(quarry pool inspect --json | jq ".pools[0].dataUsedBytes")" -lt '$((used / 10))' ]'
+ok "the space comes back" wait_for 120 eval '[ "$(quarry pool inspect default --json | jq ".pools[0].dataUsedBytes")" -lt '$((used / 10))' ]'
 is "and only the new one is left" "$(ids)" 1
 try quarry rm --yes big
 fill
