@@ -422,6 +422,8 @@ class Worker:
         """The place of the job's volume; None if it has none."""
         volume = job["volume"]
         place = (job["pool"], volume["thinId"])
+        if volume["role"] == "snapshot" and self.thin.get(place) == volume["origin"]:
+            self.thin[place] = volume["uuid"]  # what a volume was before it was rolled back
         if self.thin.get(place, volume["uuid"]) != volume["uuid"]:
             self.violations.append(f"{job['verb']} of {volume['name']} is about a thin id of another volume")
         return place if place in self.thin else None
@@ -444,6 +446,22 @@ class Worker:
                 self.violations.append(f"thin id of an image of {image['origin']['name']} is made twice")
             self.thin[(job["pool"], image["thinId"])] = image["uuid"]
         return {"devices": [{"uuid": image["uuid"], "usedBytes": 5 * MIB} for image in job["images"]]}
+
+    def volume_clone(self, job):
+        if not self._thin({**job, "volume": job["source"]}):
+            self.violations.append(f"{job['source']['name']} is cloned and was never made")
+        return self.volume_create(job)
+
+    def volume_rollback(self, job):
+        self.volume_claim(job)
+        if not self._thin({**job, "volume": job["source"]}):
+            self.violations.append(f"{job['volume']['name']} is to become {job['source']['name']}, which was never made")
+        self.thin[(job["pool"], job["volume"]["spareThinId"])] = job["volume"]["uuid"]
+        return {}
+
+    def volume_drop_spare(self, job):
+        self.thin.pop((job["pool"], job["volume"]["spareThinId"]), None)
+        return {}
 
     def volume_claim(self, job):
         self._thin(job)

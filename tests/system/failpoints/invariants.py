@@ -15,7 +15,7 @@ class Findings(list):
 
 def look_at_pool(found, pool, volumes, strict):
     """One pool that is active: its thin devices, its catalog and quarryd agree. Returns {uuid: name}."""
-    rows = kernel.catalog(pool["uuid"])
+    rows, known = kernel.catalog(pool["uuid"])
     ids = kernel.thin_ids(pool["uuid"])
     status = " ".join(kernel.pool_status(pool["uuid"]))
     mine = {v["uuid"]: v["name"] for v in volumes if v["pool"] == pool["name"]}
@@ -24,7 +24,7 @@ def look_at_pool(found, pool, volumes, strict):
 
     found.say("needs_check" not in status and "Fail" not in status, f"pool {pool['name']} says {status}")
     whole = {row[0] for uuid, row in rows.items() if uuid not in failed}
-    found.say(whole <= set(ids) <= {row[0] for row in rows.values()}, f"thin devices {ids}, rows {rows}")
+    found.say(whole <= set(ids) <= known, f"thin devices {ids}, rows {rows}")
     found.say({u: row[1] for u, row in rows.items() if u not in failed} ==
               {u: name for u, name in mine.items() if u not in failed}, f"rows {rows}, listed {mine}")
     for uuid, (_, name, state, failure) in rows.items():

@@ -103,7 +103,8 @@ def thin_ids(pool):
 # --- the catalog
 
 def catalog(pool):
-    """Rows {uuid: (thin id, name, state, failure)}, of a copy: quarryd has the database for itself."""
+    """Rows {uuid: (thin id, name, state, failure)} of what is listed, and all thin ids that rows have; of a copy:
+    quarryd has the database for itself."""
     with tempfile.TemporaryDirectory() as folder:
         for path in glob.glob(f"{CATALOGS}/{pool}/catalog.db*"):
             shutil.copy(path, folder)
@@ -112,10 +113,13 @@ def catalog(pool):
             integrity = db.execute("PRAGMA integrity_check").fetchall()
             if integrity != [("ok",)]:
                 raise AssertionError(f"the catalog is damaged: {integrity}")
-            rows = db.execute("SELECT uuid, thin_id, name, state, failure FROM volume").fetchall()
+            rows = db.execute("SELECT v.uuid, v.thin_id, coalesce(o.name || '@', '') || v.name, v.state, v.failure "
+                              "FROM volume v LEFT JOIN volume o ON o.uuid = v.origin "
+                              "WHERE v.role != 'template'").fetchall()
+            ids = db.execute("SELECT thin_id FROM volume UNION SELECT spare_thin_id FROM volume").fetchall()
         finally:
             db.close()
-    return {uuid: rest for uuid, *rest in rows}
+    return {uuid: rest for uuid, *rest in rows}, {thin_id for thin_id, in ids}
 
 
 # --- mounts and all the rest

@@ -135,7 +135,7 @@ def settle(strict=True):
             there = pools()  # one whose catalog failed is opened again
             last[:] = [f"pool {p['name']} is {p['state']}" for p in there
                        if p["state"] != "active" and (strict or not unfinished(p["uuid"]))]
-            last.extend(findings(there, volumes(), strict))
+            last.extend(findings(there, ask("Volume.List", type="all")["volumes"], strict))
             if any("not mounted" in text for text in last):
                 stir()
         except AssertionError:

@@ -1,0 +1,122 @@
+#!/usr/bin/python3
+"""Clones and rollbacks: what is left of one that fails, and after a restart. TAP on stdout."""
+
+import sys
+
+from tap import contains, eventually, same, test
+from world import main
+from worker import Gate, die_after, die_before, fail
+
+world = None  # what the test that runs now uses
+
+
+def begin():
+    world.worker.add_pool()
+    world.start()
+    world.create("db")
+    world.call("Volume.Snapshot", volumes=["db@s"])
+
+
+def rollback(**parameters):
+    return world.call("Volume.Rollback", volume="db@s", **parameters)
+
+
+def snapshots():
+    return world.names(type="snapshot")
+
+
+def thin_devices():
+    return len(world.worker.thin)
+
+
+def at_rest(n):
+    eventually(lambda: thin_devices() == n, f"{n} thin devices")
+
+
+@test
+def a_clone_that_fails_leaves_nothing():
+    begin()
+    for what, rule, kind in (("fails", fail("WrongKey", "no"), "WrongKey"), ("dies before", die_before, "WorkerDied"),
+                             ("dies after", die_after, "WorkerDied")):
+        world.worker.rule("volume_clone", rule)
+        world.refused(kind, "Volume.Clone", volume="db@s", name="new")
+        same((world.names(), thin_devices()), (["db"], 2), what)
+    same(world.call("Volume.Clone", volume="db@s", name="new")["volume"]["name"], "new")
+    world.refused("VolumeExists", "Volume.Clone", volume="db@s", name="new")
+    world.check_consistent()
+
+
+@test
+def a_snapshot_that_is_cloned_stays_until_then():
+    begin()
+    gate = Gate()
+    world.worker.rule("volume_clone", gate)
+    clone = world.begin("Volume.Clone", volume="db@s", name="new")
+    gate.wait()
+    removal = world.begin("Volume.Remove", volume="db@s")
+    late = world.begin("Volume.Clone", volume="db@s", name="late")
+    gate.release()
+    clone.result()
+    removal.result()
+    try:
+        late.result()
+    except Exception as failure:  # noqa: BLE001 - begun before the snapshot went, or behind it
+        contains(str(failure), "NoSuchVolume")
+    same(snapshots(), [])
+    world.check_consistent()
+
+
+@test
+def a_rollback_that_fails_leaves_the_volume_as_it_was():
+    begin()
+    for what, rule, kind in (("fails", fail("NoSpace", "full"), "NoSpace"),
+                             ("could not undo", fail("Failed", "no", undoFailed=True), "Failed")):
+        world.worker.rule("volume_rollback", rule)
+        world.refused(kind, "Volume.Rollback", volume="db@s")
+        same((snapshots(), thin_devices()), (["db@s"], 2), what)
+    world.worker.rule("volume_rollback", die_after)  # what may be repeated is
+    kept = rollback()["snapshot"]["name"]
+    same((snapshots(), thin_devices()), (sorted([kept, "db@s"]), 3))
+    world.call("Volume.Mount", volume=kept, readOnly=True)
+    world.call("Volume.Unmount", volume=kept)
+    world.restart()
+    same(snapshots(), sorted([kept, "db@s"]))
+    world.check_consistent()
+
+
+@test
+def what_is_discarded_goes_behind_the_answer_or_with_the_next_start():
+    begin()
+    same("snapshot" in rollback(discardCurrent=True), False)
+    at_rest(2)
+    world.worker.rule("volume_drop_spare", fail("Failed", "not yet"))
+    rollback(discardCurrent=True)
+    eventually(lambda: world.worker.count("volume_drop_spare") == 2, "the second try")
+    same(thin_devices(), 3)
+    rollback(discardCurrent=True)  # gets rid of it first
+    at_rest(2)
+    world.worker.rule("volume_drop_spare", fail("Failed", "not yet"))
+    rollback(discardCurrent=True)
+    eventually(lambda: world.worker.count("volume_drop_spare") == 5, "the next")
+    world.restart()
+    at_rest(2)
+    world.check_consistent()
+
+
+@test
+def a_restart_in_the_middle_of_a_rollback_goes_back():
+    begin()
+    gate = Gate()
+    world.worker.rule("volume_rollback", gate)
+    world.begin("Volume.Rollback", volume="db@s")
+    gate.wait()
+    world.kill()
+    gate.release()
+    world.start()
+    at_rest(2)
+    same(snapshots(), ["db@s"])
+    world.check_consistent()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
