@@ -9,7 +9,7 @@
 #include <quarry/text.h>
 
 static char **arg_labels, **arg_remove_labels;
-static const char *arg_key_file;
+static const char *arg_key_file, *arg_schedule;
 static OptionNumber arg_uid, arg_gid, arg_mode;
 
 /* "key=value" sets, "key-" removes. */
@@ -29,6 +29,8 @@ const Option update_options[] = {
         { 0, "uid", "USER", "New owner of its root directory, name or number", option_user, &arg_uid },
         { 0, "gid", "GROUP", "New group of its root directory, name or number", option_group, &arg_gid },
         { 0, "mode", "MODE", "New permissions of its root directory", option_mode, &arg_mode },
+        { 0, "snapshot-schedule", "RULES", "When snapshots are made of it: RULE, RULE..., none or default",
+          option_string, &arg_schedule },
         KEY_FILE_OPTION,
         {},
 };
@@ -51,7 +53,7 @@ int verb_update(char **arguments) {
         _cleanup_free_ char *what = must_have(format_new("changing %s", arguments[0]));
         Error err = {};
 
-        if (!arg_labels && !arg_remove_labels && !arg_uid.set && !arg_gid.set && !arg_mode.set) {
+        if (!arg_labels && !arg_remove_labels && !arg_uid.set && !arg_gid.set && !arg_mode.set && !arg_schedule) {
                 error_field(&err, FIELD_ARGUMENTS, "update: say what is to be changed");
                 error_hint(&err, "quarry help update");
                 return report_error(NULL, NULL, &err);
@@ -64,7 +66,9 @@ int verb_update(char **arguments) {
                                         !!arg_remove_labels, "removeLabels", SD_JSON_BUILD_STRV(arg_remove_labels)),
                         SD_JSON_BUILD_PAIR_CONDITION(arg_uid.set, "uid", SD_JSON_BUILD_UNSIGNED(arg_uid.value)),
                         SD_JSON_BUILD_PAIR_CONDITION(arg_gid.set, "gid", SD_JSON_BUILD_UNSIGNED(arg_gid.value)),
-                        SD_JSON_BUILD_PAIR_CONDITION(arg_mode.set, "mode", SD_JSON_BUILD_UNSIGNED(arg_mode.value))));
+                        SD_JSON_BUILD_PAIR_CONDITION(arg_mode.set, "mode", SD_JSON_BUILD_UNSIGNED(arg_mode.value)),
+                        SD_JSON_BUILD_PAIR_CONDITION(
+                                        !!arg_schedule, "snapshotSchedule", SD_JSON_BUILD_STRING(arg_schedule))));
         Call call = { .method = API_VOLUME ".Update", .parameters = parameters, .what = what };
         if (unlock_call(&call, arguments[0], "update", arg_key_file, &reply, NULL, &err) < 0)
                 return report_error("cannot update", arguments[0], &err);

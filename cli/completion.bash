@@ -94,7 +94,7 @@ _quarry_argument() { # VERB NUMBER CURRENT
         esac
         ;;
     'pool inspect' | 'pool rm') _quarry_reply "$(_quarry_names 'pool ls')" "$3" ;;
-    'pool check' | 'pool export') [ "$2" != 1 ] || _quarry_reply "$(_quarry_names 'pool ls')" "$3" ;;
+    'pool check' | 'pool export' | 'pool update') [ "$2" != 1 ] || _quarry_reply "$(_quarry_names 'pool ls')" "$3" ;;
     'pool extend')
         if [ "$2" = 1 ]; then _quarry_reply "$(_quarry_names 'pool ls')" "$3"
         else _quarry_files -f "${3:-/dev/}"; fi

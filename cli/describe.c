@@ -108,6 +108,26 @@ static void print_mounts(sd_json_variant *volume) {
         }
 }
 
+static void print_schedule(sd_json_variant *volume) {
+        sd_json_variant *rules = sd_json_variant_by_key(volume, "scheduleRules");
+        bool own = *describe_string(volume, "snapshotSchedule");
+
+        if (sd_json_variant_elements(rules) == 0) {
+                print_string("Schedule:", volume, "snapshotSchedule");
+                return;
+        }
+        for (size_t i = 0; i < sd_json_variant_elements(rules); i++) {
+                sd_json_variant *rule = sd_json_variant_by_index(rules, i);
+                const char *last = describe_string(rule, "lastRunAt"), *next = describe_string(rule, "nextRunAt");
+
+                print_field(i == 0 ? "Schedule:" : "", "%s keep %llu%s", describe_string(rule, "expression"),
+                            (unsigned long long) member_number(rule, "keep"), own ? "" : " (of the pool)");
+                print_field("", "  last %s, next %s", *last ? last : "never", *next ? next : "not known");
+                if (*describe_string(rule, "failure"))
+                        print_field("", "  failed: %s", describe_string(rule, "failure"));
+        }
+}
+
 void describe_volume(sd_json_variant *volume) {
         uint64_t size = member_number(volume, "sizeBytes");
 
@@ -130,6 +150,8 @@ void describe_volume(sd_json_variant *volume) {
                             (unsigned long long) member_number(volume, "uid"),
                             (unsigned long long) member_number(volume, "gid"),
                             (unsigned long long) member_number(volume, "mode"));
+        print_schedule(volume);
+        print_string("Made by:", volume, "rule");
         print_labels(sd_json_variant_by_key(volume, "labels"));
         print_string("Created:", volume, "createdAt");
         print_string("UUID:", volume, "uuid");
@@ -186,5 +208,6 @@ void describe_pool(sd_json_variant *pool) {
                             size_format(member_number(pool, "provisionedBytes"), promised),
                             (unsigned long long) member_number(pool, "volumes"),
                             size_format(member_number(pool, "provisionedMaxBytes"), most));
+        print_string("Schedule:", pool, "snapshotSchedule");
         print_string("UUID:", pool, "uuid");
 }

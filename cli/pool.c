@@ -9,7 +9,7 @@
 
 #include <quarry/text.h>
 
-static const char *arg_vg, *arg_file;
+static const char *arg_vg, *arg_file, *arg_schedule;
 static uint64_t arg_size, arg_metadata_size, arg_chunk_size;
 static bool arg_dry_run, arg_forget, arg_yes, arg_repair;
 
@@ -29,6 +29,12 @@ const Option pool_extend_options[] = {
 
 const Option pool_check_options[] = {
         { 0, "repair", NULL, "Repair what is damaged, and keep it as it was too", option_flag, &arg_repair },
+        {},
+};
+
+const Option pool_update_options[] = {
+        { 0, "snapshot-schedule", "RULES", "For volumes without one of their own: RULE, RULE... or none", option_string,
+          &arg_schedule },
         {},
 };
 
@@ -59,6 +65,8 @@ static const Column columns[] = {
         { "file", "FILE", "File beneath", "file", COLUMN_TEXT, false, CUT_START },
         { "devices", "DEVICES", "Physical volumes beneath", "devices", COLUMN_TEXT, false, CUT_END },
         { "failure", "FAILURE", "Why it is unavailable or degraded", "failure", COLUMN_TEXT, false, CUT_END },
+        { "schedule", "SCHEDULE", "When snapshots are made of its volumes", "snapshotSchedule", COLUMN_TEXT, false,
+          CUT_END },
         { "uuid", "UUID", "Identity", "uuid" },
         {},
 };
@@ -210,6 +218,33 @@ int verb_pool_extend(char **arguments) {
         if (isatty(STDERR_FILENO))
                 fprintf(stderr, "Pool %s has %s for volumes now.\n", name, size);
         return EXIT_DONE;
+}
+
+/* --- update ---------------------------------------------------------------------------------------------- */
+
+int verb_pool_update(char **arguments) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL, *reply = NULL, *document = NULL;
+        const char *name = arguments[0];
+        Error err = {};
+
+        if (!arg_schedule) {
+                error_field(&err, FIELD_ARGUMENTS, "pool update: say what is to be changed");
+                error_hint(&err, "quarry help pool update");
+                return report_error(NULL, NULL, &err);
+        }
+        must(sd_json_buildo(
+                        &parameters,
+                        SD_JSON_BUILD_PAIR_STRING("name", name),
+                        SD_JSON_BUILD_PAIR_STRING("snapshotSchedule", arg_schedule)));
+        Call call = { .method = API_POOL ".Update", .parameters = parameters };
+        if (client_call(&call, &reply, NULL, &err) < 0)
+                return report_error("cannot update pool", name, &err);
+        if (!arg_json) {
+                puts(name);
+                return EXIT_DONE;
+        }
+        must(sd_json_buildo(&document, SD_JSON_BUILD_PAIR_VARIANT("pool", sd_json_variant_by_key(reply, "pool"))));
+        return report_document(document);
 }
 
 /* --- ls, inspect ----------------------------------------------------------------------------------------- */

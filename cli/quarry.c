@@ -95,11 +95,16 @@ static const Verb verbs[] = {
           "  quarry hold db@before-upgrade\n", no_options, false, 1, ANY, verb_hold },
         { "release", "NAME@SNAPSHOT...", "Let held snapshots be removed again", NULL,
           "  quarry release db@before-upgrade\n", no_options, false, 1, ANY, verb_release },
-        { "update", "NAME [OPTION]...", "Change labels, or the owner of a volume, also while it is used",
+        { "update", "NAME [OPTION]...", "Change labels, owner or schedule of a volume, also while it is used",
           "What is not named stays as it is. A label goes with --label KEY- . Owner, group\n"
-          "and permissions are those of the root directory; a snapshot has labels only.\n",
+          "and permissions are those of the root directory; a snapshot has labels only.\n"
+          "A schedule is a list of rules: a calendar expression as systemd has them, in UTC,\n"
+          "and how many of its snapshots are kept. none: no snapshots; default: as the pool\n"
+          "has it. An unchanged volume gets none; missed ones are made up for by one.\n",
           "  quarry update db --label app=db --label old-\n"
-          "  quarry update www --uid www-data --mode 0750\n",
+          "  quarry update www --uid www-data --mode 0750\n"
+          "  quarry update db --snapshot-schedule 'hourly keep 24, daily keep 7'\n"
+          "  quarry update db --snapshot-schedule 'Mon..Fri *-*-* 08:00 keep 10'\n",
           update_options, false, 1, 1, verb_update },
         { "diff", "FROM TO [--ranges | --total]", "Tell where two images of a volume differ",
           "FROM and TO are two snapshots of a volume, or a snapshot and the volume as it is\n"
@@ -151,6 +156,11 @@ static const Verb verbs[] = {
           "  quarry pool check default\n"
           "  quarry pool check default --repair\n",
           pool_check_options, false, 1, 1, verb_pool_check },
+        { "pool update", "NAME --snapshot-schedule RULES", "Change how a pool treats its volumes",
+          "The schedule is for volumes that have none of their own; see quarry help update.\n",
+          "  quarry pool update default --snapshot-schedule 'daily keep 7, weekly keep 4'\n"
+          "  quarry pool update default --snapshot-schedule none\n",
+          pool_update_options, false, 1, 1, verb_pool_update },
         { "pool rm", "NAME... [OPTION]...", "Destroy pools that hold no volumes",
           "Asks first on a terminal.\n"
           "--forget: the pool is unavailable, and its disks are gone for good. Nothing is\n"
@@ -166,6 +176,12 @@ static const Verb verbs[] = {
           no_options, false, 0, ANY, verb_pool_import },
         { "pool export", "NAME", "Give a pool up, so that its disks can move to another host", NULL,
           "  quarry pool export archive\n", no_options, false, 1, 1, verb_pool_export },
+        { "status", "[OPTION]...", "Show in one screen whether all is well, and what to do if not",
+          "Pools with their space, volumes that are not as they should be, and schedules that\n"
+          "failed. The exit code is 0 if all is well, else 1.\n",
+          "  quarry status\n"
+          "  quarry status --json | jq .problems\n",
+          no_options, false, 0, 0, verb_status },
         { "doctor", "[OPTION]...", "Look whether all is well, and repair what is safe to repair",
           "Compares the catalogs with the pools, the kernel and the set-up of the host, and\n"
           "says what does not fit and what to do about it. The exit code is 0 if nothing is\n"
@@ -253,7 +269,7 @@ static int unknown_verb(char *const *words) {
 
         if (streq(words[0], "pool"))
                 error_field(&err, FIELD_ARGUMENTS,
-                            "pool is followed by create, ls, inspect, extend, check, rm, import or export");
+                            "pool is followed by create, ls, inspect, extend, check, update, rm, import or export");
         else
                 error_field(&err, FIELD_ARGUMENTS, "there is no verb \"%s\"", text_echo(words[0], echo));
         error_hint(&err, "quarry help");

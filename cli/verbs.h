@@ -40,6 +40,9 @@ extern const Option clone_options[], rollback_options[];
 int verb_doctor(char **arguments);
 extern const Option doctor_options[];
 
+/* status.c */
+int verb_status(char **arguments);
+
 /* trim.c */
 int verb_trim(char **arguments);
 extern const Option trim_options[];
@@ -56,5 +59,7 @@ int verb_pool_rm(char **arguments);
 int verb_pool_import(char **arguments);
 int verb_pool_extend(char **arguments);
 int verb_pool_check(char **arguments);
+int verb_pool_update(char **arguments);
 int verb_pool_export(char **arguments);
-extern const Option pool_create_options[], pool_extend_options[], pool_check_options[], pool_rm_options[];
+extern const Option pool_create_options[], pool_extend_options[], pool_check_options[], pool_update_options[],
+        pool_rm_options[];

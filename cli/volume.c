@@ -90,6 +90,24 @@ static char **state_texts(sd_json_variant *row) {
         return texts;
 }
 
+/* Its own, or what its pool has for it. */
+static char **schedule_texts(sd_json_variant *row) {
+        sd_json_variant *rules = sd_json_variant_by_key(row, "scheduleRules");
+        char **texts = NULL;
+
+        for (size_t i = 0; i < sd_json_variant_elements(rules); i++) {
+                sd_json_variant *rule = sd_json_variant_by_index(rules, i);
+                _cleanup_free_ char *text = must_have(format_new(
+                        "%s keep %llu", describe_string(rule, "expression"),
+                        (unsigned long long) sd_json_variant_unsigned(sd_json_variant_by_key(rule, "keep"))));
+
+                must(strv_append(&texts, text));
+        }
+        if (!texts && *describe_string(row, "snapshotSchedule"))
+                must(strv_append(&texts, describe_string(row, "snapshotSchedule")));
+        return texts;
+}
+
 static const Column columns[] = {
         { "name", "NAME", "Name, with the tenant unless it is \"default\"", "name", COLUMN_TEXT, true, CUT_END,
           name_texts },
@@ -102,6 +120,11 @@ static const Column columns[] = {
         { "snapshots", "SNAPS", "How many snapshots it has", "snapshots", COLUMN_NUMBER },
         { "exclusive", "EXCL", "Space that no other volume or snapshot has, as last seen", "exclusiveBytes",
           COLUMN_SIZE },
+        { "schedule", "SCHEDULE", "When snapshots are made of it, and how many are kept", "snapshotSchedule",
+          COLUMN_TEXT, false, CUT_END, schedule_texts },
+        { "last-snapshot", "LAST SNAPSHOT", "When its newest snapshot was made", "lastSnapshotAt" },
+        { "next-snapshot", "NEXT SNAPSHOT", "When the next is made by its schedule", "nextSnapshotAt" },
+        { "rule", "RULE", "Of a snapshot: the rule that made it", "rule" },
         { "held", "HELD", "Whether a snapshot is kept from being removed", "held" },
         { "type", "TYPE", "volume or snapshot", "type" },
         { "mounted", "MOUNTED", "Where it is mounted, or its device", "holds", COLUMN_TEXT, true, CUT_START,

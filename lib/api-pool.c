@@ -69,7 +69,9 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
         SD_VARLINK_DEFINE_FIELD(provisionedBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
         SD_VARLINK_DEFINE_FIELD(provisionedMaxBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
         SD_VARLINK_FIELD_COMMENT("How many volumes it holds"),
-        SD_VARLINK_DEFINE_FIELD(volumes, SD_VARLINK_INT, SD_VARLINK_NULLABLE));
+        SD_VARLINK_DEFINE_FIELD(volumes, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("When snapshots are made of its volumes that have no schedule of their own"),
+        SD_VARLINK_DEFINE_FIELD(snapshotSchedule, SD_VARLINK_STRING, SD_VARLINK_NULLABLE));
 
 static SD_VARLINK_DEFINE_STRUCT_TYPE(
         Progress,
@@ -160,6 +162,16 @@ static SD_VARLINK_DEFINE_METHOD_FULL(
 
 static SD_VARLINK_DEFINE_METHOD_FULL(Export, SD_VARLINK_SUPPORTS_MORE, POOL_INPUT, PROGRESS_OUTPUT);
 
+static SD_VARLINK_DEFINE_METHOD_FULL(
+        Update,
+        SD_VARLINK_SUPPORTS_MORE,
+        POOL_INPUT,
+        SD_VARLINK_FIELD_COMMENT("For volumes that have none of their own, such as \"hourly keep 24, daily keep 7\"; "
+                                 "\"none\": no snapshots. See Update of io.quarry.Volume."),
+        SD_VARLINK_DEFINE_INPUT(snapshotSchedule, SD_VARLINK_STRING, 0),
+        PROGRESS_OUTPUT,
+        SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(pool, Pool, SD_VARLINK_NULLABLE));
+
 ERROR_KINDS(API_DEFINE_ERROR)
 
 SD_VARLINK_DEFINE_INTERFACE(
@@ -186,6 +198,8 @@ SD_VARLINK_DEFINE_INTERFACE(
         &vl_method_Import,
         SD_VARLINK_SYMBOL_COMMENT("Closes a pool and gives it up, so that its disks can be moved to another host."),
         &vl_method_Export,
+        SD_VARLINK_SYMBOL_COMMENT("Changes how a pool treats its volumes."),
+        &vl_method_Update,
         &vl_type_PoolState,
         &vl_type_PoolOrigin,
         &vl_type_Space,

@@ -64,6 +64,19 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
         SD_VARLINK_DEFINE_FIELD(readOnly, SD_VARLINK_BOOL, 0));
 
 static SD_VARLINK_DEFINE_STRUCT_TYPE(
+        ScheduleRule,
+        SD_VARLINK_FIELD_COMMENT("When it elapses, see systemd.time(7); in UTC unless it names another zone"),
+        SD_VARLINK_DEFINE_FIELD(expression, SD_VARLINK_STRING, 0),
+        SD_VARLINK_FIELD_COMMENT("How many of its snapshots are kept, the newest ones"),
+        SD_VARLINK_DEFINE_FIELD(keep, SD_VARLINK_INT, 0),
+        SD_VARLINK_FIELD_COMMENT("When it ran last, RFC 3339; missing: never. An unchanged volume gets no snapshot"),
+        SD_VARLINK_DEFINE_FIELD(lastRunAt, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("When it runs next; missing: never, or not known yet"),
+        SD_VARLINK_DEFINE_FIELD(nextRunAt, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("Why the last run failed; missing: it did not"),
+        SD_VARLINK_DEFINE_FIELD(failure, SD_VARLINK_STRING, SD_VARLINK_NULLABLE));
+
+static SD_VARLINK_DEFINE_STRUCT_TYPE(
         Volume,
         SD_VARLINK_DEFINE_FIELD(name, SD_VARLINK_STRING, 0),
         SD_VARLINK_DEFINE_FIELD(tenant, SD_VARLINK_STRING, 0),
@@ -108,7 +121,18 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
         SD_VARLINK_FIELD_COMMENT("True while its filesystem gets no new space, because its pool has none"),
         SD_VARLINK_DEFINE_FIELD(stopped, SD_VARLINK_BOOL, 0),
         SD_VARLINK_FIELD_COMMENT("Every mount of it, the standard one included"),
-        SD_VARLINK_DEFINE_FIELD_BY_TYPE(holds, MountPoint, SD_VARLINK_ARRAY));
+        SD_VARLINK_DEFINE_FIELD_BY_TYPE(holds, MountPoint, SD_VARLINK_ARRAY),
+        SD_VARLINK_FIELD_COMMENT("Of a volume: when snapshots are made of it, \"none\" if it is said that none are. "
+                                 "Missing: by the schedule of its pool, if that has one"),
+        SD_VARLINK_DEFINE_FIELD(snapshotSchedule, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("Its rules, be they its own or those of its pool; missing: none"),
+        SD_VARLINK_DEFINE_FIELD_BY_TYPE(scheduleRules, ScheduleRule, SD_VARLINK_ARRAY | SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("Of a volume: when its newest snapshot was made, by whomever; RFC 3339"),
+        SD_VARLINK_DEFINE_FIELD(lastSnapshotAt, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("When the first of its rules runs next"),
+        SD_VARLINK_DEFINE_FIELD(nextSnapshotAt, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("Of a snapshot: the rule that made it"),
+        SD_VARLINK_DEFINE_FIELD(rule, SD_VARLINK_STRING, SD_VARLINK_NULLABLE));
 
 static SD_VARLINK_DEFINE_STRUCT_TYPE(
         Progress,
@@ -259,6 +283,11 @@ static SD_VARLINK_DEFINE_METHOD_FULL(
         SD_VARLINK_DEFINE_INPUT(uid, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
         SD_VARLINK_DEFINE_INPUT(gid, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
         SD_VARLINK_DEFINE_INPUT(mode, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("When snapshots are made of it, and how many of each rule are kept, such as \"hourly "
+                                 "keep 24, Mon..Fri *-*-* 08:00 keep 10\": at most 16 rules, each a calendar "
+                                 "expression, see systemd.time(7), and 1 to 1000; \"none\": none, \"default\": as "
+                                 "its pool has it. Not of snapshots"),
+        SD_VARLINK_DEFINE_INPUT(snapshotSchedule, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
         KEY_INPUT,
         PROGRESS_OUTPUT,
         SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(volume, Volume, SD_VARLINK_NULLABLE));
@@ -377,6 +406,7 @@ SD_VARLINK_DEFINE_INTERFACE(
         SD_VARLINK_SYMBOL_COMMENT("Somewhere that the volume is mounted"),
         &vl_type_MountPoint,
         &vl_type_Range,
+        &vl_type_ScheduleRule,
         &vl_type_Volume,
         &vl_type_Progress,
         ERROR_KINDS(API_LIST_ERROR) NULL);

@@ -13,6 +13,7 @@ void job_result_done(JobResult *result) {
         free(result->damage);
         free(result->kept);
         free(result->thin_ids);
+        free(result->elapses);
         free(result->thins);
         thin_delta_done(&result->delta);
         finding_list_done(&result->findings);
@@ -37,7 +38,12 @@ static int devices_to_json(const JobResult *result, sd_json_variant **ret) {
                 const JobDevice *d = &result->devices[i];
                 int r = sd_json_variant_append_arraybo(ret, SD_JSON_BUILD_PAIR_UUID("uuid", d->uuid),
                                                        SD_JSON_BUILD_PAIR_UNSIGNED("usedBytes", d->used),
-                                                       SD_JSON_BUILD_PAIR_BOOLEAN("stopped", d->stopped));
+                                                       SD_JSON_BUILD_PAIR_BOOLEAN("stopped", d->stopped),
+                                                       SD_JSON_BUILD_PAIR_CONDITION(
+                                                               !sd_id128_is_null(d->content), "content",
+                                                               SD_JSON_BUILD_UUID(d->content)),
+                                                       SD_JSON_BUILD_PAIR_CONDITION(
+                                                               d->unchanged, "unchanged", SD_JSON_BUILD_BOOLEAN(true)));
 
                 if (r < 0)
                         return r;
@@ -104,10 +110,18 @@ static int delta_to_json(const ThinDelta *delta, sd_json_variant **ret) {
                                       SD_JSON_BUILD_PAIR_VARIANT("ranges", ranges));
 }
 
+static int elapses_to_json(const JobResult *result, sd_json_variant **ret) {
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < result->n_elapses; i++)
+                r = sd_json_variant_append_arrayb(ret, SD_JSON_BUILD_UNSIGNED(result->elapses[i]));
+        return r;
+}
+
 int job_result_to_json(const JobResult *result, sd_json_variant **ret) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *pools = NULL, *devices = NULL, *findings = NULL,
                                                           *thin_ids = NULL, *spaces = NULL, *thins = NULL,
-                                                          *delta = NULL;
+                                                          *delta = NULL, *elapses = NULL;
 
         int r = pools_to_json(result, &pools);
         if (r >= 0)
@@ -118,6 +132,8 @@ int job_result_to_json(const JobResult *result, sd_json_variant **ret) {
                 r = thin_ids_to_json(result, &thin_ids);
         if (r >= 0)
                 r = spaces_to_json(result, &spaces);
+        if (r >= 0)
+                r = elapses_to_json(result, &elapses);
         if (r >= 0)
                 r = thins_to_json(result, &thins);
         if (r >= 0 && result->delta.chunk_size > 0)
@@ -132,6 +148,7 @@ int job_result_to_json(const JobResult *result, sd_json_variant **ret) {
                         SD_JSON_BUILD_PAIR_CONDITION(!!findings, "findings", SD_JSON_BUILD_VARIANT(findings)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!thin_ids, "thinIds", SD_JSON_BUILD_VARIANT(thin_ids)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!spaces, "spaces", SD_JSON_BUILD_VARIANT(spaces)),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!elapses, "elapses", SD_JSON_BUILD_VARIANT(elapses)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!thins, "thins", SD_JSON_BUILD_VARIANT(thins)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!delta, "delta", SD_JSON_BUILD_VARIANT(delta)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!result->path, "path", SD_JSON_BUILD_STRING(result->path)),
@@ -151,6 +168,8 @@ static int device_from_json(sd_json_variant *v, JobDevice *ret) {
                 { "usedBytes", SD_JSON_VARIANT_UNSIGNED, sd_json_dispatch_uint64, offsetof(JobDevice, used),
                   SD_JSON_MANDATORY },
                 { "stopped", SD_JSON_VARIANT_BOOLEAN, sd_json_dispatch_stdbool, offsetof(JobDevice, stopped), 0 },
+                { "content", SD_JSON_VARIANT_STRING, sd_json_dispatch_id128, offsetof(JobDevice, content), 0 },
+                { "unchanged", SD_JSON_VARIANT_BOOLEAN, sd_json_dispatch_stdbool, offsetof(JobDevice, unchanged), 0 },
                 {},
         };
 
@@ -328,6 +347,24 @@ static int delta_from_json(sd_json_variant *v, ThinDelta *ret) {
         return ranges_from_json(p.ranges, ret);
 }
 
+static int elapses_from_json(sd_json_variant *list, JobResult *result) {
+        size_t n = list ? sd_json_variant_elements(list) : 0;
+
+        if (n == 0)
+                return 0;
+        result->elapses = calloc(n, sizeof(*result->elapses));
+        if (!result->elapses)
+                return -ENOMEM;
+        for (; result->n_elapses < n; result->n_elapses++) {
+                sd_json_variant *v = sd_json_variant_by_index(list, result->n_elapses);
+
+                if (!sd_json_variant_is_unsigned(v) || sd_json_variant_unsigned(v) > INT64_MAX)
+                        return -EINVAL;
+                result->elapses[result->n_elapses] = sd_json_variant_unsigned(v);
+        }
+        return 0;
+}
+
 static int copy(const char *text, char **ret) {
         if (!text)
                 return 0;
@@ -339,7 +376,7 @@ int job_result_from_json(sd_json_variant *v, JobResult *ret) {
         typedef struct Parsed {
                 JobResult result;
                 const char *path, *users, *damage, *kept;
-                sd_json_variant *pools, *devices, *findings, *thin_ids, *spaces, *thins, *delta;
+                sd_json_variant *pools, *devices, *findings, *thin_ids, *spaces, *elapses, *thins, *delta;
         } Parsed;
         static const sd_json_dispatch_field table[] = {
                 { "pools", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(Parsed, pools), 0 },
@@ -349,6 +386,7 @@ int job_result_from_json(sd_json_variant *v, JobResult *ret) {
                 { "spaces", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(Parsed, spaces), 0 },
                 { "thins", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(Parsed, thins), 0 },
                 { "delta", SD_JSON_VARIANT_OBJECT, sd_json_dispatch_variant_noref, offsetof(Parsed, delta), 0 },
+                { "elapses", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(Parsed, elapses), 0 },
                 { "path", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(Parsed, path), 0 },
                 { "open", SD_JSON_VARIANT_BOOLEAN, sd_json_dispatch_stdbool, offsetof(Parsed, result.open), 0 },
                 { "usedBytes", SD_JSON_VARIANT_UNSIGNED, sd_json_dispatch_uint64, offsetof(Parsed, result.used), 0 },
@@ -380,6 +418,8 @@ int job_result_from_json(sd_json_variant *v, JobResult *ret) {
                 r = thin_ids_from_json(p.thin_ids, &result);
         if (r >= 0)
                 r = spaces_from_json(p.spaces, &result);
+        if (r >= 0)
+                r = elapses_from_json(p.elapses, &result);
         if (r >= 0)
                 r = thins_from_json(p.thins, &result);
         if (r >= 0)

@@ -1,5 +1,6 @@
 #include <quarry/job.h>
 
+#include <quarry/schedule.h>
 #include <quarry/text.h>
 
 /* What belongs to a verb's job; everything else is refused. */
@@ -20,6 +21,7 @@ enum {
         WITH_SPARE = 1 << 13,      /* the volume has one */
         WITH_OWNER = 1 << 14,
         WITH_TOTAL = 1 << 15,      /* total_only */
+        WITH_CALENDAR = 1 << 16,
 };
 
 static const struct {
@@ -43,6 +45,7 @@ static const struct {
         [JOB_POOL_REPAIR] = { "pool_repair", WITH_POOL },
         [JOB_POOL_AUDIT] = { "pool_audit", WITH_POOL },
         [JOB_HOST_AUDIT] = { "host_audit", WITH_FIX },
+        [JOB_HOST_CALENDAR] = { "host_calendar", WITH_CALENDAR },
         [JOB_VOLUME_CREATE] = { "volume_create", WITH_POOL | WITH_VOLUME | MAY_HAVE_SOURCE },
         [JOB_VOLUME_CLAIM] = { "volume_claim", WITH_POOL | WITH_VOLUME | WITH_LAZY },
         [JOB_VOLUME_REMOVE] = { "volume_remove", WITH_POOL | WITH_VOLUME },
@@ -85,6 +88,7 @@ void job_done(Job *job) {
         free(job->images);
         job->images = NULL;
         job->n_images = 0;
+        job->calendar.expressions = strv_free(job->calendar.expressions);
 }
 
 static int pool_spec_to_json(const PoolSpec *spec, sd_json_variant **ret) {
@@ -150,16 +154,27 @@ static int images_to_json(const Job *job, sd_json_variant **ret) {
                                         &list,
                                         SD_JSON_BUILD_PAIR_VARIANT("origin", origin),
                                         SD_JSON_BUILD_PAIR_UUID("uuid", image->uuid),
-                                        SD_JSON_BUILD_PAIR_UNSIGNED("thinId", image->thin_id));
+                                        SD_JSON_BUILD_PAIR_UNSIGNED("thinId", image->thin_id),
+                                        SD_JSON_BUILD_PAIR_CONDITION(image->note, "note", SD_JSON_BUILD_BOOLEAN(true)),
+                                        SD_JSON_BUILD_PAIR_CONDITION(
+                                                        !sd_id128_is_null(image->unless), "unless",
+                                                        SD_JSON_BUILD_UUID(image->unless)));
         }
         if (r >= 0)
                 *ret = TAKE_PTR(list);
         return r;
 }
 
+static int calendar_to_json(const JobCalendar *calendar, sd_json_variant **ret) {
+        return sd_json_buildo(
+                        ret,
+                        SD_JSON_BUILD_PAIR_UNSIGNED("baseUsec", calendar->base_usec),
+                        SD_JSON_BUILD_PAIR_STRV("expressions", calendar->expressions));
+}
+
 int job_to_json(const Job *job, sd_json_variant **ret) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *pool_spec = NULL, *growth = NULL, *volume = NULL,
-                                                          *images = NULL, *source = NULL;
+                                                          *images = NULL, *source = NULL, *calendar = NULL;
         const char *word = job_verb_to_string(job->verb);
         int r = 0;
 
@@ -179,6 +194,8 @@ int job_to_json(const Job *job, sd_json_variant **ret) {
                 r = volume_to_json(&job->source, &source);
         if (r >= 0 && (parts & WITH_IMAGES))
                 r = images_to_json(job, &images);
+        if (r >= 0 && (parts & WITH_CALENDAR))
+                r = calendar_to_json(&job->calendar, &calendar);
         if (r < 0)
                 return r;
 
@@ -191,6 +208,7 @@ int job_to_json(const Job *job, sd_json_variant **ret) {
                         SD_JSON_BUILD_PAIR_CONDITION(!!volume, "volume", SD_JSON_BUILD_VARIANT(volume)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!source, "source", SD_JSON_BUILD_VARIANT(source)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!images, "images", SD_JSON_BUILD_VARIANT(images)),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!calendar, "calendar", SD_JSON_BUILD_VARIANT(calendar)),
                         SD_JSON_BUILD_PAIR_CONDITION(
                                         !!(parts & WITH_TOTAL), "totalOnly", SD_JSON_BUILD_BOOLEAN(job->total_only)),
                         SD_JSON_BUILD_PAIR_CONDITION(
@@ -368,6 +386,8 @@ static int image_from_json(sd_json_variant *v, JobImage *ret, Error *err) {
                 { "origin", OBJECT, offsetof(Parsed, origin), SD_JSON_MANDATORY },
                 { "uuid", UUID, offsetof(Parsed, image.uuid), SD_JSON_MANDATORY },
                 { "thinId", NUMBER32, offsetof(Parsed, image.thin_id), SD_JSON_MANDATORY },
+                { "note", BOOLEAN, offsetof(Parsed, image.note), 0 },
+                { "unless", UUID, offsetof(Parsed, image.unless), 0 },
                 {},
         };
         Parsed p = {};
@@ -396,10 +416,31 @@ static int images_from_json(sd_json_variant *v, Job *job, Error *err) {
         return r;
 }
 
+static int calendar_from_json(sd_json_variant *v, JobCalendar *ret, Error *err) {
+        static const sd_json_dispatch_field table[] = {
+                { "baseUsec", NUMBER, offsetof(JobCalendar, base_usec), SD_JSON_MANDATORY },
+                { "expressions", STRINGS, offsetof(JobCalendar, expressions), SD_JSON_MANDATORY },
+                {},
+        };
+        size_t n;
+
+        int r = dispatch(v, table, "calendar", ret, err);
+        if (r < 0)
+                return r;
+        n = strv_length(ret->expressions);
+        if (n == 0 || n > JOB_EXPRESSIONS_MAX || ret->base_usec > INT64_MAX)
+                return error_field(err, "calendar", "1 to %u expressions are looked at, from a time of 63 bits",
+                                   JOB_EXPRESSIONS_MAX);
+        for (char **e = ret->expressions; *e; e++)
+                if (!schedule_expression_is_valid(*e))
+                        return error_field(err, "expressions", "a calendar expression breaks the rule");
+        return 0;
+}
+
 typedef struct ParsedJob {
         Job job;
         const char *verb;
-        sd_json_variant *pool_spec, *growth, *volume, *source, *images;
+        sd_json_variant *pool_spec, *growth, *volume, *source, *images, *calendar;
 } ParsedJob;
 
 static int part_check(bool there, bool wanted, const char *field, const char *verb, Error *err) {
@@ -422,6 +463,8 @@ static int parts_check(const ParsedJob *p, unsigned parts, Error *err) {
                 r = part_check(p->source, parts & WITH_SOURCE, "source", p->verb, err);
         if (r >= 0)
                 r = part_check(p->images, parts & WITH_IMAGES, "images", p->verb, err);
+        if (r >= 0)
+                r = part_check(p->calendar, parts & WITH_CALENDAR, "calendar", p->verb, err);
         if (r >= 0 && !(parts & WITH_TOTAL))
                 r = part_check(p->job.total_only, false, "totalOnly", p->verb, err);
         if (r >= 0 && !(parts & WITH_MOUNT))
@@ -452,6 +495,7 @@ int job_from_json(sd_json_variant *v, Job *ret, Error *err) {
                 { "source", OBJECT, offsetof(ParsedJob, source), 0 },
                 { "images", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(ParsedJob, images), 0 },
                 { "totalOnly", BOOLEAN, offsetof(ParsedJob, job.total_only), 0 },
+                { "calendar", OBJECT, offsetof(ParsedJob, calendar), 0 },
                 { "readOnly", BOOLEAN, offsetof(ParsedJob, job.read_only), 0 },
                 { "stopped", BOOLEAN, offsetof(ParsedJob, job.stopped), 0 },
                 { "detached", BOOLEAN, offsetof(ParsedJob, job.detached), 0 },
@@ -489,6 +533,8 @@ int job_from_json(sd_json_variant *v, Job *ret, Error *err) {
                 r = part_check(job.volume.has_spare, true, "spareThinId", p.verb, err);
         if (r >= 0 && p.images)
                 r = images_from_json(p.images, &job, err);
+        if (r >= 0 && p.calendar)
+                r = calendar_from_json(p.calendar, &job.calendar, err);
         if (r < 0)
                 return r;
 

@@ -272,6 +272,7 @@ int volume_spec_normalize(VolumeSpec *spec, Error *err) {
 void volume_update_done(VolumeUpdate *update) {
         update->labels = strv_free(update->labels);
         update->remove_labels = strv_free(update->remove_labels);
+        free(TAKE_PTR(update->schedule));
 }
 
 /* Each key once in all of the request: what comes of a key that is both set and removed would be a guess. */

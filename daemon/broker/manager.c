@@ -2,6 +2,7 @@
 
 #include "broker/policy.h"
 #include "broker/reconcile.h"
+#include "broker/schedule.h"
 #include "broker/watch.h"
 
 int manager_new(sd_event *event, Manager **ret, Error *err) {
@@ -17,6 +18,8 @@ int manager_new(sd_event *event, Manager **ret, Error *err) {
                 r = queue_new(event, &m->config, &m->queue, err);
         if (r >= 0)
                 r = watch_new(m, &m->watch, err);
+        if (r >= 0)
+                r = scheduler_new(m, &m->scheduler, err);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(m);
@@ -47,6 +50,7 @@ void manager_free(Manager *m) {
         watch_free(m->watch);
         queue_free(m->queue);
         registry_done(&m->registry);
+        scheduler_free(m->scheduler);
         config_done(&m->config);
         sd_event_unref(m->event);
         free(m);

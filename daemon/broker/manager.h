@@ -9,6 +9,7 @@
 
 #include <systemd/sd-event.h>
 
+typedef struct Scheduler Scheduler;
 typedef struct Watch Watch;
 
 /* Who asks. */
@@ -24,6 +25,7 @@ typedef struct Manager {
         Queue *queue;
         Registry registry;
         Watch *watch;
+        Scheduler *scheduler;
         Lane pool_lane;    /* pools are made and imported one at a time: their names must not collide */
         gid_t admin_group; /* (gid_t) -1: there is none */
 

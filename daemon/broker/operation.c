@@ -25,6 +25,7 @@ void operation_free(Operation *op) {
         free(op->pools);
         free(op->volumes);
         thin_delta_done(&op->delta);
+        free(op->schedule);
         free(op);
 }
 

@@ -46,6 +46,8 @@ struct Operation {
         sd_id128_t *volumes; /* UUIDs of snapshots that were made, in the order that they were asked for */
         size_t n_volumes;
         ThinDelta delta;
+        sd_id128_t content; /* of a volume of which a snapshot was made, as in JobDevice */
+        bool unchanged;     /* none was, for that reason */
 
         SnapshotGroup *group; /* see volume-snapshot.c */
         Operation *guards, *next_guard; /* see operation_guard() */
@@ -55,6 +57,8 @@ struct Operation {
         bool in_background;   /* who takes the pool for itself waits for its end */
         unsigned n_out;       /* others that it waits for */
         Operation *leader;    /* of one that only keeps others out of its lane: for whom */
+        char *schedule;       /* that a volume or pool is to have, or NULL */
+        uint64_t schedule_since; /* CLOCK_REALTIME, microseconds */
         bool hold;            /* a snapshot, or no longer */
         VolumeUpdate update;  /* of a volume */
 

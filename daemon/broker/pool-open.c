@@ -1,6 +1,7 @@
 #include "broker/pool-open.h"
 
 #include "broker/operation.h"
+#include "broker/schedule.h"
 #include "broker/space.h"
 #include "broker/volume.h"
 #include "broker/watch.h"
@@ -13,13 +14,19 @@
 /* So long a disk may take for opening or closing a catalog. Most take milliseconds; who waits is told by then. */
 #define CATALOG_LIMIT_USEC (20 * UINT64_C(1000000))
 
+/* Before the first row, and if there is none. */
+static void begin_anew(PoolEntry *pool) {
+        registry_forget_volumes(&pool->turn.manager->registry, pool);
+        schedule_read_pool(pool);
+        pool->turn.has_rows = true;
+}
+
 /* What was known from before stays known until there is better. */
 static int on_row(Volume *volume, void *userdata, Error *err) {
         PoolEntry *pool = userdata;
 
         if (!pool->turn.has_rows)
-                registry_forget_volumes(&pool->turn.manager->registry, pool);
-        pool->turn.has_rows = true;
+                begin_anew(pool);
         return registry_add_volume(&pool->turn.manager->registry, pool, volume, err) ? 0 : error_code(err);
 }
 
@@ -234,7 +241,8 @@ static void on_opened(const Error *err, void *userdata) {
                 return;
         }
         if (!pool->turn.has_rows)
-                registry_forget_volumes(&m->registry, pool);
+                begin_anew(pool);
+        schedule_read_runs(m, pool);
         pool->catalog_in_doubt = pool->read_only = pool->metadata_failed = false;
         pool_entry_set_state(pool, POOL_ACTIVE, NULL);
         pool_take_usage(m, pool, result, NULL);

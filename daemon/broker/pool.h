@@ -13,6 +13,9 @@ void pool_try_missing(Manager *manager);
 /* Takes over the growth's contents in every case. */
 int pool_extend(Manager *manager, const Caller *caller, PoolEntry *pool, PoolGrowth *growth, const Watcher *watcher,
                 Error *err);
+/* When snapshots are made of its volumes that have no schedule of their own, as schedule_parse() has it. */
+int pool_update(Manager *manager, const Caller *caller, PoolEntry *pool, const char *schedule, const Watcher *watcher,
+                Error *err);
 /* Looks whether its metadata is sound: the operation ends with the damage, if there is any. With repair a pool that
  * nobody uses is closed, its metadata repaired, and it is opened; repeated after a death this goes on. */
 int pool_check(Manager *manager, const Caller *caller, PoolEntry *pool, bool repair, const Watcher *watcher,

@@ -1,8 +1,10 @@
 #include "broker/registry.h"
 
+#include <quarry/log.h>
 #include <quarry/text.h>
 
 #include <search.h>
+#include <time.h>
 
 #define THIN_BITMAP_SIZE ((THIN_ID_MAX + 1) / 8) /* 2 MiB of address space; pages are touched as ids are used */
 
@@ -116,6 +118,7 @@ static void drop_volume(Registry *registry, PoolEntry *pool, VolumeEntry *entry)
         origin_unlink(entry);
         for (VolumeEntry *s = entry->snapshots; s; s = s->next_snapshot)
                 s->origin = NULL;
+        volume_plan_free(entry->plan);
         volume_done(&entry->volume);
         holds_free(entry->holds, entry->n_holds);
         free(entry);
@@ -135,6 +138,7 @@ void registry_remove_pool(Registry *registry, PoolEntry *pool) {
         job_result_done(&pool->turn.result);
         catalog_free(pool->catalog);
         pool_info_done(&pool->info);
+        free(pool->schedule);
         free(pool->failure);
         free(pool->advice);
         free(pool->thin_ids);
@@ -298,6 +302,7 @@ VolumeEntry *registry_add_volume(Registry *registry, PoolEntry *pool, Volume *vo
         count(pool, entry, true);
         if (origin)
                 origin_link(entry, origin);
+        registry_plan_volume(registry, entry);
         return entry;
 }
 
@@ -317,6 +322,7 @@ void volume_entry_set_freeing(VolumeEntry *entry) {
         count(entry->pool, entry, false);
         origin_unlink(entry);
         entry->origin = NULL;
+        volume_plan_free(TAKE_PTR(entry->plan));
         entry->volume.state = VOLUME_FREEING;
         count(entry->pool, entry, true);
         freeing_link(entry);
@@ -439,6 +445,30 @@ void volume_entry_resize(VolumeEntry *entry, uint64_t size) {
         count(entry->pool, entry, false);
         entry->volume.spec.size = size;
         count(entry->pool, entry, true);
+}
+
+void registry_plan_volume(Registry *registry, VolumeEntry *entry) {
+        const char *own = entry->volume.schedule, *schedule = own ?: entry->pool->schedule;
+        uint64_t base = entry->volume.created_usec;
+        Schedule parsed = {};
+        struct timespec ts;
+        Error err = {};
+        int r = 0;
+
+        if (!registry->plan || entry->volume.spec.role != ROLE_VOLUME || !has_name(entry) ||
+            (!schedule && !entry->plan))
+                return;
+        clock_gettime(CLOCK_REALTIME, &ts);
+        if (own)
+                base = (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
+        else if (base < entry->pool->schedule_since)
+                base = entry->pool->schedule_since;
+        if (schedule)
+                r = schedule_parse(schedule, "schedule", &parsed, &err);
+        if (r >= 0 && plan_set(registry->plan, &entry->plan, entry->volume.uuid, &parsed, base) < 0)
+                r = error_oom(&err);
+        if (r < 0)
+                log_failure(entry->volume.spec.name, &err, "no snapshots are made by its schedule");
 }
 
 static void snapshot_rename(VolumeEntry *snapshot, const char *name) {

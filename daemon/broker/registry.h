@@ -8,6 +8,7 @@
 #include <quarry/pool.h>
 #include <quarry/volume.h>
 
+#include "broker/schedule-plan.h"
 #include "broker/space-link.h"
 #include "store/catalog.h"
 
@@ -43,6 +44,7 @@ typedef struct VolumeEntry {
         uint64_t used;      /* bytes in the pool, as last seen */
         uint64_t exclusive; /* bytes of these that nobody else has, */
         uint64_t exclusive_at; /* as seen then: CLOCK_MONOTONIC, microseconds; 0: never */
+        VolumePlan *plan;   /* when snapshots of it are due; NULL: never */
         Hold *holds;        /* as mountinfo said last */
         size_t n_holds;
         Lane lane;
@@ -107,6 +109,9 @@ struct PoolEntry {
         char *failure; /* POOL_UNAVAILABLE: why */
         char *advice;  /* what to do about that, or NULL */
         bool may_come_yet; /* its disks were not there, or a worker died: it is tried again from time to time */
+        char *schedule;          /* of its volumes that have none of their own, or NULL */
+        bool schedule_runs;      /* a snapshot by schedule is made in it now */
+        uint64_t schedule_since; /* when it was set: CLOCK_REALTIME, microseconds */
         Catalog *catalog;
         sd_event_source *catalog_source;
         CatalogTurn turn;
@@ -135,6 +140,7 @@ struct PoolEntry {
 typedef struct Registry {
         PoolEntry *pools; /* by name */
         void *by_uuid;    /* tree of VolumeEntry, over all pools */
+        Plan *plan;       /* of their schedules; NULL: not followed */
 } Registry;
 
 void registry_done(Registry *registry);
@@ -192,6 +198,8 @@ VolumeEntry *registry_give_spare(Registry *registry, VolumeEntry *entry, Volume 
 void volume_entry_set_spare(VolumeEntry *entry, uint32_t thin_id);
 /* Gives a volume another name, and with it its snapshots. ERROR_VOLUME_EXISTS. */
 int registry_rename_volume(Registry *registry, VolumeEntry *entry, const char *name, Error *err);
+/* Plans a volume by its schedule, or its pool's, as they are now. Done when it is added, too. */
+void registry_plan_volume(Registry *registry, VolumeEntry *entry);
 /* Gives a volume another size. */
 void volume_entry_resize(VolumeEntry *entry, uint64_t size);
 

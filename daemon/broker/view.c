@@ -72,6 +72,38 @@ static uint64_t seconds_since(uint64_t usec) {
         return (uint64_t) ts.tv_sec - usec / 1000000;
 }
 
+static int build_rules(const VolumePlan *plan, sd_json_variant **ret) {
+        int r = 0;
+
+        for (size_t i = 0; plan && i < plan->n && r >= 0; i++) {
+                const PlanRule *rule = &plan->rules[i];
+                bool ran = rule->run.at_usec > 0, will_run = rule->next_usec > 0 && rule->next_usec != PLAN_NEVER;
+                char last[32], next[32];
+
+                format_time(rule->run.at_usec, last);
+                format_time(will_run ? rule->next_usec : 0, next);
+                r = sd_json_variant_append_arraybo(
+                        ret,
+                        SD_JSON_BUILD_PAIR_STRING("expression", rule->run.rule),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("keep", rule->keep),
+                        SD_JSON_BUILD_PAIR_CONDITION(ran, "lastRunAt", SD_JSON_BUILD_STRING(last)),
+                        SD_JSON_BUILD_PAIR_CONDITION(will_run, "nextRunAt", SD_JSON_BUILD_STRING(next)),
+                        SD_JSON_BUILD_PAIR_CONDITION(rule->run.failure != NULL, "failure",
+                                                     SD_JSON_BUILD_STRING(rule->run.failure)));
+        }
+        return r;
+}
+
+/* When the first of its rules runs next; 0: none does. */
+static uint64_t next_run(const VolumePlan *plan) {
+        uint64_t next = PLAN_NEVER;
+
+        for (size_t i = 0; plan && i < plan->n; i++)
+                if (plan->rules[i].next_usec > 0 && plan->rules[i].next_usec < next)
+                        next = plan->rules[i].next_usec;
+        return next == PLAN_NEVER ? 0 : next;
+}
+
 static const char *standard_mount(const VolumeEntry *entry, char path[static MOUNT_PATH_MAX]) {
         volume_mount_path(entry->volume.spec.tenant, entry->volume.spec.name, path);
         for (size_t i = 0; i < entry->n_holds; i++)
@@ -83,15 +115,21 @@ static const char *standard_mount(const VolumeEntry *entry, char path[static MOU
 #define BUILD_KNOWN(known, name, value) SD_JSON_BUILD_PAIR_CONDITION(known, name, SD_JSON_BUILD_UNSIGNED(value))
 
 int view_volume(const VolumeEntry *entry, sd_json_variant **ret) {
-        _cleanup_(sd_json_variant_unrefp) sd_json_variant *labels = NULL, *holds = NULL, *encryption = NULL;
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *labels = NULL, *holds = NULL, *encryption = NULL,
+                                                          *rules = NULL;
         const Volume *v = &entry->volume;
-        char uuid[UUID_TEXT_MAX], created[32], mount[MOUNT_PATH_MAX];
+        char uuid[UUID_TEXT_MAX], created[32], last[32], next[32], mount[MOUNT_PATH_MAX];
+        uint64_t next_usec = next_run(entry->plan);
         const char *mount_point = standard_mount(entry, mount);
         bool is_snapshot = v->spec.role == ROLE_SNAPSHOT;
         int r;
 
         format_time(v->created_usec, created);
-        r = build_labels(&v->spec, &labels);
+        format_time(entry->snapshots ? entry->snapshots->volume.created_usec : 0, last);
+        format_time(next_usec, next);
+        r = build_rules(entry->plan, &rules);
+        if (r >= 0)
+                r = build_labels(&v->spec, &labels);
         if (r >= 0)
                 r = build_holds(entry, &holds);
         if (r >= 0 && v->spec.key_source != KEY_SOURCE_NONE)
@@ -124,7 +162,13 @@ int view_volume(const VolumeEntry *entry, sd_json_variant **ret) {
                 SD_JSON_BUILD_PAIR_BOOLEAN("open", entry->open),
                 SD_JSON_BUILD_PAIR_BOOLEAN("stopped", entry->stopped && entry->open),
                 SD_JSON_BUILD_PAIR_CONDITION(mount_point != NULL, "mountPoint", SD_JSON_BUILD_STRING(mount_point)),
-                SD_JSON_BUILD_PAIR_VARIANT("holds", holds));
+                SD_JSON_BUILD_PAIR_VARIANT("holds", holds),
+                SD_JSON_BUILD_PAIR_CONDITION(v->schedule != NULL, "snapshotSchedule",
+                                             SD_JSON_BUILD_STRING(v->schedule)),
+                SD_JSON_BUILD_PAIR_CONDITION(rules != NULL, "scheduleRules", SD_JSON_BUILD_VARIANT(rules)),
+                SD_JSON_BUILD_PAIR_CONDITION(entry->snapshots != NULL, "lastSnapshotAt", SD_JSON_BUILD_STRING(last)),
+                SD_JSON_BUILD_PAIR_CONDITION(next_usec > 0, "nextSnapshotAt", SD_JSON_BUILD_STRING(next)),
+                SD_JSON_BUILD_PAIR_CONDITION(v->rule != NULL, "rule", SD_JSON_BUILD_STRING(v->rule)));
 }
 
 static uint64_t freeing_bytes(const PoolEntry *pool) {
@@ -164,5 +208,7 @@ int view_pool(const Manager *m, const PoolEntry *pool, sd_json_variant **ret) {
                 BUILD_KNOWN(pool->freeing != NULL, "freeingBytes", freeing_bytes(pool)),
                 BUILD_KNOWN(rows, "provisionedBytes", pool->provisioned),
                 BUILD_KNOWN(sizes, "provisionedMaxBytes", quota_provisioned_max(m, pool)),
-                BUILD_KNOWN(rows, "volumes", pool->n_volumes));
+                BUILD_KNOWN(rows, "volumes", pool->n_volumes),
+                SD_JSON_BUILD_PAIR_CONDITION(pool->schedule != NULL, "snapshotSchedule",
+                                             SD_JSON_BUILD_STRING(pool->schedule)));
 }

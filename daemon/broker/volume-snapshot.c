@@ -33,6 +33,7 @@ struct SnapshotGroup {
         size_t n;
         size_t n_out; /* lanes, or undos, that are waited for */
         char *rule;
+        sd_id128_t unless; /* of the only one */
         Error failure;
 };
 
@@ -64,7 +65,7 @@ static void group_finish(SnapshotGroup *group) {
         }
         op->group = NULL;
         group_free(group);
-        operation_finish(op, failure.kind == ERROR_NONE ? NULL : &failure);
+        operation_finish(op, failure.kind == ERROR_NONE || (op->unchanged && !failure.undo_failed) ? NULL : &failure);
 }
 
 /* --- what fails is undone ------------------------------------------------------------------------------- */
@@ -164,6 +165,21 @@ static void take_usage(SnapshotGroup *group, const JobResult *result) {
         }
 }
 
+/* Of a volume that holds what it did none was made: it is undone, and that is no failure. */
+static bool is_unchanged(SnapshotGroup *group, const JobResult *result) {
+        Error nothing = {};
+
+        if (group->n != 1 || result->n_devices != 1)
+                return false;
+        group->op->content = result->devices[0].content;
+        group->op->unchanged = result->devices[0].unchanged;
+        if (!group->op->unchanged)
+                return false;
+        error_set(&nothing, ERROR_NO_SUCH_VOLUME, ENOENT, "there is no snapshot, since the volume did not change");
+        group_undo(group, volume_drop_row, &nothing);
+        return true;
+}
+
 static void on_made(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
         Operation *op = userdata;
         SnapshotGroup *group = op->group;
@@ -177,6 +193,8 @@ static void on_made(JobResult *result, int *mount_fd, const Error *err, void *us
                            err->kind == ERROR_WORKER_DIED || err->undo_failed ? volume_clean_up : volume_drop_row, err);
                 return;
         }
+        if (is_unchanged(group, result))
+                return;
         take_usage(group, result);
         set_states(group, VOLUME_READY);
         if (rows_write(group, on_rows_settled, &failure) < 0)
@@ -195,7 +213,9 @@ static int job_fill(const SnapshotGroup *group, Job *job, Error *err) {
 
                 *image = (JobImage) { .origin = { .uuid = origin->uuid, .thin_id = origin->thin_id },
                                       .uuid = snapshot->uuid,
-                                      .thin_id = snapshot->thin_id };
+                                      .thin_id = snapshot->thin_id,
+                                      .note = group->rule,
+                                      .unless = group->unless };
                 if (volume_spec_copy(&origin->spec, &image->origin.spec) < 0)
                         return error_oom(err);
         }
@@ -228,10 +248,10 @@ void snapshot_name_by_time(uint64_t usec, const char *prefix, char buf[static SN
 
 /* The same name for all of a group; with a number behind it if one has it already. */
 static void choose_name(const SnapshotGroup *group, uint64_t usec, char buf[static SNAPSHOT_NAME_MAX + 1]) {
-        char base[SNAPSHOT_NAME_MAX + 1];
+        char base[SNAPSHOT_NAME_MAX + 1], prefix[SCHEDULE_PREFIX_MAX + 1] = "";
         bool taken = true;
 
-        snapshot_name_by_time(usec, group->rule ? "auto-" : "", base);
+        snapshot_name_by_time(usec, group->rule ? schedule_prefix(group->rule, prefix) : prefix, base);
         buffer_format(buf, SNAPSHOT_NAME_MAX + 1, "%s", base);
         for (unsigned number = 2; taken; number++) {
                 taken = false;
@@ -398,7 +418,8 @@ static int group_new(Operation *op, const SnapshotRequest *requests, size_t n, c
                 return error_oom(err);
         *group = (SnapshotGroup) { .op = op,
                                    .images = calloc(n, sizeof(*group->images)),
-                                   .rule = rule ? strdup(rule) : NULL };
+                                   .rule = rule ? strdup(rule) : NULL,
+                                   .unless = n == 1 ? requests[0].unless : SD_ID128_NULL };
         op->volumes = calloc(n, sizeof(*op->volumes));
         if (!group->images || !op->volumes || (rule && !group->rule))
                 r = error_oom(err);

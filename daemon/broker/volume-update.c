@@ -1,13 +1,22 @@
-/* Changing what can be changed of a volume while it is used: labels, and who owns the folder that users see. The folder
- * first, then the row: it tells what was done. */
+/* Changing what can be changed of a volume while it is used: labels, when snapshots are made of it, and who owns the
+ * folder that users see. The folder first, then the row: it tells what was done. */
 
+#include "broker/schedule.h"
 #include "broker/volume.h"
 
-static void swap_specs(Operation *op) {
-        VolumeSpec *have = &op->volume->volume.spec, *other = &op->job.volume.spec, spec = *have;
+#include <quarry/text.h>
 
-        *have = *other;
+static void swap_specs(Operation *op) {
+        Volume *volume = &op->volume->volume;
+        VolumeSpec *other = &op->job.volume.spec, spec = volume->spec;
+        char *schedule = volume->schedule;
+
+        volume->spec = *other;
         *other = spec;
+        if (!op->update.schedule)
+                return;
+        volume->schedule = op->schedule;
+        op->schedule = schedule;
 }
 
 static void on_row_written(const Error *err, void *userdata) {
@@ -15,6 +24,8 @@ static void on_row_written(const Error *err, void *userdata) {
 
         if (err)
                 swap_specs(op);
+        else if (op->update.schedule)
+                schedule_volume_changed(op->manager, op->volume);
         operation_finish(op, err);
 }
 
@@ -49,6 +60,35 @@ static bool has_owner(const VolumeUpdate *update) {
         return update->has_uid || update->has_gid || update->has_mode;
 }
 
+static int change_start(Operation *op, Error *err) {
+        return has_owner(&op->update) ? operation_run_job(op, JOB_VOLUME_OWN, on_owned, err) : row_write(op, err);
+}
+
+static void on_schedule_checked(const Error *err, void *userdata) {
+        Operation *op = userdata;
+        Error failure = {};
+
+        if (err || change_start(op, &failure) < 0)
+                operation_finish(op, err ?: &failure);
+}
+
+/* Without a schedule of its own it is treated as its pool has it. */
+static int schedule_start(Operation *op, Error *err) {
+        Schedule schedule;
+        int r;
+
+        if (streq(op->update.schedule, SCHEDULE_DEFAULT))
+                return change_start(op, err);
+        r = schedule_parse(op->update.schedule, "snapshotSchedule", &schedule, err);
+        if (r < 0)
+                return r;
+        op->schedule = schedule_format(&schedule);
+        if (!op->schedule)
+                return error_oom(err);
+        return schedule.n > 0 ? schedule_check(op->manager, &schedule, on_schedule_checked, op, err)
+                              : change_start(op, err);
+}
+
 /* What is there when it is its turn is changed, not what was there when it was asked for. */
 static int update_start(Operation *op, Error *err) {
         const Volume *volume = &op->volume->volume;
@@ -69,7 +109,7 @@ static int update_start(Operation *op, Error *err) {
         op->job.owner = (JobOwner) { .uid = op->update.has_uid,
                                      .gid = op->update.has_gid,
                                      .mode = op->update.has_mode };
-        return has_owner(&op->update) ? operation_run_job(op, JOB_VOLUME_OWN, on_owned, err) : row_write(op, err);
+        return op->update.schedule ? schedule_start(op, err) : change_start(op, err);
 }
 
 static int update_check(const VolumeEntry *entry, const VolumeUpdate *update, Error *err) {
@@ -78,6 +118,9 @@ static int update_check(const VolumeEntry *entry, const VolumeUpdate *update, Er
         if (has_owner(update) && spec->role == ROLE_SNAPSHOT)
                 return error_set(err, ERROR_NOT_SUPPORTED, EROFS,
                                  "snapshot %s can only be read: nothing but its labels can be changed", spec->name);
+        if (update->schedule && spec->role == ROLE_SNAPSHOT)
+                return error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP,
+                                 "%s is a snapshot: snapshots are made of volumes", spec->name);
         if (has_owner(update) && spec->fs == FILESYSTEM_NONE)
                 return error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP,
                                  "volume %s has no filesystem whose directory could be given another owner or mode",

@@ -42,10 +42,12 @@ int volume_unmount(Manager *manager, const Caller *caller, VolumeEntry *entry, b
 typedef struct SnapshotRequest {
         VolumeEntry *volume;
         const char *name; /* of the snapshot; NULL or empty: made of the time, the same for all that have none */
+        sd_id128_t unless; /* only if the volume holds something else than what was named so, see JobDevice.content */
 } SnapshotRequest;
 
-/* Snapshots of several volumes of one pool at one instant. rule: of a schedule, or NULL. The operation ends with
- * volumes. */
+/* Snapshots of several volumes of one pool at one instant. rule: of a schedule, or NULL; then what each volume holds
+ * is noted. The operation ends with volumes; with the content of one that was asked for alone, and, if it is unchanged,
+ * without a snapshot. */
 int volume_snapshot(Manager *manager, const Caller *caller, const SnapshotRequest *requests, size_t n, const char *rule,
                     const Watcher *watcher, Error *err);
 /* prefix and the time, UTC. */

@@ -28,6 +28,7 @@ static int change_reply(Call *call, Operation *op) {
 typedef struct UpdateParameters {
         const char *volume; /* first: see call_begin_on_volume() */
         VolumeUpdate update;
+        const char *schedule;
         int key;
 } UpdateParameters;
 
@@ -70,6 +71,8 @@ static int vl_method_update(sd_varlink *link, sd_json_variant *parameters, sd_va
                 OWNER_FIELD("uid"),
                 OWNER_FIELD("gid"),
                 OWNER_FIELD("mode"),
+                { "snapshotSchedule", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string,
+                  offsetof(UpdateParameters, schedule), SD_JSON_NULLABLE },
                 KEY_FIELD(UpdateParameters),
                 {},
         };
@@ -83,7 +86,8 @@ static int vl_method_update(sd_varlink *link, sd_json_variant *parameters, sd_va
                 volume_update_done(&p.update);
                 return r;
         }
-        r = call_take_key(link, p.key, &key_fd, &err);
+        p.update.schedule = p.schedule ? strdup(p.schedule) : NULL;
+        r = p.schedule && !p.update.schedule ? error_oom(&err) : call_take_key(link, p.key, &key_fd, &err);
         if (r >= 0) {
                 Watcher watcher = call_watcher(call);
 

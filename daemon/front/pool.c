@@ -279,6 +279,39 @@ static int vl_method_extend(sd_varlink *link, sd_json_variant *parameters, sd_va
         return call_end(TAKE_PTR(call), r, &err);
 }
 
+static int vl_method_update(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+                            void *userdata) {
+        struct {
+                const char *name, *schedule;
+        } p = {};
+        static const sd_json_dispatch_field table[] = {
+                { "name", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(typeof(p), name),
+                  SD_JSON_MANDATORY },
+                { "snapshotSchedule", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string,
+                  offsetof(typeof(p), schedule), SD_JSON_MANDATORY },
+                {},
+        };
+        _cleanup_(call_freep) Call *call = NULL;
+        PoolEntry *pool;
+        Error err = {};
+        int r;
+
+        r = sd_varlink_dispatch(link, parameters, table, &p);
+        if (r != 0)
+                return r;
+        r = call_begin(link, flags, API_POOL, inspect_reply, &call);
+        if (r <= 0)
+                return r;
+        Manager *m = server_manager(call->server);
+        Watcher watcher = call_watcher(call);
+        r = find_pool(m, &call->caller, p.name, &pool, &err);
+        if (r >= 0) {
+                call->object = pool->info.uuid;
+                r = pool_update(m, &call->caller, pool, p.schedule, &watcher, &err);
+        }
+        return call_end(TAKE_PTR(call), r, &err);
+}
+
 static int check_reply(Call *call, Operation *op) {
         return sd_varlink_replybo(
                         call->link,
@@ -356,5 +389,6 @@ int front_pool_bind(sd_varlink_server *server) {
                 API_POOL ".Check", vl_method_check,
                 API_POOL ".Remove", vl_method_remove,
                 API_POOL ".Import", vl_method_import,
+                API_POOL ".Update", vl_method_update,
                 API_POOL ".Export", vl_method_export);
 }

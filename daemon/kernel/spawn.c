@@ -178,7 +178,8 @@ static int child_descriptors(int out, int err, int report) {
 }
 
 static _Noreturn void child_main(const char *path, char *const argv[], int out, int err, int report, pid_t parent) {
-        static char *const environment[] = { (char *) "LC_ALL=C", (char *) "PATH=/usr/sbin:/usr/bin", NULL };
+        static char *const environment[] = { (char *) "LC_ALL=C", (char *) "TZ=UTC", (char *) "PATH=/usr/sbin:/usr/bin",
+                                             NULL };
         int r;
 
         /* A worker that is killed must not leave a mkfs behind that holds the device. */

@@ -12,7 +12,7 @@ typedef struct SpawnOutput {
 
 #define SPAWN_OUTPUT_MAX (16u << 20)
 
-/* Runs argv[0] (looked up in /usr/sbin:/usr/bin) with a clean environment (LC_ALL=C), stdin from
+/* Runs argv[0] (looked up in /usr/sbin:/usr/bin) with a clean environment (LC_ALL=C, TZ=UTC), stdin from
  * /dev/null, no inherited descriptors, default signal state, and drains both outputs to their end.
  * Returns the exit status (0..255); -ETIMEDOUT (killed after timeout_seconds), -EINTR (ended by a
  * signal), -EFBIG (too much output), -errno. ret may be NULL. */

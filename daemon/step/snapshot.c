@@ -1,5 +1,6 @@
 /* Images of volumes, of all of a job at one instant. */
 
+#include "step/change.h"
 #include "step/freeze.h"
 #include "step/step.h"
 
@@ -48,7 +49,7 @@ static void images_delete(StepContext *c, size_t n) {
 }
 
 /* Nothing slow may happen in here: whoever writes to one of the volumes waits. */
-static int images_make(StepContext *c, Error *err) {
+static int images_make(StepContext *c, Change *changes, Error *err) {
         Freeze frozen[JOB_IMAGES_MAX];
         size_t n_frozen = 0, n_made = 0;
         int r = 0;
@@ -56,6 +57,9 @@ static int images_make(StepContext *c, Error *err) {
         for (; n_frozen < c->job->n_images && r >= 0; n_frozen += r >= 0)
                 r = freeze_begin(c->job->images[n_frozen].origin.uuid, c->job->images[n_frozen].origin.spec.name,
                                  &frozen[n_frozen], err);
+        for (size_t i = 0; i < c->job->n_images && r >= 0; i++)
+                if (changes[i].noted)
+                        change_look_frozen(&c->job->images[i].origin, &changes[i]);
         for (; n_made < c->job->n_images && r >= 0; n_made += r >= 0)
                 r = image_make(c, &c->job->images[n_made].origin, c->job->images[n_made].thin_id, err);
         while (n_frozen > 0)
@@ -80,26 +84,53 @@ int snapshot_copy(StepContext *c, const Volume *from, uint32_t thin_id, Error *e
 }
 
 /* What an image takes now is what its origin takes. */
-static int report_used(StepContext *c) {
+static int report(StepContext *c, const Change *changes) {
         JobResult *result = c->result;
 
         result->devices = calloc(c->job->n_images, sizeof(*result->devices));
         if (!result->devices)
                 return -ENOMEM;
         for (size_t i = 0; i < c->job->n_images; i++) {
+                const Volume *origin = &c->job->images[i].origin;
                 JobDevice device = { .uuid = c->job->images[i].uuid };
 
-                if (dm_thin_used(c->job->images[i].origin.uuid, &device.used) >= 0)
+                if (changes[i].noted)
+                        device.content = change_note(origin, &changes[i]);
+                if (dm_thin_used(origin->uuid, &device.used) >= 0 || changes[i].noted)
                         result->devices[result->n_devices++] = device;
         }
         return 0;
 }
 
+/* One image, of a volume that holds what it did at an earlier one. */
+static int snapshot_probe(StepContext *c, Error *err) {
+        const JobImage *image = &c->job->images[0];
+        Change change;
+
+        if (c->job->n_images != 1 || sd_id128_is_null(image->unless))
+                return 0;
+        change_look(&image->origin, &change);
+        if (!sd_id128_equal(change.content, image->unless))
+                return 0;
+        c->result->devices = calloc(1, sizeof(*c->result->devices));
+        if (!c->result->devices)
+                return error_oom(err);
+        c->result->devices[c->result->n_devices++] = (JobDevice) { .uuid = image->uuid,
+                                                                   .content = change.content,
+                                                                   .unchanged = true };
+        return 1;
+}
+
 static int snapshot_run(StepContext *c, Error *err) {
+        Change changes[JOB_IMAGES_MAX];
         int r;
 
-        r = images_make(c, err);
-        if (r >= 0 && report_used(c) < 0) {
+        for (size_t i = 0; i < c->job->n_images; i++) {
+                change_look(&c->job->images[i].origin, &changes[i]);
+                changes[i].noted |= c->job->images[i].note;
+        }
+        r = images_make(c, changes, err);
+        if (r >= 0 && report(c, changes) < 0) {
                 images_delete(c, c->job->n_images);
                 r = error_oom(err);
         }
@@ -112,4 +143,4 @@ static int snapshot_undo(StepContext *c, Error *err) {
 }
 
 const Step step_snapshot_prepare = { "writing out what was written", NULL, prepare_run, NULL };
-const Step step_snapshot = { "making the snapshot", NULL, snapshot_run, snapshot_undo };
+const Step step_snapshot = { "making the snapshot", snapshot_probe, snapshot_run, snapshot_undo };

@@ -117,6 +117,8 @@ int pool_with_snapshot(StepContext *context, int (*look)(StepContext *context, E
 extern const Step step_audit_pool, step_audit_thin_ids, step_audit_kernel, step_audit_folders, step_audit_setup;
 /* thin-report.c: what thin devices take, and where two differ */
 extern const Step step_thin_usage, step_thin_delta;
+/* calendar.c: when calendar expressions elapse */
+extern const Step step_calendar;
 /* pool-list.c: which pools this host has */
 extern const Step step_list_begin, step_list_doom, step_list_add, step_list_refresh, step_list_remove, step_list_scan,
         step_list_import;

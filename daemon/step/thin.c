@@ -1,5 +1,6 @@
 /* The thin device of a volume: made in the pool by a message, opened as quarry-<uuid>. */
 
+#include "step/change.h"
 #include "step/step.h"
 
 #include "kernel/dm.h"
@@ -67,6 +68,7 @@ int thin_delete_new(StepContext *c, Error *err) {
         r = dm_thin_delete(c->pool.uuid, c->job->volume.thin_id);
         if (r < 0 && r != -ENODATA)
                 return thin_error(c, r, err, "delete the thin device");
+        (void) change_forget(c->job->volume.uuid); /* nobody asks for it any more */
         return 0;
 }
 
@@ -132,6 +134,9 @@ static int thin_open_run(StepContext *c, Error *err) {
         const Volume *v = &c->job->volume;
         int r;
 
+        r = change_forget(v->uuid);
+        if (r < 0)
+                return error_errno(err, r, "cannot note that the volume is opened");
         r = v->spec.role == ROLE_TEMPLATE
                     ? 0 /* nobody sees it */
                     : udev_describe(v->uuid, v->spec.tenant, v->spec.name, v->spec.key_source != KEY_SOURCE_NONE);

@@ -1,6 +1,7 @@
 #include "store/catalog.h"
 
 #include "store/row.h"
+#include "store/run.h"
 #include "store/schema.h"
 
 #include <quarry/failpoint.h>
@@ -14,13 +15,23 @@
 
 #define FREE_WAIT_SECONDS 1
 
-typedef enum ChangeKind { CHANGE_PUT, CHANGE_DELETE, CHANGE_CHECK, CHANGE_TOUCH } ChangeKind;
+typedef enum ChangeKind {
+        CHANGE_PUT,
+        CHANGE_DELETE,
+        CHANGE_CHECK,
+        CHANGE_TOUCH,
+        CHANGE_RUN,
+        CHANGE_SETTING
+} ChangeKind;
 
 typedef struct Change {
         struct Change *next;
         ChangeKind kind;
         Row *rows; /* CHANGE_PUT; CHANGE_DELETE: one, of which only the UUID counts */
         size_t n_rows;
+        ScheduleRun run; /* CHANGE_RUN */
+        bool run_goes;
+        Setting setting; /* CHANGE_SETTING */
         CatalogDone done;
         void *userdata;
         Error err; /* kind ERROR_NONE: durable */
@@ -29,11 +40,6 @@ typedef struct Change {
 typedef struct Queue {
         Change *first, **last;
 } Queue;
-
-typedef struct Volumes {
-        Volume *list;
-        size_t n;
-} Volumes;
 
 struct Catalog {
         char *folder;
@@ -50,7 +56,9 @@ struct Catalog {
         pthread_mutex_t lock; /* what follows is shared with the thread */
         pthread_cond_t wake;  /* the thread: something is waiting, or stop */
         pthread_cond_t end;
-        Volumes volumes;      /* read, and not handed over yet */
+        VolumeList volumes;      /* read, and not handed over yet */
+        RunList runs;         /* the same */
+        SettingList settings;
         Error err;            /* of the opening */
         bool opened;          /* or failed to; to be told */
         Queue waiting, finished;
@@ -80,6 +88,8 @@ static void change_free(Change *change) {
         for (size_t i = 0; i < change->n_rows; i++)
                 row_done(&change->rows[i]);
         free(change->rows);
+        schedule_run_done(&change->run);
+        setting_done(&change->setting);
         free(change);
 }
 
@@ -90,13 +100,6 @@ static void changes_free(Change *change) {
                 change_free(change);
                 change = next;
         }
-}
-
-static void volumes_free(Volumes *volumes) {
-        for (size_t i = 0; i < volumes->n; i++)
-                volume_done(&volumes->list[i]);
-        free(volumes->list);
-        *volumes = (Volumes) {};
 }
 
 /* --- opening and closing, in the thread ----------------------------------------------------------------- */
@@ -120,48 +123,18 @@ static void database_close(Catalog *c) {
                 log_error("catalog", "cannot close %s", c->folder);
 }
 
-static int row_read(sqlite3_stmt *s, Volumes *volumes, Error *err) {
-        Volume volume = {}, *list;
-
-        if (row_to_volume(s, &volume) < 0)
-                return error_set(err, ERROR_POOL_UNAVAILABLE, EUCLEAN, "the catalog's row of volume %s breaks a rule",
-                                 (const char *) sqlite3_column_text(s, 0));
-        if ((volumes->n & (volumes->n - 1)) == 0) { /* full: the room is a power of two */
-                list = reallocarray(volumes->list, volumes->n ? volumes->n * 2 : 1, sizeof(*list));
-                if (!list) {
-                        volume_done(&volume);
-                        return error_oom(err);
-                }
-                volumes->list = list;
-        }
-        volumes->list[volumes->n++] = volume;
-        return 0;
-}
-
-static int database_read(Catalog *c, Volumes *volumes, Error *err) {
-        sqlite3_stmt *s = NULL;
-        int r = 0, code;
-
-        if (sqlite3_prepare_v2(c->db, ROW_SELECT, -1, &s, NULL) != SQLITE_OK)
-                return sqlite_error(c->db, err, "read the catalog");
-        while ((code = sqlite3_step(s)) == SQLITE_ROW && r >= 0)
-                r = row_read(s, volumes, err);
-        if (r >= 0 && code != SQLITE_DONE)
-                r = sqlite_error(c->db, err, "read the catalog");
-        sqlite3_finalize(s);
-        return r;
-}
-
 static int thread_open(Catalog *c) {
-        Volumes volumes = {};
+        VolumeList volumes = {};
         Error err = {};
         int r;
 
         r = database_open(c, &err);
+        if (r >= 0) /* nobody else looks at these before they are told of */
+                r = run_list_read(c->db, &c->runs, &c->settings, &err);
         if (r >= 0)
-                r = database_read(c, &volumes, &err);
+                r = volume_list_read(c->db, &volumes, &err);
         if (r < 0) {
-                volumes_free(&volumes);
+                volume_list_done(&volumes);
                 database_close(c); /* before it is told: who hears of it may try again */
         }
         pthread_mutex_lock(&c->lock);
@@ -205,15 +178,21 @@ static int change_write(Catalog *c, Change *change) {
                 return schema_check(c->db, &change->err);
         if (change->kind == CHANGE_TOUCH)
                 return schema_touch(c->db, &change->err);
+        if (change->kind == CHANGE_RUN)
+                return schedule_run_write(c->db, &change->run, change->run_goes, &change->err);
+        if (change->kind == CHANGE_SETTING)
+                return setting_write(c->db, &change->setting, &change->err);
         for (size_t i = 0; i < change->n_rows && r >= 0; i++)
                 r = row_write(c, &change->rows[i], change->kind == CHANGE_DELETE, &change->err);
         return r;
 }
 
 static const char *change_name(const Change *change) {
-        return change->kind == CHANGE_DELETE ? "delete"
-               : change->kind == CHANGE_PUT  ? volume_state_to_string(change->rows[0].state)
-                                             : "check";
+        return change->kind == CHANGE_DELETE    ? "delete"
+               : change->kind == CHANGE_PUT     ? volume_state_to_string(change->rows[0].state)
+               : change->kind == CHANGE_RUN     ? "run"
+               : change->kind == CHANGE_SETTING ? "setting"
+                                                : "check";
 }
 
 static int batch_commit(Catalog *c, const char *name, Error *err) {
@@ -300,7 +279,9 @@ static void catalog_unref(Catalog *c) {
                 return;
         changes_free(c->waiting.first);
         changes_free(c->finished.first);
-        volumes_free(&c->volumes);
+        volume_list_done(&c->volumes);
+        run_list_done(&c->runs);
+        setting_list_done(&c->settings);
         pthread_cond_destroy(&c->end);
         pthread_cond_destroy(&c->wake);
         pthread_mutex_destroy(&c->lock);
@@ -384,6 +365,48 @@ int catalog_delete_volume(Catalog *c, sd_id128_t uuid, CatalogDone done, void *u
         return change_queue(c, change);
 }
 
+int catalog_put_run(Catalog *c, const ScheduleRun *run, bool goes, CatalogDone done, void *userdata, Error *err) {
+        Change *change = NULL;
+        int r;
+
+        r = change_new(CHANGE_RUN, 0, done, userdata, &change, err);
+        if (r < 0)
+                return r;
+        change->run_goes = goes;
+        if (schedule_run_copy(run, &change->run) < 0) {
+                change_free(change);
+                return error_oom(err);
+        }
+        return change_queue(c, change);
+}
+
+int catalog_put_setting(Catalog *c, const char *name, const char *value, CatalogDone done, void *userdata, Error *err) {
+        Change *change = NULL;
+        int r;
+
+        r = change_new(CHANGE_SETTING, 0, done, userdata, &change, err);
+        if (r < 0)
+                return r;
+        change->setting = (Setting) { .name = strdup(name), .value = value ? strdup(value) : NULL };
+        if (!change->setting.name || (value && !change->setting.value)) {
+                change_free(change);
+                return error_oom(err);
+        }
+        return change_queue(c, change);
+}
+
+const char *catalog_setting(const Catalog *c, const char *name) {
+        for (size_t i = 0; i < c->settings.n; i++)
+                if (streq(c->settings.list[i].name, name))
+                        return c->settings.list[i].value;
+        return NULL;
+}
+
+const ScheduleRun *catalog_runs(const Catalog *c, size_t *ret_n) {
+        *ret_n = c->runs.n;
+        return c->runs.list;
+}
+
 static int question_queue(Catalog *c, ChangeKind kind, CatalogDone done, void *userdata, Error *err) {
         Change *change = NULL;
         int r;
@@ -404,11 +427,11 @@ int catalog_fd(const Catalog *c) {
         return c->fd;
 }
 
-static void tell_opened(Catalog *c, Volumes *volumes, Error *err) {
+static void tell_opened(Catalog *c, VolumeList *volumes, Error *err) {
         for (size_t i = 0; i < volumes->n && err->kind == ERROR_NONE; i++)
                 if (c->on_volume(&volumes->list[i], c->userdata, err) < 0 && err->kind == ERROR_NONE)
                         error_oom(err);
-        volumes_free(volumes);
+        volume_list_done(volumes);
         c->on_opened(err->kind == ERROR_NONE ? NULL : err, c->userdata);
 }
 
@@ -419,10 +442,10 @@ void catalog_dispatch(Catalog *c) {
         (void) eventfd_read(c->fd, &n);
         pthread_mutex_lock(&c->lock);
         Change *finished = queue_take_all(&c->finished);
-        Volumes volumes = c->volumes;
+        VolumeList volumes = c->volumes;
         Error err = c->err;
         bool opened = c->opened;
-        c->volumes = (Volumes) {};
+        c->volumes = (VolumeList) {};
         c->opened = false;
         if (c->closed)
                 on_closed = TAKE_PTR(c->on_closed);

@@ -9,6 +9,7 @@
 
 #include <quarry/base.h>
 #include <quarry/error.h>
+#include <quarry/schedule.h>
 #include <quarry/volume.h>
 
 typedef struct Catalog Catalog;
@@ -42,6 +43,17 @@ int catalog_put_volumes(Catalog *catalog, const Volume *const *volumes, size_t n
                         Error *err);
 int catalog_put_volume(Catalog *catalog, const Volume *volume, CatalogDone done, void *userdata, Error *err);
 int catalog_delete_volume(Catalog *catalog, sd_id128_t uuid, CatalogDone done, void *userdata, Error *err);
+
+/* Inserts or replaces what is kept of a rule of a volume's schedule, or lets it go. It goes with the volume, too. */
+int catalog_put_run(Catalog *catalog, const ScheduleRun *run, bool goes, CatalogDone done, void *userdata, Error *err);
+/* What was read when it was opened, as long as CatalogVolume and CatalogOpened run. */
+const ScheduleRun *catalog_runs(const Catalog *catalog, size_t *ret_n);
+
+/* A setting of the pool; value: NULL to drop it. */
+int catalog_put_setting(Catalog *catalog, const char *name, const char *value, CatalogDone done, void *userdata,
+                        Error *err);
+/* As it was when the catalog was opened, or NULL. */
+const char *catalog_setting(const Catalog *catalog, const char *name);
 
 /* Has the catalog's thread look whether the database is whole, behind the changes that are queued. */
 int catalog_check(Catalog *catalog, CatalogDone done, void *userdata, Error *err);

@@ -1,5 +1,7 @@
 #include "store/row.h"
 
+#include "store/schema.h"
+
 #include <quarry/text.h>
 
 #include <stdio.h>
@@ -226,4 +228,48 @@ int row_to_volume(sqlite3_stmt *s, Volume *ret) {
         *ret = v;
         v = (Volume) {};
         return 0;
+}
+
+void volume_list_done(VolumeList *volumes) {
+        for (size_t i = 0; i < volumes->n; i++)
+                volume_done(&volumes->list[i]);
+        free(volumes->list);
+        *volumes = (VolumeList) {};
+}
+
+static int row_read(sqlite3_stmt *s, VolumeList *volumes, Error *err) {
+        Volume volume = {}, *list;
+
+        if (row_to_volume(s, &volume) < 0)
+                return error_set(err, ERROR_POOL_UNAVAILABLE, EUCLEAN, "the catalog's row of volume %s breaks a rule",
+                                 (const char *) sqlite3_column_text(s, 0));
+        if ((volumes->n & (volumes->n - 1)) == 0) { /* full: the room is a power of two */
+                list = reallocarray(volumes->list, volumes->n ? volumes->n * 2 : 1, sizeof(*list));
+                if (!list) {
+                        volume_done(&volume);
+                        return error_oom(err);
+                }
+                volumes->list = list;
+        }
+        volumes->list[volumes->n++] = volume;
+        return 0;
+}
+
+int volume_list_read(sqlite3 *db, VolumeList *ret, Error *err) {
+        VolumeList volumes = {};
+        sqlite3_stmt *s = NULL;
+        int r = 0, code;
+
+        if (sqlite3_prepare_v2(db, ROW_SELECT, -1, &s, NULL) != SQLITE_OK)
+                return sqlite_error(db, err, "read the catalog");
+        while ((code = sqlite3_step(s)) == SQLITE_ROW && r >= 0)
+                r = row_read(s, &volumes, err);
+        if (r >= 0 && code != SQLITE_DONE)
+                r = sqlite_error(db, err, "read the catalog");
+        sqlite3_finalize(s);
+        if (r < 0)
+                volume_list_done(&volumes);
+        else
+                *ret = volumes;
+        return r;
 }

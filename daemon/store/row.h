@@ -45,3 +45,11 @@ void row_bind(const Row *row, sqlite3_stmt *statement);
 /* Reads the current row of ROW_SELECT. A snapshot's name is what follows the '@': whoever has its origin completes it.
  * -EINVAL if it breaks a rule, -ENOMEM. */
 int row_to_volume(sqlite3_stmt *statement, Volume *ret);
+
+typedef struct VolumeList {
+        Volume *list;
+        size_t n;
+} VolumeList;
+
+void volume_list_done(VolumeList *volumes);
+int volume_list_read(sqlite3 *db, VolumeList *ret, Error *err);

@@ -63,10 +63,16 @@ static const char *const migrations[] = {
         "CREATE TABLE schedule_run (" /* of a volume's schedule: when a rule ran last, and why that failed */
         "  volume TEXT NOT NULL,"
         "  rule TEXT NOT NULL,"
-        "  at_usec INTEGER NOT NULL,"
+        "  base_usec INTEGER NOT NULL," /* it is due when its expression elapses first behind this */
+        "  at_usec INTEGER NOT NULL," /* 0: it never ran */
         "  failure TEXT,"
+        "  snapshot TEXT," /* UUID of the last that it made */
+        "  content TEXT," /* what the volume held then, see step/change.h */
         "  PRIMARY KEY (volume, rule)"
         ") STRICT, WITHOUT ROWID;"
+        "CREATE TRIGGER volume_gone AFTER DELETE ON volume BEGIN"
+        "  DELETE FROM schedule_run WHERE volume = OLD.uuid;"
+        " END;"
         "CREATE TABLE setting (" /* of the pool */
         "  name TEXT NOT NULL PRIMARY KEY,"
         "  value TEXT NOT NULL"

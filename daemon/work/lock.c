@@ -30,6 +30,7 @@ static int need_of(const Job *job, Need *ret) {
         case JOB_POOL_IMPORT:
         case JOB_POOL_USAGE:
         case JOB_HOST_AUDIT:
+        case JOB_HOST_CALENDAR:
         case JOB_POOL_WATCH:
         case JOB_VOLUME_USAGE:
         case _JOB_VERB_MAX:

@@ -144,6 +144,8 @@ const Step *const *plan_for(const Job *job) {
                 return PLAN(&step_thin_usage);
         case JOB_VOLUME_DIFF:
                 return PLAN(&step_thin_delta);
+        case JOB_HOST_CALENDAR:
+                return PLAN(&step_calendar);
         case _JOB_VERB_MAX:
                 break;
         }
@@ -152,5 +154,5 @@ const Step *const *plan_for(const Job *job) {
 
 bool plan_needs_pool(JobVerb verb) {
         return verb != JOB_POOL_SCAN && verb != JOB_POOL_CREATE && verb != JOB_POOL_IMPORT && verb != JOB_HOST_AUDIT &&
-               verb != JOB_POOL_WATCH;
+               verb != JOB_POOL_WATCH && verb != JOB_HOST_CALENDAR;
 }

@@ -28,6 +28,7 @@ typedef enum JobVerb {
         JOB_POOL_REPAIR,    /* closes it, repairs its metadata: result.damage, result.kept; it is to be opened then */
         JOB_POOL_AUDIT,     /* what is wrong with it: result.findings, result.thin_ids; changes nothing */
         JOB_HOST_AUDIT,     /* what is wrong with the host; with fix, lock files without a pool go */
+        JOB_HOST_CALENDAR,  /* calendar: result.elapses, when each of its expressions elapses next */
         JOB_VOLUME_CREATE,
         JOB_VOLUME_CLAIM,   /* sees that nobody uses it, and closes its devices; changes nothing on disk */
         JOB_VOLUME_REMOVE,  /* also undoes a create that was cut short: every step may find nothing */
@@ -59,6 +60,8 @@ typedef struct JobImage {
         Volume origin;
         sd_id128_t uuid; /* of the image */
         uint32_t thin_id;
+        bool note;         /* what the volume holds then, so that it can be told whether it changed */
+        sd_id128_t unless; /* no image if the volume holds what it did when that was noted; null: one in any case */
 } JobImage;
 
 #define JOB_IMAGES_MAX 64u
@@ -67,6 +70,14 @@ typedef struct JobImage {
 typedef struct JobOwner {
         bool uid, gid, mode;
 } JobOwner;
+
+/* When calendar expressions elapse next. */
+typedef struct JobCalendar {
+        uint64_t base_usec; /* behind this: CLOCK_REALTIME, microseconds */
+        char **expressions; /* as schedule_expression_is_valid() has them */
+} JobCalendar;
+
+#define JOB_EXPRESSIONS_MAX 64u
 
 typedef struct Job {
         JobVerb verb;
@@ -88,6 +99,7 @@ typedef struct Job {
         size_t n_images;
         uint64_t offset;     /* JOB_VOLUME_FREE: bytes */
         bool total_only;     /* JOB_VOLUME_DIFF: without the ranges */
+        JobCalendar calendar; /* JOB_HOST_CALENDAR */
 } Job;
 
 /* Ranges in one result: an answer must fit into a message. */
@@ -103,6 +115,8 @@ typedef struct JobDevice {
         sd_id128_t uuid; /* of the volume */
         uint64_t used;   /* bytes mapped, shared ones included */
         bool stopped;    /* its filesystem gets no new space */
+        sd_id128_t content; /* JOB_VOLUME_SNAPSHOT: of an image: names what the volume held; null: not noted */
+        bool unchanged;     /* the same: no image was made, since the volume holds what it did */
 } JobDevice;
 
 /* How full a pool is, as the kernel says. */
@@ -134,6 +148,8 @@ typedef struct JobResult {
         bool thin_ids_are_known;
         char *damage;    /* what is wrong with a pool's metadata, or was; NULL: nothing */
         char *kept;      /* JOB_POOL_REPAIR: VG/LV of the old metadata; NULL: nothing was repaired */
+        uint64_t *elapses; /* JOB_HOST_CALENDAR: CLOCK_REALTIME, microseconds; 0: never */
+        size_t n_elapses;
         char *users;     /* JOB_VOLUME_UMOUNT: who keeps it open, for people; NULL if nobody does */
         ThinUsage *thins; /* JOB_POOL_EXCLUSIVE */
         size_t n_thins;

@@ -138,6 +138,7 @@ typedef struct VolumeUpdate {
         uid_t uid;
         gid_t gid;
         mode_t mode;
+        char *schedule; /* as schedule_parse() has it, or SCHEDULE_DEFAULT; NULL: stays */
 } VolumeUpdate;
 
 void volume_update_done(VolumeUpdate *update);

@@ -9,6 +9,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import socket
 import sys
 import threading
@@ -513,6 +514,16 @@ class Worker:
 
     def host_audit(self, job):
         return {"findings": self.findings}
+
+    def host_calendar(self, job):
+        """Every expression elapses each minute, if it is known at all."""
+        base = job["calendar"]["baseUsec"]
+        for expression in job["calendar"]["expressions"]:
+            if not re.fullmatch("hourly|daily|weekly|[*]:0/1", expression):
+                raise wire.Failure("io.quarry.Worker.BadRequest",
+                                   {"message": f"systemd does not understand \"{expression}\"",
+                                    "field": "snapshotSchedule"})
+        return {"elapses": [(base // 60000000 + 1) * 60000000 for _ in job["calendar"]["expressions"]]}
 
     def pool_audit(self, job):
         return {"thinIds": [i for p, i in self.thin if p == job["pool"]]}

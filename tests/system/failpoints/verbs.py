@@ -8,7 +8,7 @@ import kernel
 from walk import MIB, Verb, ask, call, pool, run, volume, wait, wire
 
 # These only look.
-JOBS_THAT_LOOK = {"pool_usage", "pool_check", "volume_usage", "pool_watch", "pool_exclusive", "volume_diff"}
+JOBS_THAT_LOOK = {"host_calendar", "pool_usage", "pool_check", "volume_usage", "pool_watch", "pool_exclusive", "volume_diff"}
 # What the broker begins by itself when a pool fills or its catalog fails. No walk brings a pool there;
 # tests/system/full-pool.sh and the scenarios broker-space.py and broker-failures.py do.
 JOBS_OF_FAULTS = {"pool_forget", "pool_recover", "pool_relieve", "volume_limit"}
@@ -210,6 +210,35 @@ class Update(Mounting):
         claim(os.stat(PLACE).st_mode & 0o7777 == 0o700, "its folder has not the mode")
         self.content()
         call("Volume.Unmount", volume=NAME)
+
+
+class Scheduled(Mounting):
+    """quarryd makes snapshots by itself, and keeps one. Asked for is only when."""
+
+    word, end, jobs = "make snapshots by schedule of", "catalog.run.after", {"volume_snapshot"}
+
+    def before(self):
+        super().before()
+        call("Volume.Update", volume=NAME, snapshotSchedule="none")
+        for name in self.snapshots():
+            call("Volume.Remove", volume=name)
+
+    @staticmethod
+    def snapshots():
+        there = ask("Volume.List", type="snapshot")
+        return [v["name"] for v in there["volumes"]] if there else []
+
+    def run(self):
+        call("Volume.Update", volume=NAME, snapshotSchedule="*:*:0/2 keep 1")
+        wait(self.snapshots, "a snapshot")
+
+    def after(self, outcome):
+        if outcome:
+            call("Volume.Update", volume=NAME, snapshotSchedule="*:*:0/2 keep 1")
+        first = self.snapshots()
+        use(self.fs)
+        wait(lambda: (now := self.snapshots()) and now != first and len(now) == 1, "another, and only that")
+        call("Volume.Update", volume=NAME, snapshotSchedule="none")
 
 
 class Start(Mounting):
@@ -446,6 +475,24 @@ class PoolExtend(PoolVerb):
         claim(pool(POOL)["dataSizeBytes"] > self.size, "the pool is not larger than it was")
 
 
+class PoolUpdate(PoolVerb):
+    word, method, end = "update", "Pool.Update", "answer.pool-update.after"
+
+    def before(self):
+        super().before()
+        call("Pool.Update", name=POOL, snapshotSchedule="none")
+
+    def run(self):
+        call("Pool.Update", name=POOL, snapshotSchedule="daily keep 3")
+
+    def after(self, outcome):
+        claim(outcome or pool(POOL).get("snapshotSchedule") == "daily keep 3", "it was answered as set, and is not")
+        if outcome:
+            self.run()
+        claim(pool(POOL).get("snapshotSchedule") == "daily keep 3", f"the pool is {pool(POOL)}")
+        self.works()
+
+
 class PoolRepair(PoolVerb):
     """Of metadata that is damaged under the pool, which is open."""
 
@@ -508,7 +555,8 @@ VOLUMES = [[Create(), Remove()], [Create(**ENCRYPTED), Remove(**ENCRYPTED)],
            [RemoveLarge("none")], [Trim(key="host")], [Doctor(key="host")], [Close(key="host")], [RemoveInUse(key="host")]]
 VOLUMES += [[Update(key="host")]]
 VOLUMES += [[Clone(key="host")], [Rollback()], [RollbackDiscarding()]]
+VOLUMES += [[Scheduled()]]
 # The same steps on other volumes.
 MORE_VOLUMES = [[Create("xfs")], [Create("ext4", "host")], [Create("none", "host"), Remove("none", "host")],
                 [Mount(), Unmount()], [Mount("none"), Unmount("none")]]
-POOLS = [[PoolCreate(), PoolRemove()], [PoolExport(), PoolImport()], [PoolExtend()], [PoolRepair()]]
+POOLS = [[PoolCreate(), PoolRemove()], [PoolExport(), PoolImport()], [PoolExtend()], [PoolRepair()], [PoolUpdate()]]

@@ -88,7 +88,7 @@ static void test_environment_is_clean(void **state) {
         /* 0, 1, 2, and the one that ls reads with */
         assert_string_equal(
                 output.out,
-                "LC_ALL=C\nPATH=/usr/sbin:/usr/bin\n4\n/dev/null\n/\n0022\nSigBlk: 0000000000000000\nSigIgn: 0000000000000000\n");
+                "LC_ALL=C\nPATH=/usr/sbin:/usr/bin\nTZ=UTC\n4\n/dev/null\n/\n0022\nSigBlk: 0000000000000000\nSigIgn: 0000000000000000\n");
         close(leak);
         sigprocmask(SIG_UNBLOCK, &set, NULL);
 }

@@ -31,6 +31,11 @@ static void test_comes_back_as_it_went(void **state) {
         result.users = strdup("used by sleep (pid 7)");
         result.damage = strdup("bad checksum in superblock");
         result.kept = strdup("vg/old");
+        result.devices[1].content = id;
+        result.devices[1].unchanged = true;
+        result.elapses = calloc(2, sizeof(uint64_t));
+        result.elapses[result.n_elapses++] = 0;
+        result.elapses[result.n_elapses++] = UINT64_C(1795708800000000);
         result.thin_ids = calloc(2, sizeof(uint32_t));
         result.thin_ids[result.n_thin_ids++] = THIN_ID_MAX;
         result.thin_ids[result.n_thin_ids++] = 0;
@@ -65,6 +70,10 @@ static void test_comes_back_as_it_went(void **state) {
         assert_string_equal(back.pools[1].vg, "vg");
         assert_int_equal(back.n_devices, 3);
         assert_int_equal(back.devices[2].used, 2);
+        assert_true(sd_id128_equal(back.devices[1].content, id) && back.devices[1].unchanged);
+        assert_true(sd_id128_is_null(back.devices[2].content) && !back.devices[2].unchanged);
+        assert_int_equal(back.n_elapses, 2);
+        assert_true(back.elapses[0] == 0 && back.elapses[1] == UINT64_C(1795708800000000));
         assert_true(sd_id128_equal(back.devices[2].uuid, id));
         assert_string_equal(back.path, result.path);
         assert_true(back.open);

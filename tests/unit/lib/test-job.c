@@ -33,6 +33,8 @@ static Job job_make(JobVerb verb) {
                 .total_only = true,
         };
 
+        job.calendar.base_usec = 17;
+        assert_int_equal(strv_append(&job.calendar.expressions, "Mon..Fri *-*-* 08:00"), 0);
         assert_int_equal(strv_append(&job.pool_spec.devices, "/dev/vda"), 0);
         assert_int_equal(strv_append(&job.pool_spec.devices, "/dev/vdb"), 0);
         assert_int_equal(strv_append(&job.volume.spec.labels, "a=1"), 0);
@@ -43,6 +45,8 @@ static Job job_make(JobVerb verb) {
         for (uint32_t i = 0; i < 2; i++) {
                 job.images[i] = (JobImage) { .origin = { .uuid = volume, .thin_id = 17 + i },
                                              .uuid = image,
+                                             .note = i == 1,
+                                             .unless = i == 1 ? volume : SD_ID128_NULL,
                                              .thin_id = THIN_ID_MAX - i };
                 assert_int_equal(volume_spec_copy(&job.volume.spec, &job.images[i].origin.spec), 0);
         }
@@ -62,6 +66,8 @@ static void assert_images(const Job *job, const Job *back) {
 
                 assert_true(sd_id128_equal(have->uuid, want->uuid));
                 assert_int_equal(have->thin_id, want->thin_id);
+                assert_int_equal(have->note, want->note);
+                assert_true(sd_id128_equal(have->unless, want->unless));
                 assert_true(sd_id128_equal(have->origin.uuid, want->origin.uuid));
                 assert_int_equal(have->origin.thin_id, want->origin.thin_id);
                 assert_string_equal(have->origin.spec.name, want->origin.spec.name);
@@ -93,7 +99,8 @@ static void test_what_a_verb_needs_arrives_and_nothing_else(void **state) {
                 assert_int_equal(r, 0);
                 assert_int_equal(back.verb, verb);
 
-                bool with_pool = verb != JOB_POOL_SCAN && verb != JOB_POOL_IMPORT && verb != JOB_HOST_AUDIT;
+                bool with_pool = verb != JOB_POOL_SCAN && verb != JOB_POOL_IMPORT && verb != JOB_HOST_AUDIT &&
+                                 verb != JOB_HOST_CALENDAR;
                 assert_true(sd_id128_equal(back.pool, with_pool ? pool : SD_ID128_NULL));
                 assert_string_equal(back.pool_spec.name, verb == JOB_POOL_CREATE ? "fast" : "");
                 assert_int_equal(back.pool_spec.chunk_size, verb == JOB_POOL_CREATE ? 128 << 10 : 0);
@@ -107,6 +114,9 @@ static void test_what_a_verb_needs_arrives_and_nothing_else(void **state) {
                 assert_int_equal(back.detached, verb == JOB_VOLUME_MOUNT);
                 assert_int_equal(back.lazy, verb == JOB_VOLUME_UMOUNT || verb == JOB_VOLUME_CLAIM);
                 assert_int_equal(back.fix, verb == JOB_HOST_AUDIT);
+                assert_int_equal(back.calendar.base_usec, verb == JOB_HOST_CALENDAR ? 17 : 0);
+                assert_true(strv_equal(back.calendar.expressions,
+                                       verb == JOB_HOST_CALENDAR ? job.calendar.expressions : NULL));
                 bool with_source = verb == JOB_VOLUME_DIFF || verb == JOB_VOLUME_CREATE || verb == JOB_VOLUME_CLONE ||
                                    verb == JOB_VOLUME_ROLLBACK;
                 assert_int_equal(back.source.thin_id, with_source ? 18 : 0);

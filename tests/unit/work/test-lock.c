@@ -125,8 +125,8 @@ static void test_the_file_of_a_pool_that_is_gone_goes(void **state) {
 
 static void test_who_only_looks_never_waits(void **state) {
         Other busy = other_begin(job_of(JOB_POOL_REMOVE, 1, 0));
-        static const JobVerb verbs[] = { JOB_POOL_SCAN, JOB_POOL_IMPORT, JOB_POOL_USAGE, JOB_VOLUME_USAGE,
-                                         JOB_HOST_AUDIT };
+        static const JobVerb verbs[] = { JOB_POOL_SCAN,    JOB_POOL_IMPORT, JOB_POOL_USAGE,
+                                         JOB_VOLUME_USAGE, JOB_HOST_AUDIT,  JOB_HOST_CALENDAR };
         Error err = {};
 
         assert_true(other_has_it(&busy, 5000));
