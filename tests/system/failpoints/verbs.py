@@ -353,6 +353,64 @@ class FromSnapshot(VolumeVerb):
             call("Volume.Remove", volume=name)
 
 
+class Snapshot(FromSnapshot):
+    """Of two volumes at one instant, one of them mounted."""
+
+    word, method, end, jobs = "make a snapshot of", "Volume.Snapshot", "answer.snapshot.after", {"volume_snapshot"}
+    other = "beside"
+
+    def before(self):
+        self.ready()
+        if not volume(self.other):
+            call("Volume.Create", volume=self.other, sizeBytes=16 * MIB, filesystem="none")
+        call("Volume.Mount", volume=NAME)
+
+    def run(self):
+        call("Volume.Snapshot", volumes=[self.image, f"{self.other}@s"])
+
+    def after(self, outcome):
+        there = snapshots()
+        claim(sorted(there) in ([], sorted([self.image, f"{self.other}@s"])), f"of the group there are {there}")
+        claim(there or outcome, "it was answered as made, and is not there")
+        with open(f"{PLACE}/writes", "w", encoding="ascii") as f:  # nobody is held up
+            os.fsync(f.fileno())
+        os.unlink(f"{PLACE}/writes")
+        if not there:
+            self.run()
+        path = call("Volume.Mount", volume=self.image, readOnly=True)["path"]
+        have = kernel.read(f"{path}/file")
+        claim(have == "content", f"the snapshot's file holds {have!r}")
+        call("Volume.Unmount", volume=self.image)
+        call("Volume.Unmount", volume=NAME)
+        self.clean()
+
+
+class Hold(FromSnapshot):
+    word, method, end, jobs, held = "hold a snapshot of", "Volume.Hold", "answer.hold.after", set(), True
+
+    def run(self):
+        call(self.method, volume=self.image)
+
+    def after(self, outcome):
+        def is_held():
+            return next(v["held"] for v in ask("Volume.List", type="snapshot")["volumes"] if v["name"] == self.image)
+        claim(outcome or is_held() == self.held, "it was answered, and is not so")
+        if outcome:
+            self.run()
+        claim(is_held() == self.held, "it was asked for again, and is not so")
+        call("Volume.Release", volume=self.image)
+        self.clean()
+
+
+class ReleaseHeld(Hold):
+    word, method, end, held = ("release a held snapshot of", "Volume.Release",
+                               "answer.release-of-a-held-snapshot.after", False)
+
+    def before(self):
+        super().before()
+        call("Volume.Hold", volume=self.image)
+
+
 class Clone(FromSnapshot):
     word, method, end, jobs = "clone", "Volume.Clone", "answer.clone.after", {"volume_clone"}
 
@@ -554,8 +612,8 @@ VOLUMES = [[Create(), Remove()], [Create(**ENCRYPTED), Remove(**ENCRYPTED)],
            [Mount(key="host"), Unmount(key="host")], [Release(key="host"), Start(key="host")],
            [RemoveLarge("none")], [Trim(key="host")], [Doctor(key="host")], [Close(key="host")], [RemoveInUse(key="host")]]
 VOLUMES += [[Update(key="host")]]
-VOLUMES += [[Clone(key="host")], [Rollback()], [RollbackDiscarding()]]
 VOLUMES += [[Scheduled()]]
+VOLUMES += [[Snapshot(key="host")], [Hold(), ReleaseHeld()], [Clone(key="host")], [Rollback()], [RollbackDiscarding()]]
 # The same steps on other volumes.
 MORE_VOLUMES = [[Create("xfs")], [Create("ext4", "host")], [Create("none", "host"), Remove("none", "host")],
                 [Mount(), Unmount()], [Mount("none"), Unmount("none")]]
