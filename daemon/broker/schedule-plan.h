@@ -44,7 +44,7 @@ DEFINE_CLEANUP(Plan *, plan_free)
 
 /* Gives a volume the rules of a schedule; *at, which may be NULL, has those that it has now. Of these, those that it
  * keeps stay as they are; the others are due when they elapse behind the base. -ENOMEM: nothing was changed. */
-int plan_set(Plan *plan, VolumePlan **at, sd_id128_t volume, const Schedule *schedule, uint64_t base_usec);
+int plan_set(Plan *plan, VolumePlan **at, sd_id128_t id, const Schedule *schedule, uint64_t base_usec);
 /* The volume goes; NULL is fine. */
 void volume_plan_free(VolumePlan *volume);
 PlanRule *volume_plan_find(const VolumePlan *volume, const char *expression); /* or NULL */

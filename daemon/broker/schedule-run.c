@@ -84,7 +84,7 @@ static void expire_next(ScheduleTask *task) {
         Caller self = { .admin = true };
         Error err = {};
 
-        while (task->n_expired > 0) {
+        while (task->expired && task->n_expired > 0) {
                 VolumeEntry *snapshot = registry_find_uuid(&task->manager->registry, task->expired[--task->n_expired]);
 
                 if (!snapshot)
@@ -98,8 +98,11 @@ static void expire_next(ScheduleTask *task) {
 
 static void expire(ScheduleTask *task, const VolumeEntry *entry, const PlanRule *rule) {
         task->expired = calloc(entry->n_snapshots + 1, sizeof(*task->expired));
-        for (VolumeEntry *s = NULL; task->expired && (s = schedule_run_expired(entry, rule, s));)
-                task->expired[task->n_expired++] = s->volume.uuid;
+        if (!task->expired)
+                log_error(entry->volume.spec.name, "out of memory: no snapshots are removed");
+        else
+                for (VolumeEntry *s = NULL; (s = schedule_run_expired(entry, rule, s));)
+                        task->expired[task->n_expired++] = s->volume.uuid;
         expire_next(task);
 }
 

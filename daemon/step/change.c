@@ -13,7 +13,7 @@
 
 #define NOTES "/run/quarry/contents"
 #define NOTE_MAX 256
-#define LOG_SECTOR_MAX 8u /* of 512 bytes, in one of the log */
+#define LOG_SECTOR_MAX UINT64_C(8) /* of 512 bytes, in one of the log */
 #define NOTE_PATH_MAX (sizeof(NOTES) + UUID_TEXT_MAX)
 
 static void path_format(sd_id128_t volume, char buf[static NOTE_PATH_MAX]) {

@@ -123,8 +123,14 @@ static int delta_read(StepContext *c, Error *err) {
         buffer_format(one, sizeof(one), "%u", from->thin_id);
         buffer_format(other, sizeof(other), "%u", to->thin_id);
         dm_device_path(c->metadata_lv, device);
-        char *argv[] = { (char *) "thin_delta", (char *) "--metadata-snap", (char *) "--thin1", one,
-                         (char *) "--thin2",    other,                      device,             NULL };
+        char *argv[] = { (char *) "thin_delta",
+                         (char *) "--metadata-snap",
+                         (char *) "--thin1",
+                         one,
+                         (char *) "--thin2",
+                         other,
+                         device,
+                         NULL };
         r = tool_run(argv, DELTA_TIMEOUT, on_delta, &parser, err);
         if (r < 0)
                 return r;

@@ -78,14 +78,16 @@ ok "it goes on behind a kill" wait_for 30 ran_since db "$before"
 is "what did not change is still known" "$(snapshots idle)" "$count"
 base=base
 quarry rename db base >/dev/null 2>&1 || base=db # where there is that verb
+try quarry update $base --snapshot-schedule "$fast keep 20"
 systemctl stop quarryd.socket quarryd
 kill $writer; wait $writer 2>/dev/null
 echo more >>$root/$base/log
 last=$(date +%s)
-sleep 13
+sleep 25 # six times
 systemctl start quarryd.socket quarryd
 ok "what was missed is made up for" wait_for 20 ran_since $base "$(date -u -d "@$last" +%Y-%m-%dT%H:%M:%SZ)"
-is "once" "$(json "[.volumes[] | select(.name | startswith(\"$base@\")) | select(.createdAt > \"$(date -u -d "@$last" +%Y-%m-%dT%H:%M:%SZ)\")] | length" quarry ls --type snapshot)" 1
+made="$(json "[.volumes[] | select(.name | startswith(\"$base@\")) | select(.createdAt > \"$(date -u -d "@$last" +%Y-%m-%dT%H:%M:%SZ)\")] | length" quarry ls --type snapshot)"
+ok "once; the next may have come since" [ "$made" -ge 1 -a "$made" -le 2 ]
 
 # --- the clock ---
 exits "a rule for once a day" 0 quarry update idle --snapshot-schedule 'daily keep 4'
