@@ -35,11 +35,11 @@ like "when it was made" "$(jq -r .createdAt <<<"$inspect")" '^20[0-9-]+T[0-9:]+Z
 like "its UUID" "$uuid" '^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$'
 ok "used space: more than nothing, less than all" jq -e '.usedBytes > 100000 and .usedBytes < 300000000' <<<"$inspect"
 exits "inspect by UUID" 0 quarry inspect "$uuid"
-for text in 'Name: +db' 'State: +ready' 'Size: +512M' 'Used: +[0-9.]+M' 'Filesystem: +ext4' 'Encryption: +none' "Mounted at: +$root/db" \
+for text in 'Name: +db' 'State: +ready' 'Size: +512M' 'Used: +[0-9.]+[KM]' 'Filesystem: +ext4' 'Encryption: +none' "Mounted at: +$root/db" \
     'app=db' 'tier=1' 'Created: +20' "UUID: +$uuid" 'uid 1000, gid 1001, mode 0750' 'Mkfs options: +-m 1'; do
     like "inspect shows $text" "$out" "$text"
 done
-like "ls shows it" "$(quarry ls)" "db +512M +[0-9.]+M +ext4 +- +ready +$root/db"
+like "ls shows it" "$(quarry ls)" "db +512M +[0-9.]+[KM] +ext4 +- +ready +$root/db"
 
 # --- elsewhere, read-only, not at all ---
 mkdir -p /srv/db
