@@ -45,12 +45,17 @@ static int copy_run(StepContext *c, Error *err) {
         return r == -ENODATA ? unusable(err, "it is gone") : r;
 }
 
+/* As the template is. */
+static bool is_owned_so(const VolumeSpec *spec) {
+        return spec->uid == 0 && spec->gid == 0 && spec->mode == ROOT_MODE;
+}
+
 static int identify_ext4(StepContext *c, const char *device, Error *err) {
         const Volume *v = &c->job->volume;
         ExtOwner owner = { .uid = v->spec.uid, .gid = v->spec.gid, .mode = v->spec.mode };
         int r;
 
-        r = ext_identify(device, v->uuid, ROOT_FOLDER, &owner);
+        r = ext_identify(device, v->uuid, ROOT_FOLDER, is_owned_so(&v->spec) ? NULL : &owner);
         return r == -EOPNOTSUPP || r == -EUCLEAN || r == -ENOENT ? unusable(err, strerror(-r))
                : r < 0 ? error_errno(err, r, "cannot give the copied filesystem an identity of its own")
                        : 0;
@@ -63,7 +68,7 @@ static int identify_xfs(StepContext *c, const char *device, Error *err) {
         char message[128];
         int r = 0;
 
-        if (spec->uid == 0 && spec->gid == 0 && spec->mode == ROOT_MODE)
+        if (is_owned_so(spec))
                 return 0;
         root = mnt_filesystem(device, "xfs", MNT_WRITABLE, message, sizeof(message));
         if (root < 0)
