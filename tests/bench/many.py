@@ -5,7 +5,7 @@ import measure
 import ours
 import peers
 import picture
-from measure import compare, in_turn, output, run
+from measure import compare, in_turn, run, timed
 
 FEW, MOST = 10, 1000
 NUMBERS = (FEW, 100, 300, MOST)
@@ -20,14 +20,13 @@ def listing(client):
 def bench():
     client = ours.Client()
     peers.set_up()
-    client.create_mounted("warm")
-    client.remove("warm")
+    ours.warm(client)
     mine, lvm, have = {}, {}, 0
     ours_turn = (lambda i: client.create_mounted(f"m{i}") and None, lambda i: client.remove(f"m{i}"))
     lvm_turn = (lambda i: peers.create_mounted(f"m{i}"), lambda i: peers.remove(f"m{i}"))
     for n in NUMBERS:
-        ours.fill(n)
-        peers.fill(n, have)
+        took = timed(lambda: ours.fill(n)), timed(lambda: peers.fill(n, have))
+        print(f"-- {n} volumes are there: quarry's after {took[0] / 1000:.0f} s, LVM's after {took[1] / 1000:.0f} s", flush=True)
         have = n
         rounds = measure.rounds if n in (FEW, MOST) else min(measure.rounds, 5)
         mine[n], lvm[n] = in_turn(rounds, ours_turn, lvm_turn)
@@ -46,6 +45,6 @@ def bench():
     ours.fill(FEW)
     mine[FEW] += in_turn(measure.rounds, ours_turn)[0]
     compare(f"create + mount at {MOST} volumes", mine[MOST], f"the same at {FEW}, before and after", mine[FEW], 1.2, at_least=False)
-    ours.fill(0)
+    ours.fill(1)
     points = [(n, statistics.median(mine[n]), statistics.median(lvm[n])) for n in NUMBERS]
     print("latency.svg: " + picture.latency(points), flush=True)

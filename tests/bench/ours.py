@@ -60,7 +60,7 @@ def names():
 
 
 def fill(n):
-    """Makes it n volumes that only exist."""
+    """Makes it n volumes that only exist. One there is always: without volumes a pool keeps no templates."""
     have = [name for name in names() if name.startswith("filler")]
     by_many(lambda client, i: client.call("Create", volume=f"filler{i}", sizeBytes=GIB, filesystem="none"),
             range(len(have), n))
@@ -68,13 +68,22 @@ def fill(n):
 
 
 def remove_all():
-    by_many(lambda client, volume: client.call("Remove", volume=volume, snapshots=True),
-            [name for name in names() if unmounted(name)])
+    def remove(client, name):
+        client.call("Unmount", volume=name)
+        client.call("Remove", volume=name, snapshots=True)
+    by_many(remove,
+            [name for name in names() if name != "filler0"])
 
 
-def unmounted(name):
-    Client().call("Unmount", volume=name)
-    return True
+def warm(client, **options):
+    """Until one is made without mkfs: of what is asked for again and again there is a template."""
+    steps, end = ["making the filesystem"], time.monotonic() + 120
+    while "making the filesystem" in steps and time.monotonic() < end:
+        steps = []
+        client.watch("Create", {"volume": "warm", "sizeBytes": 10 * GIB, **options}, steps.append)
+        client.call("Mount", volume="warm")
+        client.remove("warm")
+        time.sleep(1)
 
 
 def pool():
@@ -123,3 +132,4 @@ def memory(volumes):
 
 def set_up():
     run("quarry", "pool", "create", "default", "/dev/vda")
+    fill(1)

@@ -13,8 +13,7 @@ def bench():
     share = -(-VOLUMES // measure.rounds)
     client = ours.Client()
     peers.set_up()
-    client.create_mounted("warm")
-    client.remove("warm")
+    ours.warm(client)
 
     def mine(i):
         return timed(lambda: ours.by_many(

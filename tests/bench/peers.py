@@ -1,4 +1,6 @@
 """LVM's side: its commands, on a volume group of its own on /dev/vdb."""
+import contextlib
+import ctypes
 import os
 import random
 import re
@@ -22,7 +24,6 @@ def reset():
     """Whatever is left of it goes; LVM itself would take its time for a thousand volumes."""
     while os.path.ismount("/mnt"):
         run("umount", "/mnt")
-    left = devices()
     for part in ("crypt-", "peer-(?!pool)", "peer-pool"):
         for _ in range(4):  # the pool below what uses it
             left = [name for name in devices() if re.match(part, name)]
@@ -91,14 +92,37 @@ def another(section, i):
     return re.sub(r"device_id = \d+", f"device_id = {i + 1}", section, count=1)
 
 
+def send(messages):
+    """As dmsetup message does, without a process for each."""
+    dm = ctypes.CDLL("libdevmapper.so.1.02.1")
+    dm.dm_task_create.restype = ctypes.c_void_p
+    for message in messages:
+        task = ctypes.c_void_p(dm.dm_task_create(17))  # DM_DEVICE_TARGET_MSG
+        if not (task and dm.dm_task_set_name(task, POOL.encode()) and dm.dm_task_set_message(task, message.encode())
+                and dm.dm_task_run(task)):
+            raise RuntimeError(f"{POOL} does not take '{message}'")
+        dm.dm_task_destroy(task)
+
+
+@contextlib.contextmanager
+def udev_stopped():
+    """A thousand devices at once are minutes of work for it, and all it would do is to look into each."""
+    units = ("systemd-udevd-kernel.socket", "systemd-udevd-control.socket", "systemd-udevd.service")
+    run("udevadm", "settle", "--timeout=300")
+    run("systemctl", "stop", *units)
+    try:
+        yield
+    finally:
+        run("systemctl", "start", *units)
+
+
 def fill(n, have):
     """Makes it n active thin volumes, of which there are some. lvcreate would take a second for each: the thin devices
     are made by messages, and the volume group is told of all of them at once."""
     if have == 0:
         create("filler0", "1G")
         have = 1
-    for i in range(have, n):
-        run("dmsetup", "message", POOL, "0", f"create_thin {i + 1}")
+    send(f"create_thin {i + 1}" for i in range(have, n))
     run("vgcfgbackup", "-q", "-f", "/run/peer.metadata", "peer")
     with open("/run/peer.metadata", encoding="utf-8") as f:
         metadata = f.read()
@@ -107,8 +131,8 @@ def fill(n, have):
     with open("/run/peer.metadata", "w", encoding="utf-8") as f:
         f.write(metadata.replace(section, section + more, 1))
     run("vgcfgrestore", "-q", "--yes", "--force", "-f", "/run/peer.metadata", "peer")
-    run("vgchange", "-q", "-ay", "peer", timeout=1200)
-    run("udevadm", "settle", "--timeout=300")
+    with udev_stopped():
+        run("vgchange", "-q", "-ay", "--noudevsync", "--config", "activation/udev_sync=0 activation/udev_rules=0", "peer")
     active = output("lvs", "--noheadings", "-S", "lv_name=~^filler && lv_active=active", "-o", "lv_name", "peer").split()
     if len(active) != n:
         raise RuntimeError(f"{len(active)} thin volumes are active, not {n}")
