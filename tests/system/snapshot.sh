@@ -123,7 +123,7 @@ try quarry umount a@group b@group c@group
 
 # --- the worker is killed while the volumes are frozen ---
 mkdir -p /run/quarry/failpoints && chmod 0777 /run/quarry/failpoints
-for n in 1 2 3; do
+for _ in 1 2 3; do
     python3 /run/writer $root/a/log &
     writer=$!
     wait_for 30 test -s $root/a/log.count

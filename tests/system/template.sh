@@ -24,7 +24,7 @@ try quarry mount c
 try quarry mount d
 is "owner and mode are as asked" "$(stat -c '%u %g %a' $root/c)" "70 71 751"
 is "and not another's" "$(stat -c '%u %g %a' $root/d)" "0 0 755"
-is "both are empty" "$(ls -A $root/c $root/d | xargs)" "$root/c: $root/d:"
+is "both are empty" "$(find $root/c $root/d -mindepth 1)" ""
 for name in c d; do
     dd if=/dev/urandom of=$root/$name/file bs=1M count=20 status=none && cp $root/$name/file /run/$name.copy
 done
