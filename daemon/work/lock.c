@@ -18,7 +18,7 @@ enum {
 typedef struct Need {
         short pool;     /* F_RDLCK, F_WRLCK */
         off_t second;   /* to be locked exclusively, too; 0 for none */
-        bool origins;   /* and the origins of the job's images */
+        bool images;    /* and the job's images and their origins */
         bool source;    /* and the job's source */
         bool maps;      /* and BYTE_MAPS */
 } Need;
@@ -58,7 +58,7 @@ static int need_of(const Job *job, Need *ret) {
                 *ret = (Need) { .pool = F_RDLCK, .maps = true };
                 return 1;
         case JOB_VOLUME_SNAPSHOT:
-                *ret = (Need) { .pool = F_RDLCK, .origins = true };
+                *ret = (Need) { .pool = F_RDLCK, .images = true };
                 return 1;
         case JOB_VOLUME_CLONE:
         case JOB_VOLUME_ROLLBACK:
@@ -94,22 +94,25 @@ static int lock_byte(int fd, short type, off_t byte) {
 }
 
 static int compare_thin_ids(const void *a, const void *b) {
-        const JobImage *const *x = a, *const *y = b;
-        uint32_t m = (*x)->origin.thin_id, n = (*y)->origin.thin_id;
+        uint32_t m = *(const uint32_t *) a, n = *(const uint32_t *) b;
 
         return m < n ? -1 : m > n;
 }
 
-/* In one order for all, so that no two wait for each other. */
-static int lock_origins(int fd, const Job *job) {
-        const JobImage *order[JOB_IMAGES_MAX];
+/* In one order for all, so that no two wait for each other. The images too: who cleans up behind a broker that died
+ * waits until they are made. */
+static int lock_images(int fd, const Job *job) {
+        uint32_t ids[2 * JOB_IMAGES_MAX];
+        size_t n = 0;
         int r = 0;
 
-        for (size_t i = 0; i < job->n_images; i++)
-                order[i] = &job->images[i];
-        qsort(order, job->n_images, sizeof(*order), compare_thin_ids);
-        for (size_t i = 0; i < job->n_images && r >= 0; i++)
-                r = lock_byte(fd, F_WRLCK, BYTE_VOLUME + (off_t) order[i]->origin.thin_id);
+        for (size_t i = 0; i < job->n_images; i++) {
+                ids[n++] = job->images[i].origin.thin_id;
+                ids[n++] = job->images[i].thin_id;
+        }
+        qsort(ids, n, sizeof(*ids), compare_thin_ids);
+        for (size_t i = 0; i < n && r >= 0; i++)
+                r = lock_byte(fd, F_WRLCK, BYTE_VOLUME + (off_t) ids[i]);
         return r;
 }
 
@@ -160,8 +163,8 @@ int lock_take(const Job *job, int *ret, Error *err) {
         /* Of a template several are copied at a time. */
         if (r >= 0 && job->verb == JOB_VOLUME_CREATE && !sd_id128_is_null(job->source.uuid))
                 r = lock_byte(fd, F_RDLCK, BYTE_VOLUME + (off_t) job->source.thin_id);
-        if (r >= 0 && need.origins)
-                r = lock_origins(fd, job);
+        if (r >= 0 && need.images)
+                r = lock_images(fd, job);
         if (r < 0)
                 return error_errno(err, r, "cannot lock %s", path);
         *ret = TAKE_FD(fd);

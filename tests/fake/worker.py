@@ -243,7 +243,7 @@ class Worker:
     @contextlib.contextmanager
     def _alone(self, job):
         """The real one locks volumes, too: a worker may outlive its broker."""
-        volumes = [image["origin"] for image in job.get("images", [])]
+        volumes = [v for image in job.get("images", []) for v in (image["origin"], image)]
         if "volume" in job and job["verb"] != "volume_usage":
             volumes.append(job["volume"])
         mine = {(job["pool"], v["thinId"]) for v in volumes}

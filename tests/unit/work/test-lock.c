@@ -108,6 +108,19 @@ static void test_pools(void **state) {
         meet("two pools", job_of(JOB_POOL_CREATE, 1, 0), job_of(JOB_POOL_CREATE, 2, 0), false);
 }
 
+static void test_images_and_what_they_are_of_are_left_alone_meanwhile(void **state) {
+        JobImage here = { .origin.thin_id = 5, .thin_id = 9 }, back = { .origin.thin_id = 9, .thin_id = 5 };
+        Job job = job_of(JOB_VOLUME_SNAPSHOT, 1, 0), other = job_of(JOB_VOLUME_SNAPSHOT, 1, 0);
+
+        job.n_images = other.n_images = 1;
+        job.images = &here;
+        other.images = &back;
+        meet("its volume", job, job_of(JOB_VOLUME_REMOVE, 1, 5), true);
+        meet("what is made", job, job_of(JOB_VOLUME_REMOVE, 1, 9), true);
+        meet("another", job, job_of(JOB_VOLUME_REMOVE, 1, 6), false);
+        meet("the other way round", job, other, true);
+}
+
 static void test_the_file_of_a_pool_that_is_gone_goes(void **state) {
         Job job = job_of(JOB_POOL_REMOVE, 7, 0);
         char path[64], uuid[UUID_TEXT_MAX];
@@ -155,6 +168,7 @@ int main(void) {
         static const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_jobs_about_one_volume_wait_for_each_other),
                 cmocka_unit_test(test_pools),
+                cmocka_unit_test(test_images_and_what_they_are_of_are_left_alone_meanwhile),
                 cmocka_unit_test(test_the_file_of_a_pool_that_is_gone_goes),
                 cmocka_unit_test(test_who_only_looks_never_waits),
                 cmocka_unit_test(test_a_worker_that_is_killed_gives_it_up),
