@@ -165,8 +165,12 @@ static int note_unfinished(VolumeEntry *entry, void *userdata) {
         return 0;
 }
 
+/* Not while somebody has the pool for itself. */
 static void finish_unfinished(Manager *m, PoolEntry *pool) {
         Unfinished u = {};
+
+        if (pool->operation || pool->state != POOL_ACTIVE)
+                return;
 
         registry_each_volume(pool, note_unfinished, &u);
         for (size_t i = 0; i < u.n; i++) {
@@ -182,6 +186,7 @@ static void finish_unfinished(Manager *m, PoolEntry *pool) {
                         volume_resume_remove(m, u.list[i]);
         }
         free(u.list);
+        volume_free_go_on(m, pool);
 }
 
 /* --- a catalog comes and goes --------------------------------------------------------------------------- */
@@ -253,7 +258,6 @@ static void on_opened(const Error *err, void *userdata) {
         watch_volume_opened(m->watch);
         space_begin(m, pool);
         finish_unfinished(m, pool);
-        volume_free_go_on(m, pool);
         log_info(pool->info.name, "active with %zu volumes", pool->n_volumes);
         turn_end(pool, NULL);
 }
@@ -310,9 +314,13 @@ void pool_close_catalog(Manager *m, PoolEntry *pool, PoolTurned on_done, void *u
 /* --- opened again ----------------------------------------------------------------------------------------- */
 
 static void opened_again(Operation *op, const Error *err) {
+        Manager *m = op->manager;
+        PoolEntry *pool = op->pool;
+
         if (op->failure.kind != ERROR_NONE)
                 err = &op->failure;
         operation_finish(op, err);
+        finish_unfinished(m, pool);
 }
 
 static void on_catalog_opened_again(PoolEntry *pool, const Error *err, void *userdata) {

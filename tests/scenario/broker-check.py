@@ -63,6 +63,30 @@ def a_damaged_pool_stays_away_says_what_to_do_and_comes_back_repaired():
     world.check_consistent()
 
 
+def removals():
+    return [job for verb, job, _ in world.worker.jobs if verb == "volume_remove"]
+
+
+@test
+def what_was_cut_short_is_gone_on_with_behind_a_repair():
+    world.worker.add_pool()
+    world.start()
+    for name in ("one", "two"):
+        world.create(name)
+    eventually(lambda: world.worker.templates, "there is a template")
+    world.worker.rule("volume_remove", fail("Failed"), after=2)
+    for name in ("one", "two"):
+        world.call("Volume.Remove", volume=name)
+    eventually(lambda: len(removals()) == 3, "with the last volume the template goes, and that fails")
+    world.create("three")
+    world.worker.rule("volume_remove", fail("Failed"))
+    world.refused("Failed", "Volume.Remove", volume="three")
+    same(check(repair=True), {"sound": True}, "it is repaired")
+    eventually(lambda: not world.worker.thin, "nothing is left")
+    same((world.names(), world.worker.count("pool_repair")), ([], 1), "once")
+    same(state(), "active", "it is open")
+
+
 @test
 def what_cannot_be_repaired_stays_as_it_was():
     damaged()
