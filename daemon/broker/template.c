@@ -42,7 +42,7 @@ static uint64_t now_usec(void) {
         return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
 }
 
-VolumeEntry *template_find(PoolEntry *pool, const VolumeSpec *spec) {
+VolumeEntry *template_take(PoolEntry *pool, const VolumeSpec *spec) {
         char name[FULL_NAME_MAX + 1];
         VolumeEntry *entry;
 
@@ -50,15 +50,25 @@ VolumeEntry *template_find(PoolEntry *pool, const VolumeSpec *spec) {
                 return NULL;
         name_format(spec, name);
         entry = registry_find_in_pool(pool, TEMPLATE_TENANT, name);
-        if (!entry || entry->volume.state != VOLUME_READY || entry->lane.running ||
+        if (!entry || entry->volume.state != VOLUME_READY || entry->lane.running || entry->discarded ||
             !strv_equal(entry->volume.spec.mkfs_options, spec->mkfs_options))
                 return NULL;
         entry->used_at = now_usec();
+        entry->n_copies++;
         return entry;
 }
 
+void template_give_back(Manager *m, sd_id128_t uuid) {
+        VolumeEntry *entry = registry_find_uuid(&m->registry, uuid);
+
+        if (entry && entry->n_copies > 0 && --entry->n_copies == 0 && entry->discarded)
+                template_discard(m, entry);
+}
+
+/* Not under a worker that is to copy it: its thin id would be another volume's by then. */
 void template_discard(Manager *m, VolumeEntry *entry) {
-        if (!entry->lane.running)
+        entry->discarded = entry->n_copies > 0;
+        if (!entry->discarded && !entry->lane.running)
                 volume_resume_remove(m, entry);
 }
 

@@ -6,8 +6,9 @@
 
 #include "broker/operation.h"
 
-/* The template for a volume; NULL if there is none. */
-VolumeEntry *template_find(PoolEntry *pool, const VolumeSpec *spec);
+/* The template for a volume, which stays until it is given back; NULL if there is none. */
+VolumeEntry *template_take(PoolEntry *pool, const VolumeSpec *spec);
+void template_give_back(Manager *manager, sd_id128_t uuid);
 
 /* A volume of this kind was made without a template. */
 void template_note_demand(Manager *manager, PoolEntry *pool, const VolumeSpec *spec);

@@ -114,6 +114,33 @@ static bool take_next_thin_id(Operation *op, const Error *err) {
         return catalog_put_volume(op->pool->catalog, volume, on_row_written, op, &failure) >= 0;
 }
 
+static void forget_source(Operation *op) {
+        volume_done(&op->job.source);
+        op->job.source = (Volume) {};
+}
+
+static int take_template(Operation *op, Error *err) {
+        const VolumeEntry *template;
+        int r;
+
+        forget_source(op); /* of a thin id that was taken */
+        template = template_take(op->pool, &op->volume->volume.spec);
+        if (!template)
+                return 0;
+        r = operation_set_source(op, template, err);
+        if (r < 0) {
+                template_give_back(op->manager, template->volume.uuid);
+                return r;
+        }
+        op->job.source.created_usec = template->volume.created_usec;
+        return 0;
+}
+
+static void give_template_back(Operation *op) {
+        if (op->job.source.spec.role == ROLE_TEMPLATE)
+                template_give_back(op->manager, op->job.source.uuid);
+}
+
 /* The template is gone, or older than mkfs: then that runs. */
 static bool do_without_template(Operation *op, const Error *err) {
         VolumeEntry *template = registry_find_uuid(&op->manager->registry, op->job.source.uuid);
@@ -123,14 +150,14 @@ static bool do_without_template(Operation *op, const Error *err) {
                 return false;
         if (template)
                 template_discard(op->manager, template);
-        volume_done(&op->job.source);
-        op->job.source = (Volume) {};
+        forget_source(op);
         return operation_run_job(op, JOB_VOLUME_CREATE, on_made, &failure) >= 0;
 }
 
 static void on_made(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
         Operation *op = userdata;
 
+        give_template_back(op);
         if (!err) {
                 op->volume->volume.state = VOLUME_READY;
                 op->volume->open = result->open;
@@ -151,19 +178,6 @@ static void on_made(JobResult *result, int *mount_fd, const Error *err, void *us
                 volume_drop_row(op);
 }
 
-static int take_template(Operation *op, Error *err) {
-        const VolumeEntry *template = template_find(op->pool, &op->volume->volume.spec);
-
-        if (!template)
-                return 0;
-        if (volume_spec_copy(&template->volume.spec, &op->job.source.spec) < 0)
-                return error_oom(err);
-        op->job.source.uuid = template->volume.uuid;
-        op->job.source.thin_id = template->volume.thin_id;
-        op->job.source.created_usec = template->volume.created_usec;
-        return 0;
-}
-
 static void on_row_written(const Error *err, void *userdata) {
         Operation *op = userdata;
         bool is_clone = op->job.source.spec.role == ROLE_SNAPSHOT;
@@ -172,6 +186,8 @@ static void on_row_written(const Error *err, void *userdata) {
         if (!err && (is_clone || take_template(op, &failure) >= 0) &&
             operation_run_job(op, is_clone ? JOB_VOLUME_CLONE : JOB_VOLUME_CREATE, on_made, &failure) >= 0)
                 return;
+        if (!err)
+                give_template_back(op);
         op->failure = err ? *err : failure;
         /* A commit that is said to have failed may have reached the disk, unless the disk is full. */
         if (err && err->kind == ERROR_NO_SPACE)

@@ -1,9 +1,11 @@
 #!/usr/bin/python3
 """The life of volumes and pools through quarryd's public socket. TAP on stdout."""
 
+import errno
 import os
 import subprocess
 import sys
+import time
 
 from tap import contains, eventually, same, test
 from world import ADMIN_GROUP, GIB, MIB, NOBODY, Call, Failure, as_user, main, sealed
@@ -387,6 +389,31 @@ def without_a_socket_it_says_who_starts_it():
                           capture_output=True, text=True, env={"PATH": os.environ["PATH"]})
     same(done.returncode, 1)
     contains(done.stderr, "quarryd.socket")
+
+
+@test
+def a_template_stays_until_its_copies_are_made():
+    world.worker.add_pool()
+    world.configure("[Jobs]\nWorkers=4\n")
+    world.start()
+    for name in ("one", "two"):
+        world.create(name)
+    eventually(lambda: world.worker.templates, "there is a template")
+    uuid, = world.worker.templates
+    place, = [p for p, v in world.worker.thin.items() if v == uuid]
+    eventually(lambda: world.create(f"try-{time.monotonic_ns()}") and "source" in world.worker.jobs[-1][1], "it is used")
+    gate = Gate()
+    world.worker.rule("volume_create", gate, name="slow")
+    slow = world.begin_create("slow")
+    gate.wait()
+    world.worker.rule("volume_create", fail("Failed", "stale", errorNumber=errno.ESTALE), name="other")
+    world.create("other")  # which finds that it cannot be used any more
+    world.create("next")
+    same(world.worker.thin.get(place), uuid, "whose thin device is copied")
+    gate.release()
+    slow.result()
+    eventually(lambda: place not in world.worker.thin, "the template goes behind the last copy")
+    world.check_consistent()
 
 
 if __name__ == "__main__":
