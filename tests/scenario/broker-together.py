@@ -257,7 +257,7 @@ def more_jobs_than_workers_wait_and_all_are_done():
 def one_worker_is_enough():
     begin(workers=1)
     for i in range(10):
-        world.worker.rule("volume_create", fail("Failed", "no", undoFailed=True))  # after which the worker is let go
+        world.worker.rule("volume_create", fail("Failed", "no", undoFailed=True), name=f"v{i}-0")  # the worker is let go
         calls = [world.begin_create(f"v{i}-{j}") for j in range(3)]
         same(sorted(outcome(call) for call in calls), ["Failed", "done", "done"])
     world.check_consistent()
