@@ -1,15 +1,19 @@
-/* quarry update */
+/* quarry update, rename, resize */
 
 #include "must.h"
 #include "option.h"
 #include "report.h"
+#include "terminal.h"
 #include "unlock.h"
 #include "verbs.h"
+#include "volume.h"
 
 #include <quarry/text.h>
+#include <quarry/volume.h>
 
 static char **arg_labels, **arg_remove_labels;
 static const char *arg_key_file, *arg_schedule;
+static bool arg_yes, arg_dry_run;
 static OptionNumber arg_uid, arg_gid, arg_mode;
 
 /* "key=value" sets, "key-" removes. */
@@ -35,12 +39,19 @@ const Option update_options[] = {
         {},
 };
 
-/* Prints name, or with --json the volume as it is now. */
-static int report_change(const char *name, sd_json_variant *reply) {
+const Option resize_options[] = {
+        KEY_FILE_OPTION,
+        { 0, "dry-run", NULL, "Only say what would be done", option_flag, &arg_dry_run },
+        { 'y', "yes", NULL, "Do not ask before a volume shrinks", option_flag, &arg_yes },
+        {},
+};
+
+/* Prints text, or with --json the volume as it is now. */
+static int report_change(const char *text, sd_json_variant *reply) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *document = NULL;
 
         if (!arg_json) {
-                puts(name);
+                puts(text);
                 return EXIT_DONE;
         }
         must(sd_json_buildo(
@@ -73,4 +84,114 @@ int verb_update(char **arguments) {
         if (unlock_call(&call, arguments[0], "update", arg_key_file, &reply, NULL, &err) < 0)
                 return report_error("cannot update", arguments[0], &err);
         return report_change(arguments[0], reply);
+}
+
+int verb_rename(char **arguments) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL, *reply = NULL;
+        _cleanup_free_ char *what = must_have(format_new("renaming %s", arguments[0]));
+        Error err = {};
+
+        must(sd_json_buildo(
+                        &parameters,
+                        SD_JSON_BUILD_PAIR_STRING("volume", arguments[0]),
+                        SD_JSON_BUILD_PAIR_STRING("name", arguments[1])));
+        Call call = { .method = API_VOLUME ".Rename", .parameters = parameters, .what = what };
+        if (client_call(&call, &reply, NULL, &err) < 0)
+                return report_error("cannot rename", arguments[0], &err);
+
+        _cleanup_free_ char *name = volume_reference(sd_json_variant_by_key(reply, "volume"));
+        return report_change(name, reply);
+}
+
+/* --- size ------------------------------------------------------------------------------------------------- */
+
+static uint64_t size_of(sd_json_variant *volume) {
+        return sd_json_variant_unsigned(sd_json_variant_by_key(volume, "sizeBytes"));
+}
+
+/* SIZE, +SIZE or -SIZE: the last two are for the daemon to add, since the size may change meanwhile. */
+static int size_change_parse(const char *text, const char **ret_field, uint64_t *ret, Error *err) {
+        char echo[TEXT_ECHO_MAX];
+
+        *ret_field = *text == '+' ? "addBytes" : *text == '-' ? "subtractBytes" : "sizeBytes";
+        if (size_parse(text + (*text == '+' || *text == '-'), ret) >= 0 && *ret > 0)
+                return 0;
+        return error_field(err, FIELD_ARGUMENTS,
+                           "\"%s\" is not a size: write 10G, or +10G for as much more, or -10G for as much less",
+                           text_echo(text, echo));
+}
+
+/* What comes of it, as it looks now. */
+static uint64_t size_after(uint64_t now, const char *field, uint64_t bytes) {
+        uint64_t size = streq(field, "addBytes") ? now + bytes : streq(field, "sizeBytes") ? bytes : now - bytes;
+
+        if (streq(field, "subtractBytes") && bytes >= now)
+                return 0;
+        return (size + MIB - 1) / MIB * MIB;
+}
+
+static int resize_tell(const char *name, uint64_t now, uint64_t size) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *document = NULL;
+        char from[SIZE_TEXT_MAX], to[SIZE_TEXT_MAX];
+
+        if (!arg_json) {
+                printf("would resize %s from %s to %s\n", name, size_format_exact(now, from),
+                       size_format_exact(size, to));
+                return 0;
+        }
+        must(sd_json_buildo(
+                        &document,
+                        SD_JSON_BUILD_PAIR_STRING("wouldResize", name),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("fromBytes", now),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("toBytes", size)));
+        (void) report_document(document);
+        return 0;
+}
+
+/* Returns 1 to go on; 0: it was only to be said. */
+static int resize_announce(const char *name, const char *field, uint64_t bytes, Error *err) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *volume = NULL;
+        char from[SIZE_TEXT_MAX], to[SIZE_TEXT_MAX];
+        int r;
+
+        if (!arg_dry_run && (arg_yes || !terminal_can_ask()))
+                return 1;
+        r = volume_inspect(name, &volume, err);
+        if (r < 0)
+                return r;
+        uint64_t now = size_of(volume), size = size_after(now, field, bytes);
+
+        if (arg_dry_run) {
+                return resize_tell(name, now, size);
+        }
+        if (size >= now)
+                return 1;
+        _cleanup_free_ char *question = must_have(format_new(
+                "Shrink %s from %s to %s?", name, size_format_exact(now, from), size_format_exact(size, to)));
+        return terminal_confirm(question) ? 1 : error_set(err, ERROR_FAILED, ECANCELED, "nothing was changed");
+}
+
+int verb_resize(char **arguments) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL, *reply = NULL;
+        _cleanup_free_ char *what = must_have(format_new("resizing %s", arguments[0]));
+        char text[SIZE_TEXT_MAX];
+        const char *field;
+        uint64_t bytes;
+        Error err = {};
+        int r;
+
+        r = size_change_parse(arguments[1], &field, &bytes, &err);
+        if (r >= 0)
+                r = resize_announce(arguments[0], field, bytes, &err);
+        if (r <= 0)
+                return r < 0 ? report_error("cannot resize", arguments[0], &err) : EXIT_DONE;
+        must(sd_json_buildo(
+                        &parameters,
+                        SD_JSON_BUILD_PAIR_STRING("volume", arguments[0]),
+                        SD_JSON_BUILD_PAIR_UNSIGNED(field, bytes)));
+        Call call = { .method = API_VOLUME ".Resize", .parameters = parameters, .what = what };
+        if (unlock_call(&call, arguments[0], "resize", arg_key_file, &reply, NULL, &err) < 0)
+                return report_error("cannot resize", arguments[0], &err);
+
+        return report_change(size_format_exact(size_of(sd_json_variant_by_key(reply, "volume")), text), reply);
 }

@@ -77,6 +77,7 @@ _quarry_argument() { # VERB NUMBER CURRENT
         else _quarry_reply "$(_quarry_verbs "${words[2]}")" "$3"; fi
         ;;
     inspect | rm) _quarry_reply "$(_quarry_names 'ls --type all')" "$3" ;;
+    rename | resize) [ "$2" != 1 ] || _quarry_reply "$(_quarry_names ls)" "$3" ;;
     update) [ "$2" != 1 ] || _quarry_reply "$(_quarry_names 'ls --type all')" "$3" ;;
     trim | snapshot) _quarry_reply "$(_quarry_names ls)" "$3" ;;
     diff) [ "$2" -gt 2 ] || _quarry_reply "$(_quarry_names 'ls --type all')" "$3" ;;

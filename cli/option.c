@@ -147,7 +147,8 @@ int option_parse(const Option *const *tables, char **argv, char ***ret, Error *e
                 if (streq(*argv, "--")) {
                         while (*++argv)
                                 left[n++] = *argv;
-                } else if ((*argv)[0] == '-' && (*argv)[1]) {
+                } else if ((*argv)[0] == '-' && (*argv)[1] &&
+                           !strchr("0123456789.", (*argv)[1])) { /* -5G is a number */
                         int r = option_take(tables, &argv, err);
                         if (r < 0)
                                 return r;

@@ -106,6 +106,19 @@ static const Verb verbs[] = {
           "  quarry update db --snapshot-schedule 'hourly keep 24, daily keep 7'\n"
           "  quarry update db --snapshot-schedule 'Mon..Fri *-*-* 08:00 keep 10'\n",
           update_options, false, 1, 1, verb_update },
+        { "rename", "NAME NEW", "Give a volume another name, also while it is used",
+          "NEW is the name alone: tenant and pool stay. The mount at the standard place\n"
+          "moves, and those of its snapshots; files that are open stay so. Mounts at other\n"
+          "places are not touched. Prints the new name.\n",
+          "  quarry rename db db-old\n", no_options, false, 2, 2, verb_rename },
+        { "resize", "NAME SIZE|+SIZE|-SIZE [OPTION]...", "Give a volume another size",
+          "A volume may be in use while it grows, and so does its filesystem. Only ext4 can\n"
+          "shrink, while nobody uses it: on a copy that is checked before and behind, and\n"
+          "takes its place then. Asks first on a terminal. Prints the new size.\n",
+          "  quarry resize db 20G\n"
+          "  quarry resize db +5G\n"
+          "  quarry resize db -2G\n",
+          resize_options, false, 2, 2, verb_resize },
         { "diff", "FROM TO [--ranges | --total]", "Tell where two images of a volume differ",
           "FROM and TO are two snapshots of a volume, or a snapshot and the volume as it is\n"
           "now. By the pool's maps, in whole chunks of the pool: what was written differs,\n"

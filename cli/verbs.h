@@ -29,7 +29,9 @@ extern const Option snapshot_options[];
 
 /* change.c */
 int verb_update(char **arguments);
-extern const Option update_options[];
+int verb_rename(char **arguments);
+int verb_resize(char **arguments);
+extern const Option update_options[], resize_options[];
 
 /* clone.c */
 int verb_clone(char **arguments);

@@ -350,6 +350,28 @@ static SD_VARLINK_DEFINE_METHOD_FULL(
         SD_VARLINK_FIELD_COMMENT("What the volume was; missing: that is discarded"),
         SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(snapshot, Volume, SD_VARLINK_NULLABLE));
 
+static SD_VARLINK_DEFINE_METHOD_FULL(
+        Rename,
+        SD_VARLINK_SUPPORTS_MORE,
+        VOLUME_INPUT,
+        SD_VARLINK_FIELD_COMMENT("Its new name, without pool and tenant, which stay"),
+        SD_VARLINK_DEFINE_INPUT(name, SD_VARLINK_STRING, 0),
+        PROGRESS_OUTPUT,
+        SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(volume, Volume, SD_VARLINK_NULLABLE));
+
+static SD_VARLINK_DEFINE_METHOD_FULL(
+        Resize,
+        SD_VARLINK_SUPPORTS_MORE,
+        VOLUME_INPUT,
+        SD_VARLINK_FIELD_COMMENT("Bytes the user can fill, rounded up to whole MiB; exactly one of the three is given"),
+        SD_VARLINK_DEFINE_INPUT(sizeBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("How much more, or less, than it has when it is this call's turn"),
+        SD_VARLINK_DEFINE_INPUT(addBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
+        SD_VARLINK_DEFINE_INPUT(subtractBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
+        KEY_INPUT,
+        PROGRESS_OUTPUT,
+        SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(volume, Volume, SD_VARLINK_NULLABLE));
+
 ERROR_KINDS(API_DEFINE_ERROR)
 
 SD_VARLINK_DEFINE_INTERFACE(
@@ -395,6 +417,14 @@ SD_VARLINK_DEFINE_INTERFACE(
         SD_VARLINK_SYMBOL_COMMENT("Lets a volume be what it was when the snapshot was made; refused while anybody uses "
                                   "it. What it is now becomes a snapshot, unless it is to be discarded."),
         &vl_method_Rollback,
+        SD_VARLINK_SYMBOL_COMMENT("Gives a volume another name. It may be mounted: its standard mount, those of its "
+                                  "snapshots, and its device link move; files that are open stay so, and other mounts "
+                                  "are not touched."),
+        &vl_method_Rename,
+        SD_VARLINK_SYMBOL_COMMENT("Gives a volume another size. It may be in use while it grows; only ext4 can shrink, "
+                                  "and only while nobody uses it. One whose key is a passphrase needs it, also while "
+                                  "it is open."),
+        &vl_method_Resize,
         &vl_type_VolumeType,
         &vl_type_ListType,
         SD_VARLINK_SYMBOL_COMMENT("What mkfs makes"),

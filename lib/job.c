@@ -22,6 +22,8 @@ enum {
         WITH_OWNER = 1 << 14,
         WITH_TOTAL = 1 << 15,      /* total_only */
         WITH_CALENDAR = 1 << 16,
+        WITH_PENDING = 1 << 17,    /* the volume has a pending size, */
+        WITH_OLD_NAME = 1 << 18,   /* or an old name */
 };
 
 static const struct {
@@ -62,6 +64,9 @@ static const struct {
         [JOB_VOLUME_CLONE] = { "volume_clone", WITH_POOL | WITH_VOLUME | WITH_SOURCE },
         [JOB_VOLUME_ROLLBACK] = { "volume_rollback", WITH_POOL | WITH_VOLUME | WITH_SOURCE | WITH_SPARE },
         [JOB_VOLUME_DROP_SPARE] = { "volume_drop_spare", WITH_POOL | WITH_VOLUME | WITH_SPARE },
+        [JOB_VOLUME_RENAME] = { "volume_rename", WITH_POOL | WITH_VOLUME | WITH_OLD_NAME },
+        [JOB_VOLUME_GROW] = { "volume_grow", WITH_POOL | WITH_VOLUME | WITH_PENDING },
+        [JOB_VOLUME_SHRINK] = { "volume_shrink", WITH_POOL | WITH_VOLUME | WITH_SPARE | WITH_PENDING },
         [JOB_VOLUME_OWN] = { "volume_own", WITH_POOL | WITH_VOLUME | WITH_OWNER },
         [JOB_POOL_EXCLUSIVE] = { "pool_exclusive", WITH_POOL },
         [JOB_VOLUME_DIFF] = { "volume_diff", WITH_POOL | WITH_VOLUME | WITH_SOURCE | WITH_TOTAL },
@@ -129,7 +134,13 @@ static int volume_to_json(const Volume *volume, sd_json_variant **ret) {
                         SD_JSON_BUILD_PAIR_CONDITION(*spec->pool, "pool", SD_JSON_BUILD_STRING(spec->pool)),
                         SD_JSON_BUILD_PAIR_STRING("tenant", spec->tenant),
                         SD_JSON_BUILD_PAIR_STRING("name", spec->name),
+                        SD_JSON_BUILD_PAIR_CONDITION(
+                                        !!volume->old_name, "oldName", SD_JSON_BUILD_STRING(volume->old_name)),
                         SD_JSON_BUILD_PAIR_UNSIGNED("sizeBytes", spec->size),
+                        SD_JSON_BUILD_PAIR_CONDITION(
+                                        volume->pending_size > 0,
+                                        "pendingSizeBytes",
+                                        SD_JSON_BUILD_UNSIGNED(volume->pending_size)),
                         SD_JSON_BUILD_PAIR_STRING("filesystem", filesystem_to_string(spec->fs)),
                         SD_JSON_BUILD_PAIR_STRING("keySource", key_source_to_string(spec->key_source)),
                         SD_JSON_BUILD_PAIR_UNSIGNED("uid", spec->uid),
@@ -346,7 +357,9 @@ static int volume_from_json(sd_json_variant *v, Volume *ret, Error *err) {
                 { "pool", CONST_STRING, offsetof(ParsedVolume, pool), 0 },
                 { "tenant", CONST_STRING, offsetof(ParsedVolume, tenant), SD_JSON_MANDATORY },
                 { "name", CONST_STRING, offsetof(ParsedVolume, name), SD_JSON_MANDATORY },
+                { "oldName", STRING, offsetof(ParsedVolume, volume.old_name), 0 },
                 { "sizeBytes", NUMBER, offsetof(ParsedVolume, volume.spec.size), SD_JSON_MANDATORY },
+                { "pendingSizeBytes", NUMBER, offsetof(ParsedVolume, volume.pending_size), 0 },
                 { "filesystem", CONST_STRING, offsetof(ParsedVolume, filesystem), SD_JSON_MANDATORY },
                 { "keySource", CONST_STRING, offsetof(ParsedVolume, key_source), SD_JSON_MANDATORY },
                 { "uid", NUMBER32, offsetof(ParsedVolume, volume.spec.uid), SD_JSON_MANDATORY },
@@ -372,6 +385,11 @@ static int volume_from_json(sd_json_variant *v, Volume *ret, Error *err) {
                                    THIN_ID_MAX);
         ret->has_spare = p.spare != UINT32_MAX;
         ret->spare_thin_id = ret->has_spare ? p.spare : 0;
+
+        if (ret->pending_size > VOLUME_SIZE_MAX || ret->pending_size % MIB != 0)
+                return error_field(err, "pendingSizeBytes", "the size is not whole MiB, or too large");
+        if (ret->old_name && !volume_name_is_valid(ret->old_name) && !full_name_is_valid(ret->old_name))
+                return error_field(err, "oldName", "it is not the name of a volume or snapshot");
 
         r = volume_take_words(&p, &ret->spec, err);
         return r < 0 ? r : volume_spec_normalize(&ret->spec, err);
@@ -531,6 +549,10 @@ int job_from_json(sd_json_variant *v, Job *ret, Error *err) {
                 r = volume_from_json(p.source, &job.source, err);
         if (r >= 0 && (verbs[verb].parts & WITH_SPARE))
                 r = part_check(job.volume.has_spare, true, "spareThinId", p.verb, err);
+        if (r >= 0 && (verbs[verb].parts & WITH_PENDING))
+                r = part_check(job.volume.pending_size > 0, true, "pendingSizeBytes", p.verb, err);
+        if (r >= 0 && (verbs[verb].parts & WITH_OLD_NAME))
+                r = part_check(job.volume.old_name, true, "oldName", p.verb, err);
         if (r >= 0 && p.images)
                 r = images_from_json(p.images, &job, err);
         if (r >= 0 && p.calendar)

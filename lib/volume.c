@@ -104,6 +104,14 @@ uint64_t volume_spec_device_size(const VolumeSpec *spec) {
         return spec->size + (spec->key_source == KEY_SOURCE_NONE ? 0 : LUKS_HEADER_SIZE);
 }
 
+uint64_t volume_device_size(const Volume *volume) {
+        VolumeSpec spec = { .size = volume->spec.size, .key_source = volume->spec.key_source };
+
+        if (volume->pending_size > spec.size)
+                spec.size = volume->pending_size;
+        return volume_spec_device_size(&spec);
+}
+
 static int label_key_compare(const char *a, const char *b) {
         size_t n = strcspn(a, "="), m = strcspn(b, "=");
         int c = memcmp(a, b, n < m ? n : m);

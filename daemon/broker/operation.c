@@ -13,6 +13,7 @@ void operation_free(Operation *op) {
         }
         job_done(&op->job);
         volume_update_done(&op->update);
+        free(op->name);
         if (op->key_fd >= 0)
                 close(op->key_fd);
         if (op->mount_fd >= 0)
@@ -138,8 +139,15 @@ int operation_run_job(Operation *op, JobVerb verb, JobDone on_done, Error *err) 
         if (op->volume) {
                 op->job.volume.has_spare = op->volume->volume.has_spare;
                 op->job.volume.spare_thin_id = op->volume->volume.spare_thin_id;
+                if (op->volume->volume.pending_size > 0)
+                        op->job.volume.pending_size = op->volume->volume.pending_size;
         }
         return queue_submit(op->manager->queue, &op->job, op->key_fd, on_progress, on_done, op, err);
+}
+
+void operation_forget_job(Operation *op) {
+        volume_done(&op->job.volume);
+        op->job.volume = (Volume) {};
 }
 
 bool operation_outlives_worker(Operation *op, const Error *err) {

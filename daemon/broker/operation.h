@@ -53,7 +53,7 @@ struct Operation {
         Operation *guards, *next_guard; /* see operation_guard() */
         void (*then)(Operation *operation, const Error *err); /* behind what it waits for */
         bool discard;         /* a rollback keeps nothing of what was before */
-        uint64_t size_before; /* of a volume that is rolled back */
+        uint64_t size_before; /* of a volume that is rolled back, or resized */
         bool in_background;   /* who takes the pool for itself waits for its end */
         unsigned n_out;       /* others that it waits for */
         Operation *leader;    /* of one that only keeps others out of its lane: for whom */
@@ -61,6 +61,11 @@ struct Operation {
         uint64_t schedule_since; /* CLOCK_REALTIME, microseconds */
         bool hold;            /* a snapshot, or no longer */
         VolumeUpdate update;  /* of a volume */
+        char *name;           /* that a volume is to have, */
+        bool moving;          /* is being moved to, and so are those of its snapshots: */
+        Operation *moved;     /* the guard of the one that is its turn */
+        uint64_t size, add, subtract; /* bytes of a volume, or more, or less; one of them is not 0 */
+        bool growth_is_new;   /* it was this operation that made it pending */
 
         bool again;    /* who waited for its end asks anew: a create that joined the undo of an earlier one */
         unsigned deaths; /* of workers, see operation_outlives_worker() */
@@ -99,6 +104,9 @@ void operation_remove_guarded(Operation *operation, VolumeEntry *volume);
 
 /* Sends operation->job to a worker, with its pool and volume filled in. */
 int operation_run_job(Operation *operation, JobVerb verb, JobDone on_done, Error *err);
+
+/* The next job is of the volume as it is then. */
+void operation_forget_job(Operation *operation);
 
 /* Whether a job that may be repeated failed only because its worker died, and is worth another: not when the
  * job itself seems to kill them. */

@@ -151,11 +151,18 @@ static bool has_idle_spare(const VolumeEntry *entry) {
         return entry->volume.state == VOLUME_READY && entry->volume.has_spare && entry->volume.pending_size == 0;
 }
 
+static bool is_unfinished(const VolumeEntry *entry) {
+        const Volume *v = &entry->volume;
+
+        return v->state == VOLUME_CREATING || v->state == VOLUME_REMOVING || has_idle_spare(entry) ||
+               (v->state == VOLUME_READY && (v->pending_size > 0 || v->old_name));
+}
+
 static int note_unfinished(VolumeEntry *entry, void *userdata) {
         Unfinished *u = userdata;
         VolumeEntry **list;
 
-        if (entry->volume.state != VOLUME_CREATING && entry->volume.state != VOLUME_REMOVING && !has_idle_spare(entry))
+        if (!is_unfinished(entry))
                 return 0;
         list = reallocarray(u->list, u->n + 1, sizeof(*list));
         if (!list)
@@ -163,6 +170,15 @@ static int note_unfinished(VolumeEntry *entry, void *userdata) {
         u->list = list;
         list[u->n++] = entry;
         return 0;
+}
+
+static void go_on(Manager *m, VolumeEntry *entry) {
+        if (has_idle_spare(entry))
+                volume_spare_resume(m, entry);
+        if (entry->volume.old_name)
+                volume_rename_resume(m, entry);
+        if (entry->volume.pending_size > 0)
+                volume_grow_resume(m, entry);
 }
 
 /* Not while somebody has the pool for itself. */
@@ -174,8 +190,8 @@ static void finish_unfinished(Manager *m, PoolEntry *pool) {
 
         registry_each_volume(pool, note_unfinished, &u);
         for (size_t i = 0; i < u.n; i++) {
-                if (has_idle_spare(u.list[i])) {
-                        volume_spare_resume(m, u.list[i]);
+                if (u.list[i]->volume.state == VOLUME_READY) {
+                        go_on(m, u.list[i]);
                         continue;
                 }
                 log_info(u.list[i]->volume.spec.name, "was being %s when quarryd ended: cleaning up",

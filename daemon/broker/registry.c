@@ -58,8 +58,11 @@ static void count(PoolEntry *pool, const VolumeEntry *entry, bool more) {
                 pool->n_snapshots += more ? 1 : (size_t) -1;
         if (entry->volume.spec.role != ROLE_VOLUME || !has_name(entry))
                 return;
+        const Volume *v = &entry->volume;
+        uint64_t promised = v->pending_size > v->spec.size ? v->pending_size : v->spec.size;
+
         pool->n_volumes += more ? 1 : (size_t) -1;
-        pool->provisioned += more ? entry->volume.spec.size : -entry->volume.spec.size;
+        pool->provisioned += more ? promised : -promised;
 }
 
 static void thin_id_mark(PoolEntry *pool, uint32_t id, bool used) {
@@ -444,6 +447,12 @@ VolumeEntry *registry_give_spare(Registry *registry, VolumeEntry *entry, Volume 
 void volume_entry_resize(VolumeEntry *entry, uint64_t size) {
         count(entry->pool, entry, false);
         entry->volume.spec.size = size;
+        count(entry->pool, entry, true);
+}
+
+void volume_entry_set_pending(VolumeEntry *entry, uint64_t size) {
+        count(entry->pool, entry, false);
+        entry->volume.pending_size = size;
         count(entry->pool, entry, true);
 }
 

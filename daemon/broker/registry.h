@@ -202,7 +202,8 @@ void volume_entry_set_spare(VolumeEntry *entry, uint32_t thin_id);
 int registry_rename_volume(Registry *registry, VolumeEntry *entry, const char *name, Error *err);
 /* Plans a volume by its schedule, or its pool's, as they are now. Done when it is added, too. */
 void registry_plan_volume(Registry *registry, VolumeEntry *entry);
-/* Gives a volume another size. */
+/* Gives a volume another size; or notes to which it grows, 0 for none, which is promised to it from then on. */
 void volume_entry_resize(VolumeEntry *entry, uint64_t size);
+void volume_entry_set_pending(VolumeEntry *entry, uint64_t size);
 
 void volume_entry_set_holds(VolumeEntry *entry, Hold *holds, size_t n); /* takes over */

@@ -25,6 +25,13 @@ void volume_may_be_open(Manager *m, VolumeEntry *entry) {
         watch_volume_opened(m->watch);
 }
 
+/* It can be used in either case. */
+static void on_grown(Operation *op, const Error *err) {
+        if (err)
+                log_failure(op->volume->volume.spec.name, err, "cannot go on with its growth");
+        operation_finish(op, NULL);
+}
+
 static void on_mounted(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
         Operation *op = userdata;
         Error failure = {};
@@ -46,7 +53,10 @@ static void on_mounted(JobResult *result, int *mount_fd, const Error *err, void 
         op->volume->stopped = op->job.stopped;
         watch_volume_opened(op->manager->watch);
         space_apply(op->manager, op->volume);
-        operation_finish(op, NULL);
+        if (op->volume->volume.pending_size > 0 && !pool_entry_failure(op->pool))
+                volume_grow_go_on(op, on_grown);
+        else
+                operation_finish(op, NULL);
 }
 
 static int mount_start(Operation *op, Error *err) {

@@ -60,6 +60,21 @@ int volume_hold(Manager *manager, const Caller *caller, VolumeEntry *entry, bool
 /* The operation ends with freed. */
 int volume_trim(Manager *manager, const Caller *caller, VolumeEntry *entry, const Watcher *watcher, Error *err);
 
+/* Gives a volume another name in its tenant and pool, also while it is mounted. */
+int volume_rename(Manager *manager, const Caller *caller, VolumeEntry *entry, const char *name, const Watcher *watcher,
+                  Error *err);
+/* After a start: goes on with a rename that was cut short. */
+void volume_rename_resume(Manager *manager, VolumeEntry *entry);
+
+/* One of the three, in bytes, is not 0. Takes over key_fd. */
+int volume_resize(Manager *manager, const Caller *caller, VolumeEntry *entry, uint64_t size, uint64_t add,
+                  uint64_t subtract, int key_fd, const Watcher *watcher, Error *err);
+/* After a start: goes on with a growth that was cut short, unless that takes a passphrase. */
+void volume_grow_resume(Manager *manager, VolumeEntry *entry);
+/* The same for an operation that has opened the volume: then calls back, also with an error; the volume can be used in
+ * either case. */
+void volume_grow_go_on(Operation *operation, void (*then)(Operation *operation, const Error *err));
+
 /* Deletes the spare thin device of the operation's volume, and has its row lose it: then calls back. Without one it
  * does so at once. On failure it stays in the row: the next start, and who wants one, tries again. */
 void volume_spare_drop(Operation *operation, void (*then)(Operation *operation, const Error *err));

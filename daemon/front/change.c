@@ -98,6 +98,68 @@ static int vl_method_update(sd_varlink *link, sd_json_variant *parameters, sd_va
         return call_end(call, r, &err);
 }
 
+/* --- name and size ---------------------------------------------------------------------------------------- */
+
+typedef struct ChangeParameters {
+        const char *volume; /* first: see call_begin_on_volume() */
+        const char *name;
+        uint64_t size, add, subtract;
+        int key;
+} ChangeParameters;
+
+static int vl_method_rename(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+                            void *userdata) {
+        static const sd_json_dispatch_field table[] = {
+                VOLUME_FIELD(ChangeParameters),
+                { "name", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(ChangeParameters, name),
+                  SD_JSON_MANDATORY },
+                {},
+        };
+        ChangeParameters p = {};
+        VolumeEntry *entry;
+        Error err = {};
+        Call *call;
+        int r;
+
+        if (!call_begin_on_volume(link, parameters, flags, table, &p, change_reply, &call, &entry, &r))
+                return r;
+        Watcher watcher = call_watcher(call);
+        r = volume_rename(server_manager(call->server), &call->caller, entry, p.name, &watcher, &err);
+        return call_end(call, r, &err);
+}
+
+#define BYTES_FIELD(name, member)                                                                        \
+        { name, _SD_JSON_VARIANT_TYPE_INVALID, call_dispatch_uint64, offsetof(ChangeParameters, member), \
+          SD_JSON_NULLABLE }
+
+static int vl_method_resize(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+                            void *userdata) {
+        static const sd_json_dispatch_field table[] = {
+                VOLUME_FIELD(ChangeParameters),         BYTES_FIELD("sizeBytes", size), BYTES_FIELD("addBytes", add),
+                BYTES_FIELD("subtractBytes", subtract), KEY_FIELD(ChangeParameters),    {},
+        };
+        ChangeParameters p = { .key = -1 };
+        int r, key_fd = -EBADF;
+        VolumeEntry *entry;
+        Error err = {};
+        Call *call;
+
+        if (!call_begin_on_volume(link, parameters, flags, table, &p, change_reply, &call, &entry, &r))
+                return r;
+        r = call_take_key(link, p.key, &key_fd, &err);
+        if (r >= 0) {
+                Watcher watcher = call_watcher(call);
+
+                r = volume_resize(server_manager(call->server), &call->caller, entry, p.size, p.add, p.subtract, key_fd,
+                                  &watcher, &err);
+        }
+        return call_end(call, r, &err);
+}
+
 int front_change_bind(sd_varlink_server *server) {
-        return sd_varlink_server_bind_method(server, API_VOLUME ".Update", vl_method_update);
+        return sd_varlink_server_bind_method_many(
+                server,
+                API_VOLUME ".Update", vl_method_update,
+                API_VOLUME ".Rename", vl_method_rename,
+                API_VOLUME ".Resize", vl_method_resize);
 }

@@ -470,6 +470,18 @@ static int table_switch(const char *name) {
         return r < 0 ? r : task_run(task);
 }
 
+static int table_replace(const char *name, const char *target, uint64_t old_sectors, const char *old, uint64_t sectors,
+                         const char *params) {
+        int r;
+
+        r = device_load(name, sectors, target, params, false);
+        if (r >= 0)
+                r = table_switch(name);
+        if (r < 0 && device_load(name, old_sectors, target, old, false) >= 0)
+                (void) table_switch(name); /* a table that cannot be resumed took the place of the old one */
+        return r;
+}
+
 int dm_pool_grow(sd_id128_t pool, uint64_t data_size, uint64_t low_water) {
         _cleanup_task_ struct dm_task *task = NULL;
         unsigned metadata_major, metadata_minor, data_major, data_minor;
@@ -489,12 +501,17 @@ int dm_pool_grow(sd_id128_t pool, uint64_t data_size, uint64_t low_water) {
         if (!buffer_format(wanted, sizeof(wanted), "%u:%u %u:%u %" PRIu64 " %" PRIu64 "%s", metadata_major,
                            metadata_minor, data_major, data_minor, chunk, low_water / SECTOR / chunk, params + rest))
                 return -EINVAL;
-        r = device_load(name, size > sectors ? size : sectors, "thin-pool", wanted, false);
-        if (r >= 0)
-                r = table_switch(name);
-        if (r < 0 && device_load(name, sectors, "thin-pool", params, false) >= 0)
-                (void) table_switch(name); /* a table that cannot be resumed took the place of the old one */
-        return r;
+        return table_replace(name, "thin-pool", sectors, params, size > sectors ? size : sectors, wanted);
+}
+
+int dm_resize(const char *name, const char *target, uint64_t size) {
+        _cleanup_task_ struct dm_task *task = NULL;
+        uint64_t sectors;
+        char *params;
+        int r;
+
+        r = target_params(DM_DEVICE_TABLE, name, target, &task, &sectors, &params);
+        return r < 0 ? r : table_replace(name, target, sectors, params, size / SECTOR, params);
 }
 
 int dm_pool_reserve(sd_id128_t pool, uint64_t *ret) {
@@ -519,28 +536,27 @@ int dm_pool_reserve(sd_id128_t pool, uint64_t *ret) {
         return 0;
 }
 
-static int pool_message(sd_id128_t pool, const char *verb, uint32_t thin_id) {
+_printf_(2, 3) static int pool_message(sd_id128_t pool, const char *format, ...) {
         char name[KERNEL_NAME_MAX], message[64];
+        va_list args;
 
+        va_start(args, format);
+        (void) vsnprintf(message, sizeof(message), format, args);
+        va_end(args);
         pool_kernel_name(pool, name);
-        buffer_format(message, sizeof(message), "%s %" PRIu32, verb, thin_id);
         return message_send(name, message);
 }
 
 int dm_thin_create(sd_id128_t pool, uint32_t thin_id) {
-        return pool_message(pool, "create_thin", thin_id);
+        return pool_message(pool, "create_thin %" PRIu32, thin_id);
 }
 
 int dm_thin_delete(sd_id128_t pool, uint32_t thin_id) {
-        return pool_message(pool, "delete", thin_id);
+        return pool_message(pool, "delete %" PRIu32, thin_id);
 }
 
 int dm_thin_snapshot(sd_id128_t pool, uint32_t thin_id, uint32_t origin) {
-        char name[KERNEL_NAME_MAX], message[64];
-
-        pool_kernel_name(pool, name);
-        buffer_format(message, sizeof(message), "create_snap %" PRIu32 " %" PRIu32, thin_id, origin);
-        return message_send(name, message);
+        return pool_message(pool, "create_snap %" PRIu32 " %" PRIu32, thin_id, origin);
 }
 
 int dm_suspend(const char *name) {
@@ -570,17 +586,10 @@ int dm_thin_open(sd_id128_t pool, sd_id128_t volume, uint32_t thin_id, uint64_t 
         return device_open(name, uuid, size / SECTOR, "thin", params, read_only, ret);
 }
 
-static int snapshot_message(sd_id128_t pool, const char *message) {
-        char name[KERNEL_NAME_MAX];
-
-        pool_kernel_name(pool, name);
-        return message_send(name, message);
-}
-
 int dm_pool_reserve_snapshot(sd_id128_t pool) {
-        return snapshot_message(pool, "reserve_metadata_snap");
+        return pool_message(pool, "reserve_metadata_snap");
 }
 
 int dm_pool_release_snapshot(sd_id128_t pool) {
-        return snapshot_message(pool, "release_metadata_snap");
+        return pool_message(pool, "release_metadata_snap");
 }

@@ -85,6 +85,11 @@ int dm_pool_release_snapshot(sd_id128_t pool);
  * one volume only.) */
 int dm_thin_open(sd_id128_t pool, sd_id128_t volume, uint32_t thin_id, uint64_t size, bool read_only, dev_t *ret);
 
+/* Gives an open device of one target, "thin" or "crypt", another size, under whoever uses it: not to be done while its
+ * pool is out of space. What the table of a crypt device calls its key by must be in a keyring of ours. On failure it
+ * runs on as it was. -ENXIO if there is none, -EBADF if it is something else. */
+int dm_resize(const char *name, const char *target, uint64_t size);
+
 /* Bytes mapped by the thin device of a volume, shared ones included. -ENXIO if it is not open. */
 int dm_thin_used(sd_id128_t volume, uint64_t *ret);
 

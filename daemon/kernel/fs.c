@@ -3,6 +3,7 @@
 #include <quarry/fd.h>
 #include <quarry/text.h>
 
+#include <assert.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/fs.h>
@@ -79,6 +80,120 @@ int fs_limit(int root_fd, dev_t device, Filesystem fs, bool stopped) {
         if (fs == FILESYSTEM_XFS)
                 return xfs_limit(root_fd, (uint64_t) size.f_blocks, stopped);
         return -EOPNOTSUPP;
+}
+
+/* --- another size ----------------------------------------------------------------------------------------- */
+
+/* Of fs/ext4/ext4.h. */
+#define EXT4_RESIZE _IOW('f', 16, uint64_t)
+
+/* Of xfs_fs.h. */
+typedef struct XfsGeometry {
+        uint32_t block_size, unused[6], inode_max_percent;
+        uint64_t blocks, unused_too[9];
+} XfsGeometry;
+#define XFS_GEOMETRY _IOR('X', 100, XfsGeometry)
+
+typedef struct XfsGrowth {
+        uint64_t blocks;
+        uint32_t inode_max_percent;
+} XfsGrowth;
+#define XFS_GROW _IOW('X', 110, XfsGrowth)
+
+static_assert(sizeof(XfsGeometry) == 112 && sizeof(XfsGrowth) == 16, "as the kernel has them");
+
+static int ext4_grow(int fd, uint64_t size) {
+        struct statvfs now;
+        uint64_t blocks;
+
+        if (fstatvfs(fd, &now) < 0)
+                return -errno;
+        blocks = size / now.f_bsize;
+        return RET_NERRNO(ioctl(fd, EXT4_RESIZE, &blocks));
+}
+
+static int xfs_grow(int fd, uint64_t size) {
+        XfsGeometry now;
+        XfsGrowth growth;
+
+        if (ioctl(fd, XFS_GEOMETRY, &now) < 0)
+                return -errno;
+        growth = (XfsGrowth) { .blocks = size / now.block_size, .inode_max_percent = now.inode_max_percent };
+        return growth.blocks <= now.blocks ? 0 : RET_NERRNO(ioctl(fd, XFS_GROW, &growth));
+}
+
+int fs_grow(int mount_fd, Filesystem fs, uint64_t size) {
+        _cleanup_close_ int fd = folder_open(mount_fd);
+        int r;
+
+        if (fd < 0)
+                return fd;
+        r = fs == FILESYSTEM_EXT4 ? ext4_grow(fd, size) : fs == FILESYSTEM_XFS ? xfs_grow(fd, size) : -EOPNOTSUPP;
+        return r < 0 ? r : RET_NERRNO(syncfs(fd));
+}
+
+/* Where the superblock of ext4 has the number of blocks, its upper half, and the logarithm of their size. */
+enum { EXT4_SUPER = 1024, EXT4_BLOCKS = 4, EXT4_LOG_SIZE = 24, EXT4_BLOCKS_HIGH = 0x150, EXT4_SUPER_SIZE = 1024 };
+
+static uint64_t number_at(const uint8_t *super, unsigned at) {
+        uint64_t number = 0;
+
+        for (unsigned i = 4; i > 0; i--)
+                number = number << 8 | super[at + i - 1];
+        return number;
+}
+
+static int super_read(const char *device, uint8_t super[static EXT4_SUPER_SIZE]) {
+        _cleanup_close_ int fd = open(device, O_RDONLY | O_CLOEXEC);
+
+        if (fd < 0)
+                return -errno;
+        return pread(fd, super, EXT4_SUPER_SIZE, EXT4_SUPER) == EXT4_SUPER_SIZE ? 0 : -EIO;
+}
+
+int fs_block_size(const char *device, uint64_t *ret) {
+        uint8_t super[EXT4_SUPER_SIZE];
+        int r;
+
+        r = super_read(device, super);
+        if (r >= 0)
+                *ret = UINT64_C(1024) << number_at(super, EXT4_LOG_SIZE);
+        return r;
+}
+
+static int ext4_size(const char *device, uint64_t *ret) {
+        uint8_t super[EXT4_SUPER_SIZE];
+        int r;
+
+        r = super_read(device, super);
+        if (r >= 0)
+                *ret = (number_at(super, EXT4_BLOCKS) | number_at(super, EXT4_BLOCKS_HIGH) << 32)
+                       << (10 + number_at(super, EXT4_LOG_SIZE));
+        return r;
+}
+
+int fs_size(int mount_fd, const char *device, Filesystem fs, uint64_t *ret) {
+        _cleanup_close_ int fd = -EBADF;
+        XfsGeometry now;
+
+        if (fs == FILESYSTEM_EXT4)
+                return ext4_size(device, ret);
+        fd = folder_open(mount_fd);
+        if (fd < 0)
+                return fd;
+        if (ioctl(fd, XFS_GEOMETRY, &now) < 0)
+                return -errno;
+        *ret = now.blocks * now.block_size;
+        return 0;
+}
+
+int fs_discard(const char *device, uint64_t from, uint64_t to) {
+        _cleanup_close_ int fd = open(device, O_WRONLY | O_CLOEXEC);
+        uint64_t range[2] = { from, to - from };
+
+        if (fd < 0)
+                return -errno;
+        return RET_NERRNO(ioctl(fd, BLKDISCARD, range));
 }
 
 int fs_is_healthy(int root_fd) {

@@ -16,6 +16,18 @@ int fs_trim(int mount_fd, uint64_t smallest);
  * root_fd: an open folder of it; device: what it is on. -EOPNOTSUPP without filesystem. */
 int fs_limit(int root_fd, dev_t device, Filesystem fs, bool stopped);
 
+/* Lets the filesystem take all of its device, which has so many bytes. One that has it already is fine, and one that
+ * was cut short goes on. mount_fd: a writable mount of it. */
+int fs_grow(int mount_fd, Filesystem fs, uint64_t size);
+/* How many bytes of its device it takes. device: a path; mount_fd: a mount of it. */
+int fs_size(int mount_fd, const char *device, Filesystem fs, uint64_t *ret);
+
+/* Of ext4. */
+int fs_block_size(const char *device, uint64_t *ret);
+
+/* Tells a device that nobody needs what it holds there. -EOPNOTSUPP if it does not let itself be told so. */
+int fs_discard(const char *device, uint64_t from, uint64_t to);
+
 /* Bytes that are yet to be written back to a device's filesystem. -ENODEV if it is gone, -ENOENT where the kernel
  * does not say: its debugfs is not mounted. */
 int fs_dirty(dev_t device, uint64_t *ret);

@@ -249,6 +249,23 @@ int luks_open(Luks *luks, const char *name, bool read_only, dev_t *ret) {
         return 0;
 }
 
+/* The library only loads the key; the table is the one that the mapping has, and calls the key by its name. */
+int luks_resize(Luks *luks, const char *name, uint64_t size) {
+        int r;
+
+        if (!luks->key)
+                return -ENOKEY;
+        r = header_load(luks);
+        if (r < 0)
+                return r;
+        r = crypt_activate_by_volume_key(luks->header, NULL, luks->key, KEY_SIZE, CRYPT_ACTIVATE_KEYRING_KEY);
+        if (r >= 0)
+                r = dm_resize(name, "crypt", size);
+        header_release(luks);
+        (void) syscall(SYS_keyctl, KEYCTL_CLEAR, KEY_SPEC_THREAD_KEYRING);
+        return r;
+}
+
 /* Whether all that a mapping sits on is the volume's thin device; one that was never given a table sits on nothing. */
 static int check_below(dev_t mapping, sd_id128_t volume) {
         _cleanup_free_ dev_t *below = NULL;

@@ -43,6 +43,10 @@ int luks_unlock(Luks *luks, const void *passphrase, size_t size);
  * leaves it alone), perhaps read-only. -EEXIST if the name is taken, -ENOKEY without key in memory. */
 int luks_open(Luks *luks, const char *name, bool read_only, dev_t *ret);
 
+/* Gives the mapping `name`, which may be in use, another size. The kernel wants the key for that once more: -ENOKEY
+ * without it in memory. */
+int luks_resize(Luks *luks, const char *name, uint64_t size);
+
 /* Takes a mapping away. -EBUSY after a bounded retry, -ENXIO if there is none, -EBADF if it is not the one of the
  * volume that the name tells: no LUKS2, or over another device. */
 int luks_close(const char *name);

@@ -126,6 +126,11 @@ int mnt_subtree(int mount_fd, const char *folder, bool read_only) {
         return TAKE_FD(fd);
 }
 
+int mnt_clone(const char *target) {
+        return RET_NERRNO(
+                open_tree(AT_FDCWD, target, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE | AT_SYMLINK_NOFOLLOW));
+}
+
 int mnt_attach(int mount_fd, const char *target) {
         return RET_NERRNO(move_mount(mount_fd, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH));
 }

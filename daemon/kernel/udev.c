@@ -13,6 +13,7 @@
 
 #define DESCRIPTION_MAX 256u
 #define LINK_TRIES 100u
+#define LINK_TARGET_MAX 64u
 
 /* Found by the kernel name of the device that users see: the crypt device, not the ciphertext below. */
 static void description_path(sd_id128_t volume, bool encrypted, char buf[static PATH_MAX]) {
@@ -80,29 +81,58 @@ static int link_replace(const char *target, const char *link, const char *folder
         return -ENOENT;
 }
 
+static bool leads_to(const char *link, dev_t device) {
+        char target[LINK_TARGET_MAX], now[LINK_TARGET_MAX] = "";
+
+        buffer_format(target, sizeof(target), "../../dm-%u", minor(device));
+        return readlink(link, now, sizeof(now) - 1) > 0 && streq(now, target);
+}
+
 int udev_link(sd_id128_t volume, bool encrypted, dev_t device) {
-        char link[MOUNT_PATH_MAX], folder[MOUNT_PATH_MAX], target[64], now[64] = "";
+        char link[MOUNT_PATH_MAX], folder[MOUNT_PATH_MAX], target[LINK_TARGET_MAX];
         int r;
 
         r = link_path(volume, encrypted, link);
         if (r < 0)
                 return r;
-        buffer_format(target, sizeof(target), "../../dm-%u", minor(device));
-        if (readlink(link, now, sizeof(now) - 1) > 0 && streq(now, target))
+        if (leads_to(link, device))
                 return 0;
+        buffer_format(target, sizeof(target), "../../dm-%u", minor(device));
         buffer_format(folder, sizeof(folder), "%.*s", (int) (strrchr(link, '/') - link), link);
         return link_replace(target, link, folder);
+}
+
+static void link_remove(char *link) {
+        if (unlink(link) < 0)
+                return;
+        *strrchr(link, '/') = 0;
+        (void) rmdir(link); /* unless others are in it */
 }
 
 void udev_unlink(sd_id128_t volume) {
         char link[MOUNT_PATH_MAX];
 
-        for (int encrypted = 0; encrypted < 2; encrypted++) {
-                if (link_path(volume, encrypted, link) < 0 || unlink(link) < 0)
-                        continue;
-                *strrchr(link, '/') = 0;
-                (void) rmdir(link); /* unless others are in it */
-        }
+        for (int encrypted = 0; encrypted < 2; encrypted++)
+                if (link_path(volume, encrypted, link) >= 0)
+                        link_remove(link);
+}
+
+void udev_unlink_name(const char *tenant, const char *name, dev_t device) {
+        char link[MOUNT_PATH_MAX];
+
+        volume_device_link(tenant, name, link);
+        if (leads_to(link, device))
+                link_remove(link);
+}
+
+void udev_tell(dev_t device) {
+        _cleanup_close_ int fd = -EBADF;
+        char path[64];
+
+        buffer_format(path, sizeof(path), "/sys/dev/block/%u:%u/uevent", major(device), minor(device));
+        fd = open(path, O_WRONLY | O_CLOEXEC);
+        if (fd >= 0)
+                (void) write_all(fd, "change", strlen("change")); /* the link does not depend on it */
 }
 
 int udev_forget(sd_id128_t volume) {

@@ -19,4 +19,9 @@ int udev_describe(sd_id128_t volume, const char *tenant, const char *name, bool 
 int udev_link(sd_id128_t volume, bool encrypted, dev_t device);
 void udev_unlink(sd_id128_t volume);
 
+/* The link of another name, if it is the device's. */
+void udev_unlink_name(const char *tenant, const char *name, dev_t device);
+/* Has udev look at the device anew. */
+void udev_tell(dev_t device);
+
 int udev_forget(sd_id128_t volume); /* description and link, when the device is gone; missing ones are fine */

@@ -207,12 +207,16 @@ static int luks_identify_run(StepContext *c, Error *err) {
                      : 0;
 }
 
+int luks_unlock_volume(StepContext *c, Error *err) {
+        return unlock(c, volume_header_uuid(&c->job->volume), NULL, err);
+}
+
 static int luks_open_run(StepContext *c, Error *err) {
         char name[KERNEL_NAME_MAX];
         int r;
 
         if (!c->luks) { /* else it was formatted a moment ago, and the key is in memory */
-                r = unlock(c, volume_header_uuid(&c->job->volume), NULL, err);
+                r = luks_unlock_volume(c, err);
                 if (r < 0)
                         return r;
         }

@@ -6,12 +6,10 @@
 #include "kernel/fs.h"
 #include "kernel/holders.h"
 #include "kernel/mnt.h"
-#include "kernel/spawn.h"
 
 #include <quarry/log.h>
 #include <quarry/text.h>
 
-#define FSCK_TIMEOUT 3600u /* seconds */
 #define ROOT_FOLDER "data"
 
 /* 1: it is well, or not mounted where we see it. */
@@ -51,20 +49,8 @@ static int in_use(StepContext *c, Error *err) {
 }
 
 /* XFS mends itself when it is mounted. */
-static int check(StepContext *c, const char *device, Error *err) {
-        char *argv[] = { (char *) "e2fsck", (char *) "-f", (char *) "-p", (char *) device, NULL };
-        _cleanup_(spawn_output_done) SpawnOutput output = {};
-        int r;
-
-        if (c->job->volume.spec.fs != FILESYSTEM_EXT4)
-                return 0;
-        r = spawn_run(argv, FSCK_TIMEOUT, &output);
-        if (r < 0)
-                return error_errno(err, r, "cannot run e2fsck");
-        if (r > 2) /* 1 and 2: errors were corrected */
-                return error_set(err, ERROR_VOLUME_BROKEN, EUCLEAN, "e2fsck says of volume %s: %s",
-                                 c->job->volume.spec.name, isempty(output.err) ? output.out : output.err);
-        return 0;
+static int check(StepContext *c, Error *err) {
+        return c->job->volume.spec.fs == FILESYSTEM_EXT4 ? fsck_ext4(c, err) : 0;
 }
 
 static int mount_again(StepContext *c, const char *device, const char *target, bool read_only, Error *err) {
@@ -101,7 +87,7 @@ static int recover_run(StepContext *c, Error *err) {
                 return error_errno(err, r, "cannot unmount %s", target);
         log_info(spec->name, "its filesystem stopped itself when the pool was full: checking it");
         dm_device_path(c->device, device);
-        r = check(c, device, err);
+        r = check(c, err);
         return r < 0 ? r : mount_again(c, device, target, read_only, err);
 }
 

@@ -18,6 +18,8 @@ typedef struct StepContext {
         JobResult *result;
 
         /* the volume */
+        bool was_open;      /* somebody opened the volume before this job */
+        bool spare_is_used; /* the volume's name in the kernel stands for its spare thin device */
         bool thin_is_new; /* this very job made the thin device: only then may anything be formatted */
         dev_t thin;       /* of the open thin device */
         dev_t device;     /* what the filesystem is on: the crypt device, or the thin device */
@@ -65,6 +67,8 @@ extern const Step step_snapshot_prepare, step_snapshot;
 /* copy.c: a volume that begins as a copy of a snapshot, or becomes one */
 extern const Step step_copy, step_identify, step_spare_copy;
 /* luks.c: its encryption */
+/* Has the volume key in context->luks, from the host's key or the passphrase that came with the job. */
+int luks_unlock_volume(StepContext *context, Error *err);
 extern const Step step_luks_format, step_luks_identify, step_luks_open, step_luks_close, step_luks_destroy;
 /* format.c: its filesystem, and the folder in it that users see */
 extern const Step step_format, step_root;
@@ -80,6 +84,14 @@ extern const Step step_recover;
 extern const Step step_free, step_free_end;
 /* trim.c: unused space goes back to the pool */
 extern const Step step_trim;
+/* grow.c: more space for a volume that may be in use */
+extern const Step step_grow_key, step_grow_thin, step_grow_crypt, step_grow_fs, step_grow_crypt_close,
+        step_grow_thin_close;
+/* shrink.c: less space for one that is not */
+int fsck_ext4(StepContext *context, Error *err); /* on context->device, mending what is safe to */
+extern const Step step_spare_of_itself, step_spare_use, step_shrink_check, step_shrink_fs, step_spare_close;
+/* rename.c: the volume's place in the host's folders */
+extern const Step step_move_mount, step_move_link, step_old_point_remove;
 /* own.c: who owns the folder that users see */
 extern const Step step_own;
 /* device.c: a volume without filesystem is used by its link */

@@ -81,6 +81,10 @@ static int spare_delete_run(StepContext *c, Error *err) {
         return r < 0 && r != -ENODATA ? thin_error(c, r, err, "delete the spare thin device") : 0;
 }
 
+static uint32_t thin_id(const StepContext *c) {
+        return c->spare_is_used ? c->job->volume.spare_thin_id : c->job->volume.thin_id;
+}
+
 /* An open device is taken over only if it is the one that the catalog means. */
 static int thin_open_probe(StepContext *c, Error *err) {
         const Volume *v = &c->job->volume;
@@ -112,7 +116,7 @@ static int thin_open_probe(StepContext *c, Error *err) {
         r = dm_info(pool_name, &pool);
         if (r < 0)
                 return thin_error(c, r, err, "open the thin device");
-        if (on != pool.device || id != v->thin_id)
+        if (on != pool.device || id != thin_id(c))
                 return error_set(err, ERROR_FAILED, EEXIST, "device %s is not the volume's: it is thin device %u", name,
                                  id);
 
@@ -120,6 +124,7 @@ static int thin_open_probe(StepContext *c, Error *err) {
         r = dm_remove_deferred_cancel(name);
         if (r < 0)
                 return r == -ENXIO ? 0 : error_errno(err, r, "cannot keep %s", name);
+        c->was_open = true;
         c->thin = c->device = info.device;
         (void) udev_link(v->uuid, false, c->device); /* an encrypted one has none */
         return 1;
@@ -143,7 +148,7 @@ static int thin_open_run(StepContext *c, Error *err) {
         if (r < 0)
                 return error_errno(err, r, "cannot describe the device to udev");
 
-        r = dm_thin_open(c->pool.uuid, v->uuid, v->thin_id, volume_spec_device_size(&v->spec), is_fixed(v), &c->thin);
+        r = dm_thin_open(c->pool.uuid, v->uuid, thin_id(c), volume_device_size(v), is_fixed(v), &c->thin);
         if (r < 0)
                 (void) udev_forget(v->uuid);
         if (r == -ENODATA)
@@ -164,7 +169,7 @@ int thin_open_if_exists(StepContext *c, Error *err) {
         r = thin_open_probe(c, err);
         if (r != 0)
                 return r;
-        r = dm_thin_open(c->pool.uuid, v->uuid, v->thin_id, volume_spec_device_size(&v->spec), is_fixed(v), &c->thin);
+        r = dm_thin_open(c->pool.uuid, v->uuid, v->thin_id, volume_device_size(v), is_fixed(v), &c->thin);
         if (r == -ENODATA)
                 return 0;
         return r < 0 ? thin_error(c, r, err, "open the thin device") : 1;

@@ -77,6 +77,9 @@ static int need_of(const Job *job, Need *ret) {
         case JOB_VOLUME_SWEEP:
         case JOB_VOLUME_LIMIT:
         case JOB_VOLUME_OWN:
+        case JOB_VOLUME_RENAME:
+        case JOB_VOLUME_GROW:
+        case JOB_VOLUME_SHRINK:
                 *ret = (Need) { F_RDLCK, BYTE_VOLUME + (off_t) job->volume.thin_id };
                 return 1;
         }

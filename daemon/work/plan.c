@@ -53,6 +53,40 @@ static const Step *const *plan_volume_clone(const VolumeSpec *spec) {
                          : PLAN(&step_copy, &step_thin_open, &step_identify, &step_thin_close);
 }
 
+static const Step *const *plan_volume_grow(const VolumeSpec *spec) {
+        bool encrypted = spec->key_source != KEY_SOURCE_NONE;
+
+        if (spec->fs == FILESYSTEM_NONE)
+                return encrypted ? PLAN(&step_thin_open, &step_luks_open, &step_grow_key, &step_grow_thin,
+                                        &step_grow_crypt, &step_grow_crypt_close, &step_grow_thin_close)
+                                 : PLAN(&step_thin_open, &step_grow_thin, &step_grow_thin_close);
+        return encrypted ? PLAN(&step_thin_open, &step_luks_open, &step_grow_key, &step_grow_thin, &step_grow_crypt,
+                                &step_grow_fs, &step_grow_crypt_close, &step_grow_thin_close)
+                         : PLAN(&step_thin_open, &step_grow_thin, &step_grow_fs, &step_grow_thin_close);
+}
+
+static const Step *const *plan_volume_own(const VolumeSpec *spec) {
+        return spec->key_source != KEY_SOURCE_NONE
+                       ? PLAN(&step_thin_open, &step_luks_open, &step_own, &step_luks_close, &step_thin_close)
+                       : PLAN(&step_thin_open, &step_own, &step_thin_close);
+}
+
+static const Step *const *plan_volume_shrink(const VolumeSpec *spec) {
+        return spec->key_source != KEY_SOURCE_NONE
+                       ? PLAN(&step_claim, &step_luks_close, &step_thin_remove, &step_spare_of_itself, &step_spare_use,
+                              &step_thin_open, &step_luks_open, &step_shrink_check, &step_shrink_fs, &step_luks_close,
+                              &step_thin_remove)
+                       : PLAN(&step_claim, &step_thin_remove, &step_spare_of_itself, &step_spare_use, &step_thin_open,
+                              &step_shrink_check, &step_shrink_fs, &step_thin_remove);
+}
+
+static const Step *const *plan_volume_change(const Job *job) {
+        return job->verb == JOB_VOLUME_GROW     ? plan_volume_grow(&job->volume.spec)
+               : job->verb == JOB_VOLUME_SHRINK ? plan_volume_shrink(&job->volume.spec)
+               : job->verb == JOB_VOLUME_OWN    ? plan_volume_own(&job->volume.spec)
+                                                : PLAN(&step_move_mount, &step_move_link, &step_old_point_remove);
+}
+
 const Step *const *plan_for(const Job *job) {
         switch (job->verb) {
         case JOB_POOL_SCAN:
@@ -133,13 +167,14 @@ const Step *const *plan_for(const Job *job) {
         case JOB_VOLUME_ROLLBACK:
                 return PLAN(&step_claim, &step_luks_close, &step_thin_remove, &step_spare_copy);
         case JOB_VOLUME_DROP_SPARE:
-                return PLAN(&step_spare_delete);
+                return PLAN(&step_spare_close, &step_spare_delete);
         case JOB_VOLUME_SWEEP:
                 return PLAN(&step_luks_close, &step_thin_close, &step_mount_point_remove);
+        case JOB_VOLUME_GROW:
+        case JOB_VOLUME_SHRINK:
+        case JOB_VOLUME_RENAME:
         case JOB_VOLUME_OWN:
-                return job->volume.spec.key_source != KEY_SOURCE_NONE
-                               ? PLAN(&step_thin_open, &step_luks_open, &step_own, &step_luks_close, &step_thin_close)
-                               : PLAN(&step_thin_open, &step_own, &step_thin_close);
+                return plan_volume_change(job);
         case JOB_POOL_EXCLUSIVE:
                 return PLAN(&step_thin_usage);
         case JOB_VOLUME_DIFF:

@@ -46,6 +46,10 @@ typedef enum JobVerb {
         JOB_VOLUME_CLONE,    /* it begins as a copy of source, with an identity of its own */
         JOB_VOLUME_ROLLBACK, /* sees that nobody uses it, and makes its spare thin device a copy of source */
         JOB_VOLUME_DROP_SPARE, /* its spare thin device goes */
+        JOB_VOLUME_RENAME,  /* what is mounted under its old name moves to its name, and so does its link */
+        JOB_VOLUME_GROW,    /* to its pending size, and its filesystem, whether somebody has it mounted or not */
+        JOB_VOLUME_SHRINK,  /* sees that nobody uses it, and makes its spare thin device a copy of it whose filesystem
+                               fits into its pending size */
         JOB_VOLUME_OWN,     /* owner: of the folder in its filesystem that users see */
         JOB_POOL_EXCLUSIVE, /* result.thins: of all that the pool has */
         JOB_VOLUME_DIFF,    /* source, volume: result.delta */

@@ -182,6 +182,9 @@ typedef struct Volume {
 /* The UUID in the LUKS2 header, to which the wrapped key is bound. */
 sd_id128_t volume_header_uuid(const Volume *volume);
 
+/* Bytes of the thin device; of one that grows, what it is to have: its filesystem may have that already. */
+uint64_t volume_device_size(const Volume *volume);
+
 void volume_done(Volume *volume);
 
 /* Derived names; the only place that makes them. buf sizes are enough for every valid input. */

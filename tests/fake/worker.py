@@ -540,6 +540,18 @@ class Worker:
         listed = [] if job["totalOnly"] else [k for i in range(n) for k in (i * 131072, 65536)]
         return {"delta": {"chunkSizeBytes": 65536, "totalBytes": n * 65536, "count": n, "ranges": listed}}
 
+    def _claimed(self, job):
+        if not self._thin(job):
+            self.violations.append(f"{job['verb']} of {job['volume']['name']}, which was never made")
+        return {"open": job["volume"]["uuid"] in self.open}
+
+    volume_own = volume_rename = volume_grow = _claimed
+
+    def volume_shrink(self, job):
+        self.volume_claim(job)
+        self.thin[(job["pool"], job["volume"]["spareThinId"])] = job["volume"]["uuid"]
+        return {}
+
     def volume_sweep(self, job):
         self.findings = [f for f in self.findings if f.get("uuid") != job["volume"]["uuid"]]
         return {}

@@ -241,6 +241,77 @@ class Scheduled(Mounting):
         call("Volume.Update", volume=NAME, snapshotSchedule="none")
 
 
+class Rename(Mounting):
+    """There and back, while it is mounted and a snapshot of it, too."""
+
+    word, method, end, jobs = "rename", "Volume.Rename", "answer.rename.after", {"volume_rename"}
+    other, place = NAME + "-2", PLACE + "-2"
+
+    def back(self):
+        if volume(self.other):
+            call("Volume.Rename", volume=self.other, name=NAME)
+
+    def before(self):
+        self.back()
+        super().before()
+        call("Volume.Mount", volume=NAME)
+        if not volume(NAME)["snapshots"]:
+            call("Volume.Snapshot", volumes=[NAME + "@s"])
+        call("Volume.Mount", volume=NAME + "@s", readOnly=True)
+
+    def run(self):
+        call("Volume.Rename", volume=NAME, name=self.other)
+
+    def after(self, outcome):
+        there = volume(self.other)
+        claim(outcome or there, "it was answered as renamed, and is not")
+        place, gone = (self.place, PLACE) if there else (PLACE, self.place)
+        for snapshot in ("", "@s"):
+            claim(kernel.read(f"{place}{snapshot}/file") == "content", f"{place}{snapshot} has not its file")
+            claim(not os.path.exists(gone + snapshot), f"{gone}{snapshot} is there")
+        self.back()
+        call("Volume.Unmount", volume=NAME + "@s")
+        call("Volume.Unmount", volume=NAME)
+        call("Volume.Remove", volume=NAME + "@s")
+
+
+class Resize(Mounting):
+    word, method, end = "resize", "Volume.Resize", "answer.resize.after"
+
+    def __init__(self, fs="ext4", key=None, change=16 * MIB):
+        super().__init__(fs, key)
+        self.change = change
+        self.title = self.title.replace("resize", "grow" if change > 0 else "shrink", 1)
+        self.jobs = {"volume_grow"} if change > 0 else {"volume_shrink", "volume_drop_spare"}
+
+    def before(self):
+        super().before()
+        if volume(NAME)["sizeBytes"] > SIZES[self.fs] + 128 * MIB:
+            call("Volume.Remove", volume=NAME)
+            super().before()
+        if self.change < 0:
+            call("Volume.Resize", volume=NAME, addBytes=-self.change)
+        elif not volume(NAME)["open"]:
+            call("Volume.Mount", volume=NAME)
+        self.size = volume(NAME)["sizeBytes"]
+
+    def run(self):
+        call("Volume.Resize", volume=NAME, sizeBytes=self.size + self.change)
+
+    def after(self, outcome):
+        if outcome:
+            self.run()
+        size = volume(NAME)["sizeBytes"]
+        claim(size == self.size + self.change, f"it has {size}, and had {self.size}")
+        call("Volume.Mount", volume=NAME)
+        self.content()
+        if self.fs != "none":
+            fs = os.statvfs(PLACE)
+            have, least = fs.f_blocks * fs.f_frsize, size * 3 // 4
+            claim(least <= have <= size, f"its filesystem has {have} of {size}")
+        call("Volume.Unmount", volume=NAME)
+
+
 class Start(Mounting):
     """quarryd itself is killed while a volume is mounted, and started by systemd."""
 
@@ -611,10 +682,11 @@ ENCRYPTED = {"fs": "xfs", "key": "host"}
 VOLUMES = [[Create(), Remove()], [Create(**ENCRYPTED), Remove(**ENCRYPTED)],
            [Mount(key="host"), Unmount(key="host")], [Release(key="host"), Start(key="host")],
            [RemoveLarge("none")], [Trim(key="host")], [Doctor(key="host")], [Close(key="host")], [RemoveInUse(key="host")]]
+VOLUMES += [[Rename(key="host")], [Resize(key="host")], [Resize(key="host", change=-16 * MIB)]]
 VOLUMES += [[Update(key="host")]]
 VOLUMES += [[Scheduled()]]
 VOLUMES += [[Snapshot(key="host")], [Hold(), ReleaseHeld()], [Clone(key="host")], [Rollback()], [RollbackDiscarding()]]
 # The same steps on other volumes.
-MORE_VOLUMES = [[Create("xfs")], [Create("ext4", "host")], [Create("none", "host"), Remove("none", "host")],
+MORE_VOLUMES = [[Resize("xfs")], [Resize("none")], [Create("xfs")], [Create("ext4", "host")], [Create("none", "host"), Remove("none", "host")],
                 [Mount(), Unmount()], [Mount("none"), Unmount("none")]]
 POOLS = [[PoolCreate(), PoolRemove()], [PoolExport(), PoolImport()], [PoolExtend()], [PoolRepair()], [PoolUpdate()]]

@@ -20,6 +20,8 @@ static Job job_make(JobVerb verb) {
                         .thin_id = 17,
                         .has_spare = true,
                         .spare_thin_id = 18,
+                        .pending_size = 2 * GIB,
+                        .old_name = strdup("old"),
                         .spec = { .pool = "fast", .tenant = "team", .name = "db", .size = GIB, .fs = FILESYSTEM_XFS,
                                   .key_source = KEY_SOURCE_HOST, .uid = 1000, .gid = 4294967294, .mode = 01777 },
                 },
@@ -29,6 +31,7 @@ static Job job_make(JobVerb verb) {
                 .detached = true,
                 .lazy = true,
                 .fix = true,
+                .owner = { .uid = true, .gid = true, .mode = true },
                 .source = { .uuid = image, .thin_id = 18 },
                 .total_only = true,
         };
@@ -122,6 +125,7 @@ static void test_what_a_verb_needs_arrives_and_nothing_else(void **state) {
                 assert_int_equal(back.source.thin_id, with_source ? 18 : 0);
                 assert_true(sd_id128_equal(back.source.uuid, with_source ? image : SD_ID128_NULL));
                 assert_int_equal(back.total_only, verb == JOB_VOLUME_DIFF);
+                assert_int_equal(back.owner.uid && back.owner.gid && back.owner.mode, verb == JOB_VOLUME_OWN);
                 if (verb == JOB_VOLUME_SNAPSHOT)
                         assert_images(&job, &back);
                 else
@@ -134,6 +138,8 @@ static void test_what_a_verb_needs_arrives_and_nothing_else(void **state) {
                 assert_int_equal(back.volume.thin_id, 17);
                 assert_true(back.volume.has_spare);
                 assert_int_equal(back.volume.spare_thin_id, 18);
+                assert_int_equal(back.volume.pending_size, 2 * GIB);
+                assert_string_equal(back.volume.old_name, "old");
                 assert_string_equal(back.volume.spec.pool, "fast");
                 assert_string_equal(back.volume.spec.tenant, "team");
                 assert_string_equal(back.volume.spec.name, "db");
