@@ -419,6 +419,20 @@ static int image_from_json(sd_json_variant *v, JobImage *ret, Error *err) {
         return volume_from_json(p.origin, &ret->origin, err);
 }
 
+/* A volume is held still once, and an id is given to one image. */
+static int images_check(const Job *job, Error *err) {
+        for (size_t i = 0; i < job->n_images; i++)
+                for (size_t j = 0; j < job->n_images; j++) {
+                        const JobImage *a = &job->images[i], *b = &job->images[j];
+
+                        if (a->thin_id == b->origin.thin_id ||
+                            (i != j && (a->thin_id == b->thin_id || a->origin.thin_id == b->origin.thin_id ||
+                                        sd_id128_equal(a->origin.uuid, b->origin.uuid))))
+                                return error_field(err, "images", "a volume or a thin id is there twice");
+                }
+        return 0;
+}
+
 /* Those that were parsed go with the job. */
 static int images_from_json(sd_json_variant *v, Job *job, Error *err) {
         size_t n = sd_json_variant_elements(v);
@@ -431,7 +445,7 @@ static int images_from_json(sd_json_variant *v, Job *job, Error *err) {
                 return error_oom(err);
         for (size_t i = 0; i < n && r >= 0; i++, job->n_images++)
                 r = image_from_json(sd_json_variant_by_index(v, i), &job->images[i], err);
-        return r;
+        return r < 0 ? r : images_check(job, err);
 }
 
 static int calendar_from_json(sd_json_variant *v, JobCalendar *ret, Error *err) {

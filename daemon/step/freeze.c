@@ -161,12 +161,17 @@ void freeze_end(Freeze *freeze) {
 
 static void thaw_if_abandoned(int folder, const char *name) {
         _cleanup_close_ int fd = -EBADF;
+        struct stat mine, there;
         Freeze freeze;
         dev_t top;
         int r;
 
         fd = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
         if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0 || sd_id128_from_string(name, &freeze.volume) < 0)
+                return;
+        /* It may have been taken away meanwhile, and what is there now be of somebody who lives. */
+        if (fstat(fd, &mine) < 0 || fstatat(folder, name, &there, AT_SYMLINK_NOFOLLOW) < 0 ||
+            mine.st_ino != there.st_ino)
                 return;
         r = top_of(freeze.volume, &freeze, &top);
         if (r >= 0)

@@ -51,6 +51,7 @@ static Job job_make(JobVerb verb) {
                                              .note = i == 1,
                                              .unless = i == 1 ? volume : SD_ID128_NULL,
                                              .thin_id = THIN_ID_MAX - i };
+                job.images[i].origin.uuid.bytes[0] += (uint8_t) i;
                 assert_int_equal(volume_spec_copy(&job.volume.spec, &job.images[i].origin.spec), 0);
         }
         return job;
@@ -427,6 +428,10 @@ static void test_every_rule_of_an_image_is_checked(void **state) {
                 { "origin", "5", "origin" },
                 { "origin.uuid", "\"00000000-0000-0000-0000-000000000000\"", "uuid" },
                 { "origin.thinId", "16777216", "thinId" },
+                { "origin.thinId", "17", "images" }, /* as the first */
+                { "origin.thinId", "16777215", "images" },
+                { "thinId", "16777215", "images" },
+                { "thinId", "18", "images" },
                 { "origin.name", "\"../../etc\"", "volume" },
                 { "origin.sizeBytes", "0", "sizeBytes" },
         };
