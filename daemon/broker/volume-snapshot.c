@@ -302,6 +302,8 @@ static int entry_add(Image *image, const char *name, uint64_t usec, Error *err) 
                 return error_oom(err);
         volume.spec.role = ROLE_SNAPSHOT;
         volume.spec.origin = origin->volume.uuid;
+        if (origin->volume.pending_size > volume.spec.size) /* its filesystem may have that already */
+                volume.spec.size = origin->volume.pending_size;
         full_name_format(origin->volume.spec.name, name, volume.spec.name);
         image->snapshot = registry_add_volume(registry, origin->pool, &volume, err);
         if (!image->snapshot)

@@ -117,6 +117,8 @@ def what_may_have_grown_is_gone_on_with():
     world.worker.rule("volume_grow", fail("Failed", undoFailed=True))
     world.refused("Failed", "Volume.Resize", volume="v", sizeBytes=5 * GIB)
     same((size(), world.pool()["provisionedBytes"]), (3 * GIB, 5 * GIB), "it may have grown")
+    world.call("Volume.Snapshot", volumes=["v@s"])
+    same(size("v@s"), 5 * GIB, "and so may what its snapshot holds")
     world.worker.rule("volume_grow", fail("Failed"))
     world.call("Volume.Mount", volume="v")
     same(jobs("volume_mount")[-1]["pendingSizeBytes"], 5 * GIB, "its device is opened so")
