@@ -13,6 +13,8 @@ static void swap_specs(Operation *op) {
 
         volume->spec = *other;
         *other = spec;
+        /* A snapshot is called as its volume is, which may have got another name meanwhile. */
+        buffer_format(volume->spec.name, sizeof(volume->spec.name), "%s", spec.name);
         if (!op->update.schedule)
                 return;
         volume->schedule = op->schedule;
