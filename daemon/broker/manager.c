@@ -3,6 +3,7 @@
 #include "broker/policy.h"
 #include "broker/reconcile.h"
 #include "broker/schedule.h"
+#include "broker/usage.h"
 #include "broker/watch.h"
 
 int manager_new(sd_event *event, Manager **ret, Error *err) {
@@ -49,6 +50,7 @@ void manager_free(Manager *m) {
         sd_event_source_disable_unref(m->missing_source);
         watch_free(m->watch);
         queue_free(m->queue);
+        usage_end(m);
         registry_done(&m->registry);
         scheduler_free(m->scheduler);
         config_done(&m->config);

@@ -135,7 +135,7 @@ struct PoolEntry {
         TemplateDemand template_demand[TEMPLATE_DEMANDS];
         SpaceLink *space_link; /* of the worker that looks at it */
         bool look_is_out;      /* a worker is reading how full it is, see usage.h */
-        bool maps_are_out;     /* and one, what each of its volumes has for itself: */
+        struct MapsJob *maps_job; /* and one, what each of its volumes has for itself; NULL: none */
         uint64_t maps_began, maps_took; /* when that was begun last, and how long it took; microseconds */
 };
 

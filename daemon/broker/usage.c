@@ -93,7 +93,7 @@ static void on_maps(JobResult *result, int *mount_fd, const Error *err, void *us
         Look *look = job->look;
 
         if (pool) {
-                pool->maps_are_out = false;
+                pool->maps_job = NULL;
                 pool->maps_took = now_usec(CLOCK_MONOTONIC) - pool->maps_began;
         }
         if (err)
@@ -115,7 +115,7 @@ static void on_maps(JobResult *result, int *mount_fd, const Error *err, void *us
 static bool maps_are_due(const PoolEntry *pool, const VolumeEntry *entry, uint64_t now) {
         uint64_t at = entry ? entry->exclusive_at : pool->maps_began;
 
-        if (pool->maps_are_out || pool->space.full || pool->n_volumes + pool->n_snapshots == 0 ||
+        if (pool->maps_job || pool->space.full || pool->n_volumes + pool->n_snapshots == 0 ||
             pool_entry_check_changes(pool, NULL) < 0)
                 return false;
         return (at == 0 || at + MAPS_AGE_USEC <= now) && pool->maps_began + MAPS_PART * pool->maps_took <= now;
@@ -141,7 +141,7 @@ static int maps_look_at(Manager *m, Look *look, PoolEntry *pool, const VolumeEnt
                 free(userdata);
                 return r;
         }
-        pool->maps_are_out = true;
+        pool->maps_job = userdata;
         pool->maps_began = now;
         if (look)
                 look->jobs_out++;
@@ -242,4 +242,9 @@ int usage_look_at_volume(Manager *m, const Caller *caller, VolumeEntry *entry, c
 
 int usage_look_at_pools(Manager *m, const Caller *caller, PoolEntry *pool, const Watcher *watcher, Error *err) {
         return begin(m, caller, pool ? pool->info.uuid : SD_ID128_NULL, SD_ID128_NULL, watcher, err);
+}
+
+void usage_end(Manager *m) {
+        for (PoolEntry *pool = m->registry.pools; pool; pool = pool->next)
+                free(TAKE_PTR(pool->maps_job));
 }

@@ -12,5 +12,8 @@
 int usage_look_at_volume(Manager *manager, const Caller *caller, VolumeEntry *entry, const Watcher *watcher,
                          Error *err);
 
+/* No worker answers any more: what they were to tell is not waited for. */
+void usage_end(Manager *manager);
+
 /* The numbers of one pool, or of all for NULL, and of their open volumes. Does not wait for the maps. */
 int usage_look_at_pools(Manager *manager, const Caller *caller, PoolEntry *pool, const Watcher *watcher, Error *err);

@@ -50,7 +50,7 @@ static struct dm_task *task_new(int type, const char *name) {
 }
 
 static struct dm_info task_run(struct dm_task *task, const char *what) {
-        struct dm_info info;
+        struct dm_info info = {};
 
         check(dm_task_run(task) && dm_task_get_info(task, &info), what);
         dm_task_destroy(task);
