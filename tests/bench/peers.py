@@ -4,7 +4,9 @@ import ctypes
 import os
 import random
 import re
+import shutil
 import string
+import time
 
 from measure import output, run
 
@@ -24,23 +26,26 @@ def reset():
     """Whatever is left of it goes; LVM itself would take its time for a thousand volumes."""
     while os.path.ismount("/mnt"):
         run("umount", "/mnt")
-    for part in ("crypt-", "peer-(?!pool)", "peer-pool"):
-        for _ in range(4):  # the pool below what uses it
-            left = [name for name in devices() if re.match(part, name)]
-            for k in range(0, len(left), 100):
-                try:
-                    run("dmsetup", "remove", "--noudevsync", "--retry", *left[k:k + 100])
-                except RuntimeError:
-                    pass
-    if [name for name in devices() if re.match("crypt-|peer-", name)]:
+    with udev_stopped():
+        for _ in range(10):  # who looks at one of them because it was closed is gone soon
+            if not devices():
+                break
+            try:
+                run("dmsetup", "remove", "--noudevsync", *devices())
+            except RuntimeError:
+                time.sleep(0.5)
+    if devices():
         raise RuntimeError(f"LVM's devices do not go: {devices()}")
-    run("udevadm", "settle", "--timeout=300")
+    shutil.rmtree("/dev/peer", ignore_errors=True)  # nobody else clears up udev's links
     run("wipefs", "-q", "-a", "/dev/vdb")
     run("blkdiscard", "-f", "/dev/vdb")
 
 
 def devices():
-    return [line.split()[0] for line in output("dmsetup", "ls").splitlines() if line.startswith(("crypt-", "peer-"))]
+    """The pool below what uses it, and its parts below the pool."""
+    names = [line.split()[0] for line in output("dmsetup", "ls").splitlines() if line.startswith(("crypt-", "peer-"))]
+    layers = ("crypt-", "peer-(?!pool)", "peer-pool$", POOL + "$", "peer-pool_")
+    return [name for layer in layers for name in names if re.match(layer, name)]
 
 
 def create(name, size="10G"):
