@@ -19,6 +19,7 @@ cat >/tmp/ledger <<'EOL'
 {"do": "create", "name": "a", "filesystem": "ext4", "encrypted": true, "mib": 64}
 {"do": "create", "name": "a", "done": true}
 {"do": "create", "name": "b", "filesystem": "xfs", "encrypted": false, "mib": 300}
+{"do": "create", "name": "b", "done": true}
 {"do": "create", "name": "c", "filesystem": "none", "encrypted": false, "mib": 16}
 {"do": "create", "name": "c", "done": true}
 {"do": "create", "name": "never", "filesystem": "none", "encrypted": false, "mib": 16}
@@ -34,10 +35,28 @@ with_ledger() { # WHAT REGEX LINE...
     exits "finds $what" 1 "$invariants" --ledger /tmp/other
     like "and says so" "$out" "$regex"
 }
-with_ledger "a volume that should be gone" 'volume b was answered removed' '{"do": "remove", "name": "b", "done": true}'
-with_ledger "one that should be there" 'volume never was answered created' '{"do": "create", "name": "never", "done": true}'
-with_ledger "contents that should be there" 'volume c .* is not whole: slot 0, block 0: write 1 was synced, and there is zeros' \
+with_ledger "a volume that should be gone" 'volume b must not be there' '{"do": "remove", "name": "b", "done": true}'
+with_ledger "one that should be there" 'volume never must be there' '{"do": "create", "name": "never", "done": true}'
+with_ledger "contents that should be there" 'volume c .* is not whole: slot 0, block 0: write 1 of c was synced, and there is zeros' \
     '{"do": "write", "name": "c", "slot": 0, "number": 1}' '{"do": "write", "name": "c", "slot": 0, "number": 1, "done": true}'
+
+try quarry snapshot c@s
+with_ledger "a snapshot that nobody asked for" 'snapshot c@s is in the catalog, and nobody asked for it' '{"do": "write", "name": "c", "slot": 5, "number": 1}'
+echo '{"do": "snapshot", "names": ["c@s"]}' >>/tmp/ledger
+ledger '{"do": "resize", "name": "c", "mib": 20}' '{"do": "rename", "name": "c", "to": "d"}' '{"do": "clone", "snapshot": "c@s", "name": "e"}' \
+    '{"do": "rollback", "name": "c", "snapshot": "c@s", "keep": true}' '{"do": "remove", "name": "a", "snapshots": true}'
+exits "nothing is wrong with what was not answered, and not done" 0 "$invariants" --ledger /tmp/other --answers /tmp/answers
+is "how it turned out can be read" "$(jq -r '"\(.do) \(.done)"' /tmp/answers | xargs)" \
+    "create false remove false snapshot true resize false rename false clone false rollback false remove false"
+with_ledger "half a group" 'snapshot a@s must be there' '{"do": "snapshot", "names": ["c@s", "a@s"]}'
+with_ledger "contents of a snapshot" 'snapshot c@s .* is not whole: slot 0, block 0: write 1 of c' \
+    '{"do": "write", "name": "c", "slot": 0, "number": 1, "done": true}' '{"do": "snapshot", "names": ["c@s"], "done": true}'
+with_ledger "a size" 'volume c .* is not whole: it should have 20 MiB' '{"do": "resize", "name": "c", "mib": 20, "done": true}'
+with_ledger "a name" 'volume d must be there' '{"do": "rename", "name": "c", "to": "d", "done": true}'
+ledger '{"do": "snapshot", "names": ["c@s"], "done": true}' '{"do": "write", "name": "c", "slot": 0, "number": 1, "done": true}' \
+    '{"do": "rollback", "name": "c", "snapshot": "c@s", "keep": false}'
+exits "nothing is wrong with what was not answered, and done" 0 "$invariants" --ledger /tmp/other --answers /tmp/answers
+is "that is seen by the contents" "$(jq -r '"\(.do) \(.done)"' /tmp/answers | tail -n 1)" "rollback true"
 
 device=$(findmnt -no SOURCE "$(quarry mount a)" | sed 's/\[.*//')
 try debugfs -w -R "set_inode_field <2> links_count 9" "$device"
@@ -69,6 +88,10 @@ losetup -d "$loop"
 echo QUARRY_NAME=stray >/run/quarry/udev/quarry-11111111-2222-4333-8444-555555555555
 finds "the description of a device without a volume" 'quarry-11111111-2222-4333-8444-555555555555 describes a device of no volume'
 rm /run/quarry/udev/quarry-11111111-2222-4333-8444-555555555555
+mkdir -p /run/quarry/frozen
+touch /run/quarry/frozen/one
+finds "what is frozen" '^/run/quarry/frozen/one notes what is frozen$'
+rm /run/quarry/frozen/one
 user_key() { # ADD-OR-UNLINK: the key of a volume in root's keyring, as libcryptsetup names it
     python3 - "$1" <<'PY'
 import ctypes
@@ -92,6 +115,21 @@ try mount --bind /run/quarry/mnt/default/a /run/quarry/mnt/default/a
 finds "mounts over each other" '^mounts lie over each other at /run/quarry/mnt/default/a'
 umount /run/quarry/mnt/default/a
 try quarry umount a
+change() { # UPDATE...: of the catalog, while quarryd is away
+    python3 -c 'import sqlite3, sys
+with sqlite3.connect(sys.argv[1]) as db:
+    db.execute("UPDATE volume SET " + sys.argv[2])' "/run/quarry/catalog/${target#quarry-}/catalog.db" "$1"
+}
+try systemctl stop quarryd.socket quarryd.service
+try change "old_name = 'old', pending_size = 4096, spare_thin_id = 0 WHERE name = 'a'"
+finds "a volume that is being renamed" 'volume default/a .* is being renamed from old'
+like "one that grows" "$out" 'volume default/a .* is growing to 4096'
+like "and one with a spare thin device" "$out" 'volume default/a .* has a spare thin device, 0'
+try change "old_name = NULL, pending_size = 0, spare_thin_id = NULL WHERE name = 'a'"
+try change "origin = '11111111-2222-4333-8444-555555555555' WHERE role = 'snapshot'"
+finds "a snapshot without its volume" 'snapshot default/s .* is of a volume that is not in the catalog'
+try change "origin = (SELECT uuid FROM volume WHERE name = 'c') WHERE role = 'snapshot'"
+try systemctl start quarryd.socket
 exits "and nothing once all that is gone" 0 "$invariants"
 thin_id=$(dmsetup table "quarry-$(quarry mount c >/dev/null; volume_uuid c)" | cut -d' ' -f5)
 quarry umount c >/dev/null

@@ -1,13 +1,18 @@
 """What a load asked for and was answered, one JSON object a line, and what must be on the disk therefore.
 
-    {"do": "create", "name": N, "filesystem": F, "encrypted": B, "mib": M}     asked
-    {"do": "remove", "name": N}
-    {"do": "write", "name": N, "slot": S, "number": K}
-    ... each followed, when it was answered, by the same with "done": true or, refused, false
-    {"do": "found", "name": N, "there": B}   how what was not answered before a cut turned out
+    {"do": "create", "name": V, "filesystem": F, "encrypted": B, "mib": M}     asked
+    {"do": "write", "name": V, "slot": S, "number": K}
+    {"do": "snapshot", "names": [V@S, ...]}
+    {"do": "clone", "snapshot": V@S, "name": N}
+    {"do": "rollback", "name": V, "snapshot": V@S, "keep": B}                   answered: and "kept": V@K
+    {"do": "resize", "name": V, "mib": M}
+    {"do": "rename", "name": V, "to": N}
+    {"do": "remove", "name": V or V@S, "snapshots": B}
+    ... each followed, when it was answered, by the same with "done": true or, refused, false. What was not answered
+    before a cut gets its answer when it is seen how it turned out.
 
-A name is used for one volume only. A volume is written in slots: a file, or a place on the bare device. A slot whose
-last write was not answered may hold anything.
+A name is used once only. A volume is written in slots: a file, or a place on the bare device. A slot whose last write
+was not answered may hold anything.
 """
 import json
 import mmap
@@ -16,36 +21,120 @@ import random
 import re
 import threading
 
+SLOTS = 6
 SLOT_BYTES = 128 << 10
 BLOCK = 4096
 
 
-class Volume:
-    def __init__(self, line):
-        self.name, self.filesystem, self.encrypted, self.mib = (line[k] for k in ("name", "filesystem", "encrypted", "mib"))
-        self.state = "open"  # there, gone, or open: asked for and not answered
-        self.synced = {}  # slot -> number of the write that was answered last
+class Image:
+    """A volume, or a snapshot of one, which has the contents that the volume had."""
+
+    def __init__(self, filesystem, encrypted, mib, synced):
+        self.filesystem, self.encrypted, self.mib = filesystem, encrypted, mib
+        self.synced = dict(synced)  # slot -> the write that was answered last, as (name of then, number); None: none was
+        self.there = True
+
+    def has_of(self, other):
+        """It is what another is."""
+        self.synced, self.mib = dict(other.synced), other.mib
+
+    def copy(self):
+        return Image(self.filesystem, self.encrypted, self.mib, self.synced)
+
+
+class Volume(Image):
+    def __init__(self, *what):
+        super().__init__(*what)
         self.writes = 0
+        self.snapshots = {}  # by the name behind the '@'; also those that are gone
+
+    def snapshots_there(self):
+        return [name for name, snapshot in self.snapshots.items() if snapshot.there]
+
+
+def subject(line):
+    return line["do"], line.get("name"), line.get("names")
+
+
+class Ledger:
+    def __init__(self):
+        self.volumes = {}  # by name; also those that are gone
+        self.open = []  # asked for and not answered
+
+    def images(self):
+        for name, volume in self.volumes.items():
+            yield name, volume
+            for snapshot_name, snapshot in volume.snapshots.items():
+                yield f"{name}@{snapshot_name}", snapshot
+
+    def image(self, name):
+        volume, _, snapshot = name.partition("@")
+        return self.volumes[volume].snapshots[snapshot] if snapshot else self.volumes[volume]
 
     def note(self, line):
-        did, done = line["do"], line.get("done")
-        if did == "write":
-            self.writes = max(self.writes, line["number"])
-            self.synced.pop(line["slot"], None)
+        if line["do"] == "found":  # as it was noted before there were snapshots
+            asked = next((a for a in self.open if a.get("name") == line["name"]), None)
+            if not asked:
+                return
+            line = {**asked, "done": line["there"] == (asked["do"] == "create")}
+        asked = next((a for a in self.open if subject(a) == subject(line)), None)
+        if "done" not in line and line["do"] != "write":
+            self.open.append(line)
+        elif asked:
+            self.open.remove(asked)
+        line = {**(asked or {}), **line}
+        getattr(self, "note_" + line["do"])(line, line.get("done"))
+
+    def note_write(self, line, done):
+        volume = self.volumes[line["name"]]
+        volume.writes = max(volume.writes, line["number"])
+        volume.synced.pop(line["slot"], None)
+        if done:
+            volume.synced[line["slot"]] = line["name"], line["number"]
+
+    def note_create(self, line, done):
+        if done is not None:
+            self.volumes[line["name"]] = Volume(line["filesystem"], line["encrypted"], line["mib"], dict.fromkeys(range(SLOTS)))
+            self.volumes[line["name"]].there = done
+
+    def note_clone(self, line, done):
+        if done is not None:
+            origin = self.image(line["snapshot"])
+            self.volumes[line["name"]] = Volume(origin.filesystem, origin.encrypted, origin.mib, origin.synced)
+            self.volumes[line["name"]].there = done
+
+    def note_snapshot(self, line, done):
+        for name in line["names"] if done is not None else ():
+            volume, _, snapshot = name.partition("@")
+            self.volumes[volume].snapshots[snapshot] = self.volumes[volume].copy()
+            self.volumes[volume].snapshots[snapshot].there = done
+
+    def note_rollback(self, line, done):
+        if done:
+            volume = self.volumes[line["name"]]
+            if line["keep"]:
+                volume.snapshots[line["kept"].partition("@")[2]] = volume.copy()
+            volume.has_of(self.image(line["snapshot"]))
+
+    def note_resize(self, line, done):
+        if done:
+            self.volumes[line["name"]].mib = line["mib"]
+
+    def note_rename(self, line, done):
+        """Both names were used."""
+        if done is not None:
+            volume = self.volumes[line["name"]]
+            nothing = Volume(volume.filesystem, volume.encrypted, volume.mib, {})
+            nothing.there = False
+            self.volumes[line["to"]] = volume if done else nothing
             if done:
-                self.synced[line["slot"]] = line["number"]
-        elif did == "found":
-            self.state = "there" if line["there"] else "gone"
-        elif done is None:
-            self.state = "open"
-        else:
-            self.state = "there" if (did == "create") == done else "gone"
+                self.volumes[line["name"]] = nothing
 
-
-def volumes_note(volumes, line):
-    if line["do"] == "create" and line["name"] not in volumes:
-        volumes[line["name"]] = Volume(line)
-    volumes[line["name"]].note(line)
+    def note_remove(self, line, done):
+        if done:
+            image = self.image(line["name"])
+            for gone in (image, *(image.snapshots.values() if line.get("snapshots") else ())):
+                gone.there = False
 
 
 def lines_read(path):
@@ -57,12 +146,11 @@ def lines_read(path):
     return text[:text.partition(b"\0")[0].rfind(b"\n") + 1]
 
 
-def volumes_read(path):
-    """All volumes of a ledger by name."""
-    volumes = {}
+def read(path):
+    ledger = Ledger()
     for line in lines_read(path).splitlines():
-        volumes_note(volumes, json.loads(line))
-    return volumes
+        ledger.note(json.loads(line))
+    return ledger
 
 
 class Writer:
@@ -71,6 +159,7 @@ class Writer:
 
     def __init__(self, path):
         self.lock = threading.Lock()
+        self.ledger = read(path)
         written = lines_read(path)
         self.start = len(written) // BLOCK * BLOCK
         self.pending = written[self.start:]
@@ -85,39 +174,33 @@ class Writer:
             if len(self.pending) >= BLOCK:
                 self.start += BLOCK
                 self.pending = self.pending[BLOCK:]
+            self.ledger.note(line)
 
 
 # --- contents ---------------------------------------------------------------------------------------------
 
 
-def slot_bytes(volume, slot, number):
+def slot_bytes(slot, name, number):
     """Each block says whose it is, so that one in the wrong place is told from one that is old."""
-    filler = random.Random(f"{volume.name} {slot} {number}").randbytes(BLOCK)
+    filler = random.Random(f"{name} {slot} {number}").randbytes(BLOCK)
     blocks = []
     for i in range(SLOT_BYTES // BLOCK):
-        head = f"{volume.name} slot {slot} write {number} block {i}\n".encode()
+        head = f"{name} slot {slot} write {number} block {i}\n".encode()
         blocks.append(head + filler[len(head):])
     return b"".join(blocks)
 
 
-def slot_place(volume, place, slot):
+def slot_place(image, place, slot):
     """The file to open and where in it a slot begins."""
-    return (place, slot * SLOT_BYTES) if volume.filesystem == "none" else (f"{place}/slot-{slot}", 0)
+    return (place, slot * SLOT_BYTES) if image.filesystem == "none" else (f"{place}/slot-{slot}", 0)
 
 
-def slot_read(volume, place, slot):
-    path, offset = slot_place(volume, place, slot)
-    with open(path, "rb") as f:
-        f.seek(offset)
-        return f.read(SLOT_BYTES)
-
-
-def slot_write(volume, place, slot, number):
+def slot_write(volume, place, slot, name, number):
     """Synced when it returns; so is a new file's name."""
     path, offset = slot_place(volume, place, slot)
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | (0 if volume.filesystem == "none" else os.O_CREAT), 0o600)
     try:
-        os.pwrite(fd, slot_bytes(volume, slot, number), offset)
+        os.pwrite(fd, slot_bytes(slot, name, number), offset)
         os.fsync(fd)
     finally:
         os.close(fd)
@@ -129,12 +212,26 @@ def slot_write(volume, place, slot, number):
             os.close(folder)
 
 
-def slot_difference(volume, slot, number, found):
-    wanted = slot_bytes(volume, slot, number)
+def slot_difference(image, place, slot):
+    """What is wrong with a slot, as a sentence, or nothing."""
+    path, offset = slot_place(image, place, slot)
+    if image.synced[slot] is None:  # what nobody wrote may be anything on a bare device
+        return f"slot {slot} is there, and was never written" if image.filesystem != "none" and os.path.exists(path) else ""
+    name, number = image.synced[slot]
+    wanted = slot_bytes(slot, name, number)
+    with open(path, "rb") as f:
+        f.seek(offset)
+        found = f.read(SLOT_BYTES)
+    if found == wanted:
+        return ""
     if len(found) != len(wanted):
-        return f"slot {slot} has {len(found)} bytes; write {number} synced {len(wanted)}"
+        return f"slot {slot} has {len(found)} bytes; write {number} of {name} synced {len(wanted)}"
     first = next(i for i in range(0, len(wanted), BLOCK) if found[i:i + BLOCK] != wanted[i:i + BLOCK])
     block = found[first:first + BLOCK]
     said = re.match(rb"[\w-]+ slot \d+ write \d+ block \d+\n", block)
     holds = said.group().decode().strip() if said else "zeros" if not any(block) else "something else"
-    return f"slot {slot}, block {first // BLOCK}: write {number} was synced, and there is {holds}"
+    return f"slot {slot}, block {first // BLOCK}: write {number} of {name} was synced, and there is {holds}"
+
+
+def contents_differences(image, place):
+    return list(filter(None, (slot_difference(image, place, slot) for slot in sorted(image.synced))))
