@@ -75,7 +75,7 @@ int volume_mount(Manager *m, const Caller *caller, VolumeEntry *entry, bool read
         if (detached && entry->volume.spec.fs == FILESYSTEM_NONE)
                 r = error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP, "volume %s has no filesystem to mount elsewhere",
                               entry->volume.spec.name);
-        if (read_only && entry->volume.spec.fs == FILESYSTEM_NONE)
+        if (read_only && entry->volume.spec.fs == FILESYSTEM_NONE && entry->volume.spec.role != ROLE_SNAPSHOT)
                 r = error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP,
                               "volume %s has no filesystem: read-only does not apply", entry->volume.spec.name);
         if (!read_only && entry->volume.spec.fs != FILESYSTEM_NONE && entry->volume.spec.role == ROLE_SNAPSHOT) {

@@ -108,9 +108,10 @@ quarry mount a >/dev/null
 try dmsetup suspend "quarry-$(volume_uuid a)-crypt"
 finds "a suspended device" "^device quarry-$(volume_uuid a)-crypt is suspended"
 try dmsetup resume "quarry-$(volume_uuid a)-crypt"
-try dmsetup create --notable "quarry-$(volume_uuid b)"
-finds "a device without a table" "^device quarry-$(volume_uuid b) has no table"
-try dmsetup remove "quarry-$(volume_uuid b)"
+b=$(volume_uuid b) # asked before: quarryd closes what it sees open and nobody uses
+try dmsetup create --notable "quarry-$b"
+finds "a device without a table" "^device quarry-$b has no table"
+try dmsetup remove "quarry-$b"
 try mount --bind /run/quarry/mnt/default/a /run/quarry/mnt/default/a
 finds "mounts over each other" '^mounts lie over each other at /run/quarry/mnt/default/a'
 umount /run/quarry/mnt/default/a
