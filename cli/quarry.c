@@ -98,9 +98,9 @@ static const Verb verbs[] = {
         { "update", "NAME [OPTION]...", "Change labels, owner or schedule of a volume, also while it is used",
           "What is not named stays as it is. A label goes with --label KEY- . Owner, group\n"
           "and permissions are those of the root directory; a snapshot has labels only.\n"
-          "A schedule is a list of rules: a calendar expression as systemd has them, in UTC,\n"
-          "and how many of its snapshots are kept. none: no snapshots; default: as the pool\n"
-          "has it. An unchanged volume gets none; missed ones are made up for by one.\n",
+          "A schedule is a list of rules: a calendar expression as systemd has them, in\n"
+          "UTC, and how many of its snapshots are kept. none: no snapshots; default: as the\n"
+          "pool has it. An unchanged volume gets none; missed ones are made up for by one.\n",
           "  quarry update db --label app=db --label old-\n"
           "  quarry update www --uid www-data --mode 0750\n"
           "  quarry update db --snapshot-schedule 'hourly keep 24, daily keep 7'\n"
@@ -190,8 +190,8 @@ static const Verb verbs[] = {
         { "pool export", "NAME", "Give a pool up, so that its disks can move to another host", NULL,
           "  quarry pool export archive\n", no_options, false, 1, 1, verb_pool_export },
         { "status", "[OPTION]...", "Show in one screen whether all is well, and what to do if not",
-          "Pools with their space, volumes that are not as they should be, and schedules that\n"
-          "failed. The exit code is 0 if all is well, else 1.\n",
+          "Pools with their space, volumes that are not as they should be, and schedules\n"
+          "that failed. The exit code is 0 if all is well, else 1.\n",
           "  quarry status\n"
           "  quarry status --json | jq .problems\n",
           no_options, false, 0, 0, verb_status },

@@ -151,7 +151,7 @@ static int compare_row(VolumeEntry *entry, void *userdata) {
         Finding *f;
 
         if (v->state != VOLUME_READY || entry->lane.running || v->created_usec >= rows->look->began_usec ||
-            bit_is_set(rows->seen, v->thin_id))
+            entry->made_usec >= rows->look->began_usec || bit_is_set(rows->seen, v->thin_id))
                 return 0;
         f = finding_add(&rows->look->op->findings, FINDING_VOLUME_WITHOUT_THIN, v->spec.name,
                         "the catalog of pool %s has this volume, and the pool has no thin device %u: its contents are "

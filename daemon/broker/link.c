@@ -144,6 +144,10 @@ bool link_is_alive(const Link *link) {
         return p.fd >= 0 && poll(&p, 1, 0) == 0;
 }
 
+Task *link_task(const Link *link) {
+        return link->task;
+}
+
 int link_send(Link *link, Task *task, Error *err) {
         int r, index = -1;
 

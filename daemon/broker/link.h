@@ -34,3 +34,4 @@ uint64_t link_busy_since(const Link *link);
 
 /* Sends a task, which stays the caller's and must live until on_done. */
 int link_send(Link *link, Task *task, Error *err);
+Task *link_task(const Link *link); /* that it runs, or NULL */

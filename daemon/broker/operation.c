@@ -46,8 +46,10 @@ int operation_new(Manager *m, const char *verb, const Caller *caller, const Watc
         Operation *op = calloc(1, sizeof(*op));
         int r;
 
-        if (!op)
-                return error_oom(err);
+        if (!op) {
+                (void) error_oom(err);
+                return -ENOMEM;
+        }
         *op = (Operation) {
                 .manager = m, .verb = verb, .caller = *caller, .start = start, .key_fd = -EBADF, .mount_fd = -EBADF
         };

@@ -271,8 +271,13 @@ int queue_new(sd_event *event, const Config *config, Queue **ret, Error *err) {
 void queue_free(Queue *q) {
         if (!q)
                 return;
-        for (size_t i = 0; i < q->n_links; i++)
+        for (size_t i = 0; i < q->n_links; i++) {
+                Task *task = link_task(q->links[i]);
+
                 link_free(q->links[i]);
+                if (task)
+                        task_free(task);
+        }
         free(q->links);
         while (q->first) {
                 Task *next = q->first->next;

@@ -51,6 +51,7 @@ typedef struct VolumeEntry {
         bool stopped;       /* its filesystem gets no new space, see space.h */
         bool limit_is_out;  /* a worker is changing that, */
         uint64_t limit_failed; /* or failed to, when: CLOCK_MONOTONIC, microseconds */
+        uint64_t made_usec; /* when it became ready, if this quarryd made it: CLOCK_REALTIME, microseconds */
         uint64_t used_at;   /* a template, for the last time: CLOCK_MONOTONIC, microseconds; */
         unsigned n_copies;  /* so many are being made of it, */
         bool discarded;     /* and it goes with the last of them */

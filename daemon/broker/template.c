@@ -61,7 +61,10 @@ VolumeEntry *template_take(PoolEntry *pool, const VolumeSpec *spec) {
 void template_give_back(Manager *m, sd_id128_t uuid) {
         VolumeEntry *entry = registry_find_uuid(&m->registry, uuid);
 
-        if (entry && entry->n_copies > 0 && --entry->n_copies == 0 && entry->discarded)
+        if (!entry || entry->n_copies == 0)
+                return;
+        entry->n_copies--;
+        if (entry->n_copies == 0 && entry->discarded)
                 template_discard(m, entry);
 }
 

@@ -17,6 +17,13 @@
 /* Each costs a row and a look; who asks again goes on behind them. */
 #define THIN_IDS_TAKEN_MAX 32u
 
+static uint64_t now_usec(void) {
+        struct timespec ts;
+
+        clock_gettime(CLOCK_REALTIME, &ts);
+        return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
+}
+
 /* --- the end -------------------------------------------------------------------------------------------- */
 
 static void set_broken(VolumeEntry *entry, const char *why) {
@@ -160,6 +167,7 @@ static void on_made(JobResult *result, int *mount_fd, const Error *err, void *us
         give_template_back(op);
         if (!err) {
                 op->volume->volume.state = VOLUME_READY;
+                op->volume->made_usec = now_usec();
                 op->volume->open = result->open;
                 op->volume->used = result->used;
                 op->volume->used_is_known = result->used > 0;
@@ -250,7 +258,6 @@ static int judge_existing(VolumeEntry *have, const VolumeSpec *want, bool if_abs
 
 int volume_create_entry(Manager *m, PoolEntry *pool, VolumeSpec *spec, VolumeEntry **ret, Error *err) {
         Volume volume = { .state = VOLUME_CREATING };
-        struct timespec ts;
         VolumeEntry *entry;
         int r;
 
@@ -260,8 +267,7 @@ int volume_create_entry(Manager *m, PoolEntry *pool, VolumeSpec *spec, VolumeEnt
         r = pool_entry_new_thin_id(pool, &volume.thin_id);
         if (r < 0)
                 return error_set(err, ERROR_NO_SPACE, r, "pool %s has no thin id left", pool->info.name);
-        clock_gettime(CLOCK_REALTIME, &ts);
-        volume.created_usec = (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
+        volume.created_usec = now_usec();
         volume.spec = *spec;
         *spec = (VolumeSpec) {};
 
@@ -329,7 +335,7 @@ int volume_create(Manager *m, const Caller *caller, VolumeSpec *spec, int key_fd
 
 int volume_create_template(Manager *m, PoolEntry *pool, VolumeSpec *spec, const Watcher *watcher, Error *err) {
         Caller self = { .admin = true };
-        VolumeEntry *entry;
+        VolumeEntry *entry = NULL;
         Operation *op;
         int r;
 

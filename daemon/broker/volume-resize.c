@@ -317,14 +317,14 @@ int volume_resize(Manager *m, const Caller *caller, VolumeEntry *entry, uint64_t
                   int key_fd, const Watcher *watcher, Error *err) {
         const VolumeSpec *spec = &entry->volume.spec;
         Operation *op;
-        int r;
+        int r = 0;
 
         if (spec->role != ROLE_VOLUME)
                 r = error_set(err, ERROR_NOT_SUPPORTED, EROFS, "snapshot %s can only be read", spec->name);
         else if ((size > 0) + (add > 0) + (subtract > 0) != 1)
                 r = error_field(err, "sizeBytes",
                                 "one of sizeBytes, addBytes and subtractBytes is to be given, and not 0");
-        else
+        if (r >= 0)
                 r = operation_new(m, "resize", caller, watcher, resize_start, &op, err);
         if (r < 0) {
                 if (key_fd >= 0)

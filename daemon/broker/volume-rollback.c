@@ -32,6 +32,15 @@ static VolumeEntry *kept_entry(Operation *op) {
         return op->n_volumes > 0 ? registry_find_uuid(&op->manager->registry, op->volumes[0]) : NULL;
 }
 
+/* Its root directory goes back, too. */
+static void take_owner(Operation *op, const VolumeSpec *from) {
+        VolumeSpec *spec = &op->volume->volume.spec;
+
+        spec->uid = from->uid;
+        spec->gid = from->gid;
+        spec->mode = from->mode;
+}
+
 static void swap_back(Operation *op) {
         VolumeEntry *kept = kept_entry(op);
 
@@ -44,6 +53,7 @@ static void swap_back(Operation *op) {
         }
         volume_entry_swap_spare(op->volume);
         volume_entry_resize(op->volume, op->size_before);
+        take_owner(op, &op->job.volume.spec);
 }
 
 static void on_swapped(const Error *err, void *userdata) {
@@ -117,6 +127,7 @@ static void swap_write(Operation *op, const Error *guard_err) {
                 undo(op, guard_err);
                 return;
         }
+        take_owner(op, &op->job.source.spec);
         if (kept) {
                 kept->volume.state = VOLUME_READY;
                 volumes[1] = &kept->volume;

@@ -423,8 +423,10 @@ static int group_new(Operation *op, const SnapshotRequest *requests, size_t n, c
                                    .rule = rule ? strdup(rule) : NULL,
                                    .unless = n == 1 ? requests[0].unless : SD_ID128_NULL };
         op->volumes = calloc(n, sizeof(*op->volumes));
-        if (!group->images || !op->volumes || (rule && !group->rule))
-                r = error_oom(err);
+        if (!group->images || !op->volumes || (rule && !group->rule)) {
+                (void) error_oom(err);
+                r = -ENOMEM;
+        }
         for (; group->n < n && r >= 0; group->n++)
                 r = image_init(&group->images[group->n], group, &requests[group->n], err);
         if (r < 0) {

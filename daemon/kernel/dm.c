@@ -471,10 +471,10 @@ static int table_switch(const char *name) {
 }
 
 static int table_replace(const char *name, const char *target, uint64_t old_sectors, const char *old, uint64_t sectors,
-                         const char *params) {
+                         const char *wanted) {
         int r;
 
-        r = device_load(name, sectors, target, params, false);
+        r = device_load(name, sectors, target, wanted, false);
         if (r >= 0)
                 r = table_switch(name);
         if (r < 0 && device_load(name, old_sectors, target, old, false) >= 0)

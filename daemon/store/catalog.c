@@ -321,13 +321,14 @@ static int change_queue(Catalog *c, Change *change) {
 static int change_new(ChangeKind kind, size_t n, CatalogDone done, void *userdata, Change **ret, Error *err) {
         Change *change = calloc(1, sizeof(*change));
 
-        if (!change)
-                return error_oom(err);
-        *change = (Change) { .kind = kind, .done = done, .userdata = userdata };
-        change->rows = n > 0 ? calloc(n, sizeof(*change->rows)) : NULL;
-        if (n > 0 && !change->rows) {
+        if (change)
+                *change = (Change) { .kind = kind, .done = done, .userdata = userdata };
+        if (change && n > 0)
+                change->rows = calloc(n, sizeof(*change->rows));
+        if (!change || (n > 0 && !change->rows)) {
                 free(change);
-                return error_oom(err);
+                (void) error_oom(err);
+                return -ENOMEM;
         }
         *ret = change;
         return 0;

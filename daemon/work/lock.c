@@ -105,7 +105,7 @@ static int compare_thin_ids(const void *a, const void *b) {
 /* In one order for all, so that no two wait for each other. The images too: who cleans up behind a broker that died
  * waits until they are made. */
 static int lock_images(int fd, const Job *job) {
-        uint32_t ids[2 * JOB_IMAGES_MAX];
+        uint32_t ids[2 * JOB_IMAGES_MAX] = {};
         size_t n = 0;
         int r = 0;
 
