@@ -15,6 +15,9 @@
 #define RATE_USEC_MIN (100 * UINT64_C(1000)) /* over less a rate says nothing */
 #define TRY_AGAIN_USEC (300 * USEC_PER_SEC) /* a volume group that had no room is looked at again */
 #define METADATA_EXTEND_PART 4              /* maps are extended when a 4th is left, */
+#define JOURNAL_PART 32                     /* of a volume its journal is so much, */
+#define JOURNAL_MAX (64 * MIB)              /* or this */
+#define JOURNALS_PART 4                     /* of a pool more is not kept for them */
 #define METADATA_STOP_PART 16               /* and writers stopped when a 16th is: full maps end the pool */
 
 static uint64_t now(const Manager *m) {
@@ -313,6 +316,24 @@ static bool extend(Manager *m, PoolEntry *pool, bool data, bool metadata) {
 
 /* --- judging -------------------------------------------------------------------------------------------- */
 
+/* What was written into a journal that shares its blocks with an image takes space, also when its filesystem gets none
+ * for anything else: as much as the journal has. */
+static int add_shared_journal(VolumeEntry *entry, void *userdata) {
+        const VolumeSpec *spec = &entry->volume.spec;
+
+        if (entry->open && takes_space(entry) && (entry->volume.copied || entry->n_snapshots > 0))
+                *(uint64_t *) userdata += spec->size / JOURNAL_PART < JOURNAL_MAX ? spec->size / JOURNAL_PART
+                                                                                  : JOURNAL_MAX;
+        return 0;
+}
+
+static uint64_t shared_journals(PoolEntry *pool) {
+        uint64_t sum = 0;
+
+        registry_each_volume(pool, add_shared_journal, &sum);
+        return sum < pool->info.data_size / JOURNALS_PART ? sum : pool->info.data_size / JOURNALS_PART;
+}
+
 static void judge(Manager *m, PoolEntry *pool) {
         PoolSpace *s = &pool->space;
         uint64_t left = left_of(pool), metadata_left = pool->info.metadata_size - pool->info.metadata_used;
@@ -321,7 +342,8 @@ static void judge(Manager *m, PoolEntry *pool) {
         bool may = m->config.auto_extend_threshold < 100;
         SpaceMarks marks;
 
-        space_marks(pool->info.data_size, s->dirty, s->rate, m->config.auto_extend_threshold, &marks);
+        space_marks(pool->info.data_size, s->dirty + shared_journals(pool), s->rate, m->config.auto_extend_threshold,
+                    &marks);
         /* While it grows nobody is stopped: the kernel lets writers wait for so long. */
         if (may && extend(m, pool, left < marks.extend, metadata_low) &&
             (!s->full || s->at - s->tried < EXTEND_USEC_MAX))

@@ -10,10 +10,10 @@
 #include <time.h>
 
 #define TEMPLATES_MAX 8u
-/* One may take at most this part of what the pool has left: XFS clears a log of 64 MiB. */
+/* One may take at most this part of what the pool has left: both clear a journal of 64 MiB. */
 #define ROOM_PART 16u
 #define XFS_TAKES (96 * MIB)
-#define EXT4_TAKES (8 * MIB)
+#define EXT4_TAKES (80 * MIB)
 
 /* FNV-1a, <http://www.isthe.com/chongo/tech/comp/fnv/>: only tells names apart, and what is found is compared. */
 static uint64_t hash_add(uint64_t hash, const char *s) {

@@ -167,6 +167,7 @@ static void on_made(JobResult *result, int *mount_fd, const Error *err, void *us
         give_template_back(op);
         if (!err) {
                 op->volume->volume.state = VOLUME_READY;
+                op->volume->volume.copied = !sd_id128_is_null(op->job.source.uuid);
                 op->volume->made_usec = now_usec();
                 op->volume->open = result->open;
                 op->volume->used = result->used;

@@ -17,19 +17,14 @@
 #define ROOT_FOLDER "data"
 
 static int mkfs_argv(const VolumeSpec *spec, const char *device, char ***ret, Error *err) {
-        /* Fresh thin chunks read as zeros: nothing to discard, and nothing to clear. Through an encryption they read as
-         * noise: tables are cleared by the kernel when it has time, and noise is no journal. */
+        /* Fresh thin chunks read as zeros: nothing to discard, and tables need no writing now. The journal is cleared all
+         * the same: it has its space then, also when the pool has none any more. */
         static const char *const ext4[] = { "mke2fs", "-q",   "-F",
                                             "-t",     "ext4", "-m",
-                                            "0",      "-E",   "nodiscard,assume_storage_prezeroed=1" };
-        static const char *const ext4_encrypted[] = {
-                "mke2fs", "-q", "-F", "-t", "ext4", "-m", "0", "-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=1"
-        };
+                                            "0",      "-E",   "nodiscard,lazy_itable_init=1" };
         static const char *const xfs[] = { "mkfs.xfs", "-q", "-f", "-K" };
         _cleanup_strv_ char **argv = NULL, **options = NULL;
-        const char *const *base = spec->fs == FILESYSTEM_XFS            ? xfs
-                                  : spec->key_source != KEY_SOURCE_NONE ? ext4_encrypted
-                                                                        : ext4;
+        const char *const *base = spec->fs == FILESYSTEM_XFS ? xfs : ext4;
         size_t n_base = spec->fs == FILESYSTEM_XFS ? ELEMENTSOF(xfs) : ELEMENTSOF(ext4);
         int r;
 

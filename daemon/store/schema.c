@@ -48,6 +48,7 @@ static const char *const migrations[] = {
         "  labels TEXT NOT NULL,"
         "  created_usec INTEGER NOT NULL,"
         "  held INTEGER NOT NULL DEFAULT 0,"
+        "  copied INTEGER NOT NULL DEFAULT 0,"
         "  rule TEXT,"
         "  schedule TEXT,"
         "  pending_size INTEGER NOT NULL DEFAULT 0,"

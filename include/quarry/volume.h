@@ -167,6 +167,7 @@ typedef struct Volume {
         uint64_t created_usec; /* CLOCK_REALTIME, microseconds */
         char *failure;         /* VOLUME_BROKEN: why */
         bool held;             /* a snapshot that is neither removed nor expires */
+        bool copied;           /* it began as a copy: its journal shares its blocks until it was written all over */
         char *rule;            /* a snapshot: the rule of a schedule that made it, or NULL */
         char *schedule;        /* a volume: when snapshots are made of it, or NULL */
 
