@@ -310,7 +310,10 @@ class Worker:
         with self.lock:
             for entry in self.rules:
                 verb, name, after, times, rule = entry
-                if verb != job["verb"] or name not in (None, job.get("volume", {}).get("name")):
+                volume = job.get("volume", {})
+                if verb != job["verb"] or name not in (None, volume.get("name")):
+                    continue
+                if name is None and volume.get("role") == "template":  # comes and goes in the background
                     continue
                 if after > 0:
                     entry[2] -= 1
