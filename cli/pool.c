@@ -33,7 +33,7 @@ const Option pool_check_options[] = {
 };
 
 const Option pool_update_options[] = {
-        { 0, "snapshot-schedule", "RULES", "For volumes without one of their own: RULE, RULE... or none", option_string,
+        { 0, "snapshot-schedule", "RULES", "RULE, RULE...: as in quarry help update; none", option_string,
           &arg_schedule },
         {},
 };

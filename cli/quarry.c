@@ -95,7 +95,7 @@ static const Verb verbs[] = {
           "  quarry hold db@before-upgrade\n", no_options, false, 1, ANY, verb_hold },
         { "release", "NAME@SNAPSHOT...", "Let held snapshots be removed again", NULL,
           "  quarry release db@before-upgrade\n", no_options, false, 1, ANY, verb_release },
-        { "update", "NAME [OPTION]...", "Change labels, owner or schedule of a volume, also while it is used",
+        { "update", "NAME [OPTION]...", "Change a volume's labels, owner or schedule, also while in use",
           "What is not named stays as it is. A label goes with --label KEY- . Owner, group\n"
           "and permissions are those of the root directory; a snapshot has labels only.\n"
           "A schedule is a list of rules: a calendar expression as systemd has them, in\n"

@@ -945,6 +945,8 @@ def unknown_words_are_usage_errors():
 def every_verb_has_help_with_an_example_in_80_columns():
     top = quarry("--help")
     same((top.code, top.out), (0, quarry("help").out))
+    for line in top.out.splitlines():
+        assert len(line) <= 80, line
     verbs = re.findall(r"^  ([a-z]+(?: [a-z]+)?)  ", top.out, re.M)
     assert {"create", "snapshot", "pool create", "help"} <= set(verbs), verbs
     for verb in verbs:
