@@ -33,8 +33,8 @@ const Option update_options[] = {
         { 0, "uid", "USER", "New owner of its root directory, name or number", option_user, &arg_uid },
         { 0, "gid", "GROUP", "New group of its root directory, name or number", option_group, &arg_gid },
         { 0, "mode", "MODE", "New permissions of its root directory", option_mode, &arg_mode },
-        { 0, "snapshot-schedule", "RULES", "RULE, RULE...; none; or default: the pool's",
-          option_string, &arg_schedule },
+        { 0, "snapshot-schedule", "RULES", "RULE, RULE...; none; or default: the pool's", option_string,
+          &arg_schedule },
         KEY_FILE_OPTION,
         {},
 };

@@ -289,7 +289,8 @@ static int removal_check(sd_json_variant *volume, Error *err) {
         if (!hold)
                 return 0;
         error_set(err, ERROR_VOLUME_BUSY, 0, "it is in use: mounted at %s", describe_string(hold, "path"));
-        error_hint(err, "quarry umount %s", reference);
+        const char *path = describe_string(hold, "path");
+        error_hint(err, "quarry umount %s", streq(path, describe_string(volume, "mountPoint")) ? reference : path);
         return error_code(err);
 }
 

@@ -59,20 +59,20 @@ static bool path_is_of(const char *path, const VolumeEntry *entry) {
 }
 
 /* MOUNT_ROOT/TENANT/NAME; false for a path that can be of no volume. */
-static bool path_split(const char *path, Reference *ret) {
+static bool path_split(const char *path, VolumeSpec *ret) {
         const char *tenant = startswith(path, MOUNT_ROOT "/"), *slash = tenant ? strchr(tenant, '/') : NULL;
 
-        *ret = (Reference) {};
+        *ret = (VolumeSpec) {};
         return slash && buffer_format(ret->tenant, sizeof(ret->tenant), "%.*s", (int) (slash - tenant), tenant) &&
                buffer_format(ret->name, sizeof(ret->name), "%s", slash + 1) && tenant_name_is_valid(ret->tenant) &&
                (volume_name_is_valid(ret->name) || full_name_is_valid(ret->name));
 }
 
 static bool mount_point_is_stray(Registry *registry, const char *path) {
-        Reference ref;
+        VolumeSpec of;
 
         return all_pools_are_open(registry) &&
-               (!path_split(path, &ref) || !registry_find_anywhere(registry, ref.tenant, ref.name));
+               (!path_split(path, &of) || !registry_find_anywhere(registry, of.tenant, of.name));
 }
 
 /* A device of a pool whose catalog is not open may belong to anybody. */
@@ -266,7 +266,7 @@ static void sweep(Look *look, size_t index, PoolEntry *pool) {
         _cleanup_(job_done) Job job = { .verb = JOB_VOLUME_SWEEP, .pool = pool->info.uuid };
         Repair *repair = repair_new(look, index);
         char text[UUID_TEXT_MAX];
-        Reference ref = {};
+        VolumeSpec of = {};
         Error err = {};
 
         if (!repair)
@@ -278,9 +278,13 @@ static void sweep(Look *look, size_t index, PoolEntry *pool) {
         if (sd_id128_is_null(f->uuid))
                 (void) sd_id128_randomize(&job.volume.uuid);
         uuid_format(job.volume.uuid, text);
-        if (f->kind == FINDING_STRAY_MOUNT_POINT && path_split(f->object, &ref))
-                buffer_format(job.volume.spec.tenant, sizeof(job.volume.spec.tenant), "%s", ref.tenant);
-        buffer_format(job.volume.spec.name, sizeof(job.volume.spec.name), "%s", *ref.name ? ref.name : text);
+        if (f->kind == FINDING_STRAY_MOUNT_POINT && path_split(f->object, &of))
+                buffer_format(job.volume.spec.tenant, sizeof(job.volume.spec.tenant), "%s", of.tenant);
+        buffer_format(job.volume.spec.name, sizeof(job.volume.spec.name), "%s", *of.name ? of.name : text);
+        if (snapshot_name_of(of.name)) {
+                job.volume.spec.role = ROLE_SNAPSHOT;
+                job.volume.spec.origin = job.volume.uuid;
+        }
         if (queue_submit(look->op->manager->queue, &job, -EBADF, NULL, on_swept, repair, &err) < 0)
                 repair_end(repair, err.text);
 }
@@ -299,7 +303,7 @@ static void repair_one(Look *look, size_t index) {
         Manager *m = look->op->manager;
         PoolEntry *pool = registry_find_pool_uuid(&m->registry, f->pool) ?: m->registry.pools;
         VolumeEntry *entry;
-        Reference ref;
+        VolumeSpec of;
 
         if (f->fixed || !finding_kind_is_fixable(f->kind))
                 return;
@@ -307,7 +311,7 @@ static void repair_one(Look *look, size_t index) {
                 entry = registry_find_uuid(&m->registry, f->uuid);
                 if (entry)
                         resume_removal(look, index, entry);
-        } else if (pool && (f->kind != FINDING_STRAY_MOUNT_POINT || path_split(f->object, &ref)))
+        } else if (pool && (f->kind != FINDING_STRAY_MOUNT_POINT || path_split(f->object, &of)))
                 sweep(look, index, pool);
 }
 

@@ -56,6 +56,9 @@ well "what the hint says ends it"
 mkdir -p /run/quarry/mnt/default/gone && chattr +i /run/quarry/mnt/default/gone
 finds "a mount point of a volume that is gone" "/run/quarry/mnt/default/gone: .*belongs to no volume"
 fixes "/run/quarry/mnt/default/gone"
+mkdir -p /run/quarry/mnt/default/gone@s && chattr +i /run/quarry/mnt/default/gone@s
+finds "and of a snapshot that is" "/run/quarry/mnt/default/gone@s: .*belongs to no volume"
+fixes "/run/quarry/mnt/default/gone@s"
 mount -t tmpfs tmpfs /run/quarry/mnt/default/raw 2>/dev/null || { mkdir -p /run/quarry/mnt/default/raw && mount -t tmpfs tmpfs /run/quarry/mnt/default/raw; }
 finds "something else is mounted at a volume's place" "/run/quarry/mnt/default/raw: .*is not the volume"
 umount /run/quarry/mnt/default/raw && rmdir /run/quarry/mnt/default/raw

@@ -50,6 +50,7 @@ for kind in "plain ext4" "plain xfs" "encrypted ext4" "encrypted xfs"; do
     not_ok "$kind: nobody can write to it" touch "$root/$name@one/file"
     device=$(findmnt -no SOURCE "$root/$name@one" | sed 's/\[.*//')
     exits "$kind: unmounted" 0 quarry umount "$name@one"
+    not_ok "$kind: its place goes with it" test -e "$root/$name@one"
     kill $writer && wait $writer
     rm "$root/$name/unsynced"
     exits "$kind: mounted again" 0 quarry mount --read-only "$name@one"
