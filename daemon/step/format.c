@@ -17,8 +17,8 @@
 #define ROOT_FOLDER "data"
 
 static int mkfs_argv(const VolumeSpec *spec, const char *device, char ***ret, Error *err) {
-        /* Fresh thin chunks read as zeros: nothing to discard, and tables need no writing now. The journal is cleared all
-         * the same: it has its space then, also when the pool has none any more. */
+        /* Fresh thin chunks read as zeros: nothing to discard, and tables need no writing now. The journal is cleared
+         * all the same: it has its space then, also when the pool has none any more. */
         static const char *const ext4[] = { "mke2fs", "-q",   "-F",
                                             "-t",     "ext4", "-m",
                                             "0",      "-E",   "nodiscard,lazy_itable_init=1" };

@@ -87,6 +87,19 @@ static const Step *const *plan_volume_change(const Job *job) {
                                                 : PLAN(&step_move_mount, &step_move_link, &step_old_point_remove);
 }
 
+/* Nobody could write into the place of a snapshot: it goes with the mount, and no rename leaves it behind. */
+static const Step *const *plan_volume_unmount(const VolumeSpec *spec) {
+        if (spec->role == ROLE_SNAPSHOT)
+                return PLAN(&step_unmount, &step_luks_close, &step_thin_close, &step_mount_point_remove);
+        return PLAN(&step_unmount, &step_luks_close, &step_thin_close);
+}
+
+static const Step *const *plan_volume_release(const VolumeSpec *spec) {
+        if (spec->role == ROLE_SNAPSHOT)
+                return PLAN(&step_luks_close, &step_thin_close, &step_mount_point_remove);
+        return PLAN(&step_luks_close, &step_thin_close);
+}
+
 const Step *const *plan_for(const Job *job) {
         switch (job->verb) {
         case JOB_POOL_SCAN:
@@ -143,10 +156,8 @@ const Step *const *plan_for(const Job *job) {
                             &step_thin_delete, &step_mount_point_remove);
         case JOB_VOLUME_MOUNT:
                 return plan_volume_mount(job);
-        case JOB_VOLUME_UMOUNT: /* nobody could write into the place of a snapshot: it goes, and no rename leaves it */
-                return job->volume.spec.role == ROLE_SNAPSHOT
-                               ? PLAN(&step_unmount, &step_luks_close, &step_thin_close, &step_mount_point_remove)
-                               : PLAN(&step_unmount, &step_luks_close, &step_thin_close);
+        case JOB_VOLUME_UMOUNT:
+                return plan_volume_unmount(&job->volume.spec);
         case JOB_VOLUME_TRIM:
                 return job->volume.spec.key_source != KEY_SOURCE_NONE
                                ? PLAN(&step_thin_open, &step_luks_open, &step_trim, &step_luks_close, &step_thin_close)
@@ -156,9 +167,7 @@ const Step *const *plan_for(const Job *job) {
         case JOB_VOLUME_USAGE:
                 return PLAN(&step_thin_look, &step_pool_status);
         case JOB_VOLUME_RELEASE:
-                return job->volume.spec.role == ROLE_SNAPSHOT
-                               ? PLAN(&step_luks_close, &step_thin_close, &step_mount_point_remove)
-                               : PLAN(&step_luks_close, &step_thin_close);
+                return plan_volume_release(&job->volume.spec);
         case JOB_VOLUME_RETIRE:
                 return PLAN(&step_claim, &step_luks_close, &step_luks_destroy, &step_thin_remove, &step_spare_delete,
                             &step_mount_point_remove);
