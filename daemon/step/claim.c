@@ -71,10 +71,10 @@ static int claim_run(StepContext *c, Error *err) {
         else if (c->job->verb != JOB_VOLUME_CLAIM)
                 error_hint(err, "end those processes");
         else
-                error_hint(
-                        err,
-                        "unmount it there, or end those processes; or have it go with the last of them: quarry rm --lazy %s",
-                        spec->name);
+                error_hint(err,
+                           "unmount it there, or end those processes; or have it go with the last of them: "
+                           "quarry rm --lazy %s",
+                           spec->name);
         return r;
 }
 
