@@ -48,7 +48,7 @@ not_ok "which does not reach the terminal" grep -q $'\e' <<<"$err"
 bad "a name beyond ASCII" 2 'is not valid' bücher --size 1G
 bad "a name that is not UTF-8" 2 'not UTF-8' $'a\xff' --size 1G
 bad "a name that begins with a dot" 2 'beginning with a letter or digit' .x --size 1G
-bad "a snapshot's name" 1 'snapshots are not supported' x@y --size 1G
+bad "a snapshot's name" 1 'name of a snapshot' x@y --size 1G
 bad "a tenant in capitals" 2 'tenant name "Web" is not valid' Web/x --size 1G
 bad "a pool that is not there" 3 'there is no pool nope' x --size 1G --pool nope
 bad "a pool's name against the rule" 2 'pool name "No" is not valid' x --size 1G --pool No
