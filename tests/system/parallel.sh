@@ -27,8 +27,9 @@ is "none failed" "$(grep -v 'no answer from quarryd yet' <<<"$err")" ""
 is "all are listed and ready" "$(quarry ls --no-legend -o state | sort | uniq -c | xargs)" "$count ready"
 is "each with the label it was made with" "$(json '[.volumes[] | select(.name == "v" + .labels.number)] | length' quarry ls)" $count
 is "their UUIDs differ" "$(json '.volumes[].uuid' quarry ls | sort -u | wc -l)" $count
-is "so do their thin devices" "$(thin_ids | sort -u | wc -l)" $count
-is "no device was left open" "$(volume_devices)" ""
+ids=$(thin_ids | sort -u | wc -l) # two of a kind make a template
+ok "so do their thin devices, and a template is at most two more" [ "$ids" -ge $count -a "$ids" -le $((count + 2)) ]
+ok "no device is left open" wait_for 60 eval '[ -z "$(volume_devices)" ]'
 ok "8 clients at once mount and write them all" at_once 'use {}'
 is "all are mounted" "$(volume_mounts)" $count
 is "each holds its own content" "$(for i in $(seq $count); do grep -lx "content of $i" "$root/v$i/file"; done | wc -l)" $count
@@ -43,7 +44,7 @@ for i in 1 2 3 4; do
 done
 wait
 is "the same create with --if-absent by 4 at once: 4 successes" "$(cat /tmp/same.* | sort | uniq -c | xargs)" "4 0 4 same"
-is "and one volume" "$(thin_ids | wc -l)" $((count + 1))
+is "and one volume" "$(quarry ls --no-legend -o name | wc -l)" $((count + 1))
 ok "that works" eval 'quarry mount same && quarry umount same'
 for i in 1 2 3 4; do
     (quarry create "mixed" --size $((i * 32))M >/dev/null 2>&1; echo $? >/tmp/same.$i) &
@@ -60,7 +61,7 @@ wait
 is "the same rm by 2 at once: one of them has it" "$(cat /tmp/same.[12] | sort | xargs)" "0 3"
 try quarry rm mixed
 is "none is listed" "$(quarry ls --no-legend)" ""
-is "none is in the pool" "$(thin_ids)" ""
+ok "none is in the pool" wait_for 60 eval '[ -z "$(thin_ids)" ]' # templates go behind the last volume
 is "none is in the kernel" "$(volume_devices)" ""
 is "the pool is empty again" "$(json '.pools[0] | [.dataUsedBytes, .volumes, .provisionedBytes] | map(tostring) | join(" ")' quarry pool inspect default)" "0 0 0"
 
