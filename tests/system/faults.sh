@@ -32,8 +32,9 @@ others=0
 try dmsetup create lower --table "0 $sectors linear /dev/vda $offset"
 try quarry pool create default /dev/mapper/lower
 try quarry pool create other /dev/vdb
+# Of different sizes: two of a kind make a template, in the background.
 try quarry create keep --size 32M
-try quarry create used --size 32M
+try quarry create used --size 33M
 echo content >"$(quarry mount keep)/file"
 sync "/run/quarry/mnt/default/keep/file"
 try quarry umount keep
