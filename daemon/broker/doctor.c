@@ -4,6 +4,7 @@
 #include "broker/volume.h"
 #include "broker/watch.h"
 
+#include <quarry/clock.h>
 #include <quarry/log.h>
 #include <quarry/text.h>
 
@@ -434,13 +435,6 @@ static int look_at_pool(Look *look, PoolEntry *pool, Error *err) {
         return r;
 }
 
-static uint64_t now_usec(void) {
-        struct timespec ts = {};
-
-        (void) clock_gettime(CLOCK_REALTIME, &ts);
-        return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
-}
-
 static int examine_start(Operation *op, Error *err) {
         Job job = { .verb = JOB_HOST_AUDIT, .fix = op->job.fix };
         Manager *m = op->manager;
@@ -449,7 +443,7 @@ static int examine_start(Operation *op, Error *err) {
 
         if (!look)
                 return error_oom(err);
-        *look = (Look) { .op = op, .began_usec = now_usec() };
+        *look = (Look) { .op = op, .began_usec = clock_usec(CLOCK_REALTIME) };
         watch_look(m->watch);
         r = sd_event_add_time_relative(m->event, &look->timer, CLOCK_MONOTONIC, LIMIT_USEC, 0, on_limit, look);
         if (r < 0)

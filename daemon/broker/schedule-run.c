@@ -2,6 +2,7 @@
 
 #include "broker/volume.h"
 
+#include <quarry/clock.h>
 #include <quarry/log.h>
 #include <quarry/text.h>
 
@@ -17,13 +18,6 @@ struct ScheduleTask {
         sd_id128_t *expired; /* snapshots that go, from the end */
         size_t n_expired;
 };
-
-static uint64_t now_usec(void) {
-        struct timespec ts;
-
-        clock_gettime(CLOCK_REALTIME, &ts);
-        return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
-}
 
 static void task_free(ScheduleTask *task) {
         free(task->rule);
@@ -117,7 +111,7 @@ static void note_failure(const VolumeEntry *entry, PlanRule *rule, const Error *
 
 static void settle(ScheduleTask *task, VolumeEntry *entry, PlanRule *rule, const Error *err) {
         note_failure(entry, rule, err);
-        rule->run.at_usec = now_usec();
+        rule->run.at_usec = clock_usec(CLOCK_REALTIME);
         plan_ran(task->manager->registry.plan, rule, rule->run.at_usec);
         schedule_run_keep(entry->pool, &rule->run, false);
         expire(task, entry, rule);
@@ -153,7 +147,7 @@ static void task_begin(ScheduleTask *task) {
 
         if (!entry || is_passing(entry)) {
                 if (entry)
-                        plan_ran(task->manager->registry.plan, rule, now_usec());
+                        plan_ran(task->manager->registry.plan, rule, clock_usec(CLOCK_REALTIME));
                 task_free(task);
                 return;
         }

@@ -2,6 +2,7 @@
 
 #include "broker/schedule-run.h"
 
+#include <quarry/clock.h>
 #include <quarry/log.h>
 #include <quarry/text.h>
 
@@ -25,13 +26,6 @@ struct Scheduler {
         bool question_is_out;
         size_t question_max; /* expressions that are asked about together: 1 when one of them is not understood */
 };
-
-static uint64_t now_usec(void) {
-        struct timespec ts;
-
-        clock_gettime(CLOCK_REALTIME, &ts);
-        return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
-}
 
 static void advance_soon(Scheduler *s) {
         (void) sd_event_source_set_enabled(s->advance, SD_EVENT_ONESHOT);
@@ -135,7 +129,7 @@ static int on_advance(sd_event_source *source, void *userdata) {
         uint64_t next;
         PlanRule *rule;
 
-        while ((rule = plan_take_due(s->plan, now_usec())))
+        while ((rule = plan_take_due(s->plan, clock_usec(CLOCK_REALTIME))))
                 schedule_run_queue(&s->queue, rule);
         schedule_run_pump(&s->queue);
         ask(s);
@@ -165,7 +159,7 @@ static int on_clock_set(sd_event_source *source, int fd, uint32_t revents, void 
                 return 0;
         log_info("schedule", "the clock was set: looking anew when snapshots are due");
         (void) clock_arm(s);
-        plan_clock_was_set(s->plan, now_usec());
+        plan_clock_was_set(s->plan, clock_usec(CLOCK_REALTIME));
         return 0;
 }
 
@@ -216,8 +210,8 @@ void schedule_read_runs(Manager *m, PoolEntry *pool) {
                 PlanRule *rule = entry ? volume_plan_find(entry->plan, runs[i].rule) : NULL;
                 ScheduleRun run = runs[i];
 
-                if (run.base_usec > now_usec()) /* by a clock that was ahead */
-                        run.base_usec = now_usec();
+                if (run.base_usec > clock_usec(CLOCK_REALTIME)) /* by a clock that was ahead */
+                        run.base_usec = clock_usec(CLOCK_REALTIME);
                 if (!rule)
                         (void) catalog_put_run(pool->catalog, &run, true, on_row_written, NULL, NULL);
                 else if (plan_restore(rule, entry->plan, &run) < 0)
@@ -283,7 +277,7 @@ int schedule_check(Manager *m, const Schedule *schedule, ScheduleChecked on_chec
                 r = strv_append(&check->expressions, schedule->rules[i].expression);
         if (r < 0)
                 r = error_oom(err);
-        job.calendar = (JobCalendar) { .base_usec = now_usec(), .expressions = check->expressions };
+        job.calendar = (JobCalendar) { .base_usec = clock_usec(CLOCK_REALTIME), .expressions = check->expressions };
         if (r >= 0)
                 r = queue_submit(m->queue, &job, -EBADF, NULL, on_check_answer, check, err);
         if (r < 0) {

@@ -3,6 +3,7 @@
 #include "broker/space.h"
 #include "broker/volume.h"
 
+#include <quarry/clock.h>
 #include <quarry/log.h>
 #include <quarry/text.h>
 
@@ -35,13 +36,6 @@ static bool can_have_one(const VolumeSpec *spec) {
         return spec->role == ROLE_VOLUME && spec->fs != FILESYSTEM_NONE && spec->key_source == KEY_SOURCE_NONE;
 }
 
-static uint64_t now_usec(void) {
-        struct timespec ts;
-
-        clock_gettime(CLOCK_MONOTONIC, &ts);
-        return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
-}
-
 VolumeEntry *template_take(PoolEntry *pool, const VolumeSpec *spec) {
         char name[FULL_NAME_MAX + 1];
         VolumeEntry *entry;
@@ -53,7 +47,7 @@ VolumeEntry *template_take(PoolEntry *pool, const VolumeSpec *spec) {
         if (!entry || entry->volume.state != VOLUME_READY || entry->lane.running || entry->discarded ||
             !strv_equal(entry->volume.spec.mkfs_options, spec->mkfs_options))
                 return NULL;
-        entry->used_at = now_usec();
+        entry->used_at = clock_usec(CLOCK_MONOTONIC);
         entry->n_copies++;
         return entry;
 }
@@ -151,7 +145,7 @@ static int spec_make(const VolumeSpec *like, VolumeSpec *ret) {
 
 static void on_made(Operation *op, const Error *err, void *userdata) {
         if (!err)
-                op->volume->used_at = now_usec();
+                op->volume->used_at = clock_usec(CLOCK_MONOTONIC);
         else /* as long as this quarryd runs it is not tried again */
                 demand_find(op->pool, op->volume->volume.spec.name)->failed = true;
 }
@@ -167,7 +161,7 @@ void template_note_demand(Manager *m, PoolEntry *pool, const VolumeSpec *spec) {
                 return;
         name_format(spec, name);
         demand = demand_find(pool, name);
-        demand->at = now_usec();
+        demand->at = clock_usec(CLOCK_MONOTONIC);
         if (demand->n++ == 0 || demand->failed || registry_find_in_pool(pool, TEMPLATE_TENANT, name) ||
             pool_entry_check_changes(pool, NULL) < 0 || !has_room(pool, spec) || !make_room(m, pool))
                 return;

@@ -3,6 +3,7 @@
 #include "broker/pool-open.h"
 #include "broker/watch.h"
 
+#include <quarry/clock.h>
 #include <quarry/log.h>
 
 #include <time.h>
@@ -54,13 +55,6 @@ typedef struct MapsResult {
         uint64_t at;
 } MapsResult;
 
-static uint64_t now_usec(clockid_t clock) {
-        struct timespec ts = {};
-
-        (void) clock_gettime(clock, &ts);
-        return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
-}
-
 static int compare_thin_ids(const void *a, const void *b) {
         const ThinUsage *x = a, *y = b;
 
@@ -94,7 +88,7 @@ static void on_maps(JobResult *result, int *mount_fd, const Error *err, void *us
 
         if (pool) {
                 pool->maps_job = NULL;
-                pool->maps_took = now_usec(CLOCK_MONOTONIC) - pool->maps_began;
+                pool->maps_took = clock_usec(CLOCK_MONOTONIC) - pool->maps_began;
         }
         if (err)
                 log_debug("usage", "%s", err->text);
@@ -124,7 +118,7 @@ static bool maps_are_due(const PoolEntry *pool, const VolumeEntry *entry, uint64
 /* look: NULL for nobody who waits for it. */
 static int maps_look_at(Manager *m, Look *look, PoolEntry *pool, const VolumeEntry *entry, Error *err) {
         Job job = { .verb = JOB_POOL_EXCLUSIVE, .pool = pool->info.uuid };
-        uint64_t now = now_usec(CLOCK_MONOTONIC);
+        uint64_t now = clock_usec(CLOCK_MONOTONIC);
         MapsJob *userdata;
         int r;
 
@@ -134,7 +128,7 @@ static int maps_look_at(Manager *m, Look *look, PoolEntry *pool, const VolumeEnt
         if (!userdata)
                 return error_oom(err);
         *userdata = (MapsJob) {
-                .manager = m, .look = look, .pool = pool->info.uuid, .began_usec = now_usec(CLOCK_REALTIME)
+                .manager = m, .look = look, .pool = pool->info.uuid, .began_usec = clock_usec(CLOCK_REALTIME)
         };
         r = queue_submit(m->queue, &job, -EBADF, NULL, on_maps, userdata, err);
         if (r < 0) {

@@ -9,6 +9,7 @@
 #include "broker/volume.h"
 #include "broker/watch.h"
 
+#include <quarry/clock.h>
 #include <quarry/log.h>
 #include <quarry/text.h>
 
@@ -16,13 +17,6 @@
 
 /* Each costs a row and a look; who asks again goes on behind them. */
 #define THIN_IDS_TAKEN_MAX 32u
-
-static uint64_t now_usec(void) {
-        struct timespec ts;
-
-        clock_gettime(CLOCK_REALTIME, &ts);
-        return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
-}
 
 /* --- the end -------------------------------------------------------------------------------------------- */
 
@@ -168,7 +162,7 @@ static void on_made(JobResult *result, int *mount_fd, const Error *err, void *us
         if (!err) {
                 op->volume->volume.state = VOLUME_READY;
                 op->volume->volume.copied = !sd_id128_is_null(op->job.source.uuid);
-                op->volume->made_usec = now_usec();
+                op->volume->made_usec = clock_usec(CLOCK_REALTIME);
                 op->volume->open = result->open;
                 op->volume->used = result->used;
                 op->volume->used_is_known = result->used > 0;
@@ -268,7 +262,7 @@ int volume_create_entry(Manager *m, PoolEntry *pool, VolumeSpec *spec, VolumeEnt
         r = pool_entry_new_thin_id(pool, &volume.thin_id);
         if (r < 0)
                 return error_set(err, ERROR_NO_SPACE, r, "pool %s has no thin id left", pool->info.name);
-        volume.created_usec = now_usec();
+        volume.created_usec = clock_usec(CLOCK_REALTIME);
         volume.spec = *spec;
         *spec = (VolumeSpec) {};
 

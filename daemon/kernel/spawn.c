@@ -1,5 +1,6 @@
 #include "kernel/spawn.h"
 
+#include <quarry/clock.h>
 #include <quarry/text.h>
 
 #include <fcntl.h>
@@ -33,13 +34,6 @@ typedef struct Child {
         int pidfd;
         Sink out, err;
 } Child;
-
-static uint64_t now_usec(void) {
-        struct timespec t;
-
-        clock_gettime(CLOCK_MONOTONIC, &t);
-        return (uint64_t) t.tv_sec * 1000000u + (uint64_t) t.tv_nsec / 1000u;
-}
 
 static void sink_done(Sink *sink) {
         closep(&sink->fd);
@@ -242,7 +236,7 @@ static int child_start(const char *path, char *const argv[], Child *child) {
 }
 
 static int poll_until(struct pollfd *fds, nfds_t n, uint64_t deadline) {
-        uint64_t now = now_usec();
+        uint64_t now = clock_usec(CLOCK_MONOTONIC);
         int r, ms;
 
         ms = now >= deadline
@@ -274,7 +268,7 @@ static int child_drain(Child *child, uint64_t deadline) {
                 if (fds[1].revents && (r = sink_read(&child->err)) < 0)
                         return r;
                 if (fds[2].revents) {
-                        uint64_t linger = now_usec() + LINGER_USEC;
+                        uint64_t linger = clock_usec(CLOCK_MONOTONIC) + LINGER_USEC;
 
                         ended = true;
                         deadline = linger < deadline ? linger : deadline;
@@ -289,7 +283,7 @@ static int child_drain(Child *child, uint64_t deadline) {
 static int child_reap(Child *child) {
         siginfo_t info = {};
         struct pollfd fd = { .fd = child->pidfd, .events = POLLIN };
-        uint64_t deadline = now_usec() + DEATH_USEC;
+        uint64_t deadline = clock_usec(CLOCK_MONOTONIC) + DEATH_USEC;
         int r;
 
         do
@@ -318,7 +312,7 @@ static int run(char *const argv[], unsigned timeout_seconds, int (*on_line)(cons
                 .err.fd = -EBADF,
                 .err.tail = true,
         };
-        uint64_t deadline = now_usec() + (uint64_t) timeout_seconds * 1000000u;
+        uint64_t deadline = clock_usec(CLOCK_MONOTONIC) + (uint64_t) timeout_seconds * 1000000u;
         char path[PATH_MAX];
         int r, status;
 

@@ -4,6 +4,7 @@
 #include "store/run.h"
 #include "store/schema.h"
 
+#include <quarry/clock.h>
 #include <quarry/failpoint.h>
 #include <quarry/log.h>
 #include <quarry/text.h>
@@ -146,13 +147,6 @@ static int thread_open(Catalog *c) {
         return r;
 }
 
-static uint64_t now_usec(void) {
-        struct timespec now;
-
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000;
-}
-
 /* --- writing, in the thread ----------------------------------------------------------------------------- */
 
 static int row_write(Catalog *c, const Row *row, bool is_delete, Error *err) {
@@ -246,7 +240,7 @@ static void thread_write(Catalog *c) {
                 while (!c->waiting.first && !c->stop)
                         pthread_cond_wait(&c->wake, &c->lock);
                 Change *batch = queue_take_all(&c->waiting);
-                c->writing_since = now_usec();
+                c->writing_since = clock_usec(CLOCK_MONOTONIC);
                 pthread_mutex_unlock(&c->lock);
                 if (!batch)
                         return;
@@ -474,7 +468,7 @@ int catalog_health(Catalog *c, Error *err) {
         if (c->failure.kind != ERROR_NONE) {
                 *err = c->failure;
                 r = error_code(err);
-        } else if (c->writing_since > 0 && now_usec() - c->writing_since > CATALOG_PATIENCE_USEC)
+        } else if (c->writing_since > 0 && clock_usec(CLOCK_MONOTONIC) - c->writing_since > CATALOG_PATIENCE_USEC)
                 r = error_set(err, ERROR_POOL_UNAVAILABLE, ETIMEDOUT, "the catalog's disk does not answer");
         pthread_mutex_unlock(&c->lock);
         return r;
