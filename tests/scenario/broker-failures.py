@@ -367,23 +367,24 @@ def a_pool_that_comes_outlives_workers_that_die():
 def a_thin_id_that_is_taken_in_the_pool_is_passed_over():
     world.worker.add_pool()
     world.start()
+    # Of different sizes: two of a kind make a template, which takes a thin id.
     world.create("first")
     taken = {"message": "pool default has a thin device that its catalog does not know", "errorNumber": 17}
     world.worker.rule("volume_create", fail("Failed", **taken), times=2)
-    world.create("db")
+    world.create("db", 2 * GIB)
     ids = [job["volume"]["thinId"] for verb, job, _ in world.worker.jobs if verb == "volume_create"]
     same(ids, [0, 1, 2, 3])
     same((world.worker.count("volume_remove"), world.names()), (0, ["db", "first"]))
     contains(world.log_text(), "thin device 1 is in the pool", "thin device 2 is in the pool")
     # Passed over for good, also when what was made with the next id is gone.
     world.call("Volume.Remove", volume="db")
-    world.create("later")
+    world.create("later", 3 * GIB)
     same([job["volume"]["thinId"] for verb, job, _ in world.worker.jobs if verb == "volume_create"][-1], 3)
     world.restart()
     same((world.names(), world.inspect("later")["state"]), (["first", "later"], "ready"))
     # One that cannot be passed over ends, and leaves nothing.
     world.worker.rule("volume_create", fail("Failed", **taken), times=99)
-    world.refused("Failed", "Volume.Create", volume="never", sizeBytes=GIB)
+    world.refused("Failed", "Volume.Create", volume="never", sizeBytes=4 * GIB)
     world.worker.forget_rules()
     same(world.names(), ["first", "later"])
     world.check_consistent()

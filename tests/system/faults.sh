@@ -41,6 +41,8 @@ try quarry umount keep
 main=$(daemon)
 
 # --- the catalog's disk fails ---
+# A flush goes to the whole of the disk and fails, so that what still writes would end the pool's metadata, too.
+try wait_for 30 nothing_waits_to_be_closed
 instead catalog flakey "0 1000 1 error_writes"
 refused "a volume is not made when its row cannot be written" 1 'catalog' timeout 120 quarry create lost --size 16M
 ok "the pool is shown as failing" wait_for 40 state_is 'unavailable|activating'

@@ -93,7 +93,6 @@ fill $root/vault/file 4 8 b
 read -r now own <<<"$(exclusive vault)"
 ok "encrypted: at least what was overwritten" [ "$own" -ge $((8 * chunk)) -a "$own" -le "$now" ]
 ok "and not the whole" [ "$own" -lt "$used" ]
-is "as thin_ls says" "$(thin_of vault)" "$now $own"
 is "its contents begin behind the header" "$(json .dataOffsetBytes quarry diff vault@a vault)" $((4 << 20))
 ok "and nothing in the header differs" [ "$(quarry diff --ranges vault@a vault 2>/dev/null | head -n 1 | cut -d' ' -f1)" -ge $((4 << 20)) ]
 # Where the filesystem has the eight chunks of the file, behind the header.
@@ -110,6 +109,9 @@ for first, last, place in re.findall(r"^ *\d+: *(\d+)\.\. *(\d+): *(\d+)", sys.s
 print(found)'
 }
 is "what was overwritten of the file is in the ranges" "$(covered)" 128
+try quarry umount vault # a filesystem that is mounted writes when it likes
+own=$(exclusive vault)
+is "as thin_ls says" "$(thin_of vault)" "$own"
 
 # --- refusals ---
 refused "of what is not there" 3 'no snapshot raw@none' quarry diff raw@none raw
