@@ -14,13 +14,15 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 
 #define MOUNTINFO_MAX (64u << 20)
 
 #define STAGE_STACK_SIZE (64u << 10)
-#define STAGE_PLACE "/run" /* any folder: in a namespace that nobody else sees */
+#define STAGE_ROOT "/run" /* any folder */
+#define STAGE_PLACE "/stage"
 
 /* --- mounts by descriptor ------------------------------------------------------------------------------- */
 
@@ -74,44 +76,97 @@ int mnt_filesystem_noexec(const char *device, const char *fstype, char *message,
         return filesystem_open(device, fstype, false, MOUNT_ATTR_NOEXEC, message, size);
 }
 
+/* --- a folder inside a mount ---------------------------------------------------------------------------- */
+
+/* The kernel (before 6.15) clones only of mounts in the caller's namespace, not of detached ones. So the mount is
+ * attached for a moment where nobody sees it: in a mount namespace of this process that has nothing but one empty
+ * folder, and goes with it. A new one each time would be a copy of every mount of the host. */
 typedef struct Stage {
+        int namespace_fd; /* of what there is, or -EBADF */
         int mount_fd;
         const char *folder;
         int result;
 } Stage;
 
-/* Runs on our memory and descriptors, but with a mount namespace of its own, which ends with it. */
-static int stage_main(void *userdata) {
-        Stage *stage = userdata;
+static int stage_namespace = -EBADF;
+
+/* Whatever was mounted on the host is let go: nothing is held, and nothing goes out or comes in. */
+static int stage_make(void) {
+        _cleanup_close_ int fd = -EBADF;
         int r;
 
         r = RET_NERRNO(unshare(CLONE_NEWNS));
-        /* Unmounts of the host still come in, so nothing is held; nothing goes out. */
         if (r >= 0)
-                r = RET_NERRNO(mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL));
+                r = fd = RET_NERRNO(open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC));
+        if (r >= 0)
+                r = RET_NERRNO(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
+        if (r >= 0)
+                r = RET_NERRNO(
+                        mount("quarry", STAGE_ROOT, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=64k,mode=700"));
+        if (r >= 0)
+                r = RET_NERRNO(chdir(STAGE_ROOT));
+        if (r >= 0)
+                r = RET_NERRNO((int) syscall(SYS_pivot_root, ".", "."));
+        if (r >= 0)
+                r = RET_NERRNO(umount2(".", MNT_DETACH)); /* the host's root, which lies over the new one */
+        if (r >= 0)
+                r = RET_NERRNO(mkdir(STAGE_PLACE, 0700));
+        return r < 0 ? r : TAKE_FD(fd);
+}
+
+static int stage_use(const Stage *stage) {
+        int r;
+
+        r = RET_NERRNO(setns(stage->namespace_fd, CLONE_NEWNS));
         if (r >= 0)
                 r = RET_NERRNO(move_mount(stage->mount_fd, "", AT_FDCWD, STAGE_PLACE, MOVE_MOUNT_F_EMPTY_PATH));
-        if (r >= 0)
-                r = RET_NERRNO(open_tree(stage->mount_fd, stage->folder,
-                                         OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW));
-        stage->result = r;
+        if (r < 0)
+                return r;
+        r = RET_NERRNO(
+                open_tree(stage->mount_fd, stage->folder, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW));
+        if (umount2(STAGE_PLACE, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && r >= 0) {
+                int failed = -errno;
+
+                close(r);
+                r = failed;
+        }
+        return r;
+}
+
+/* Runs on our memory and descriptors, but with a namespace, a root and a working directory of its own. */
+static int stage_main(void *userdata) {
+        Stage *stage = userdata;
+
+        stage->result = stage->namespace_fd < 0 ? stage_make() : stage_use(stage);
         return 0;
 }
 
-/* The kernel (before 6.15) clones only of mounts in the caller's namespace, not of detached ones. So the
- * mount is attached for a moment where nobody sees it, and where nothing is left if we are killed. */
-static int stage_clone(int mount_fd, const char *folder) {
+static int stage_run(Stage *stage) {
         static char stack[STAGE_STACK_SIZE] __attribute__((aligned(16)));
-        Stage stage = { .mount_fd = mount_fd, .folder = folder, .result = -EIO };
         pid_t pid;
 
-        pid = clone(stage_main, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD, &stage);
+        stage->result = -EIO;
+        pid = clone(stage_main, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD, stage);
         if (pid < 0)
                 return -errno;
         while (waitpid(pid, NULL, 0) < 0)
                 if (errno != EINTR)
                         break;
-        return stage.result;
+        return stage->result;
+}
+
+static int stage_clone(int mount_fd, const char *folder) {
+        Stage stage = { .namespace_fd = -EBADF, .mount_fd = mount_fd, .folder = folder };
+
+        if (stage_namespace < 0) {
+                int r = stage_run(&stage);
+
+                if (r < 0)
+                        return r;
+                stage_namespace = r;
+        }
+        stage.namespace_fd = stage_namespace;
+        return stage_run(&stage);
 }
 
 int mnt_subtree(int mount_fd, const char *folder, bool read_only) {

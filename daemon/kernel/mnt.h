@@ -41,6 +41,5 @@ int mnt_point_remove(const char *target);
  * or -EBADF. */
 int mnt_count(dev_t device, int *ret_fd);
 
-/* Whether a device is mounted at target now (top-most mount), by /proc/self/mountinfo. 1 with *ret_device
- * and *ret_read_only, 0. */
+/* Whether a device is mounted at target now (top-most mount). 1 with *ret_device and *ret_read_only, 0. */
 int mnt_point_device(const char *target, dev_t *ret_device, bool *ret_read_only);

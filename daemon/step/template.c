@@ -21,10 +21,10 @@ static int unusable(Error *err, const char *why) {
         return error_set(err, ERROR_FAILED, ESTALE, "the template cannot be used: %s", why);
 }
 
-/* An upgrade may have changed what mkfs makes. */
+/* An upgrade, of them or of quarry, may have changed what mkfs makes. */
 static bool tools_are_newer(const Volume *template) {
-        static const char *const ext4[] = { "/usr/sbin/mke2fs", "/etc/mke2fs.conf", NULL };
-        static const char *const xfs[] = { "/usr/sbin/mkfs.xfs", NULL };
+        static const char *const ext4[] = { "/usr/sbin/mke2fs", "/etc/mke2fs.conf", "/proc/self/exe", NULL };
+        static const char *const xfs[] = { "/usr/sbin/mkfs.xfs", "/proc/self/exe", NULL };
         struct stat st;
 
         for (const char *const *tool = template->spec.fs == FILESYSTEM_XFS ? xfs : ext4; *tool; tool++)

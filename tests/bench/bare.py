@@ -10,7 +10,7 @@ from measure import figure, output, run
 TEMPLATE, COPY, DISK = 16000000, 16000001, 16000002
 FLOOR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../build/gcc/tests/bench/floor")
 TARGET = "/run/bench"
-MKFS = {"ext4": ("mke2fs", "-q", "-F", "-t", "ext4", "-m", "0", "-E", "nodiscard,lazy_itable_init=1"),
+MKFS = {"ext4": ("mke2fs", "-q", "-F", "-t", "ext4", "-m", "0", "-E", "nodiscard,lazy_itable_init=1", "-O", "^orphan_file"),
         "xfs": ("mkfs.xfs", "-q", "-f", "-K")}
 
 

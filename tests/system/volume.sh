@@ -19,6 +19,13 @@ is "owner, group and mode are as asked" "$(stat -c '%u %g %a' $root/db)" "1000 1
 is "it is empty, without lost+found" "$(ls -A $root/db)" ""
 source=$(findmnt -no SOURCE $root/db | sed 's/\[.*//')
 is "mkfs had its option: 1 % is reserved" "$(dumpe2fs -h "$source" 2>/dev/null | awk -F: '/^Reserved block count/ { r = $2 } /^Block count/ { b = $2 } END { print int(r * 100 / b + 0.5) }')" 1
+features() { dumpe2fs -h "$(findmnt -no SOURCE "$root/$1" | sed 's/\[.*//')" 2>/dev/null | grep -Ewo '(orphan_file|metadata_csum|RAID stride: +[0-9]+)' | xargs; }
+is "no block is read at each mount that need not be" "$(features db)" "metadata_csum RAID stride: 16"
+try quarry create own --size 64M --mkfs-option "-O orphan_file,^metadata_csum" --mkfs-option "-E stride=32"
+try quarry mount own
+is "but for who asks for it: options are added to what is the default" "$(features own)" "orphan_file RAID stride: 32"
+try quarry umount own
+try quarry rm own
 is "it has the size asked for" "$(blockdev --getsize64 "$source")" $((512 << 20))
 exits "mounting again" 0 quarry mount db
 is "gives the same place" "$out" $root/db
