@@ -3,18 +3,23 @@
 #include "kernel/dm.h"
 #include "kernel/sysfs.h"
 
+#include <quarry/fd.h>
 #include <quarry/log.h>
 #include <quarry/pool.h>
 #include <quarry/text.h>
 #include <quarry/volume.h>
 
+#include <fcntl.h>
 #include <libcryptsetup.h>
 #include <linux/keyctl.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
 
 #define KEY_SIZE (LUKS_KEY_BITS / 8)
 #define METADATA_SIZE UINT64_C(16384) /* of one copy of the JSON header: the default */
+#define KEYSLOTS_SIZE MIB                   /* four of them, of 252 KiB each: what is not there takes no space */
+#define HEADER_USED (2 * METADATA_SIZE + KEYSLOTS_SIZE)
 #define KDF_TIME_MS 1000u
 #define PBKDF2_ITERATIONS_MIN 1000u
 
@@ -103,17 +108,13 @@ static struct crypt_pbkdf_type pbkdf_type(const LuksKdf *kdf) {
         };
 }
 
-static int header_write(Luks *luks, sd_id128_t uuid, const LuksKdf *kdf) {
+static int header_make(Luks *luks, sd_id128_t uuid, const LuksKdf *kdf) {
         struct crypt_pbkdf_type pbkdf = pbkdf_type(kdf);
         struct crypt_params_luks2 params = { .pbkdf = &pbkdf, .sector_size = LUKS_SECTOR_SIZE };
         char text[UUID_TEXT_MAX];
         int r;
 
-        r = crypt_init(&luks->header, luks->path);
-        if (r < 0)
-                return r;
-        /* Two copies of the metadata and the keyslots area: together the header. */
-        r = crypt_set_metadata_size(luks->header, METADATA_SIZE, LUKS_HEADER_SIZE - 2 * METADATA_SIZE);
+        r = crypt_set_metadata_size(luks->header, METADATA_SIZE, KEYSLOTS_SIZE);
         if (r >= 0)
                 r = crypt_set_data_offset(luks->header, LUKS_HEADER_SIZE / 512);
         if (r >= 0)
@@ -122,9 +123,31 @@ static int header_write(Luks *luks, sd_id128_t uuid, const LuksKdf *kdf) {
         return r;
 }
 
+static int header_write(int memory_fd, const char *device) {
+        _cleanup_free_ uint8_t *header = NULL;
+        _cleanup_close_ int fd = -EBADF;
+
+        header = malloc(HEADER_USED);
+        if (!header)
+                return -ENOMEM;
+        if (pread(memory_fd, header, HEADER_USED, 0) != (ssize_t) HEADER_USED)
+                return -EIO;
+        fd = open(device, O_WRONLY | O_CLOEXEC | O_EXCL);
+        if (fd < 0)
+                return -errno;
+        if (pwrite(fd, header, HEADER_USED, 0) != (ssize_t) HEADER_USED)
+                return errno ? -errno : -EIO;
+        return RET_NERRNO(fsync(fd));
+}
+
+/* The library writes the header several times, and each time to both of its copies, and waits for the disk, and clears
+ * all that is in front of the contents: so it is made in memory, and written once. Nothing in it is secret without the
+ * passphrase. */
 int luks_format(const char *device, sd_id128_t uuid, const LuksKdf *kdf, const void *passphrase, size_t size,
-                Luks **ret) {
+                const char *token, Luks **ret) {
         _cleanup_(luks_freep) Luks *luks = NULL;
+        _cleanup_close_ int fd = -EBADF;
+        char path[32];
         int r;
 
         r = luks_new(device, &luks);
@@ -135,13 +158,22 @@ int luks_format(const char *device, sd_id128_t uuid, const LuksKdf *kdf, const v
                 return -ENOMEM;
         if (getrandom(luks->key, KEY_SIZE, 0) != KEY_SIZE)
                 return -EIO;
-        r = header_write(luks, uuid, kdf);
-        if (r < 0)
-                return r;
-        r = crypt_keyslot_add_by_volume_key(luks->header, 0, luks->key, KEY_SIZE, passphrase, size);
-        if (r < 0)
-                return r;
+        fd = memfd_create("luks2", MFD_CLOEXEC);
+        if (fd < 0 || ftruncate(fd, LUKS_HEADER_SIZE + LUKS_SECTOR_SIZE) < 0)
+                return -errno;
+        buffer_format(path, sizeof(path), "/proc/self/fd/%d", fd);
+        r = crypt_init(&luks->header, path);
+        if (r >= 0)
+                r = header_make(luks, uuid, kdf);
+        if (r >= 0)
+                r = crypt_keyslot_add_by_volume_key(luks->header, 0, luks->key, KEY_SIZE, passphrase, size);
+        if (r >= 0 && token)
+                r = crypt_token_json_set(luks->header, CRYPT_ANY_TOKEN, token);
         header_release(luks);
+        if (r >= 0)
+                r = header_write(fd, device);
+        if (r < 0)
+                return r;
         *ret = TAKE_PTR(luks);
         return 0;
 }

@@ -28,10 +28,11 @@ void luks_init(void);
 void luks_free(Luks *luks);
 DEFINE_CLEANUP(Luks *, luks_free)
 
-/* Writes a LUKS2 header of LUKS_HEADER_SIZE (quarry/volume.h) with one keyslot. The volume key stays in
- * memory, so that luks_open() needs no second key derivation. uuid becomes the header's. */
+/* Writes a LUKS2 header of LUKS_HEADER_SIZE (quarry/volume.h), of which much is left as it is, with one keyslot and
+ * this token (see below; NULL for none), and waits for the disk. The volume key stays in memory, so that luks_open()
+ * needs no second key derivation. uuid becomes the header's. */
 int luks_format(const char *device, sd_id128_t uuid, const LuksKdf *kdf, const void *passphrase, size_t size,
-                Luks **ret);
+                const char *token, Luks **ret);
 
 /* Reads a header. -EINVAL or -ENOENT-like if there is none. */
 int luks_load(const char *device, Luks **ret);

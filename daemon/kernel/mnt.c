@@ -93,25 +93,17 @@ static int stage_namespace = -EBADF;
 /* Whatever was mounted on the host is let go: nothing is held, and nothing goes out or comes in. */
 static int stage_make(void) {
         _cleanup_close_ int fd = -EBADF;
-        int r;
 
-        r = RET_NERRNO(unshare(CLONE_NEWNS));
-        if (r >= 0)
-                r = fd = RET_NERRNO(open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC));
-        if (r >= 0)
-                r = RET_NERRNO(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
-        if (r >= 0)
-                r = RET_NERRNO(
-                        mount("quarry", STAGE_ROOT, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=64k,mode=700"));
-        if (r >= 0)
-                r = RET_NERRNO(chdir(STAGE_ROOT));
-        if (r >= 0)
-                r = RET_NERRNO((int) syscall(SYS_pivot_root, ".", "."));
-        if (r >= 0)
-                r = RET_NERRNO(umount2(".", MNT_DETACH)); /* the host's root, which lies over the new one */
-        if (r >= 0)
-                r = RET_NERRNO(mkdir(STAGE_PLACE, 0700));
-        return r < 0 ? r : TAKE_FD(fd);
+        if (unshare(CLONE_NEWNS) < 0)
+                return -errno;
+        fd = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+        if (fd < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+            mount("quarry", STAGE_ROOT, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=64k,mode=700") < 0 ||
+            chdir(STAGE_ROOT) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 ||
+            umount2(".", MNT_DETACH) < 0 || /* the host's root, which lies over the new one */
+            mkdir(STAGE_PLACE, 0700) < 0)
+                return -errno;
+        return TAKE_FD(fd);
 }
 
 static int stage_use(const Stage *stage) {

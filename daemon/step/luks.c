@@ -51,7 +51,7 @@ static int format_with_passphrase(StepContext *c, const char *device, Error *err
         r = key_read(c, &secret, &size, err);
         if (r < 0)
                 return r;
-        r = luks_format(device, c->job->volume.uuid, &kdf, secret, size, &c->luks);
+        r = luks_format(device, c->job->volume.uuid, &kdf, secret, size, NULL, &c->luks);
         secret_free(secret, size);
         return r < 0 ? error_errno(err, r, "cannot write the LUKS2 header") : 0;
 }
@@ -72,11 +72,8 @@ static int format_with_host_key(StepContext *c, const char *device, Error *err) 
         r = hostkey_wrap(key, c->job->volume.uuid, passphrase, &token, err);
         if (r < 0)
                 return r;
-        r = luks_format(device, c->job->volume.uuid, &kdf, passphrase, VOLUME_PASSPHRASE_SIZE, &c->luks);
-        if (r < 0)
-                return error_errno(err, r, "cannot write the LUKS2 header");
-        r = luks_token_set(c->luks, token);
-        return r < 0 ? error_errno(err, r, "cannot write the wrapped key into the LUKS2 header") : 0;
+        r = luks_format(device, c->job->volume.uuid, &kdf, passphrase, VOLUME_PASSPHRASE_SIZE, token, &c->luks);
+        return r < 0 ? error_errno(err, r, "cannot write the LUKS2 header") : 0;
 }
 
 static int luks_format_run(StepContext *c, Error *err) {

@@ -1,5 +1,6 @@
 /* How full a pool is, told as it changes: woken by device-mapper's events, and by the clock so often that the fastest
- * disk cannot fill it between two looks. Only looks; what is to be done is for the broker to say. */
+ * disk cannot fill it between two looks. Only looks; what is to be done is for the broker to say. While the pool has
+ * much left a look costs the same however many volumes there are. */
 
 #include "step/step.h"
 
@@ -53,14 +54,14 @@ static uint64_t dirty_of_host(void) {
         return sum;
 }
 
-/* The same for these filesystems; for the whole host where the kernel does not tell them apart. */
+/* The same for these filesystems. */
 static uint64_t dirty_of(const Places *places) {
         uint64_t sum = 0, dirty;
 
         for (size_t i = 0; i < places->n; i++) {
                 int r = fs_dirty(places->list[i], &dirty);
 
-                if (r == -ENOENT)
+                if (r == -ENOENT) /* the kernel does not tell them apart */
                         return dirty_of_host();
                 if (r >= 0)
                         sum += dirty;
@@ -117,6 +118,7 @@ static int look_at_volumes(sd_id128_t of, Places *places, JobResult *report) {
         return r;
 }
 
+/* places: NULL where it need not be known so exactly */
 static int look_at_pool(sd_id128_t pool, const Places *places, JobResult *report) {
         DmPoolStatus status;
         uint64_t reserve = 0;
@@ -133,7 +135,7 @@ static int look_at_pool(sd_id128_t pool, const Places *places, JobResult *report
                 .data_used = status.data_used,
                 .metadata_size = status.metadata_size,
                 .metadata_used = status.metadata_used,
-                .dirty = dirty_of(places),
+                .dirty = places ? dirty_of(places) : dirty_of_host(),
                 .full = status.out_of_data_space,
                 .relieved = reserve < POOL_CHUNK_SIZE_MIN,
                 .read_only = status.read_only || status.needs_check,
@@ -142,9 +144,9 @@ static int look_at_pool(sd_id128_t pool, const Places *places, JobResult *report
         return 0;
 }
 
-/* Until when the pool cannot run full; whether it is near to that. */
+/* Until when the pool cannot run full; whether it is near to that, or would be if all that waits went into it. */
 static unsigned look_again_in(const JobResult *report, bool *ret_near) {
-        uint64_t least = LOOK_MS_MAX;
+        uint64_t least = LOOK_MS_MAX, dirty = dirty_of_host();
 
         *ret_near = false;
         for (size_t i = 0; i < report->n_spaces; i++) {
@@ -154,7 +156,7 @@ static unsigned look_again_in(const JobResult *report, bool *ret_near) {
                 if (s->failed || s->read_only)
                         continue; /* it takes nothing */
                 least = ms < least ? ms : least;
-                *ret_near = *ret_near || left < s->data_size / NEAR_PART;
+                *ret_near = *ret_near || left < s->data_size / NEAR_PART || dirty > left / NEAR_PART;
         }
         return least < LOOK_MS_MIN ? LOOK_MS_MIN : (unsigned) least;
 }
@@ -193,7 +195,7 @@ static int watch(StepContext *c, int events, Places *places, JobResult *last) {
                         volumes_due = now_ms() + (near ? VOLUMES_MS_NEAR : VOLUMES_MS);
                 }
                 if (r >= 0)
-                        r = look_at_pool(pool, places, &report);
+                        r = look_at_pool(pool, near ? places : NULL, &report);
                 if (r < 0)
                         return r;
                 if (is_news(&report, last, reported)) {
@@ -209,8 +211,10 @@ static int watch(StepContext *c, int events, Places *places, JobResult *last) {
                 r = wait_for_news(c, events, ms);
                 if (r < 0)
                         return r;
-                if (r > 0)
+                if (r > 0 && near)
                         volumes_due = 0; /* a volume may have come or gone */
+                else if (r > 0)
+                        (void) usleep(LOOK_MS_MIN * 1000); /* where one comes or goes there are several events */
         }
 }
 

@@ -7,7 +7,7 @@
 
 field() { json ".pools[0].$1" quarry pool inspect "${2-default}"; }
 kernel_data() { dmsetup table "quarry-$(pool_uuid "$1")" | cut -d' ' -f2; }
-used() { dmsetup status --noflush "quarry-$(pool_uuid "$1")" | sed 's,.* \([0-9]*\)/[0-9]* - .*,\1,'; }
+used() { dmsetup status --noflush "quarry-$(pool_uuid "$1")" | cut -d' ' -f6 | cut -d/ -f1; }
 
 # --- devices ---
 try quarry pool create default /dev/vda

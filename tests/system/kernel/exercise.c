@@ -214,7 +214,7 @@ static void luks_header(void **state) {
         dm_device_path(thin, path);
         assert_true(luks_load(path, &loaded) < 0);
         assert_null(loaded);
-        assert_int_equal(luks_format(path, volume, &cheap, secret, sizeof(secret), &luks), 0);
+        assert_int_equal(luks_format(path, volume, &cheap, secret, sizeof(secret), NULL, &luks), 0);
         assert_int_equal(luks_token_get(luks, &token), -ENOENT);
         assert_int_equal(luks_token_set(luks, "{\"type\":\"quarry-host-key\",\"keyslots\":[\"0\"],\"a\":1}"), 0);
         assert_int_equal(luks_token_set(luks, "{\"type\":\"quarry-host-key\",\"keyslots\":[\"0\"],\"a\":2}"), 0);
@@ -267,7 +267,7 @@ static void luks_speed(void **state) {
         for (size_t i = 0; i < ELEMENTSOF(format_ms); i++) {
                 luks_free(TAKE_PTR(luks));
                 t = now_ms();
-                assert_int_equal(luks_format(path, volume, &cheap, secret, sizeof(secret), &luks), 0);
+                assert_int_equal(luks_format(path, volume, &cheap, secret, sizeof(secret), NULL, &luks), 0);
                 format_ms[i] = now_ms() - t;
         }
         for (size_t i = 0; i < ELEMENTSOF(unlock_ms); i++) {
@@ -297,13 +297,13 @@ static void luks_argon2(void **state) {
         char path[DEVICE_PATH_MAX];
 
         device_path_of(THIN, path);
-        assert_int_equal(luks_format(path, volume, &kdf, secret, sizeof(secret), &luks), 0);
+        assert_int_equal(luks_format(path, volume, &kdf, secret, sizeof(secret), NULL, &luks), 0);
         assert_shell("cryptsetup luksDump %s | grep -A20 '^Keyslots' | tr -s ' \\t' ' ' | grep -q 'Memory: 16384'",
                      path);
         luks_free(TAKE_PTR(luks));
         kdf.iterations = 0;
         double t = now_ms();
-        assert_int_equal(luks_format(path, volume, &kdf, secret, sizeof(secret), &luks), 0);
+        assert_int_equal(luks_format(path, volume, &kdf, secret, sizeof(secret), NULL, &luks), 0);
         print_message("# luks_format with a measured argon2id, 16 MiB: %.0f ms\n", now_ms() - t);
         assert_shell("cryptsetup luksDump %s | grep 'Memory:' | awk '{ exit $2 > 16384 }'", path);
 }
@@ -516,7 +516,7 @@ static void links(void **state) {
 
         assert_int_equal(udev_describe(volume, "default", "vault", true), 0);
         assert_int_equal(dm_thin_open(pool, volume, 4, SIZE + LUKS_HEADER_SIZE, false, &thin), 0);
-        assert_int_equal(luks_format(path, volume, &cheap, secret, sizeof(secret), &luks), 0);
+        assert_int_equal(luks_format(path, volume, &cheap, secret, sizeof(secret), NULL, &luks), 0);
         assert_int_equal(luks_open(luks, CRYPT, false, &crypt), 0);
         assert_int_equal(udev_link(volume, false, thin), -ENOENT);
         assert_int_equal(udev_link(volume, true, crypt), 0);
