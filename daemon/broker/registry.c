@@ -95,8 +95,12 @@ static void origin_unlink(VolumeEntry *entry) {
 }
 
 static void freeing_link(VolumeEntry *entry) {
-        entry->next_freeing = entry->pool->freeing;
-        entry->pool->freeing = entry;
+        VolumeEntry **at = &entry->pool->freeing;
+
+        while (*at)
+                at = &(*at)->next_freeing;
+        *at = entry;
+        entry->next_freeing = NULL;
 }
 
 static void freeing_unlink(VolumeEntry *entry) {
@@ -328,6 +332,11 @@ void volume_entry_set_freeing(VolumeEntry *entry) {
         volume_plan_free(TAKE_PTR(entry->plan));
         entry->volume.state = VOLUME_FREEING;
         count(entry->pool, entry, true);
+        freeing_link(entry);
+}
+
+void volume_entry_free_last(VolumeEntry *entry) {
+        freeing_unlink(entry);
         freeing_link(entry);
 }
 

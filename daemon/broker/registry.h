@@ -121,7 +121,7 @@ struct PoolEntry {
         bool catalog_in_doubt; /* it failed: JOB_POOL_RECOVER brings the pool back */
         bool read_only, metadata_failed; /* as the kernel says: see JobSpace */
         void *by_name;     /* tsearch(3) tree of VolumeEntry */
-        VolumeEntry *freeing; /* what nobody finds by name any more: VOLUME_FREEING, see volume-free.c */
+        VolumeEntry *freeing; /* what nobody finds by name any more, in order: VOLUME_FREEING, see volume-free.c */
         struct Manager *freeing_manager;
         sd_event_source *freeing_pause;
         size_t n_volumes, n_snapshots;
@@ -173,6 +173,8 @@ void registry_remove_volume(Registry *registry, VolumeEntry *entry);
 void registry_forget_volumes(Registry *registry, PoolEntry *pool); /* all of it */
 /* It is removed as far as anybody can see: its name is free. */
 void volume_entry_set_freeing(VolumeEntry *entry);
+/* Its turn comes behind the others that are being freed. */
+void volume_entry_free_last(VolumeEntry *entry);
 VolumeEntry *registry_find_uuid(Registry *registry, sd_id128_t uuid);
 VolumeEntry *registry_find_in_pool(PoolEntry *pool, const char *tenant, const char *name);
 /* In any pool: the first. */

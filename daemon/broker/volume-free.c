@@ -36,6 +36,7 @@ static void failed(Operation *op, const Error *err) {
         PoolEntry *pool = op->pool;
 
         log_failure(op->volume->volume.spec.name, err, "removed, and cannot give back its space: tried again later");
+        volume_entry_free_last(op->volume); /* it keeps nobody else from it */
         operation_finish(op, err);
         go_on_in(m, pool, AGAIN_USEC);
 }

@@ -414,6 +414,11 @@ static void test_what_is_being_freed_has_no_name(void **state) {
         assert_null(registry_find_anywhere(&registry, DEFAULT_TENANT, "db"));
         assert_int_equal(db->n_snapshots, 0);
         assert_null(freeing[0]->origin);
+        assert_ptr_equal(pool->freeing, freeing[0]);
+        volume_entry_free_last(freeing[0]);
+        assert_ptr_equal(pool->freeing, freeing[1]);
+        assert_ptr_equal(pool->freeing->next_freeing, freeing[0]);
+        assert_null(freeing[0]->next_freeing);
         assert_int_equal(pool->n_volumes, 0);
         assert_int_equal(pool->n_snapshots, 1); /* its blocks are there */
         assert_int_equal(pool->provisioned, 0);
