@@ -247,6 +247,10 @@ static void on_check_answer(JobResult *result, int *mount_fd, const Error *err, 
         Check *check = userdata;
         Error failure = {};
 
+        if (!err && result->n_elapses != strv_length(check->expressions)) {
+                error_set(&failure, ERROR_FAILED, EBADMSG, "the worker's answer cannot be read");
+                err = &failure;
+        }
         for (size_t i = 0; !err && i < result->n_elapses; i++)
                 if (result->elapses[i] == 0) {
                         error_field(&failure, "snapshotSchedule", "\"%s\" never elapses", check->expressions[i]);
