@@ -109,6 +109,7 @@ end $silent
 
 # --- a mapping of our name that is not ours ---
 try quarry create vault --size 64M --encrypt
+try wait_for 30 nothing_waits_to_be_closed
 vault=$(volume_uuid vault)
 sectors=$(blockdev --getsz /dev/vdb)
 foreign() { sha256sum </dev/vdb; }
