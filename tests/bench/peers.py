@@ -84,6 +84,10 @@ def remove(name, encrypted=False):
     run("lvremove", "-q", "-y", f"peer/{name}")
 
 
+def remove_all(names):
+    run("lvremove", "-q", "-y", *(f"peer/{name}" for name in names))
+
+
 # --- many ---------------------------------------------------------------------------------------------------
 
 def random_uuid():
