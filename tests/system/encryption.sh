@@ -103,6 +103,13 @@ ok "mounted already, it needs no passphrase" quarry mount vault
 ok "cryptsetup opens it with the passphrase" cryptsetup open --test-passphrase --key-file /run/word "$(backing vault)"
 not_ok "and not with another" cryptsetup open --test-passphrase --key-file /run/wrong "$(backing vault)"
 like "Argon2id guards it" "$(cryptsetup luksDump "$(backing vault)")" 'PBKDF: +argon2id'
+for n in 1 2 3; do
+    echo "further $n" >/run/further
+    ok "passphrase $n is added" cryptsetup luksAddKey --pbkdf pbkdf2 --pbkdf-force-iterations 1000 --key-file /run/word "$(backing vault)" /run/further
+done
+not_ok "for a fourth there is no room" cryptsetup luksAddKey --pbkdf pbkdf2 --pbkdf-force-iterations 1000 --key-file /run/word "$(backing vault)" /run/further
+try quarry umount vault
+ok "each opens it" quarry mount vault --key-file /run/further
 like "inspect names the source" "$(quarry inspect vault)" 'Key: +passphrase'
 try quarry umount vault
 is "from standard input" "$(quarry mount vault --key-file - </run/word)" $root/vault
