@@ -49,7 +49,7 @@ class VolumeVerb(Verb):
         """It is there as it is to be."""
         there = volume(NAME)
         if there and (there["filesystem"], there.get("encryption", {}).get("keySource")) != (self.fs, self.key):
-            call("Volume.Remove", volume=NAME)
+            call("Volume.Remove", volume=NAME, snapshots=True)
             there = None
         if not there:
             self.create()
@@ -216,6 +216,7 @@ class Scheduled(Mounting):
     """quarryd makes snapshots by itself, and keeps one. Asked for is only when."""
 
     word, end, jobs = "make snapshots by schedule of", "catalog.run.after", {"volume_snapshot"}
+    asks = {"host_calendar"}
 
     def before(self):
         super().before()
