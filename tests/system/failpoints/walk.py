@@ -99,6 +99,10 @@ def recorded():
     return [(int(pid), point) for pid, point in lines if not point.startswith(LOOKS)]
 
 
+# What quarryd has a worker do from time to time, whatever it was asked for: nothing changes by it.
+BESIDE = {"pool_exclusive"}
+
+
 # --- one verb
 
 class Verb:
@@ -161,7 +165,7 @@ def points_of(verb, extra):
         raise outcome
     # Asked meanwhile: what failed as quarryd began is tried again when somebody asks.
     wait(lambda: pools() is not None and any(point == verb.end for _, point in recorded()), verb.end)
-    points = list(dict.fromkeys(point for _, point in recorded()))
+    points = list(dict.fromkeys(point for _, point in recorded() if point.split(".")[0] not in BESIDE))
     os.unlink(f"{FOLDER}/log")
     settle(strict=not extra)
     verb.after(outcome)
