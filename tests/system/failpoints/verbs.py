@@ -526,6 +526,7 @@ class RollbackDiscarding(Rollback):
     """What it was goes behind the answer."""
 
     word, end, discard = "discard all in, and roll back,", "volume_drop_spare.answer.after", True
+    failed_end = "answer.rollback.after"
     jobs = {"volume_claim", "volume_rollback", "volume_drop_spare"}
 
 

@@ -107,9 +107,10 @@ BESIDE = {"pool_exclusive"}
 
 class Verb:
     """One that changes something. `method`: of its Varlink interface, or None if nobody asks for it; `jobs`: what
-    its workers do for it; `asks`: jobs that change nothing; `end`: the point that it passes last."""
+    its workers do for it; `asks`: jobs that change nothing; `end`: the point that it passes last; `failed_end`: when it failed, if that is
+    another."""
 
-    title = method = end = None
+    title = method = end = failed_end = None
     jobs = asks = frozenset()
 
     def before(self):
@@ -164,7 +165,8 @@ def points_of(verb, extra):
     if outcome and not extra:
         raise outcome
     # Asked meanwhile: what failed as quarryd began is tried again when somebody asks.
-    wait(lambda: pools() is not None and any(point == verb.end for _, point in recorded()), verb.end)
+    end = outcome and verb.failed_end or verb.end
+    wait(lambda: pools() is not None and any(point == end for _, point in recorded()), end)
     points = list(dict.fromkeys(point for _, point in recorded() if point.split(".")[0] not in BESIDE))
     os.unlink(f"{FOLDER}/log")
     settle(strict=not extra)
