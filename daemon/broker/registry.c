@@ -95,12 +95,15 @@ static void origin_unlink(VolumeEntry *entry) {
 }
 
 static void freeing_link(VolumeEntry *entry) {
-        VolumeEntry **at = &entry->pool->freeing;
+        VolumeEntry *last = entry->pool->freeing;
 
-        while (*at)
-                at = &(*at)->next_freeing;
-        *at = entry;
         entry->next_freeing = NULL;
+        while (last && last->next_freeing)
+                last = last->next_freeing;
+        if (last)
+                last->next_freeing = entry;
+        else
+                entry->pool->freeing = entry;
 }
 
 static void freeing_unlink(VolumeEntry *entry) {

@@ -39,7 +39,8 @@ static int mount_run(StepContext *c, Error *err) {
                                  isempty(message) ? strerror(-root) : message);
         c->mount_fd = mnt_subtree(root, ROOT_FOLDER, c->job->read_only);
         if (c->mount_fd < 0)
-                return error_errno(err, c->mount_fd, "cannot mount the directory '" ROOT_FOLDER "' of volume %s", spec->name);
+                return error_errno(err, c->mount_fd, "cannot mount the directory '" ROOT_FOLDER "' of volume %s",
+                                   spec->name);
         return 0;
 }
 
