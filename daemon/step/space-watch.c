@@ -54,15 +54,15 @@ static uint64_t dirty_of_host(void) {
         return sum;
 }
 
-/* The same for these filesystems. */
-static uint64_t dirty_of(const Places *places) {
+/* The same for these filesystems; of_host where the kernel does not tell them apart. */
+static uint64_t dirty_of(const Places *places, uint64_t of_host) {
         uint64_t sum = 0, dirty;
 
         for (size_t i = 0; i < places->n; i++) {
                 int r = fs_dirty(places->list[i], &dirty);
 
-                if (r == -ENOENT) /* the kernel does not tell them apart */
-                        return dirty_of_host();
+                if (r == -ENOENT)
+                        return of_host;
                 if (r >= 0)
                         sum += dirty;
         }
@@ -118,8 +118,7 @@ static int look_at_volumes(sd_id128_t of, Places *places, JobResult *report) {
         return r;
 }
 
-/* places: NULL where it need not be known so exactly */
-static int look_at_pool(sd_id128_t pool, const Places *places, JobResult *report) {
+static int look_at_pool(sd_id128_t pool, JobResult *report) {
         DmPoolStatus status;
         uint64_t reserve = 0;
 
@@ -135,7 +134,7 @@ static int look_at_pool(sd_id128_t pool, const Places *places, JobResult *report
                 .data_used = status.data_used,
                 .metadata_size = status.metadata_size,
                 .metadata_used = status.metadata_used,
-                .dirty = places ? dirty_of(places) : dirty_of_host(),
+                .dirty = dirty_of_host(), /* at most */
                 .full = status.out_of_data_space,
                 .relieved = reserve < POOL_CHUNK_SIZE_MIN,
                 .read_only = status.read_only || status.needs_check,
@@ -144,19 +143,32 @@ static int look_at_pool(sd_id128_t pool, const Places *places, JobResult *report
         return 0;
 }
 
-/* Until when the pool cannot run full; whether it is near to that, or would be if all that waits went into it. */
-static unsigned look_again_in(const JobResult *report, bool *ret_near) {
-        uint64_t least = LOOK_MS_MAX, dirty = dirty_of_host();
+static bool takes_nothing(const JobSpace *s) {
+        return s->failed || s->read_only;
+}
 
-        *ret_near = false;
+/* Whether it has little left, or would have if all that the host has to write back went into it. */
+static bool is_near(const JobResult *report) {
         for (size_t i = 0; i < report->n_spaces; i++) {
                 const JobSpace *s = &report->spaces[i];
-                uint64_t left = s->data_size - s->data_used, ms = left / (SPEED / 1000);
+                uint64_t left = s->data_size - s->data_used;
 
-                if (s->failed || s->read_only)
-                        continue; /* it takes nothing */
-                least = ms < least ? ms : least;
-                *ret_near = *ret_near || left < s->data_size / NEAR_PART || dirty > left / NEAR_PART;
+                if (!takes_nothing(s) && (left < s->data_size / NEAR_PART || s->dirty > left / NEAR_PART))
+                        return true;
+        }
+        return false;
+}
+
+/* Until when the pool cannot run full. */
+static unsigned look_again_in(const JobResult *report) {
+        uint64_t least = LOOK_MS_MAX;
+
+        for (size_t i = 0; i < report->n_spaces; i++) {
+                const JobSpace *s = &report->spaces[i];
+                uint64_t ms = (s->data_size - s->data_used) / (SPEED / 1000);
+
+                if (!takes_nothing(s) && ms < least)
+                        least = ms;
         }
         return least < LOOK_MS_MIN ? LOOK_MS_MIN : (unsigned) least;
 }
@@ -180,31 +192,46 @@ static int wait_for_news(StepContext *c, int events, unsigned ms) {
         return polled[0].revents ? 1 : 0;
 }
 
+static int look(sd_id128_t pool, Places *places, uint64_t *volumes_due, JobResult *report, bool *ret_near) {
+        bool near;
+        int r;
+
+        r = look_at_pool(pool, report);
+        if (r < 0)
+                return r;
+        near = is_near(report);
+        if (near && *volumes_due > now_ms() + VOLUMES_MS_NEAR)
+                *volumes_due = 0;
+        if (now_ms() >= *volumes_due) {
+                r = look_at_volumes(pool, places, report);
+                if (r < 0)
+                        return r;
+                *volumes_due = now_ms() + (near ? VOLUMES_MS_NEAR : VOLUMES_MS);
+        }
+        if (near)
+                report->spaces[0].dirty = dirty_of(places, report->spaces[0].dirty);
+        *ret_near = near;
+        return 0;
+}
+
 static int watch(StepContext *c, int events, Places *places, JobResult *last) {
-        sd_id128_t pool = c->job->pool;
         uint64_t volumes_due = 0, reported = 0;
-        bool near = false;
 
         for (;;) {
                 _cleanup_(job_result_done) JobResult report = {};
+                bool near;
                 int r;
 
                 r = dm_event_arm(events); /* first: what comes while we look wakes us again */
-                if (r >= 0 && now_ms() >= volumes_due) {
-                        r = look_at_volumes(pool, places, &report);
-                        volumes_due = now_ms() + (near ? VOLUMES_MS_NEAR : VOLUMES_MS);
-                }
                 if (r >= 0)
-                        r = look_at_pool(pool, near ? places : NULL, &report);
+                        r = look(c->job->pool, places, &volumes_due, &report, &near);
                 if (r < 0)
                         return r;
                 if (is_news(&report, last, reported)) {
                         c->on_report(&report, c->userdata);
                         reported = now_ms();
                 }
-                unsigned ms = look_again_in(&report, &near);
-                if (near && volumes_due > now_ms() + VOLUMES_MS_NEAR)
-                        volumes_due = now_ms();
+                unsigned ms = look_again_in(&report);
                 job_result_done(last);
                 *last = report;
                 report = (JobResult) {};

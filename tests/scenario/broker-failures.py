@@ -390,6 +390,21 @@ def a_thin_id_that_is_taken_in_the_pool_is_passed_over():
     world.check_consistent()
 
 
+# --- schedules
+
+@test
+def a_schedule_is_not_set_by_an_answer_that_does_not_fit():
+    world.worker.add_pool()
+    world.start()
+    world.create("db")
+    for elapses in (b"", b"5,0,5,5,5,5,5,5"):
+        world.worker.rule("host_calendar", answer(b'{"parameters":{"result":{"elapses":[' + elapses + b"]}}}\0"))
+        world.refused("Failed", "Volume.Update", volume="db", snapshotSchedule="weekly keep 2")
+        same(world.inspect("db").get("snapshotSchedule"), None)
+    world.call("Volume.Update", volume="db", snapshotSchedule="weekly keep 2")
+    world.check_consistent()
+
+
 # --- the catalog's disk fails
 
 @test

@@ -17,7 +17,8 @@ from kernel import read, stir, unfinished  # noqa: E402
 FOLDER, SOCKET = "/run/quarry/failpoints", "/run/quarry/io.quarry"
 MIB = 1 << 20
 SECONDS = 120  # for what must happen
-LOOKS = ("answer.look.", "pool_usage.", "volume_usage.", "pool_watch.")  # of questions, and what goes on all the time
+# Of questions, and of what goes on all the time.
+LOOKS = ("answer.look.", "pool_usage.", "volume_usage.", "pool_watch.", "pool_exclusive.")
 EVERY = 5  # point of a walk that is to be short
 FAILURES_MAX = 3  # of one verb; the state is then not one to start from
 
@@ -99,16 +100,12 @@ def recorded():
     return [(int(pid), point) for pid, point in lines if not point.startswith(LOOKS)]
 
 
-# What quarryd has a worker do from time to time, whatever it was asked for: nothing changes by it.
-BESIDE = {"pool_exclusive"}
-
-
 # --- one verb
 
 class Verb:
     """One that changes something. `method`: of its Varlink interface, or None if nobody asks for it; `jobs`: what
-    its workers do for it; `asks`: jobs that change nothing; `end`: the point that it passes last; `failed_end`: when it failed, if that is
-    another."""
+    its workers do for it; `asks`: those that change nothing; `end`: the point that it passes last; `failed_end`: the
+    same when it failed, if that is another."""
 
     title = method = end = failed_end = None
     jobs = asks = frozenset()
@@ -167,7 +164,7 @@ def points_of(verb, extra):
     # Asked meanwhile: what failed as quarryd began is tried again when somebody asks.
     end = outcome and verb.failed_end or verb.end
     wait(lambda: pools() is not None and any(point == end for _, point in recorded()), end)
-    points = list(dict.fromkeys(point for _, point in recorded() if point.split(".")[0] not in BESIDE))
+    points = list(dict.fromkeys(point for _, point in recorded()))
     os.unlink(f"{FOLDER}/log")
     settle(strict=not extra)
     verb.after(outcome)
@@ -236,8 +233,9 @@ class Walk:
         for verb in verbs:
             points[verb] = self.test(f"{verb.title}, with nothing happening", points_of, verb, {}) or []
             jobs = {p.split(".")[0] for p in points[verb]} - {"answer", "catalog"}
+            said = verb.jobs | verb.asks
             self.result(f"{verb.title}: its jobs are {', '.join(sorted(jobs))}",
-                        [] if jobs == verb.jobs | verb.asks else [f"its walk says {', '.join(sorted(verb.jobs | verb.asks))}"])
+                        [] if jobs == said else [f"its walk says {', '.join(sorted(said))}"])
         for action, words in self.actions.items():
             self.points(points, action, f"{words} at each of its points", {})
         for verb in verbs:
