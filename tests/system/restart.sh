@@ -98,7 +98,7 @@ first_boot() {
     mkdir -p /etc/systemd/system/quarry-pools.service.d
     cat >/etc/systemd/system/quarry-pools.service.d/look.conf <<'UNIT'
 [Service]
-ExecStopPost=/bin/sh -c 'dmsetup ls >/var/lib/left; losetup -l -n >>/var/lib/left; grep quarry /proc/self/mountinfo >>/var/lib/left; echo looked >>/var/lib/left'
+ExecStopPost=/bin/sh -c 'dmsetup ls >/var/lib/left; losetup -l -n >>/var/lib/left; grep quarry /proc/self/mountinfo >>/var/lib/left; echo looked >>/var/lib/left; journalctl -b -o short-monotonic -n 40 >/var/lib/left.log'
 UNIT
     try systemctl daemon-reload
     rm -f /var/lib/left
@@ -111,7 +111,8 @@ whole() { local name; for name in $(volumes); do log_is_whole "$name" || { echo 
 second_boot() {
     local uuid holder
 
-    is "at the stop all was closed before systemd took away the rest" "$(cat /var/lib/left)" $'No devices found\nlooked'
+    is "at the stop all was closed before systemd took away the rest" "$(cat /var/lib/left)" $'No devices found\nlooked' ||
+        sed 's/^/# /' /var/lib/left.log
     # Nobody has asked for the pool yet: look at what the stop left.
     uuid=$(basename "$(grep -l '"default"' /var/lib/quarry/pools/*)")
     try lvchange -ay "quarry-$uuid/quarry-$uuid-catalog" "quarry-$uuid/quarry-$uuid-metadata"
