@@ -166,19 +166,25 @@ $(FUZZERS): $(OUT)/%: $(OUT)/%.o $(OUT)/lib.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ -lsystemd
 
-.PHONY: fuzz fuzz-run
+FUZZ_RUNS := $(addsuffix .run,$(FUZZERS))
+
+.PHONY: fuzz fuzz-run $(FUZZ_RUNS)
 fuzz:
 	$(Q)$(MAKE) --no-print-directory CC=clang SAN=1 FUZZ=1 fuzz-run
-fuzz-run: $(FUZZERS)
-	$(Q)FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run $(FUZZERS)
+fuzz-run: $(FUZZ_RUNS)
+$(FUZZ_RUNS): %.run: %
+	$(Q)FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run $<
 
 # --- scenarios -----------------------------------------------------------------------------------------
 
 # The real quarryd with a stand-in for its workers, and the real quarry with a stand-in for quarryd: see
 # tests/fake. No storage is needed, but root is. `make scenario SCENARIO=broker-life.py` runs one.
-.PHONY: scenario
-scenario: $(OUT)/quarryd $(OUT)/quarry
-	$(Q)tests/scenario/run $(abspath $(OUT)) $(SCENARIO)
+SCENARIOS := $(addprefix scenario-,$(or $(notdir $(SCENARIO)),$(notdir $(wildcard tests/scenario/*-*.py))))
+
+.PHONY: scenario $(SCENARIOS)
+scenario: $(SCENARIOS)
+$(SCENARIOS): scenario-%: $(OUT)/quarryd $(OUT)/quarry
+	$(Q)tests/scenario/run $(abspath $(OUT)) $*
 
 # --- system test programs ------------------------------------------------------------------------------
 
