@@ -4,6 +4,7 @@
 #include "step/step.h"
 
 #include "kernel/dm.h"
+#include "kernel/loop.h"
 #include "kernel/luks.h"
 #include "kernel/mnt.h"
 #include "kernel/sysfs.h"
@@ -160,7 +161,8 @@ static int part_name(const StepContext *c, const char *role, char buf[static KER
         return 0;
 }
 
-/* LVM cannot see the logical volumes of disks that are gone; their devices would stay until the host stops. */
+/* Without LVM, which cannot see the logical volumes of disks that are gone, and whose own blkdeactivate takes away at the
+ * same time what it finds when the host stops: whatever is left of the three and of the loop device goes. */
 static int pool_close_parts_run(StepContext *c, Error *err) {
         static const char *const roles[] = { "catalog", "metadata", "data" };
         char name[KERNEL_NAME_MAX];
@@ -173,6 +175,12 @@ static int pool_close_parts_run(StepContext *c, Error *err) {
                 if (r < 0 && r != -ENXIO)
                         log_warning(c->pool.name, "the device of its %s stays until the host stops: %s", roles[i],
                                     strerror(-r));
+        }
+        if (c->pool.file) {
+                int r = loop_detach(c->pool.file);
+
+                if (r < 0 && r != -ENXIO)
+                        log_warning(c->pool.name, "%s stays attached: %s", c->pool.file, strerror(-r));
         }
         return 0;
 }

@@ -309,16 +309,12 @@ static int pool_find_remains(StepContext *c, Error *err) {
 /* Everything is as this job would make it, from an earlier life of the broker: then no disk is asked, and no process
  * started. What the list of pools says is as good as what LVM would. */
 static int pool_find_probe(StepContext *c, Error *err) {
-        char path[CATALOG_PATH_MAX], name[KERNEL_NAME_MAX];
+        char path[CATALOG_PATH_MAX];
         DmPoolStatus status;
         uint64_t size;
         bool read_only;
-        DmInfo info;
         int r;
 
-        pool_kernel_name(c->pool.uuid, name);
-        if (c->job->verb == JOB_POOL_CLOSE)
-                return dm_info(name, &info) == -ENXIO ? 1 : 0;
         if (c->job->verb == JOB_POOL_CHECK) {
                 c->pool_is_open = dm_pool_table(c->pool.uuid, &c->metadata_lv, &c->data_lv, &size) >= 0;
                 return c->pool_is_open ? 1 : 0;
@@ -378,7 +374,7 @@ static int pool_find_run(StepContext *c, Error *err) {
                 return r;
         }
 
-        r = c->job->verb == JOB_POOL_CLOSE ? 0 : pool_check_copies(&c->lvm_pool->info, err);
+        r = pool_check_copies(&c->lvm_pool->info, err);
         return r < 0 ? r : pool_learn(&c->pool, &c->lvm_pool->info, err);
 }
 

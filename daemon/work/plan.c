@@ -129,8 +129,8 @@ const Step *const *plan_for(const Job *job) {
                 return PLAN(&step_grow_check, &step_grow_file, &step_pool_find, &step_grow_vg, &step_grow_volumes,
                             &step_grow_target, &step_list_refresh, &step_pool_status);
         case JOB_POOL_CLOSE:
-                return PLAN(&step_pool_close_volumes, &step_catalog_unmount, &step_pool_find, &step_pool_target_remove,
-                            &step_pool_deactivate);
+                return PLAN(&step_pool_close_volumes, &step_catalog_unmount, &step_pool_target_remove,
+                            &step_pool_close_parts);
         case JOB_POOL_RELIEVE:
                 return PLAN(&step_relieve, &step_pool_status);
         case JOB_POOL_WATCH:

@@ -33,7 +33,7 @@ PY
 
 # A file in every volume, written in turn; every write reaches the disk. Ends at the first write that fails.
 cat >/tmp/writer.py <<'PY'
-import os, sys
+import os, sys, time
 files = [open(f"{sys.argv[1]}/v{i:03}/log", "ab", buffering=0) for i in range(int(sys.argv[2]))]
 n = 0
 while True:
@@ -47,6 +47,7 @@ while True:
                 print(f"volume {i}, round {n}: {e}", file=report)
             sys.exit(1)
     n += 1
+    time.sleep(0.02)  # of a single processor the others need some, too
     with open("/tmp/writer.new", "w") as count:
         print(n, file=count)
     os.rename("/tmp/writer.new", "/tmp/writer.count")
@@ -98,7 +99,7 @@ first_boot() {
     mkdir -p /etc/systemd/system/quarry-pools.service.d
     cat >/etc/systemd/system/quarry-pools.service.d/look.conf <<'UNIT'
 [Service]
-ExecStopPost=/bin/sh -c 'dmsetup ls >/var/lib/left; losetup -l -n >>/var/lib/left; grep quarry /proc/self/mountinfo >>/var/lib/left; echo looked >>/var/lib/left; journalctl -b -o short-monotonic -n 40 >/var/lib/left.log'
+ExecStopPost=/bin/sh -c 'dmsetup ls >/var/lib/left; losetup -l -n >>/var/lib/left; grep quarry /proc/self/mountinfo >>/var/lib/left; echo looked >>/var/lib/left; journalctl -b -o short-monotonic -n 100 >/var/lib/left.log'
 UNIT
     try systemctl daemon-reload
     rm -f /var/lib/left
@@ -122,6 +123,7 @@ second_boot() {
     is "no journal was replayed" "$(dmesg | grep -i '(dm-[0-9]*).*\(recovery\|orphan\)')" ""
     is "every log is whole" "$(whole)" ""
     try quarry mount filed
+    volume_uuid filed >/tmp/filed
 
     # The same by hand, with one volume in use.
     (cd $root/v007 && exec sleep 1000) &
@@ -135,6 +137,16 @@ second_boot() {
     exits "once it is free it is closed" 0 /usr/lib/quarry/quarry-worker --close-pools
     is "and nothing is left" "$(dmsetup ls; losetup -l -n; volume_mounts)" $'No devices found\n0'
     exits "closing nothing is fine" 0 /usr/lib/quarry/quarry-worker --close-pools
+
+    # LVM's blkdeactivate takes devices away at the same time.
+    try systemctl start quarryd.service quarryd.socket
+    try quarry mount filed
+    try systemctl stop quarryd.service quarryd.socket
+    try umount $root/filed
+    try dmsetup remove "quarry-$(< /tmp/filed)"
+    try dmsetup remove "quarry-$(basename "$(grep -l '"file"' /var/lib/quarry/pools/*)")"
+    exits "what has lost its upper half" 0 /usr/lib/quarry/quarry-worker --close-pools
+    is "is closed all the same" "$(dmsetup ls; losetup -l -n; volume_mounts)" $'No devices found\n0'
 }
 
 case $1 in
