@@ -131,11 +131,10 @@ static int list_append(DmInfo **list, size_t *count, const char *name) {
         return 0;
 }
 
-int dm_list(DmInfo **ret, size_t *ret_count) {
+int dm_names(const char *prefix, char ***ret) {
         _cleanup_task_ struct dm_task *task = NULL;
-        _cleanup_free_ DmInfo *list = NULL;
+        _cleanup_strv_ char **list = NULL;
         struct dm_names *names;
-        size_t count = 0;
         int r;
 
         dm_init();
@@ -148,17 +147,28 @@ int dm_list(DmInfo **ret, size_t *ret_count) {
         names = dm_task_get_names(task);
         if (!names)
                 return -EIO;
-
         while (names->dev) {
-                if (startswith(names->name, "quarry-")) {
-                        r = list_append(&list, &count, names->name);
-                        if (r < 0)
-                                return r;
-                }
+                if (startswith(names->name, prefix) && strv_append(&list, names->name) < 0)
+                        return -ENOMEM;
                 if (!names->next)
                         break;
                 names = (struct dm_names *) ((char *) names + names->next);
         }
+        *ret = TAKE_PTR(list);
+        return 0;
+}
+
+int dm_list(DmInfo **ret, size_t *ret_count) {
+        _cleanup_strv_ char **names = NULL;
+        _cleanup_free_ DmInfo *list = NULL;
+        size_t count = 0;
+        int r;
+
+        r = dm_names("quarry-", &names);
+        for (char **name = names; r >= 0 && name && *name; name++)
+                r = list_append(&list, &count, *name);
+        if (r < 0)
+                return r;
         *ret = TAKE_PTR(list);
         *ret_count = count;
         return 0;

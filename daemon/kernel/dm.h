@@ -23,6 +23,9 @@ void dm_init(void);
 /* -ENXIO if there is no device of this name. */
 int dm_info(const char *name, DmInfo *ret);
 
+/* The names of all device-mapper devices that start with the prefix; NULL if there is none. The caller frees the list. */
+int dm_names(const char *prefix, char ***ret);
+
 /* Every device-mapper device whose name starts with "quarry-" (LVM's own of our VG, whose names carry the
  * volume group's name, are left out: they bear an LVM- uuid). The caller frees *ret. */
 int dm_list(DmInfo **ret, size_t *ret_count);
@@ -48,7 +51,7 @@ int dm_pool_reserve(sd_id128_t pool, uint64_t *ret);
 typedef struct DmPoolStatus {
         uint64_t transaction_id;
         uint64_t metadata_used, metadata_size; /* bytes */
-        uint64_t data_used, data_size;         /* bytes */
+        uint64_t data_used, data_size; /* bytes */
         bool read_only, out_of_data_space, failed, needs_check;
 } DmPoolStatus;
 

@@ -9,8 +9,9 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <libdevmapper.h>
 
-#define LV_PATH_MAX 300 /* "vg/lv", and the device-mapper name of one */
+#define LV_PATH_MAX 300 /* "vg/lv" */
 
 static const char *const roles[] = { "catalog", "metadata", "data" };
 
@@ -199,26 +200,27 @@ int lvm_remove_vg(const char *vg, char *const *devices, Error *err) {
 
 /* --- logical volumes ------------------------------------------------------------------------------------ */
 
-/* The kernel's number of an active logical volume: its device-mapper name is VG-LV with hyphens doubled. */
+int lvm_kernel_name(const char *vg, const char *lv, char **ret) {
+        struct dm_pool *memory;
+        char *name;
+
+        memory = dm_pool_create("name", 256);
+        name = memory ? dm_build_dm_name(memory, vg, lv, NULL) : NULL;
+        *ret = name ? strdup(name) : NULL;
+        if (memory)
+                dm_pool_destroy(memory);
+        return *ret ? 0 : -ENOMEM;
+}
+
+/* The kernel's number of an active logical volume. */
 static int lv_device(const char *vg, const char *lv, dev_t *ret) {
-        const char *const parts[] = { vg, lv };
-        char name[LV_PATH_MAX * 2];
-        size_t n = 0;
+        _cleanup_free_ char *name = NULL;
         DmInfo info;
         int r;
 
-        for (size_t i = 0; i < ELEMENTSOF(parts); i++) {
-                if (i > 0)
-                        name[n++] = '-';
-                for (const char *p = parts[i]; *p; p++) {
-                        if (n + 3 >= sizeof(name))
-                                return -ENAMETOOLONG;
-                        name[n++] = *p;
-                        if (*p == '-')
-                                name[n++] = '-';
-                }
-        }
-        name[n] = 0;
+        r = lvm_kernel_name(vg, lv, &name);
+        if (r < 0)
+                return r;
         r = dm_info(name, &info);
         if (r < 0)
                 return r;

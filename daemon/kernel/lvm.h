@@ -78,6 +78,9 @@ int lvm_make_spare(LvmPool *pool, const char *host, dev_t *ret, Error *err);
 int lvm_take_spare(const LvmPool *pool, Error *err);
 int lvm_remove_spare(LvmPool *pool, Error *err);
 
+/* What device-mapper calls a logical volume: VG-LV, with hyphens doubled. The caller frees *ret. -ENOMEM. */
+int lvm_kernel_name(const char *vg, const char *lv, char **ret);
+
 /* Activates the three and tells the device numbers; deactivates them and what repairs left. ERROR_POOL_BUSY while
  * somebody has one of them open. */
 int lvm_activate(const LvmPool *pool, dev_t *ret_catalog, dev_t *ret_metadata, dev_t *ret_data, Error *err);

@@ -6,6 +6,7 @@
 #include "kernel/dm.h"
 #include "kernel/loop.h"
 #include "kernel/luks.h"
+#include "kernel/lvm.h"
 #include "kernel/mnt.h"
 #include "kernel/sysfs.h"
 #include "kernel/udev.h"
@@ -137,51 +138,39 @@ static int pool_close_volumes_run(StepContext *c, Error *err) {
         return 0;
 }
 
-/* As device-mapper spells a logical volume: hyphens in names are doubled. */
-static int part_name(const StepContext *c, const char *role, char buf[static KERNEL_NAME_MAX]) {
-        char lv[KERNEL_NAME_MAX], part[KERNEL_NAME_MAX];
-        size_t n = 0;
+/* What device-mapper calls the pool's logical volumes, also those that repairs left. */
+static int parts_find(const StepContext *c, char ***ret) {
+        _cleanup_free_ char *start = NULL, *prefix = NULL;
+        char pool[KERNEL_NAME_MAX];
+        int r;
 
-        pool_kernel_name(c->pool.uuid, lv);
-        if (!c->pool.vg || !buffer_format(part, sizeof(part), "%s-%s", lv, role))
-                return -EINVAL;
-        const char *const words[] = { c->pool.vg, part };
-        for (size_t i = 0; i < ELEMENTSOF(words); i++) {
-                for (const char *p = words[i]; *p; p++) {
-                        if (n + 3 >= KERNEL_NAME_MAX)
-                                return -ENAMETOOLONG;
-                        buf[n++] = *p;
-                        if (*p == '-')
-                                buf[n++] = '-';
-                }
-                if (i == 0)
-                        buf[n++] = '-';
-        }
-        buf[n] = 0;
-        return 0;
+        pool_kernel_name(c->pool.uuid, pool);
+        start = format_new("%s-", pool);
+        if (!start || !c->pool.vg)
+                return start ? -EINVAL : -ENOMEM;
+        r = lvm_kernel_name(c->pool.vg, start, &prefix);
+        return r < 0 ? r : dm_names(prefix, ret);
 }
 
 /* Without LVM, which cannot see the logical volumes of disks that are gone, and whose own blkdeactivate takes away at the
- * same time what it finds when the host stops: whatever is left of the three and of the loop device goes. */
+ * same time what it finds when the host stops: whatever is left of them and of the loop device goes. */
 static int pool_close_parts_run(StepContext *c, Error *err) {
-        static const char *const roles[] = { "catalog", "metadata", "data" };
-        char name[KERNEL_NAME_MAX];
+        _cleanup_strv_ char **parts = NULL;
+        int r;
 
-        for (size_t i = 0; i < ELEMENTSOF(roles); i++) {
-                int r = part_name(c, roles[i], name);
-
-                if (r >= 0)
-                        r = dm_remove(name);
+        r = parts_find(c, &parts);
+        if (r < 0)
+                return error_errno(err, r, "cannot find the logical volumes of pool %s", c->pool.name);
+        for (char **part = parts; part && *part; part++) {
+                r = dm_remove(*part);
                 if (r < 0 && r != -ENXIO)
-                        log_warning(c->pool.name, "the device of its %s stays until the host stops: %s", roles[i],
-                                    strerror(-r));
+                        log_warning(c->pool.name, "%s stays until the host stops: %s", *part, strerror(-r));
         }
-        if (c->pool.file) {
-                int r = loop_detach(c->pool.file);
-
-                if (r < 0 && r != -ENXIO)
-                        log_warning(c->pool.name, "%s stays attached: %s", c->pool.file, strerror(-r));
-        }
+        if (!c->pool.file)
+                return 0;
+        r = loop_detach(c->pool.file);
+        if (r < 0 && r != -ENXIO)
+                log_warning(c->pool.name, "%s stays attached: %s", c->pool.file, strerror(-r));
         return 0;
 }
 

@@ -147,7 +147,9 @@ refused "an active pool is not forgotten" 4 'is active' quarry pool rm default -
 lower <<<"0 $sectors error"
 timeout 120 quarry create lost --size 16M >/dev/null 2>&1
 ok "the pool is shown as failing" wait_for 60 state_is 'unavailable|activating'
+gone=$(pool_uuid)
 ok "it can be forgotten" timeout 200 quarry pool rm default --forget
+is "no device of it stays" "$(dmsetup ls | grep -c "${gone//-/--}")" 0
 is "the other one is listed" "$(quarry pool ls --no-legend -o name)" other
 ok "and a list is whole again" quarry ls
 is "the daemon is the same to the end" "$(daemon)" "$main"

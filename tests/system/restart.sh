@@ -112,8 +112,8 @@ whole() { local name; for name in $(volumes); do log_is_whole "$name" || { echo 
 second_boot() {
     local uuid holder
 
-    is "at the stop all was closed before systemd took away the rest" "$(cat /var/lib/left)" $'No devices found\nlooked' ||
-        sed 's/^/# /' /var/lib/left.log
+    is "at the stop all was closed before systemd took away the rest" "$(cat /var/lib/left)" $'No devices found\nlooked'
+    [ "$(tail -n 2 /var/lib/left)" = $'No devices found\nlooked' ] || sed 's/^/#   /' /var/lib/left.log
     # Nobody has asked for the pool yet: look at what the stop left.
     uuid=$(basename "$(grep -l '"default"' /var/lib/quarry/pools/*)")
     try lvchange -ay "quarry-$uuid/quarry-$uuid-catalog" "quarry-$uuid/quarry-$uuid-metadata"
