@@ -149,6 +149,7 @@ Task *link_task(const Link *link) {
 }
 
 int link_send(Link *link, Task *task, Error *err) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
         int r, index = -1;
 
         if (task->key_fd >= 0) {
@@ -156,9 +157,13 @@ int link_send(Link *link, Task *task, Error *err) {
                 if (r < 0)
                         return error_errno(err, r, "cannot pass the passphrase to the worker");
         }
-        r = sd_varlink_observebo(
-                link->varlink, WORKER_METHOD_RUN, SD_JSON_BUILD_PAIR_VARIANT("job", task->job),
-                SD_JSON_BUILD_PAIR_CONDITION(index >= 0, "keyFileDescriptor", SD_JSON_BUILD_INTEGER(index)));
+        r = sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_VARIANT("job", task->job),
+                           SD_JSON_BUILD_PAIR_CONDITION(index >= 0, "keyFileDescriptor",
+                                                        SD_JSON_BUILD_INTEGER(index)));
+        if (r >= 0)
+                r = task->on_progress || task->on_report
+                            ? sd_varlink_observe(link->varlink, WORKER_METHOD_RUN, parameters)
+                            : sd_varlink_invoke(link->varlink, WORKER_METHOD_RUN, parameters);
         if (r < 0)
                 return error_set(err, ERROR_WORKER_DIED, r, "cannot reach the worker: %s", strerror(-r));
         link->task = task;

@@ -12,7 +12,7 @@ typedef struct Task {
         int key_fd;
         bool derives_key;
         bool urgent; /* before all others, and without waiting for a place */
-        JobProgress on_progress;
+        JobProgress on_progress; /* NULL: the worker need not tell */
         void (*on_report)(const JobResult *report, void *userdata); /* of a job that does not end */
         JobDone on_done;
         void *userdata;

@@ -128,6 +128,14 @@ static void on_progress(const char *step, unsigned position, unsigned total, voi
                         w->on_progress(step, position, total, w->userdata);
 }
 
+/* Each step would be a message: nobody pays for those that nobody reads. Who joins later sees those of the next job. */
+static bool progress_is_wanted(const Operation *op) {
+        for (const Watcher *w = op->watchers; w; w = w->next)
+                if (w->on_progress)
+                        return true;
+        return false;
+}
+
 int operation_run_job(Operation *op, JobVerb verb, JobDone on_done, Error *err) {
         op->job.verb = verb;
         if (op->pool)
@@ -144,7 +152,8 @@ int operation_run_job(Operation *op, JobVerb verb, JobDone on_done, Error *err) 
                 if (op->volume->volume.pending_size > 0)
                         op->job.volume.pending_size = op->volume->volume.pending_size;
         }
-        return queue_submit(op->manager->queue, &op->job, op->key_fd, on_progress, on_done, op, err);
+        return queue_submit(op->manager->queue, &op->job, op->key_fd, progress_is_wanted(op) ? on_progress : NULL,
+                            on_done, op, err);
 }
 
 void operation_forget_job(Operation *op) {

@@ -96,8 +96,6 @@ int call_end(Call *call, int r, const Error *err) {
 static void on_progress(const char *step, unsigned position, unsigned total, void *userdata) {
         Call *call = userdata;
 
-        if (!call->more)
-                return;
         /* A client that is gone cannot be told, and the operation goes on. */
         (void) sd_varlink_notifybo(call->link,
                                    SD_JSON_BUILD_PAIR_OBJECT("progress", SD_JSON_BUILD_PAIR_STRING("step", step),
@@ -141,7 +139,7 @@ static void on_done(Operation *op, const Error *err, void *userdata) {
 }
 
 Watcher call_watcher(Call *call) {
-        return (Watcher) { .on_progress = on_progress, .on_done = on_done, .userdata = call };
+        return (Watcher) { .on_progress = call->more ? on_progress : NULL, .on_done = on_done, .userdata = call };
 }
 
 int call_dispatch_uint64(const char *name, sd_json_variant *v, sd_json_dispatch_flags_t flags, void *userdata) {

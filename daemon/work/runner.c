@@ -63,7 +63,8 @@ int runner_run(const Step *const *plan, StepContext *c, RunnerProgress on_progre
                 if (r > 0)
                         continue;
                 if (r == 0) {
-                        on_progress(step->name, i + 1, total, userdata);
+                        if (on_progress)
+                                on_progress(step->name, i + 1, total, userdata);
                         r = step_run(step, c, err);
                 }
                 if (r < 0) {

@@ -4,7 +4,7 @@
 
 #include "step/step.h"
 
-/* Called before each step that is run; position counts from 1. */
+/* Called before each step that is run; position counts from 1. May be NULL. */
 typedef void (*RunnerProgress)(const char *step, unsigned position, unsigned total, void *userdata);
 
 /* plan: NULL-terminated. On failure err holds the step that failed; if an undo failed too, it says so

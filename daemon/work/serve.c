@@ -114,7 +114,7 @@ static bool pool_is_gone(JobVerb verb, int r) {
         return verb == JOB_POOL_CREATE ? r < 0 : (verb == JOB_POOL_REMOVE || verb == JOB_POOL_EXPORT) && r >= 0;
 }
 
-static int run_job(Server *server, sd_varlink *link, const Job *job, int key_fd) {
+static int run_job(Server *server, sd_varlink *link, const Job *job, int key_fd, RunnerProgress on_step) {
         _cleanup_close_ int lock = -EBADF; /* first, so that it is given up last */
         _cleanup_(job_result_done) JobResult result = {};
         _cleanup_(step_context_done) StepContext context = {
@@ -137,7 +137,7 @@ static int run_job(Server *server, sd_varlink *link, const Job *job, int key_fd)
         if (r >= 0)
                 r = pool_find(job, &context.pool, &err);
         if (r >= 0)
-                r = runner_run(plan_for(job), &context, on_progress, link, &err);
+                r = runner_run(plan_for(job), &context, on_step, link, &err);
         if (lock >= 0 && pool_is_gone(job->verb, r))
                 lock_forget(job);
         if (r < 0)
@@ -178,7 +178,7 @@ static int vl_method_run(sd_varlink *link, sd_json_variant *parameters, sd_varli
         r = job_from_json(p.job, &job, &err);
         if (r < 0)
                 return reply_error(link, &err);
-        return run_job(server, link, &job, key_fd);
+        return run_job(server, link, &job, key_fd, flags & SD_VARLINK_METHOD_MORE ? on_progress : NULL);
 }
 
 static int server_new(Server *server, sd_event *event, sd_varlink_server **ret) {

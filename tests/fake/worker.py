@@ -221,7 +221,7 @@ class Worker:
             with self._alone(job):
                 if connection.peer_is_gone():
                     raise Hangup  # as the real one does: a job that has not begun dies with its broker
-                reply = self._do(connection, job)
+                reply = self._do(connection, job, call.get("more"))
         except wire.Failure as failure:
             reply = {"error": failure.name, "parameters": failure.parameters}
         finally:
@@ -281,12 +281,12 @@ class Worker:
                 with contextlib.suppress(OSError):  # of a broker that is gone
                     connection.send_bytes(data)
 
-    def _do(self, connection, job):
+    def _do(self, connection, job, more):
         def work():
             steps = STEPS.get(job["verb"], ["working"])
             progress = b"".join(
                 json.dumps({"parameters": {"step": step, "position": position, "total": len(steps)}, "continues": True})
-                .encode() + b"\0" for position, step in enumerate(steps, 1))
+                .encode() + b"\0" for position, step in enumerate(steps if more else [], 1))
             try:
                 if not self.burst:
                     connection.send_bytes(progress)

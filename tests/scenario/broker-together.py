@@ -228,7 +228,7 @@ def a_descriptor_is_not_lost_behind_progress_that_came_with_it():
 
     for _ in range(20):
         world.worker.burst = True
-        call = world.begin("Volume.Mount", volume="db", detached=True)
+        call = world.begin("Volume.Mount", more=True, volume="db", detached=True)
         call.result()
         same(len(call.fds), 1)
         os.close(call.fds[0])
