@@ -6,7 +6,7 @@
 
 static SD_VARLINK_DEFINE_METHOD_FULL(
         Run,
-        SD_VARLINK_REQUIRES_MORE,
+        SD_VARLINK_SUPPORTS_MORE,
         SD_VARLINK_FIELD_COMMENT("See include/quarry/job.h; parsed and checked again by the worker"),
         SD_VARLINK_DEFINE_INPUT(job, SD_VARLINK_OBJECT, 0),
         SD_VARLINK_FIELD_COMMENT("Index of the passed descriptor that holds the passphrase: a sealed memfd"),
