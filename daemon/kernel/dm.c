@@ -114,23 +114,6 @@ int dm_info(const char *name, DmInfo *ret) {
 
 /* --- list ----------------------------------------------------------------------------------------------- */
 
-static int list_append(DmInfo **list, size_t *count, const char *name) {
-        DmInfo info, *more;
-        int r;
-
-        r = dm_info(name, &info);
-        if (r == -ENXIO || (r >= 0 && startswith(info.uuid, "LVM-")))
-                return 0; /* gone meanwhile, or a logical volume of ours */
-        if (r < 0)
-                return r;
-        more = realloc(*list, (*count + 1) * sizeof(*more));
-        if (!more)
-                return -ENOMEM;
-        *list = more;
-        more[(*count)++] = info;
-        return 0;
-}
-
 int dm_names(const char *prefix, char ***ret) {
         _cleanup_task_ struct dm_task *task = NULL;
         _cleanup_strv_ char **list = NULL;
@@ -165,10 +148,16 @@ int dm_list(DmInfo **ret, size_t *ret_count) {
         int r;
 
         r = dm_names("quarry-", &names);
-        for (char **name = names; r >= 0 && name && *name; name++)
-                r = list_append(&list, &count, *name);
-        if (r < 0)
-                return r;
+        list = r < 0 ? NULL : calloc(strv_length(names) + 1, sizeof(*list));
+        if (!list)
+                return r < 0 ? r : -ENOMEM;
+        for (char **name = names; name && *name; name++) {
+                r = dm_info(*name, &list[count]);
+                if (r < 0 && r != -ENXIO) /* gone meanwhile */
+                        return r;
+                if (r >= 0 && !startswith(list[count].uuid, "LVM-"))
+                        count++;
+        }
         *ret = TAKE_PTR(list);
         *ret_count = count;
         return 0;

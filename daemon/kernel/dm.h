@@ -23,7 +23,7 @@ void dm_init(void);
 /* -ENXIO if there is no device of this name. */
 int dm_info(const char *name, DmInfo *ret);
 
-/* The names of all device-mapper devices that start with the prefix; NULL if there is none. The caller frees the list. */
+/* The names of the device-mapper devices that start so; NULL if there is none. The caller frees the list. */
 int dm_names(const char *prefix, char ***ret);
 
 /* Every device-mapper device whose name starts with "quarry-" (LVM's own of our VG, whose names carry the

@@ -152,8 +152,8 @@ static int parts_find(const StepContext *c, char ***ret) {
         return r < 0 ? r : dm_names(prefix, ret);
 }
 
-/* Without LVM, which cannot see the logical volumes of disks that are gone, and whose own blkdeactivate takes away at the
- * same time what it finds when the host stops: whatever is left of them and of the loop device goes. */
+/* Without LVM, which cannot see the logical volumes of disks that are gone, and whose own blkdeactivate takes away what
+ * it finds at the same time when the host stops: whatever is left of them and of the loop device goes. */
 static int pool_close_parts_run(StepContext *c, Error *err) {
         _cleanup_strv_ char **parts = NULL;
         int r;
