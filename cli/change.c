@@ -135,8 +135,8 @@ static int resize_tell(const char *name, uint64_t now, uint64_t size) {
         char from[SIZE_TEXT_MAX], to[SIZE_TEXT_MAX];
 
         if (!arg_json) {
-                printf("would resize %s from %s to %s\n", name, size_format_exact(now, from),
-                       size_format_exact(size, to));
+                printf("would resize %s from %s to %s%s\n", name, size_format_exact(now, from),
+                       size_format_exact(size, to), size < now ? ", if what it holds leaves room for that" : "");
                 return 0;
         }
         must(sd_json_buildo(

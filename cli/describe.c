@@ -3,6 +3,7 @@
 #include "must.h"
 #include "terminal.h"
 
+#include <quarry/pool.h>
 #include <quarry/text.h>
 #include <quarry/volume.h>
 #include <stdarg.h>
@@ -183,7 +184,8 @@ static void print_space(sd_json_variant *pool) {
                 return;
         print_field("  space:", "%s: %s", space,
                     streq(space, "low") ? "no volumes are made in it" : "filesystems get no new space");
-        print_field("", "quarry pool extend %s; quarry trim --all; quarry rm", name);
+        print_field("", "quarry pool extend %s %s; quarry trim --all; quarry rm VOLUME", name,
+                    pool_extend_argument(pool_origin_from_string(describe_string(pool, "origin"))));
 }
 
 void describe_pool(sd_json_variant *pool) {

@@ -49,14 +49,17 @@ static int open_volume(const char *name, bool detached, sd_json_variant **ret, i
 }
 
 /* The target is looked at first, so that nothing is opened in vain, and held, so that it stays what it was. */
-static int target_open(const char *path, Error *err) {
+static int target_open(const char *name, const char *path, Error *err) {
         int fd = RET_NERRNO(open(path, O_PATH | O_DIRECTORY | O_CLOEXEC));
 
         if (fd == -ENOTDIR)
                 return error_field(err, "target", "%s is not a directory", path);
         if (fd == -ENOENT) {
                 error_field(err, "target", "the directory %s does not exist", path);
-                error_hint(err, "mkdir %s", path);
+                if (name[0] == '/')
+                        error_hint(err, "quarry mount %s %s", path, name);
+                else
+                        error_hint(err, "mkdir %s", path);
                 return error_code(err);
         }
         if (fd == -EACCES)
@@ -102,7 +105,7 @@ static int mount_volume(const char *name, const char *target, char **ret_path, E
         int r;
 
         if (target) {
-                target_fd = target_open(target, err);
+                target_fd = target_open(name, target, err);
                 if (target_fd < 0)
                         return target_fd;
         }

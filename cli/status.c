@@ -9,7 +9,11 @@
 #include "verbs.h"
 #include "volume.h"
 
+#include <quarry/config.h>
+#include <quarry/pool.h>
 #include <quarry/text.h>
+
+#include <grp.h>
 #include <stdarg.h>
 
 /* What is wrong, as {"object","message","hint"}. */
@@ -55,7 +59,8 @@ static void look_at_pool(Status *status, sd_json_variant *pool) {
                 _cleanup_free_ char *message = must_have(
                         format_new("its space is %s: %s", space,
                                    streq(space, "low") ? "no volumes are made in it" : "filesystems get no new space"));
-                add(status, object, message, "quarry pool extend %s; quarry trim --all; quarry rm", name);
+                add(status, object, message, "quarry pool extend %s %s; quarry trim --all; quarry rm VOLUME", name,
+                    pool_extend_argument(pool_origin_from_string(describe_string(pool, "origin"))));
         }
 }
 
@@ -86,9 +91,20 @@ static void look_at_volume(Status *status, sd_json_variant *volume) {
                 add(status, reference, message, "quarry inspect %s; quarry rm %s", reference, reference);
         }
         if (sd_json_variant_boolean(sd_json_variant_by_key(volume, "stopped")))
-                add(status, reference, "it gets no new space, because its pool has none", "quarry pool extend %s",
+                add(status, reference, "it gets no new space, because its pool has none", "quarry pool inspect %s",
                     describe_string(volume, "pool"));
         look_at_rules(status, volume, reference);
+}
+
+/* Whoever may see nothing gets empty lists, which must not look as if all were well. */
+static int check_caller(Error *err) {
+        const struct group *group = getgrnam(ADMIN_GROUP);
+
+        if (geteuid() == 0 || (group && group_member(group->gr_gid)))
+                return 0;
+        error_set(err, ERROR_PERMISSION_DENIED, EPERM, "only administrators see the pools and volumes");
+        error_hint(err, "run it as root or as a member of group " ADMIN_GROUP);
+        return error_code(err);
 }
 
 /* Which columns say how it stands with a pool. */
@@ -125,6 +141,8 @@ int verb_status(char **arguments) {
         Call list_pools = { .method = API_POOL ".List", .collect = "pools" };
         Call list_volumes = { .method = API_VOLUME ".List", .parameters = parameters, .collect = "volumes" };
         if (client_call(&list_pools, &pools, NULL, &err) < 0 || client_call(&list_volumes, &volumes, NULL, &err) < 0)
+                return report_error("cannot tell how it stands", NULL, &err);
+        if (sd_json_variant_elements(pools) == 0 && check_caller(&err) < 0)
                 return report_error("cannot tell how it stands", NULL, &err);
 
         must(sd_json_variant_new_array(&status.problems, NULL, 0));

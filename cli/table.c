@@ -151,7 +151,7 @@ static int column_check(const Column *columns, const char *option, const char *n
                 return 0;
         _cleanup_free_ char *copy = must_have(strndup(name, length));
         error_field(err, option, "%s: there is no column \"%s\"", option, text_echo(copy, echo));
-        error_hint(err, "-o help");
+        error_hint(err, "-o help tells which there are");
         return error_code(err);
 }
 

@@ -29,6 +29,10 @@ const char *pool_origin_to_string(PoolOrigin origin) {
         return origin < _POOL_ORIGIN_MAX ? pool_origin_words[origin] : NULL;
 }
 
+const char *pool_extend_argument(int origin) {
+        return origin == POOL_DEVICES ? "DEVICE" : "--size SIZE";
+}
+
 int pool_origin_from_string(const char *s) {
         for (int i = 0; i < _POOL_ORIGIN_MAX; i++)
                 if (streq_ptr(pool_origin_words[i], s))

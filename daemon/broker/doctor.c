@@ -1,6 +1,7 @@
 #include "broker/doctor.h"
 
 #include "broker/policy.h"
+#include "broker/space.h"
 #include "broker/volume.h"
 #include "broker/watch.h"
 
@@ -199,6 +200,18 @@ static int audit_volume(VolumeEntry *entry, void *userdata) {
         return 0;
 }
 
+static void audit_space(Look *look, const PoolEntry *p) {
+        const char *space = space_state(p);
+
+        if (!streq(space, "ok"))
+                finding_hint(
+                        finding_add(&look->op->findings, FINDING_POOL_FULL, p->info.name, "its space is %s: %s", space,
+                                    streq(space, "low") ? "no volumes are made in it"
+                                                        : "filesystems get no new space, and say so to who writes"),
+                        "make space: quarry pool extend %s %s; quarry trim --all; quarry rm VOLUME", p->info.name,
+                        pool_extend_argument(p->info.origin));
+}
+
 static void audit_pools(Look *look) {
         for (PoolEntry *p = look->op->manager->registry.pools; p; p = p->next) {
                 if (p->state == POOL_UNAVAILABLE) {
@@ -211,6 +224,8 @@ static void audit_pools(Look *look) {
                                 finding_hint(f, p->may_come_yet ? "bring its disks back; it is activated when they come"
                                                                 : "systemctl restart quarryd, once that is mended");
                 }
+                if (p->state == POOL_ACTIVE)
+                        audit_space(look, p);
                 registry_each_volume(p, audit_volume, look);
         }
 }

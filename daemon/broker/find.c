@@ -32,7 +32,7 @@ static int by_uuid(Manager *m, const Caller *caller, sd_id128_t uuid, const char
 
         if (!entry || entry->volume.spec.role == ROLE_TEMPLATE || entry->volume.state == VOLUME_FREEING ||
             !policy_may_list_tenant(caller, entry->volume.spec.tenant))
-                return error_set(err, ERROR_NO_SUCH_VOLUME, ENOENT, "there is no volume %s", text);
+                return policy_no_volume(text, err);
         *ret = entry;
         return 0;
 }
@@ -81,6 +81,8 @@ int find_volume(Manager *m, const Caller *caller, const char *reference, VolumeE
                       isempty(ref.snapshot) ? "volume" : "snapshot", reference);
         if (!m->registry.pools)
                 error_hint(err, "there is no pool either; quarry pool create --help");
+        else
+                error_hint(err, isempty(ref.snapshot) ? "quarry ls" : "quarry ls --type snapshot");
         return r;
 }
 

@@ -1,5 +1,7 @@
 #include "broker/policy.h"
 
+#include <quarry/text.h>
+
 #include <grp.h>
 
 gid_t policy_admin_group(void) {
@@ -23,10 +25,19 @@ bool policy_may_list_tenant(const Caller *caller, const char *tenant) {
         return caller->admin;
 }
 
+int policy_no_volume(const char *reference, Error *err) {
+        error_set(err, ERROR_NO_SUCH_VOLUME, ENOENT, "there is no volume %s", reference);
+        error_hint(err, "quarry ls");
+        return error_code(err);
+}
+
 int policy_may_see_volume(const Caller *caller, const char *tenant, const char *name, Error *err) {
+        char reference[TENANT_NAME_MAX + FULL_NAME_MAX + 2];
+
         if (policy_may_list_tenant(caller, tenant))
                 return 0;
-        return error_set(err, ERROR_NO_SUCH_VOLUME, ENOENT, "there is no volume %s/%s", tenant, name);
+        buffer_format(reference, sizeof(reference), "%s/%s", tenant, name);
+        return policy_no_volume(reference, err);
 }
 
 int policy_may_create_volume(const Caller *caller, const char *tenant, Error *err) {

@@ -44,7 +44,8 @@ int space_check_create(const PoolEntry *pool, Error *err) {
         if (!s->low && !s->stopped && !s->full)
                 return 0;
         r = error_set(err, ERROR_NO_SPACE, ENOSPC, "pool %s is nearly full", pool->info.name);
-        error_hint(err, "make space: quarry pool extend %s; quarry trim --all; quarry rm", pool->info.name);
+        error_hint(err, "make space: quarry pool extend %s %s; quarry trim --all; quarry rm VOLUME", pool->info.name,
+                   pool_extend_argument(pool->info.origin));
         return r;
 }
 
@@ -87,8 +88,8 @@ static void say(const PoolEntry *pool, const char *what) {
                 buffer_format(lasts, sizeof(lasts), ", which lasts about %s%.1f hours at today's rate",
                               seconds < 360 ? "less than " : "", seconds < 360 ? 0.1 : (double) seconds / 3600);
         log_warning(pool->info.name,
-                    "%s: %s of its data is left%s; make space: quarry pool extend %s; quarry trim --all", what,
-                    size_format(left_of(pool), left), lasts, pool->info.name);
+                    "%s: %s of its data is left%s; make space: quarry pool extend %s %s; quarry trim --all", what,
+                    size_format(left_of(pool), left), lasts, pool->info.name, pool_extend_argument(pool->info.origin));
 }
 
 /* --- stopping and letting go ---------------------------------------------------------------------------- */

@@ -142,7 +142,11 @@ static int check_holders(const char *path, dev_t device, Error *err) {
         if (n == 0)
                 return 0;
         sysfs_name(holders[0], name);
-        return error_set(err, ERROR_DEVICE_UNUSABLE, EBUSY, "%s is used by %s", path, name);
+        r = error_set(err, ERROR_DEVICE_UNUSABLE, EBUSY, "%s is used by %s%s", path,
+                      startswith(name, "quarry-") ? "a pool: " : "", name);
+        if (startswith(name, "quarry-"))
+                error_hint(err, "quarry pool ls -o +devices");
+        return r;
 }
 
 /* A disk with partitions: the kernel knows them. */

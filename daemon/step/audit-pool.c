@@ -27,15 +27,6 @@ static Finding *add(StepContext *c, FindingKind kind, const char *text) {
 static void audit_space(StepContext *c, const DmPoolStatus *s) {
         char used[SIZE_TEXT_MAX], size[SIZE_TEXT_MAX], text[256];
 
-        if (s->out_of_data_space)
-                finding_hint(add(c, FINDING_POOL_FULL, "the pool is full: who writes waits, and then gets an error"),
-                             "make space: quarry trim --all, quarry pool extend, or remove volumes");
-        else if (s->data_used >= s->data_size / 100 * FULL_PERCENT) {
-                buffer_format(text, sizeof(text), "the pool is nearly full: %s of %s are taken",
-                              size_format(s->data_used, used), size_format(s->data_size, size));
-                finding_hint(add(c, FINDING_POOL_FULL, text),
-                             "make space: quarry trim --all, quarry pool extend, or remove volumes");
-        }
         if (s->metadata_size > 0 && s->metadata_used >= s->metadata_size / 100 * FULL_PERCENT) {
                 buffer_format(text, sizeof(text),
                               "the space for maps is nearly full, %s of %s: a pool that runs out of "

@@ -38,7 +38,8 @@ static int report_probe(StepContext *c, Error *err) {
                 r = error_set(err, ERROR_NO_SPACE, ENOSPC, "the metadata of pool %s is nearly full", c->pool.name);
         else
                 return 0;
-        error_hint(err, "make space: quarry pool extend %s; quarry trim --all; quarry rm", c->pool.name);
+        error_hint(err, "make space: quarry pool extend %s %s; quarry trim --all; quarry rm VOLUME", c->pool.name,
+                   pool_extend_argument(c->pool.origin));
         return r;
 }
 

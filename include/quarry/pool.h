@@ -94,6 +94,9 @@ typedef enum PoolState {
 const char *pool_state_to_string(PoolState state);
 
 typedef enum PoolOrigin { POOL_DEVICES, POOL_VG, POOL_FILE, _POOL_ORIGIN_MAX } PoolOrigin;
+
+/* What is to be said to `quarry pool extend NAME` for such a pool: "DEVICE" or "--size SIZE". Also for -EINVAL. */
+const char *pool_extend_argument(int origin);
 const char *pool_origin_to_string(PoolOrigin origin);
 int pool_origin_from_string(const char *s);
 

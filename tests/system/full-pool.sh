@@ -47,6 +47,8 @@ is "the pool did not run full" "$(mode)" rw
 echo "# $(field dataSizeBytes) bytes of data, $(($(field dataSizeBytes) - $(field dataUsedBytes))) left"
 is "and says how it stands" "$(field space)" stopped
 like "so does inspect, with what to do" "$(quarry pool inspect default)" 'quarry pool extend default'
+exits "the doctor finds it" 1 quarry doctor
+like "and says what to do, as it can be run" "$out" 'quarry pool extend default (DEVICE|--size SIZE); quarry trim --all'
 ok "all volumes are listed as stopped" wait_for 20 all_are_stopped
 refused "no volume is made" 5 'nearly full' quarry create more --size 64M
 like "and what to do is said" "$err" 'quarry pool extend default'

@@ -168,7 +168,7 @@ refused "more than the pool may promise" 5 'may promise' quarry resize raw 500T
 refused "more than there is" 2 'at most' quarry resize raw 8192T
 refused "no size" 2 'is not a size' quarry resize raw much
 exits "--dry-run" 0 quarry resize raw -1M --dry-run
-is "says what would be" "$out" "would resize raw from 32M to 31M"
+is "says what would be" "$out" "would resize raw from 32M to 31M, if what it holds leaves room for that"
 try quarry snapshot raw@s
 refused "snapshots" 1 'can only be read' quarry resize raw@s 64M
 

@@ -110,6 +110,7 @@ exits "a plain user's ls works" 0 as_nobody quarry ls --no-legend
 is "and is empty" "$out" ""
 exits "pool ls too" 0 as_nobody quarry pool ls --no-legend
 is "is empty" "$out" ""
+refused "status does not say that all is well" 6 'only administrators' as_nobody quarry status
 refused "inspecting somebody's volume" 3 'there is no volume' as_nobody quarry inspect theirs
 theirs=$err
 refused "and one that is not there" 3 'there is no volume' as_nobody quarry inspect nobodys

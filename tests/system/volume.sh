@@ -76,6 +76,10 @@ refused "a target that is not there" 2 '/srv/nope does not exist' quarry mount d
 refused "a target that is a file" 2 'is not a directory' quarry mount db /etc/hosts
 is "nothing was opened for that" "$(volume_devices)" ""
 exits "umount of what is not mounted" 0 quarry umount db
+ok "a unit mounts it" systemctl start quarry-mount@db.service
+ok "it is mounted" mountpoint -q /run/quarry/mnt/default/db
+ok "and is unmounted with it" systemctl stop quarry-mount@db.service
+not_ok "it is not mounted" mountpoint -q /run/quarry/mnt/default/db
 
 # --- the other kinds ---
 try quarry create x --size 300M --fs xfs --mode 1777 --uid 5
