@@ -144,10 +144,12 @@ static int parts_find(const StepContext *c, char ***ret) {
         char pool[KERNEL_NAME_MAX];
         int r;
 
+        if (!c->pool.vg) /* it never had any */
+                return 0;
         pool_kernel_name(c->pool.uuid, pool);
         start = format_new("%s-", pool);
-        if (!start || !c->pool.vg)
-                return start ? -EINVAL : -ENOMEM;
+        if (!start)
+                return -ENOMEM;
         r = lvm_kernel_name(c->pool.vg, start, &prefix);
         return r < 0 ? r : dm_names(prefix, ret);
 }
