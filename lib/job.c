@@ -24,6 +24,7 @@ enum {
         WITH_CALENDAR = 1 << 16,
         WITH_PENDING = 1 << 17,    /* the volume has a pending size, */
         WITH_OLD_NAME = 1 << 18,   /* or an old name */
+        WITH_OLD_KEY = 1 << 19,    /* needs_old_key */
 };
 
 static const struct {
@@ -48,7 +49,7 @@ static const struct {
         [JOB_POOL_AUDIT] = { "pool_audit", WITH_POOL },
         [JOB_HOST_AUDIT] = { "host_audit", WITH_FIX },
         [JOB_HOST_CALENDAR] = { "host_calendar", WITH_CALENDAR },
-        [JOB_VOLUME_CREATE] = { "volume_create", WITH_POOL | WITH_VOLUME | MAY_HAVE_SOURCE },
+        [JOB_VOLUME_CREATE] = { "volume_create", WITH_POOL | WITH_VOLUME | MAY_HAVE_SOURCE | WITH_OLD_KEY },
         [JOB_VOLUME_CLAIM] = { "volume_claim", WITH_POOL | WITH_VOLUME | WITH_LAZY },
         [JOB_VOLUME_REMOVE] = { "volume_remove", WITH_POOL | WITH_VOLUME },
         [JOB_VOLUME_MOUNT] = { "volume_mount", WITH_POOL | WITH_VOLUME | WITH_MOUNT | WITH_STOPPED },
@@ -233,6 +234,8 @@ int job_to_json(const Job *job, sd_json_variant **ret) {
                         SD_JSON_BUILD_PAIR_CONDITION(
                                         !!(parts & WITH_OFFSET), "offset", SD_JSON_BUILD_UNSIGNED(job->offset)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!(parts & WITH_FIX), "fix", SD_JSON_BUILD_BOOLEAN(job->fix)),
+                        SD_JSON_BUILD_PAIR_CONDITION(
+                                        job->needs_old_key, "needsOldKey", SD_JSON_BUILD_BOOLEAN(true)),
                         SD_JSON_BUILD_PAIR_CONDITION(
                                         !!(parts & WITH_OWNER), "setUid", SD_JSON_BUILD_BOOLEAN(job->owner.uid)),
                         SD_JSON_BUILD_PAIR_CONDITION(
@@ -507,6 +510,8 @@ static int parts_check(const ParsedJob *p, unsigned parts, Error *err) {
                 r = part_check(p->job.lazy, false, "lazy", p->verb, err);
         if (r >= 0 && !(parts & WITH_FIX))
                 r = part_check(p->job.fix, false, "fix", p->verb, err);
+        if (r >= 0 && !(parts & WITH_OLD_KEY))
+                r = part_check(p->job.needs_old_key, false, "needsOldKey", p->verb, err);
         if (r >= 0 && !(parts & WITH_OFFSET))
                 r = part_check(p->job.offset, false, "offset", p->verb, err);
         if (r >= 0 && !(parts & WITH_STOPPED))
@@ -533,6 +538,7 @@ int job_from_json(sd_json_variant *v, Job *ret, Error *err) {
                 { "detached", BOOLEAN, offsetof(ParsedJob, job.detached), 0 },
                 { "lazy", BOOLEAN, offsetof(ParsedJob, job.lazy), 0 },
                 { "fix", BOOLEAN, offsetof(ParsedJob, job.fix), 0 },
+                { "needsOldKey", BOOLEAN, offsetof(ParsedJob, job.needs_old_key), 0 },
                 { "offset", NUMBER, offsetof(ParsedJob, job.offset), 0 },
                 { "setUid", BOOLEAN, offsetof(ParsedJob, job.owner.uid), 0 },
                 { "setGid", BOOLEAN, offsetof(ParsedJob, job.owner.gid), 0 },

@@ -86,17 +86,6 @@ static bool device_is_stray(Registry *registry, const Finding *f) {
         return !registry_find_uuid(registry, f->uuid) && (!pool || pool->state == POOL_ACTIVE);
 }
 
-static int find_host_key(VolumeEntry *entry, void *userdata) {
-        return entry->volume.spec.key_source == KEY_SOURCE_HOST;
-}
-
-static bool host_key_is_needed(Registry *registry) {
-        for (PoolEntry *p = registry->pools; p; p = p->next)
-                if (registry_each_volume(p, find_host_key, NULL) > 0)
-                        return true;
-        return false;
-}
-
 static bool is_true(const Finding *f, void *userdata) {
         Registry *registry = userdata;
         VolumeEntry *entry = registry_find_uuid(registry, f->uuid);
@@ -113,7 +102,7 @@ static bool is_true(const Finding *f, void *userdata) {
         case FINDING_STRAY_MOUNT_POINT:
                 return mount_point_is_stray(registry, f->object);
         case FINDING_HOST_KEY:
-                return host_key_is_needed(registry);
+                return registry_needs_host_key(registry);
         default:
                 return true;
         }

@@ -389,6 +389,17 @@ int registry_each_volume(PoolEntry *pool, int (*on_volume)(VolumeEntry *entry, v
         return walk.r;
 }
 
+static int needs_host_key(VolumeEntry *entry, void *userdata) {
+        return entry->volume.spec.key_source == KEY_SOURCE_HOST && entry->volume.state != VOLUME_CREATING;
+}
+
+bool registry_needs_host_key(Registry *registry) {
+        for (PoolEntry *pool = registry->pools; pool; pool = pool->next)
+                if (registry_each_volume(pool, needs_host_key, NULL) > 0)
+                        return true;
+        return false;
+}
+
 int pool_entry_new_thin_id(const PoolEntry *pool, uint32_t *ret) {
         for (uint32_t byte = 0; byte < THIN_BITMAP_SIZE; byte++) {
                 if (pool->thin_ids[byte] == 0xff)

@@ -187,6 +187,9 @@ VolumeEntry *volume_entry_find_snapshot(const VolumeEntry *volume, const char *s
  * returned. The callback must not add or remove. */
 int registry_each_volume(PoolEntry *pool, int (*on_volume)(VolumeEntry *entry, void *userdata), void *userdata);
 
+/* Whether a volume that is not just being made is encrypted with the host key. O(volumes). */
+bool registry_needs_host_key(Registry *registry);
+
 /* The lowest thin id that no volume has; -ENOSPC. */
 int pool_entry_new_thin_id(const PoolEntry *pool, uint32_t *ret);
 

@@ -186,6 +186,8 @@ static void on_row_written(const Error *err, void *userdata) {
         bool is_clone = op->job.source.spec.role == ROLE_SNAPSHOT;
         Error failure = {};
 
+        op->job.needs_old_key = !is_clone && op->volume->volume.spec.key_source == KEY_SOURCE_HOST &&
+                                registry_needs_host_key(&op->manager->registry);
         if (!err && (is_clone || take_template(op, &failure) >= 0) &&
             operation_run_job(op, is_clone ? JOB_VOLUME_CLONE : JOB_VOLUME_CREATE, on_made, &failure) >= 0)
                 return;

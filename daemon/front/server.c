@@ -14,9 +14,11 @@
 #include <systemd/sd-daemon.h>
 
 /* Idle connections cost little, but not nothing, and up to 16 MiB when they hold the begin of a message: above
- * this many of one user the one that was idle longest is closed. Calls in progress are never cut. */
+ * this many of one user, or of all who are no administrators, the one that was idle longest is closed. Calls in
+ * progress are never cut. */
 #define IDLE_PER_ADMIN_MAX 128u
 #define IDLE_PER_OTHER_MAX 16u
+#define IDLE_OTHERS_MAX 48u
 #define GROUPS_MAX 65536u
 
 typedef struct Connection {
@@ -95,16 +97,25 @@ static void connection_link(Server *s, Connection *c) {
 }
 
 static void close_oldest_idle(Server *s, const Caller *caller) {
-        Connection *candidate = NULL;
-        unsigned idle = 0;
+        Connection *of_user = NULL, *of_others = NULL;
+        unsigned n_user = 0, n_others = 0;
 
-        for (Connection *c = s->newest; c; c = c->older)
-                if (c->uid == caller->uid && sd_varlink_is_idle(c->link) > 0) {
-                        idle++;
-                        candidate = c;
+        for (Connection *c = s->newest; c; c = c->older) {
+                if (sd_varlink_is_idle(c->link) <= 0)
+                        continue;
+                if (c->uid == caller->uid) {
+                        n_user++;
+                        of_user = c;
                 }
-        if (idle > (caller->admin ? IDLE_PER_ADMIN_MAX : IDLE_PER_OTHER_MAX))
-                (void) sd_varlink_close(candidate->link);
+                if (!c->admin) {
+                        n_others++;
+                        of_others = c;
+                }
+        }
+        if (n_user > (caller->admin ? IDLE_PER_ADMIN_MAX : IDLE_PER_OTHER_MAX))
+                (void) sd_varlink_close(of_user->link);
+        else if (n_others > IDLE_OTHERS_MAX)
+                (void) sd_varlink_close(of_others->link);
 }
 
 static int on_connect(sd_varlink_server *varlink, sd_varlink *link, void *userdata) {

@@ -24,16 +24,43 @@ static void loop_path(unsigned number, char buf[static LOOP_PATH_MAX]) {
         buffer_format(buf, LOOP_PATH_MAX, "/dev/loop%u", number);
 }
 
-static int file_open(const char *file, struct stat *ret) {
-        _cleanup_close_ int fd = -EBADF;
+/* --- the file ------------------------------------------------------------------------------------------- */
 
-        fd = open(file, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+static const char *file_name(const char *file) {
+        const char *slash = strrchr(file, '/');
+
+        return slash ? slash + 1 : file;
+}
+
+/* The folder of a file, held so that the file's name means one thing. */
+static int folder_open(const char *file) {
+        static const struct open_how how = { .flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
+                                             .resolve = RESOLVE_NO_SYMLINKS };
+        char folder[PATH_MAX];
+
+        if (*file != '/' || !*file_name(file))
+                return -EINVAL;
+        if (!buffer_format(folder, sizeof(folder), "%.*s", (int) (file_name(file) - file), file))
+                return -ENAMETOOLONG;
+        return (int) RET_NERRNO(syscall(SYS_openat2, AT_FDCWD, folder, &how, sizeof(how)));
+}
+
+/* The folder may be somebody's who has put a symbolic link in the file's place. */
+static int file_open(const char *file, int flags, struct stat *ret) {
+        _cleanup_close_ int folder = -EBADF, fd = -EBADF;
+
+        folder = folder_open(file);
+        if (folder < 0)
+                return folder;
+        fd = openat(folder, file_name(file), flags | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
         if (fd < 0 || fstat(fd, ret) < 0)
                 return -errno;
         if (!S_ISREG(ret->st_mode))
                 return -EINVAL;
         return TAKE_FD(fd);
 }
+
+/* --- loop devices --------------------------------------------------------------------------------------- */
 
 /* 1 if the loop device has this file from its start to its end. */
 static int loop_has(const char *path, const struct stat *file) {
@@ -104,7 +131,7 @@ int loop_attach(const char *file, char **ret_device) {
         struct stat status;
         int r;
 
-        fd = file_open(file, &status);
+        fd = file_open(file, O_RDWR, &status);
         if (fd < 0)
                 return fd;
         r = loop_find(&status, path);
@@ -129,12 +156,14 @@ static int loop_clear(const char *path) {
 }
 
 int loop_detach(const char *file) {
+        _cleanup_close_ int fd = -EBADF;
         char path[LOOP_PATH_MAX];
         struct stat status;
         int r;
 
-        if (stat(file, &status) < 0)
-                return errno == ENOENT ? -ENXIO : -errno;
+        fd = file_open(file, O_RDONLY, &status);
+        if (fd < 0)
+                return fd == -ENOENT ? -ENXIO : fd;
         r = loop_find(&status, path);
         if (r <= 0)
                 return r < 0 ? r : -ENXIO;
@@ -148,26 +177,7 @@ int loop_detach(const char *file) {
         return r < 0 ? r : -EBUSY;
 }
 
-/* --- the file itself ------------------------------------------------------------------------------------ */
-
-static const char *file_name(const char *file) {
-        const char *slash = strrchr(file, '/');
-
-        return slash ? slash + 1 : file;
-}
-
-/* The folder of a file, held so that the file's name means one thing. */
-static int folder_open(const char *file) {
-        static const struct open_how how = { .flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
-                                             .resolve = RESOLVE_NO_SYMLINKS };
-        char folder[PATH_MAX];
-
-        if (*file != '/' || !*file_name(file))
-                return -EINVAL;
-        if (!buffer_format(folder, sizeof(folder), "%.*s", (int) (file_name(file) - file), file))
-                return -ENAMETOOLONG;
-        return (int) RET_NERRNO(syscall(SYS_openat2, AT_FDCWD, folder, &how, sizeof(how)));
-}
+/* --- making and growing the file ------------------------------------------------------------------------ */
 
 int loop_file_make(const char *file, uint64_t size) {
         _cleanup_close_ int folder = -EBADF, fd = -EBADF;
@@ -197,10 +207,12 @@ int loop_file_remove(const char *file) {
 }
 
 int loop_file_size(const char *file, uint64_t *ret) {
+        _cleanup_close_ int fd = -EBADF;
         struct stat status;
 
-        if (stat(file, &status) < 0)
-                return -errno;
+        fd = file_open(file, O_RDONLY, &status);
+        if (fd < 0)
+                return fd;
         *ret = (uint64_t) status.st_size;
         return 0;
 }
@@ -211,7 +223,7 @@ int loop_file_grow(const char *file, uint64_t size) {
         struct stat status;
         int r;
 
-        fd = file_open(file, &status);
+        fd = file_open(file, O_RDWR, &status);
         if (fd < 0)
                 return fd;
         if ((uint64_t) status.st_size < size && (ftruncate(fd, (off_t) size) < 0 || fsync(fd) < 0))

@@ -1,14 +1,14 @@
 #pragma once
 
-/* Loop devices, for pools in a file. Return >= 0 or -errno. */
+/* Loop devices, for pools in a file. Return >= 0 or -errno; -ELOOP where a symbolic link stands in the file's place or on
+ * the way to it: whose it is could lead us to another file. */
 
 #include <quarry/base.h>
 
-/* Makes a sparse file of so many bytes, mode 0600; nothing is left of a failure. No folder on the way may be a
- * symbolic link (-ELOOP): its owner could lead us elsewhere at another time. -EEXIST. */
+/* Makes a sparse file of so many bytes, mode 0600; nothing is left of a failure. -EEXIST. */
 int loop_file_make(const char *file, uint64_t size);
 
-/* Removes it again, by the same rule; a missing one is fine. */
+/* Removes it again; a missing one is fine. */
 int loop_file_remove(const char *file);
 
 /* Makes it, and the loop device that has it, larger; as large already is fine. */

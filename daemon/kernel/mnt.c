@@ -350,3 +350,20 @@ int mnt_count(dev_t device, int *ret_fd) {
                 }
         return n;
 }
+
+int mnt_find_below(const char *path, char **ret) {
+        _cleanup_free_ char *text = NULL;
+        size_t length = strlen(path);
+        MountEntry mount;
+        int r;
+
+        r = file_read(AT_FDCWD, "/proc/self/mountinfo", MOUNTINFO_MAX, &text, NULL);
+        if (r < 0)
+                return r;
+        for (char *rest = text; (r = mountinfo_next(&rest, &mount)) != 0;)
+                if (r > 0 && strncmp(mount.target, path, length) == 0 && mount.target[length] == '/') {
+                        *ret = strdup(mount.target);
+                        return *ret ? 1 : -ENOMEM;
+                }
+        return 0;
+}

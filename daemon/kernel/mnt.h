@@ -41,5 +41,8 @@ int mnt_point_remove(const char *target);
  * or -EBADF. */
 int mnt_count(dev_t device, int *ret_fd);
 
+/* Whether something is mounted below (not at) the path: 1 with where that is, which the caller frees; 0. */
+int mnt_find_below(const char *path, char **ret);
+
 /* Whether a device is mounted at target now (top-most mount). 1 with *ret_device and *ret_read_only, 0. */
 int mnt_point_device(const char *target, dev_t *ret_device, bool *ret_read_only);

@@ -63,7 +63,7 @@ static int format_with_host_key(StepContext *c, const char *device, Error *err) 
         _cleanup_free_ char *token = NULL;
         int r;
 
-        r = hostkey_load(c->config->key_command, true, &key, err);
+        r = hostkey_load(c->config->key_command, !c->job->needs_old_key, &key, err);
         if (r < 0)
                 return r;
         passphrase = hostkey_passphrase_new();

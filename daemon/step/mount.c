@@ -10,10 +10,25 @@
 
 #define ROOT_FOLDER "data"
 
+int mount_check_below(const VolumeSpec *spec, const char *target, Error *err) {
+        _cleanup_free_ char *below = NULL;
+        int r;
+
+        r = mnt_find_below(target, &below);
+        if (r <= 0)
+                return r < 0 ? error_errno(err, r, "cannot see what is mounted below %s", target) : 0;
+        r = error_set(err, ERROR_VOLUME_BUSY, EBUSY, "something is mounted in volume %s, at %s", spec->name, below);
+        error_hint(err, "umount %s", below);
+        return r;
+}
+
 static int busy_error(StepContext *c, const char *target, Error *err) {
         char who[384];
         int r;
 
+        r = mount_check_below(&c->job->volume.spec, target, err);
+        if (r < 0)
+                return r;
         if (holders_describe(&c->device, 1, who, sizeof(who)) <= 0)
                 buffer_format(who, sizeof(who), "in use");
         r = error_set(err, ERROR_VOLUME_BUSY, EBUSY, "volume %s cannot be unmounted from %s: %s",
@@ -130,6 +145,9 @@ static int unmount_run(StepContext *c, Error *err) {
         volume_mount_path(spec->tenant, spec->name, target);
         r = is_mounted(c, target, err);
         if (r <= 0)
+                return r;
+        r = c->job->lazy ? mount_check_below(spec, target, err) : 0; /* it would go along, in silence */
+        if (r < 0)
                 return r;
         r = c->job->lazy ? mnt_unmount_lazy(target) : mnt_unmount(target);
         if (r >= 0 || r == -EINVAL || r == -ENOENT)

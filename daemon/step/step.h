@@ -90,6 +90,8 @@ extern const Step step_grow_key, step_grow_thin, step_grow_crypt, step_grow_fs, 
 /* shrink.c: less space for one that is not */
 int fsck_ext4(StepContext *context, Error *err); /* on context->device, mending what is safe to */
 extern const Step step_spare_of_itself, step_spare_use, step_shrink_check, step_shrink_fs, step_spare_close;
+/* Refuses (ERROR_VOLUME_BUSY) when something else is mounted in the volume, whose mount is at target. */
+int mount_check_below(const VolumeSpec *spec, const char *target, Error *err);
 /* rename.c: the volume's place in the host's folders */
 extern const Step step_move_mount, step_move_link, step_old_point_remove;
 /* own.c: who owns the folder that users see */

@@ -98,6 +98,8 @@ typedef struct Job {
         bool lazy;           /* JOB_VOLUME_UMOUNT: who uses it keeps it, and it is closed behind the last of them;
                                 JOB_VOLUME_CLAIM: does not wait for them, nor look who they are */
         bool fix;            /* JOB_HOST_AUDIT */
+        bool needs_old_key;  /* JOB_VOLUME_CREATE: volumes are encrypted with the host key: if it is missing, none is
+                                made in its place */
         JobOwner owner;      /* JOB_VOLUME_OWN */
         JobImage *images;    /* JOB_VOLUME_SNAPSHOT */
         size_t n_images;

@@ -368,6 +368,24 @@ def many_connections_of_many_users_leave_room_for_root():
 
 
 @test
+def many_users_together_have_few_idle_connections():
+    begin()
+
+    def crowd():
+        kept = []
+        for uid in range(60100, 60120):
+            os.setresuid(uid, uid, 0)
+            kept += [wire.connect(world.socket) for _ in range(10)]
+            os.setresuid(0, 0, 0)
+        Call(world.socket, "io.quarry.Volume.List").result()
+        return world.descriptors()
+    before = world.descriptors()
+    descriptors = int(as_user(0, 0, [], crowd))
+    assert descriptors < before + 60, (before, descriptors)
+    same(world.names(), ["db"])
+
+
+@test
 def it_is_not_deaf_when_descriptors_run_out():
     world.worker.add_pool()
     world.start(descriptors=100)

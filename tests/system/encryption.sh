@@ -53,6 +53,8 @@ try quarry umount secret
 # --- the host's key: missing, another, back ---
 mv /var/lib/quarry/host-key /root/kept
 refused "without the host key" 6 'no host key: /var/lib/quarry/host-key is missing' quarry mount secret
+refused "nor is another one made, that would take its place" 6 'no host key' quarry create another --size 64M --encrypt
+not_ok "there is none" test -e /var/lib/quarry/host-key
 head -c 32 /dev/urandom >/var/lib/quarry/host-key
 chmod 0400 /var/lib/quarry/host-key
 refused "with another one" 6 'encrypted with another host key' quarry mount secret

@@ -95,6 +95,12 @@ for key in plain encrypted; do
     try quarry mount --read-only $key@s
     mkdir /run/bind-$key && mount --bind $root/$key /run/bind-$key
     exec 8<$root/$key/log
+    mkdir $root/$key/in && mount -t tmpfs none $root/$key/in
+    refused "$key: no rename while something is mounted in it" 4 "at $root/$key/in" quarry rename $key $key-2
+    refused "$key: and no lazy unmount" 4 "at $root/$key/in" quarry umount --lazy $key
+    refused "$key: an unmount says what it is" 4 "at $root/$key/in" quarry umount $key
+    is "$key: it stays" "$(findmnt -no FSTYPE $root/$key/in)" tmpfs
+    umount $root/$key/in
     exits "$key: rename while it is mounted and written to" 0 quarry rename $key $key-2
     is "$key: its new name is printed" "$out" $key-2
     ok "$key: the writer goes on" goes_on

@@ -59,6 +59,13 @@ exits "a file grows" 0 quarry pool extend group --size 1G
 ok "by that much" test "$(field dataSizeBytes group)" -ge $((before + (500 << 20)))
 is "the kernel knows" "$(kernel_data group)" $(($(field dataSizeBytes group) / 512))
 is "and no larger than asked for" "$(stat -c %s /var/tmp/group.img)" $((1 << 30))
+# Its folder may be somebody's.
+echo victim >/var/tmp/victim
+mv /var/tmp/group.img /var/tmp/kept.img
+ln -s victim /var/tmp/group.img
+refused "a link in its place is not followed" 1 'symbolic links' quarry pool extend group --size 1100M
+is "where it leads nothing changes" "$(cat /var/tmp/victim) $(losetup -n -O BACK-FILE -l | grep -c victim)" "victim 0"
+mv /var/tmp/kept.img /var/tmp/group.img
 try systemctl restart quarryd
 ok "the pool is there after a restart" quarry create f --pool group --size 2G
 try quarry rm f

@@ -71,7 +71,7 @@ static void test_others_may_not(void **state) {
         assert_int_equal(policy_may_see_volume(&caller, "acme", "db", &err), -ENOENT);
         assert_int_equal(err.kind, ERROR_NO_SUCH_VOLUME); /* not that it may not be seen */
         assert_string_equal(err.text, "there is no volume acme/db");
-        assert_string_equal(err.hint, "");
+        assert_string_equal(err.hint, "quarry ls");
         assert_int_equal(policy_may_create_volume(&caller, "acme", &err), -EPERM);
         assert_int_equal(err.kind, ERROR_PERMISSION_DENIED);
         assert_non_null(strstr(err.text, "user 1000"));
