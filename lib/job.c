@@ -486,6 +486,21 @@ static int part_check(bool there, bool wanted, const char *field, const char *ve
 
 /* A verb is given what it needs and nothing else. */
 static int parts_check(const ParsedJob *p, unsigned parts, Error *err) {
+        const struct {
+                const char *field;
+                unsigned part;
+                bool is_given;
+        } options[] = {
+                { "totalOnly", WITH_TOTAL, p->job.total_only },
+                { "readOnly", WITH_MOUNT, p->job.read_only },
+                { "detached", WITH_MOUNT, p->job.detached },
+                { "lazy", WITH_LAZY, p->job.lazy },
+                { "fix", WITH_FIX, p->job.fix },
+                { "needsOldKey", WITH_OLD_KEY, p->job.needs_old_key },
+                { "offset", WITH_OFFSET, p->job.offset > 0 },
+                { "stopped", WITH_STOPPED, p->job.stopped },
+                { "setUid", WITH_OWNER, p->job.owner.uid || p->job.owner.gid || p->job.owner.mode },
+        };
         int r = part_check(!sd_id128_is_null(p->job.pool), parts & WITH_POOL, "pool", p->verb, err);
 
         if (r >= 0)
@@ -500,25 +515,9 @@ static int parts_check(const ParsedJob *p, unsigned parts, Error *err) {
                 r = part_check(p->images, parts & WITH_IMAGES, "images", p->verb, err);
         if (r >= 0)
                 r = part_check(p->calendar, parts & WITH_CALENDAR, "calendar", p->verb, err);
-        if (r >= 0 && !(parts & WITH_TOTAL))
-                r = part_check(p->job.total_only, false, "totalOnly", p->verb, err);
-        if (r >= 0 && !(parts & WITH_MOUNT))
-                r = part_check(p->job.read_only, false, "readOnly", p->verb, err);
-        if (r >= 0 && !(parts & WITH_MOUNT))
-                r = part_check(p->job.detached, false, "detached", p->verb, err);
-        if (r >= 0 && !(parts & WITH_LAZY))
-                r = part_check(p->job.lazy, false, "lazy", p->verb, err);
-        if (r >= 0 && !(parts & WITH_FIX))
-                r = part_check(p->job.fix, false, "fix", p->verb, err);
-        if (r >= 0 && !(parts & WITH_OLD_KEY))
-                r = part_check(p->job.needs_old_key, false, "needsOldKey", p->verb, err);
-        if (r >= 0 && !(parts & WITH_OFFSET))
-                r = part_check(p->job.offset, false, "offset", p->verb, err);
-        if (r >= 0 && !(parts & WITH_STOPPED))
-                r = part_check(p->job.stopped, false, "stopped", p->verb, err);
-        if (r >= 0 && !(parts & WITH_OWNER))
-                r = part_check(p->job.owner.uid || p->job.owner.gid || p->job.owner.mode, false, "setUid", p->verb,
-                               err);
+        for (size_t i = 0; r >= 0 && i < ELEMENTSOF(options); i++)
+                if (!(parts & options[i].part))
+                        r = part_check(options[i].is_given, false, options[i].field, p->verb, err);
         return r;
 }
 

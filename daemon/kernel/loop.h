@@ -1,7 +1,7 @@
 #pragma once
 
-/* Loop devices, for pools in a file. Return >= 0 or -errno; -ELOOP where a symbolic link stands in the file's place or on
- * the way to it: whose it is could lead us to another file. */
+/* Loop devices, for pools in a file. Return >= 0 or -errno; -ELOOP where a symbolic link stands in the file's place or
+ * on the way to it: whose it is could lead us to another file. */
 
 #include <quarry/base.h>
 
