@@ -9,7 +9,10 @@
 #include <quarry/log.h>
 #include <quarry/text.h>
 
+#include <fcntl.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <systemd/sd-daemon.h>
 
@@ -21,13 +24,19 @@
 #define IDLE_OTHERS_MAX 48u
 #define GROUPS_MAX 65536u
 
+/* What others may send before it is a call: a request of theirs has some hundred bytes, while the library would take up
+ * to 16 MiB, and parse for seconds what it holds, before anybody can look at it. */
+#define INPUT_OF_OTHERS_MAX (UINT64_C(256) << 10)
+
 typedef struct Connection {
         struct Connection *newer, *older; /* in the order of their last call */
         sd_varlink *link;
         uid_t uid;
         bool admin;
-        bool waits;  /* for the pools */
+        bool waits; /* for the pools */
         bool waited; /* the call that begins now has been waiting */
+        sd_event_source *input_source; /* of others: tells what arrives, before the library reads it */
+        uint64_t input; /* bytes, since the last call; those that came in two parts may count twice */
 } Connection;
 
 struct Server {
@@ -118,6 +127,42 @@ static void close_oldest_idle(Server *s, const Caller *caller) {
                 (void) sd_varlink_close(of_others->link);
 }
 
+static void connection_free(Connection *c) {
+        sd_event_source_disable_unref(c->input_source);
+        free(c);
+}
+
+static int on_input(sd_event_source *source, int fd, uint32_t events, void *userdata) {
+        Connection *c = userdata;
+        int pending = 0;
+
+        if (ioctl(fd, FIONREAD, &pending) < 0)
+                return 0;
+        c->input += (uint64_t) pending;
+        if (c->input > INPUT_OF_OTHERS_MAX) {
+                log_debug("varlink", "user %u sends more than a request can have: the connection is closed", c->uid);
+                (void) sd_varlink_close(c->link);
+        }
+        return 0;
+}
+
+/* Edge-triggered, and before the library: it is told of all that comes, once. */
+static int input_watch(Server *s, Connection *c) {
+        _cleanup_close_ int fd = -EBADF;
+        int r;
+
+        fd = fcntl(sd_varlink_get_fd(c->link), F_DUPFD_CLOEXEC, 3);
+        if (fd < 0)
+                return -errno;
+        r = sd_event_add_io(s->manager->event, &c->input_source, fd, EPOLLIN | EPOLLET, on_input, c);
+        if (r >= 0)
+                r = sd_event_source_set_io_fd_own(c->input_source, true);
+        if (r < 0)
+                return r;
+        TAKE_FD(fd);
+        return sd_event_source_set_priority(c->input_source, SD_EVENT_PRIORITY_IMPORTANT);
+}
+
 static int on_connect(sd_varlink_server *varlink, sd_varlink *link, void *userdata) {
         Server *s = userdata;
         Caller caller;
@@ -137,6 +182,11 @@ static int on_connect(sd_varlink_server *varlink, sd_varlink *link, void *userda
         if (!c)
                 return -ENOMEM;
         *c = (Connection) { .link = link, .uid = caller.uid, .admin = caller.admin };
+        r = caller.admin ? 0 : input_watch(s, c);
+        if (r < 0) {
+                connection_free(c);
+                return r;
+        }
         close_oldest_idle(s, &caller);
         connection_link(s, c);
         return 0;
@@ -156,7 +206,7 @@ static void on_disconnect(sd_varlink_server *varlink, sd_varlink *link, void *us
         if (!c)
                 return;
         connection_unlink(s, c);
-        free(c);
+        connection_free(c);
 }
 
 /* --- before the pools are there ------------------------------------------------------------------------- */
@@ -171,6 +221,7 @@ bool server_call_waits(Server *s, sd_varlink *link) {
         connection_link(s, c);
         waited = c->waited;
         c->waited = false;
+        c->input = 0;
         if (s->manager->ready && c->admin && !waited)
                 manager_try_again(s->manager);
         c->waits = !s->manager->ready;
@@ -254,7 +305,7 @@ void server_free(Server *s) {
                 Connection *c = s->newest;
 
                 connection_unlink(s, c);
-                free(c);
+                connection_free(c);
         }
         free(s);
 }
