@@ -174,6 +174,7 @@ static void print_space(sd_json_variant *pool) {
         const char *space = describe_string(pool, "space"), *name = describe_string(pool, "name");
         sd_json_variant *lasts = sd_json_variant_by_key(pool, "fullInSeconds");
         uint64_t hours = sd_json_variant_unsigned(lasts) / 3600;
+        char advice[SPACE_ADVICE_MAX];
 
         if (lasts && hours < 1)
                 print_field("  full in:", "less than an hour, if it fills as today");
@@ -182,10 +183,9 @@ static void print_space(sd_json_variant *pool) {
                             (unsigned long long) (hours < 48 ? hours : hours / 24), hours < 48 ? "hours" : "days");
         if (streq(space, "ok") || isempty(space))
                 return;
-        print_field("  space:", "%s: %s", space,
-                    streq(space, "low") ? "no volumes are made in it" : "filesystems get no new space");
-        print_field("", "quarry pool extend %s %s; quarry trim --all; quarry rm VOLUME", name,
-                    pool_extend_argument(pool_origin_from_string(describe_string(pool, "origin"))));
+        print_field("  space:", "%s: %s", space, pool_space_meaning(space));
+        print_field("", "%s",
+                    pool_space_advice(name, pool_origin_from_string(describe_string(pool, "origin")), advice));
 }
 
 void describe_pool(sd_json_variant *pool) {

@@ -19,8 +19,6 @@
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 
-#define MOUNTINFO_MAX (64u << 20)
-
 static const char *arg_key_file;
 static bool arg_read_only, arg_lazy;
 
@@ -164,7 +162,7 @@ static int mounted_device(const char *path, dev_t *ret, Error *err) {
         bool found = false;
         int r;
 
-        r = file_read(AT_FDCWD, "/proc/self/mountinfo", MOUNTINFO_MAX, &text, NULL);
+        r = mountinfo_read(&text);
         if (r < 0)
                 return error_errno(err, r, "cannot read /proc/self/mountinfo");
 

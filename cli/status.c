@@ -57,10 +57,11 @@ static void look_at_pool(Status *status, sd_json_variant *pool) {
         }
         if (*space && !streq(space, "ok")) {
                 _cleanup_free_ char *message = must_have(
-                        format_new("its space is %s: %s", space,
-                                   streq(space, "low") ? "no volumes are made in it" : "filesystems get no new space"));
-                add(status, object, message, "quarry pool extend %s %s; quarry trim --all; quarry rm VOLUME", name,
-                    pool_extend_argument(pool_origin_from_string(describe_string(pool, "origin"))));
+                        format_new("its space is %s: %s", space, pool_space_meaning(space)));
+                char buf[SPACE_ADVICE_MAX];
+
+                add(status, object, message, "%s",
+                    pool_space_advice(name, pool_origin_from_string(describe_string(pool, "origin")), buf));
         }
 }
 

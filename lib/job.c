@@ -235,7 +235,8 @@ int job_to_json(const Job *job, sd_json_variant **ret) {
                                         !!(parts & WITH_OFFSET), "offset", SD_JSON_BUILD_UNSIGNED(job->offset)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!(parts & WITH_FIX), "fix", SD_JSON_BUILD_BOOLEAN(job->fix)),
                         SD_JSON_BUILD_PAIR_CONDITION(
-                                        job->needs_old_key, "needsOldKey", SD_JSON_BUILD_BOOLEAN(true)),
+                                        !!(parts & WITH_OLD_KEY), "needsOldKey",
+                                        SD_JSON_BUILD_BOOLEAN(job->needs_old_key)),
                         SD_JSON_BUILD_PAIR_CONDITION(
                                         !!(parts & WITH_OWNER), "setUid", SD_JSON_BUILD_BOOLEAN(job->owner.uid)),
                         SD_JSON_BUILD_PAIR_CONDITION(

@@ -1,9 +1,17 @@
 #include <quarry/mountinfo.h>
 
+#include <quarry/fd.h>
 #include <quarry/text.h>
 
+#include <fcntl.h>
 #include <limits.h>
 #include <sys/sysmacros.h>
+
+#define TEXT_MAX (64u << 20)
+
+int mountinfo_read(char **ret) {
+        return file_read(AT_FDCWD, "/proc/self/mountinfo", TEXT_MAX, ret, NULL);
+}
 
 static bool is_octal(char c) {
         return c >= '0' && c <= '7';

@@ -29,8 +29,14 @@ const char *pool_origin_to_string(PoolOrigin origin) {
         return origin < _POOL_ORIGIN_MAX ? pool_origin_words[origin] : NULL;
 }
 
-const char *pool_extend_argument(int origin) {
-        return origin == POOL_DEVICES ? "DEVICE" : "--size SIZE";
+const char *pool_space_advice(const char *pool, int origin, char buf[static SPACE_ADVICE_MAX]) {
+        buffer_format(buf, SPACE_ADVICE_MAX, "quarry pool extend %s %s; quarry trim --all; quarry rm VOLUME", pool,
+                      origin == POOL_DEVICES ? "DEVICE" : "--size SIZE");
+        return buf;
+}
+
+const char *pool_space_meaning(const char *space) {
+        return streq(space, "low") ? "no volumes are made in it" : "filesystems get no new space";
 }
 
 int pool_origin_from_string(const char *s) {

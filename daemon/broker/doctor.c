@@ -191,14 +191,12 @@ static int audit_volume(VolumeEntry *entry, void *userdata) {
 
 static void audit_space(Look *look, const PoolEntry *p) {
         const char *space = space_state(p);
+        char advice[SPACE_ADVICE_MAX];
 
         if (!streq(space, "ok"))
-                finding_hint(
-                        finding_add(&look->op->findings, FINDING_POOL_FULL, p->info.name, "its space is %s: %s", space,
-                                    streq(space, "low") ? "no volumes are made in it"
-                                                        : "filesystems get no new space, and say so to who writes"),
-                        "make space: quarry pool extend %s %s; quarry trim --all; quarry rm VOLUME", p->info.name,
-                        pool_extend_argument(p->info.origin));
+                finding_hint(finding_add(&look->op->findings, FINDING_POOL_FULL, p->info.name, "its space is %s: %s",
+                                         space, pool_space_meaning(space)),
+                             "make space: %s", pool_space_advice(p->info.name, p->info.origin, advice));
 }
 
 static void audit_pools(Look *look) {

@@ -39,13 +39,13 @@ bool space_is_stopped(const PoolEntry *pool) {
 
 int space_check_create(const PoolEntry *pool, Error *err) {
         const PoolSpace *s = &pool->space;
+        char advice[SPACE_ADVICE_MAX];
         int r;
 
         if (!s->low && !s->stopped && !s->full)
                 return 0;
         r = error_set(err, ERROR_NO_SPACE, ENOSPC, "pool %s is nearly full", pool->info.name);
-        error_hint(err, "make space: quarry pool extend %s %s; quarry trim --all; quarry rm VOLUME", pool->info.name,
-                   pool_extend_argument(pool->info.origin));
+        error_hint(err, "make space: %s", pool_space_advice(pool->info.name, pool->info.origin, advice));
         return r;
 }
 
@@ -82,14 +82,14 @@ static void sample(PoolSpace *s, uint64_t used) {
 
 static void say(const PoolEntry *pool, const char *what) {
         uint64_t seconds = space_forecast(pool);
-        char left[SIZE_TEXT_MAX], lasts[64] = "";
+        char left[SIZE_TEXT_MAX], lasts[64] = "", advice[SPACE_ADVICE_MAX];
 
         if (seconds < UINT64_MAX)
                 buffer_format(lasts, sizeof(lasts), ", which lasts about %s%.1f hours at today's rate",
                               seconds < 360 ? "less than " : "", seconds < 360 ? 0.1 : (double) seconds / 3600);
-        log_warning(pool->info.name,
-                    "%s: %s of its data is left%s; make space: quarry pool extend %s %s; quarry trim --all", what,
-                    size_format(left_of(pool), left), lasts, pool->info.name, pool_extend_argument(pool->info.origin));
+        log_warning(pool->info.name, "%s: %s of its data is left%s; make space: %s", what,
+                    size_format(left_of(pool), left), lasts,
+                    pool_space_advice(pool->info.name, pool->info.origin, advice));
 }
 
 /* --- stopping and letting go ---------------------------------------------------------------------------- */

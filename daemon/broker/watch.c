@@ -13,7 +13,6 @@
 #include <sys/sysmacros.h>
 
 #define MOUNTINFO "/proc/self/mountinfo"
-#define MOUNTINFO_MAX (64u << 20)
 #define SETTLE_USEC (200 * UINT64_C(1000))        /* changes come in bursts */
 #define UNATTENDED_USEC (10 * UINT64_C(1000000))  /* open and mounted nowhere: looked at this often */
 
@@ -110,7 +109,7 @@ void watch_look(Watch *w) {
         MountEntry mount;
         int r;
 
-        r = file_read(AT_FDCWD, MOUNTINFO, MOUNTINFO_MAX, &text, NULL);
+        r = mountinfo_read(&text);
         char *rest = text;
         while (r >= 0 && (r = mountinfo_next(&rest, &mount)) != 0)
                 if (r > 0)

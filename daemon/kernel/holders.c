@@ -210,7 +210,7 @@ static bool is_copy(const MountEntry *mount) {
         char *p;
         int r;
 
-        if (file_read(AT_FDCWD, "/proc/self/mountinfo", PROC_FILE_MAX, &text, NULL) < 0)
+        if (mountinfo_read(&text) < 0)
                 return false;
         p = text;
         while ((r = mountinfo_next(&p, &entry)) != 0)

@@ -1,6 +1,5 @@
 #include "kernel/mnt.h"
 
-#include <quarry/fd.h>
 #include <quarry/mountinfo.h>
 #include <quarry/text.h>
 
@@ -17,8 +16,6 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
-
-#define MOUNTINFO_MAX (64u << 20)
 
 #define STAGE_STACK_SIZE (64u << 10)
 #define STAGE_ROOT "/run" /* any folder */
@@ -174,8 +171,7 @@ int mnt_subtree(int mount_fd, const char *folder, bool read_only) {
 }
 
 int mnt_clone(const char *target) {
-        return RET_NERRNO(
-                open_tree(AT_FDCWD, target, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE | AT_SYMLINK_NOFOLLOW));
+        return RET_NERRNO(open_tree(AT_FDCWD, target, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW));
 }
 
 int mnt_attach(int mount_fd, const char *target) {
@@ -340,7 +336,7 @@ int mnt_count(dev_t device, int *ret_fd) {
 
         if (ret_fd)
                 *ret_fd = -EBADF;
-        r = file_read(AT_FDCWD, "/proc/self/mountinfo", MOUNTINFO_MAX, &text, NULL);
+        r = mountinfo_read(&text);
         if (r < 0)
                 return r;
         for (char *rest = text; (r = mountinfo_next(&rest, &mount)) != 0;)
@@ -357,7 +353,7 @@ int mnt_find_below(const char *path, char **ret) {
         MountEntry mount;
         int r;
 
-        r = file_read(AT_FDCWD, "/proc/self/mountinfo", MOUNTINFO_MAX, &text, NULL);
+        r = mountinfo_read(&text);
         if (r < 0)
                 return r;
         for (char *rest = text; (r = mountinfo_next(&rest, &mount)) != 0;)

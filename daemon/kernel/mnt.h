@@ -19,8 +19,8 @@ int mnt_filesystem_noexec(const char *device, const char *fstype, char *message,
 /* A detached mount of a folder inside a mount: what users see. Returns the descriptor. */
 int mnt_subtree(int mount_fd, const char *folder, bool read_only);
 
-/* A detached mount of what is mounted at target, with what is mounted in it, and with the same attributes. Returns the
- * descriptor. */
+/* A detached mount of what is mounted at target, with the same attributes, and without what is mounted in it. Returns
+ * the descriptor. */
 int mnt_clone(const char *target);
 
 /* Attaches a detached mount to an existing folder. */

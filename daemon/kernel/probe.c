@@ -17,7 +17,6 @@
 
 #define DEVICE_SIZE_MIN (16 * MIB) /* less holds nothing beside LVM's own area */
 #define SIGNATURES_NAMED 3u        /* in the message; there may be more */
-#define MOUNTINFO_MAX (64u << 20)
 #define SWAPS_MAX (1u << 20)
 
 static void probe_freep(blkid_probe *probe) {
@@ -100,7 +99,7 @@ static int check_mounted(const char *path, dev_t device, Error *err) {
         char *p;
         int r;
 
-        r = file_read(AT_FDCWD, "/proc/self/mountinfo", MOUNTINFO_MAX, &text, NULL);
+        r = mountinfo_read(&text);
         if (r < 0)
                 return error_errno(err, r, "cannot read the list of mounts");
         p = text;

@@ -10,17 +10,14 @@
 #include "kernel/sysfs.h"
 #include "kernel/udev.h"
 
-#include <quarry/fd.h>
 #include <quarry/mountinfo.h>
 #include <quarry/text.h>
 
 #include <dirent.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
-#define MOUNTINFO_MAX (64u << 20)
 #define LOCK_FOLDER "/run/quarry/lock"
 #define LOOP_MAJOR 7u
 
@@ -135,7 +132,7 @@ static int audit_mounts(StepContext *c, Error *err) {
         MountEntry mount;
         int r;
 
-        r = file_read(AT_FDCWD, "/proc/self/mountinfo", MOUNTINFO_MAX, &text, NULL);
+        r = mountinfo_read(&text);
         if (r < 0)
                 return error_errno(err, r, "cannot read the list of mounts");
         for (char *rest = text; (r = mountinfo_next(&rest, &mount)) != 0;) {

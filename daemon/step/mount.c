@@ -10,14 +10,14 @@
 
 #define ROOT_FOLDER "data"
 
-int mount_check_below(const VolumeSpec *spec, const char *target, Error *err) {
+int mount_check_below(const char *name, const char *target, Error *err) {
         _cleanup_free_ char *below = NULL;
         int r;
 
         r = mnt_find_below(target, &below);
         if (r <= 0)
                 return r < 0 ? error_errno(err, r, "cannot see what is mounted below %s", target) : 0;
-        r = error_set(err, ERROR_VOLUME_BUSY, EBUSY, "something is mounted in volume %s, at %s", spec->name, below);
+        r = error_set(err, ERROR_VOLUME_BUSY, EBUSY, "something is mounted in volume %s, at %s", name, below);
         error_hint(err, "umount %s", below);
         return r;
 }
@@ -26,7 +26,7 @@ static int busy_error(StepContext *c, const char *target, Error *err) {
         char who[384];
         int r;
 
-        r = mount_check_below(&c->job->volume.spec, target, err);
+        r = mount_check_below(c->job->volume.spec.name, target, err);
         if (r < 0)
                 return r;
         if (holders_describe(&c->device, 1, who, sizeof(who)) <= 0)
@@ -146,7 +146,7 @@ static int unmount_run(StepContext *c, Error *err) {
         r = is_mounted(c, target, err);
         if (r <= 0)
                 return r;
-        r = c->job->lazy ? mount_check_below(spec, target, err) : 0; /* it would go along, in silence */
+        r = c->job->lazy ? mount_check_below(spec->name, target, err) : 0; /* it would go along, in silence */
         if (r < 0)
                 return r;
         r = c->job->lazy ? mnt_unmount_lazy(target) : mnt_unmount(target);

@@ -11,15 +11,12 @@
 #include "kernel/sysfs.h"
 #include "kernel/udev.h"
 
-#include <quarry/fd.h>
 #include <quarry/log.h>
 #include <quarry/mountinfo.h>
 #include <quarry/text.h>
 
-#include <fcntl.h>
 #include <time.h>
 
-#define MOUNTINFO_MAX (64u << 20)
 /* A service that has just been ended may hold a file for a moment. */
 #define TRIES 30u
 #define PAUSE_MS 100
@@ -44,7 +41,7 @@ static int mounts_find(StepContext *c, char ***ret) {
         MountEntry mount;
         int r;
 
-        r = file_read(AT_FDCWD, "/proc/self/mountinfo", MOUNTINFO_MAX, &text, NULL);
+        r = mountinfo_read(&text);
         if (r < 0)
                 return r;
         for (char *rest = text; (r = mountinfo_next(&rest, &mount)) != 0;)

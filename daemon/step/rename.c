@@ -87,7 +87,7 @@ static int move_mount_run(StepContext *c, Error *err) {
         if (taken)
                 return error_set(err, ERROR_VOLUME_BUSY, EBUSY, "something else is mounted at %s", target);
         if (r == 0)
-                r = mount_check_below(&c->job->volume.spec, old, err); /* it would stay behind */
+                r = mount_check_below(c->job->volume.old_name, old, err); /* it would stay behind */
         if (r == 0)
                 r = attach_clone(old, target, err);
         if (r < 0)

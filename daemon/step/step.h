@@ -73,6 +73,8 @@ extern const Step step_luks_format, step_luks_identify, step_luks_open, step_luk
 /* format.c: its filesystem, and the folder in it that users see */
 extern const Step step_format, step_root;
 /* mount.c */
+/* Refuses (ERROR_VOLUME_BUSY) when something is mounted in the volume of this name, whose own mount is at target. */
+int mount_check_below(const char *name, const char *target, Error *err);
 extern const Step step_mount, step_attach, step_unmount, step_mount_point_remove;
 /* limit.c: a filesystem that gets no new space while its pool has none */
 bool limit_is_set(sd_id128_t volume);
@@ -90,8 +92,6 @@ extern const Step step_grow_key, step_grow_thin, step_grow_crypt, step_grow_fs, 
 /* shrink.c: less space for one that is not */
 int fsck_ext4(StepContext *context, Error *err); /* on context->device, mending what is safe to */
 extern const Step step_spare_of_itself, step_spare_use, step_shrink_check, step_shrink_fs, step_spare_close;
-/* Refuses (ERROR_VOLUME_BUSY) when something else is mounted in the volume, whose mount is at target. */
-int mount_check_below(const VolumeSpec *spec, const char *target, Error *err);
 /* rename.c: the volume's place in the host's folders */
 extern const Step step_move_mount, step_move_link, step_old_point_remove;
 /* own.c: who owns the folder that users see */

@@ -15,6 +15,7 @@
 
 /* While a snapshot is held each change of the metadata takes room there, which a pool must never run out of. */
 static int report_probe(StepContext *c, Error *err) {
+        char advice[SPACE_ADVICE_MAX];
         DmPoolStatus s;
         const char *trouble;
         int r;
@@ -38,8 +39,7 @@ static int report_probe(StepContext *c, Error *err) {
                 r = error_set(err, ERROR_NO_SPACE, ENOSPC, "the metadata of pool %s is nearly full", c->pool.name);
         else
                 return 0;
-        error_hint(err, "make space: quarry pool extend %s %s; quarry trim --all; quarry rm VOLUME", c->pool.name,
-                   pool_extend_argument(c->pool.origin));
+        error_hint(err, "make space: %s", pool_space_advice(c->pool.name, c->pool.origin, advice));
         return r;
 }
 

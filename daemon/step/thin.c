@@ -22,6 +22,7 @@ static int thin_error(StepContext *c, int r, Error *err, const char *what) {
 #define METADATA_KEPT_PART 10u
 
 int thin_pool_has_room(StepContext *c, Error *err) {
+        char advice[SPACE_ADVICE_MAX];
         DmPoolStatus status;
         int r;
 
@@ -42,8 +43,7 @@ int thin_pool_has_room(StepContext *c, Error *err) {
                 r = error_set(err, ERROR_NO_SPACE, ENOSPC, "the metadata of pool %s is nearly full", c->pool.name);
         else
                 return 0;
-        error_hint(err, "make space: quarry pool extend %s %s; quarry trim --all; quarry rm VOLUME", c->pool.name,
-                   pool_extend_argument(c->pool.origin));
+        error_hint(err, "make space: %s", pool_space_advice(c->pool.name, c->pool.origin, advice));
         return r;
 }
 

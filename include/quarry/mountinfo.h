@@ -1,6 +1,6 @@
 #pragma once
 
-/* Parser of /proc/PID/mountinfo, proc_pid_mountinfo(5). Pure: the caller reads the file. */
+/* /proc/PID/mountinfo, proc_pid_mountinfo(5). */
 
 #include <quarry/base.h>
 
@@ -15,6 +15,9 @@ typedef struct MountEntry {
         const char *fstype;
         const char *source;
 } MountEntry;
+
+/* The mounts of our own mount namespace, as text for mountinfo_next(). The caller frees *ret. -errno. */
+int mountinfo_read(char **ret);
 
 /* Takes the next entry off *text, which is changed. Returns 1, 0 at the end, -EINVAL for a line that is
  * no mountinfo (skipped: the next call goes on behind it). */

@@ -95,8 +95,11 @@ const char *pool_state_to_string(PoolState state);
 
 typedef enum PoolOrigin { POOL_DEVICES, POOL_VG, POOL_FILE, _POOL_ORIGIN_MAX } PoolOrigin;
 
-/* What is to be said to `quarry pool extend NAME` for such a pool: "DEVICE" or "--size SIZE". Also for -EINVAL. */
-const char *pool_extend_argument(int origin);
+/* What makes space in a pool, as it can be run; returns buf. origin: -EINVAL if it is not known. */
+#define SPACE_ADVICE_MAX 128
+const char *pool_space_advice(const char *pool, int origin, char buf[static SPACE_ADVICE_MAX]);
+/* What a pool's space, other than "ok", means for those who want some. */
+const char *pool_space_meaning(const char *space);
 const char *pool_origin_to_string(PoolOrigin origin);
 int pool_origin_from_string(const char *s);
 

@@ -110,10 +110,10 @@ log_is_whole() { awk '$1 + 0 != NR - 1 { bad = 1 } END { exit bad || NR < 3 }' "
 whole() { local name; for name in $(volumes); do log_is_whole "$name" || { echo "$name"; return 1; }; done; }
 
 second_boot() {
-    local uuid holder
+    local uuid holder nothing=$'No devices found\nlooked'
 
-    is "at the stop all was closed before systemd took away the rest" "$(cat /var/lib/left)" $'No devices found\nlooked'
-    [ "$(tail -n 2 /var/lib/left)" = $'No devices found\nlooked' ] || sed 's/^/#   /' /var/lib/left.log
+    is "at the stop all was closed before systemd took away the rest" "$(cat /var/lib/left)" "$nothing"
+    [ "$(cat /var/lib/left)" = "$nothing" ] || tap_why "$(cat /var/lib/left.log)"
     # Nobody has asked for the pool yet: look at what the stop left.
     uuid=$(basename "$(grep -l '"default"' /var/lib/quarry/pools/*)")
     try lvchange -ay "quarry-$uuid/quarry-$uuid-catalog" "quarry-$uuid/quarry-$uuid-metadata"
