@@ -63,6 +63,13 @@ create_and_kill quarry-worker "device_is_there 'quarry-$uuid-crypt'" s --size 25
 is "worker killed with the encryption open: the create fails" "$status" 1
 clean "worker killed with the encryption open"
 again s --size 256M --encrypt
+try quarry create other --size 64M --encrypt
+wait_for 30 eval "! device_is_there 'quarry-$uuid-crypt'"
+create_and_kill quarry-worker "device_is_there 'quarry-$uuid-crypt'" s --size 256M --encrypt
+is "beside another encrypted volume: the create fails" "$status" 1
+ok "and only the other is listed" wait_for 30 eval '[ "$(quarry ls --no-legend -o name)" = other ]'
+is "and in the pool" "$(thin_ids | wc -l)" 1
+try quarry rm other
 
 pool=$(pool_uuid)
 others() { device_is_there "quarry-[!${pool:0:1}]*" || device_is_there "quarry-${pool:0:1}[!${pool:1:1}]*"; }
