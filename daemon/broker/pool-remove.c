@@ -22,8 +22,10 @@ static void on_taken_away(JobResult *result, int *mount_fd, const Error *err, vo
                 if (operation_run_job(op, op->job.verb, on_taken_away, &failure) >= 0)
                         return;
         }
-        /* It stays: bring it back as far as it goes. */
+        /* It stays: bring it back as far as it goes. One whose removal was noted does not open any more, and can be
+         * removed again. */
         op->failure = *err;
+        pool->info.unfinished = op->job.verb == JOB_POOL_REMOVE;
         pool_open_again(op);
 }
 

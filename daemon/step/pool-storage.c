@@ -286,9 +286,12 @@ static int pool_find_remains(StepContext *c, Error *err) {
         Error gone = {};
         int r;
 
-        if (c->job->verb != JOB_POOL_REMOVE)
-                return error_set(err, ERROR_POOL_UNAVAILABLE, ECANCELED,
-                                 "the creation or removal of pool %s was cut short", c->pool.name);
+        if (c->job->verb != JOB_POOL_REMOVE) {
+                r = error_set(err, ERROR_POOL_UNAVAILABLE, ECANCELED,
+                              "the creation or removal of pool %s was cut short", c->pool.name);
+                error_hint(err, "quarry pool rm %s", c->pool.name);
+                return r;
+        }
         if (c->pool.file && access(c->pool.file, F_OK) < 0 && errno == ENOENT)
                 return 0;
         r = pool_devices(c, &devices, err);

@@ -286,6 +286,23 @@ def a_pool_whose_removal_is_cut_short_is_taken_away():
 
 
 @test
+def a_pool_whose_removal_fails_half_way_can_be_removed_again():
+    world.start()
+    world.call("Pool.Create", name="there", devices=["/dev/fake"])
+
+    def half(job, work):
+        world.worker.unopened = {uuid: "it was cut short" for uuid in world.worker.pools}
+        fail("Failed", "no")(job, work)
+    world.worker.rule("pool_remove", half)
+    world.refused("Failed", "Pool.Remove", name="there")
+    same(world.pool("there")["state"], "unavailable")
+    world.refused("PoolUnavailable", "Pool.Export", name="there")
+    world.call("Pool.Remove", name="there")
+    same((world.worker.pools, world.call("Pool.List")["pools"]), ({}, []))
+    world.check_consistent()
+
+
+@test
 def what_an_earlier_broker_left_of_a_pool_is_taken_away():
     world.worker.add_pool("half", unfinished=True)
     world.worker.unopened = {uuid: "it was cut short" for uuid in world.worker.pools}
