@@ -351,6 +351,14 @@ static void on_opened_again(JobResult *result, int *mount_fd, const Error *err, 
 
         if (operation_outlives_worker(op, err) && operation_run_job(op, JOB_POOL_OPEN, on_opened_again, &failure) >= 0)
                 return;
+        if (err && err->kind == ERROR_NO_SUCH_POOL) { /* what failed came behind all that was to be done */
+                Manager *m = op->manager;
+                PoolEntry *pool = op->pool;
+
+                operation_finish(op, op->failure.kind != ERROR_NONE ? &op->failure : err);
+                registry_remove_pool(&m->registry, pool);
+                return;
+        }
         if (!err) {
                 pool_open_catalog(op->manager, op->pool, result, on_catalog_opened_again, op);
                 return;

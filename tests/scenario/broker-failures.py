@@ -303,6 +303,20 @@ def a_pool_whose_removal_fails_half_way_can_be_removed_again():
 
 
 @test
+def a_pool_that_went_and_whose_removal_then_failed_is_not_listed():
+    world.start()
+    world.call("Pool.Create", name="there", devices=["/dev/fake"])
+
+    def late(job, work):
+        work()
+        fail("Failed", "no")(job, work)
+    world.worker.rule("pool_remove", late)
+    world.refused("Failed", "Pool.Remove", name="there")
+    same((world.worker.pools, world.call("Pool.List")["pools"]), ({}, []))
+    world.check_consistent()
+
+
+@test
 def what_an_earlier_broker_left_of_a_pool_is_taken_away():
     world.worker.add_pool("half", unfinished=True)
     world.worker.unopened = {uuid: "it was cut short" for uuid in world.worker.pools}
