@@ -82,6 +82,9 @@ static void look_at_rules(Status *status, sd_json_variant *volume, const char *r
         }
 }
 
+static const char *const volume_members[] = { "name",    "tenant",  "pool",          "state",
+                                              "failure", "stopped", "scheduleRules", NULL };
+
 static void look_at_volume(Status *status, sd_json_variant *volume) {
         const char *state = describe_string(volume, "state"), *failure = describe_string(volume, "failure");
         _cleanup_free_ char *reference = volume_reference(volume);
@@ -113,7 +116,15 @@ static const Column columns[] = {
         { "name", "POOL", "Name", "name", COLUMN_TEXT, true, CUT_END },
         { "state", "STATE", "State", "state", COLUMN_TEXT, true },
         { "size", "SIZE", "Space", "dataSizeBytes", COLUMN_SIZE, true },
-        { "use%", "USE%", "Share taken", "dataUsedBytes", COLUMN_PERCENT, true, CUT_NOTHING, NULL, "dataSizeBytes" },
+        { "use%",
+          "USE%",
+          "Share taken",
+          "dataUsedBytes",
+          COLUMN_PERCENT,
+          true,
+          CUT_NOTHING,
+          NULL,
+          { "dataSizeBytes" } },
         { "space", "SPACE", "How it stands with it", "space", COLUMN_TEXT, true },
         { "volumes", "VOLUMES", "Volumes", "volumes", COLUMN_NUMBER, true },
         {},
@@ -138,7 +149,10 @@ int verb_status(char **arguments) {
         _cleanup_(status_done) Status status = {};
         Error err = {};
 
-        must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRING("type", "all")));
+        must(sd_json_buildo(
+                        &parameters,
+                        SD_JSON_BUILD_PAIR_STRING("type", "all"),
+                        SD_JSON_BUILD_PAIR("fields", SD_JSON_BUILD_STRV((char **) volume_members))));
         Call list_pools = { .method = API_POOL ".List", .collect = "pools" };
         Call list_volumes = { .method = API_VOLUME ".List", .parameters = parameters, .collect = "volumes" };
         if (client_call(&list_pools, &pools, NULL, &err) < 0 || client_call(&list_volumes, &volumes, NULL, &err) < 0)

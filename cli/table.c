@@ -50,7 +50,7 @@ static bool cell_number(const Column *c, sd_json_variant *row, uint64_t *ret) {
         if (c->kind != COLUMN_PERCENT)
                 return true;
 
-        uint64_t whole = sd_json_variant_unsigned(field_find(row, c->whole));
+        uint64_t whole = sd_json_variant_unsigned(field_find(row, c->beside[0]));
         if (whole == 0)
                 return false;
         *ret = (uint64_t) (((unsigned __int128) *ret * 100 + whole - 1) / whole); /* 0 only for nothing at all */
@@ -194,9 +194,6 @@ int table_check_options(const Column *columns, Error *err) {
                 columns_help(columns);
                 return 1;
         }
-        if (o->columns && arg_json)
-                return error_field(err, "-o", "-o chooses columns of the table; --json always gives everything");
-
         if (o->columns)
                 r = columns_check(columns, o->columns, err);
         if (r >= 0 && o->sort)
@@ -205,6 +202,69 @@ int table_check_options(const Column *columns, Error *err) {
         for (size_t i = 0; r >= 0 && o->filters && o->filters[i]; i++)
                 r = filter_check(columns, o->filters[i], err);
         return r < 0 ? r : 0;
+}
+
+/* --- columns --------------------------------------------------------------------------------------------- */
+
+/* The chosen ones, in their order; to be freed. */
+static const Column **columns_choose(const Column *columns, size_t *ret_n) {
+        const char *list = table_options.columns;
+        size_t n = 0, room = list ? strlen(list) : 0;
+
+        for (const Column *c = columns; c->name; c++)
+                room++;
+        const Column **chosen = must_have(calloc(room, sizeof(Column *)));
+
+        for (const Column *c = columns; c->name && (!list || *list == '+'); c++)
+                if (c->shown)
+                        chosen[n++] = c;
+        for (const char *name = list ? list + (*list == '+') : ""; *name; name += strspn(name, ",")) {
+                size_t length = strcspn(name, ",");
+                const Column *c = column_find(columns, name, length);
+
+                if (c)
+                        chosen[n++] = c;
+                name += length;
+        }
+        *ret_n = n;
+        return chosen;
+}
+
+static void member_add(char ***members, const char *field) {
+        _cleanup_free_ char *member = must_have(strndup(field, strcspn(field, ".")));
+
+        if (!strv_contains(*members, member))
+                must(strv_append(members, member));
+}
+
+static void column_add_members(const Column *c, char ***members) {
+        member_add(members, c->field);
+        for (size_t i = 0; i < BESIDE_MAX && c->beside[i]; i++)
+                member_add(members, c->beside[i]);
+}
+
+static char **shown_members(const Column *columns) {
+        char **members = NULL;
+        size_t n;
+        _cleanup_free_ const Column **chosen = columns_choose(columns, &n);
+
+        for (size_t i = 0; i < n; i++)
+                column_add_members(chosen[i], &members);
+        return members;
+}
+
+char **table_members(const Column *columns) {
+        const char *sort = table_options.sort ?: columns->name;
+
+        if (arg_json && !table_options.columns)
+                return NULL;
+        char **members = shown_members(columns);
+        column_add_members(columns, &members); /* rows are sorted by the first column, too */
+        sort += *sort == '-';
+        column_add_members(column_find(columns, sort, strlen(sort)), &members);
+        for (char **f = table_options.filters; f && *f; f++)
+                column_add_members(column_find(columns, *f, strcspn(*f, "=")), &members);
+        return members;
 }
 
 /* --- selecting ------------------------------------------------------------------------------------------- */
@@ -280,6 +340,37 @@ static void sort_rows(const Column *columns, sd_json_variant **rows, size_t n) {
         }
 }
 
+static sd_json_variant *row_reduce(sd_json_variant *row, char *const *members) {
+        _cleanup_free_ sd_json_variant **pairs = must_have(calloc(sd_json_variant_elements(row) + 1, sizeof(*pairs)));
+        sd_json_variant *reduced = NULL;
+        size_t n = 0;
+
+        for (size_t i = 0; i + 1 < sd_json_variant_elements(row); i += 2) {
+                sd_json_variant *name = sd_json_variant_by_index(row, i);
+
+                if (!strv_contains(members, sd_json_variant_string(name)))
+                        continue;
+                pairs[n++] = name;
+                pairs[n++] = sd_json_variant_by_index(row, i + 1);
+        }
+        must(sd_json_variant_new_object(&reduced, pairs, n));
+        return reduced;
+}
+
+static sd_json_variant *rows_reduce(const Column *columns, sd_json_variant *rows) {
+        _cleanup_strv_ char **members = shown_members(columns);
+        sd_json_variant *reduced = NULL;
+
+        must(sd_json_variant_new_array(&reduced, NULL, 0));
+        for (size_t i = 0; i < sd_json_variant_elements(rows); i++) {
+                _cleanup_(sd_json_variant_unrefp)
+                sd_json_variant *row = row_reduce(sd_json_variant_by_index(rows, i), members);
+
+                must(sd_json_variant_append_array(&reduced, row));
+        }
+        return reduced;
+}
+
 sd_json_variant *table_select(const Column *columns, sd_json_variant *rows) {
         size_t n = sd_json_variant_elements(rows), kept = 0;
         _cleanup_free_ sd_json_variant **list = must_have(calloc(n + 1, sizeof(sd_json_variant *)));
@@ -296,7 +387,12 @@ sd_json_variant *table_select(const Column *columns, sd_json_variant *rows) {
         }
         sort_rows(columns, list, kept);
         must(sd_json_variant_new_array(&selected, list, kept));
-        return selected;
+        if (!arg_json || !table_options.columns)
+                return selected;
+
+        sd_json_variant *reduced = rows_reduce(columns, selected);
+        sd_json_variant_unref(selected);
+        return reduced;
 }
 
 /* --- printing -------------------------------------------------------------------------------------------- */
@@ -314,28 +410,6 @@ static void grid_done(Grid *grid) {
         free(grid->cells);
         free(grid->widths);
         free(grid->columns);
-}
-
-static void grid_choose(Grid *grid, const Column *columns) {
-        const char *list = table_options.columns;
-        size_t room = list ? strlen(list) : 0;
-
-        for (const Column *c = columns; c->name; c++)
-                room++;
-        grid->columns = must_have(calloc(room, sizeof(Column *)));
-        grid->widths = must_have(calloc(room, sizeof(size_t)));
-
-        for (const Column *c = columns; c->name && (!list || *list == '+'); c++)
-                if (c->shown)
-                        grid->columns[grid->n_columns++] = c;
-        for (const char *name = list ? list + (*list == '+') : ""; *name; name += strspn(name, ",")) {
-                size_t length = strcspn(name, ",");
-                const Column *c = column_find(columns, name, length);
-
-                if (c)
-                        grid->columns[grid->n_columns++] = c;
-                name += length;
-        }
 }
 
 static void grid_fill(Grid *grid, sd_json_variant *rows) {
@@ -405,7 +479,8 @@ void table_print(const Column *columns, sd_json_variant *rows) {
         _cleanup_(grid_done) Grid grid = {};
         size_t available = terminal_width(stdout);
 
-        grid_choose(&grid, columns);
+        grid.columns = columns_choose(columns, &grid.n_columns);
+        grid.widths = must_have(calloc(grid.n_columns + 1, sizeof(size_t)));
         grid_fill(&grid, rows);
         if (available > 0)
                 grid_fit(&grid, available);

@@ -14,20 +14,22 @@ typedef enum ColumnKind {
         COLUMN_PERCENT,
 } ColumnKind;
 
+#define BESIDE_MAX 4
+
 typedef struct Column {
         const char *name;  /* as typed; NULL ends a registry */
         const char *title;
         const char *meaning;
         const char *field; /* member of the JSON object it comes from; "a.b" is member b of a */
         ColumnKind kind;
-        bool shown;        /* without -o */
+        bool shown;        /* in the table without -o */
         Cut cut;           /* where it may be shortened when the terminal is too narrow */
 
         /* For what is not just the member: the texts of a cell, none if there is nothing to say. A filter
          * matches if it matches any of them. */
         char **(*texts)(sd_json_variant *row);
-        /* COLUMN_PERCENT: 100 times field is divided by this one. */
-        const char *whole;
+        /* Other members that it looks at. COLUMN_PERCENT: 100 times field is divided by the first. */
+        const char *beside[BESIDE_MAX];
 } Column;
 
 typedef struct TableOptions {
@@ -45,7 +47,10 @@ extern const Option table_option_rows[];
  * for, which is printed then. */
 int table_check_options(const Column *columns, Error *err);
 
-/* Filters and sorts an array of objects. */
+/* The members of an object that the options ask for or need: what a list must tell. NULL: all. To be freed. */
+char **table_members(const Column *columns);
+
+/* Filters and sorts an array of objects. With --json and -o only the members of the chosen columns are left in them. */
 sd_json_variant *table_select(const Column *columns, sd_json_variant *rows);
 
 void table_print(const Column *columns, sd_json_variant *rows);

@@ -45,6 +45,8 @@ static void trim_one(Report *report, const char *name) {
 }
 
 /* One without filesystem has nothing to trim; a closed one with a passphrase would need it. */
+static const char *const members[] = { "name", "tenant", "filesystem", "state", "open", "encryption", NULL };
+
 static bool can_be_trimmed(sd_json_variant *volume) {
         bool open = sd_json_variant_boolean(sd_json_variant_by_key(volume, "open"));
         sd_json_variant *encryption = sd_json_variant_by_key(volume, "encryption");
@@ -55,9 +57,10 @@ static bool can_be_trimmed(sd_json_variant *volume) {
 }
 
 static int trim_all(Report *report, Error *err) {
-        _cleanup_(sd_json_variant_unrefp) sd_json_variant *all = NULL;
-        Call call = { .method = API_VOLUME ".List", .collect = "volumes" };
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *all = NULL, *parameters = NULL;
 
+        must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR("fields", SD_JSON_BUILD_STRV((char **) members))));
+        Call call = { .method = API_VOLUME ".List", .parameters = parameters, .collect = "volumes" };
         int r = client_call(&call, &all, NULL, err);
         for (size_t i = 0; r >= 0 && i < sd_json_variant_elements(all); i++) {
                 sd_json_variant *volume = sd_json_variant_by_index(all, i);

@@ -215,13 +215,18 @@ static int look_start(Operation *op, Error *err) {
         return r;
 }
 
-static int begin(Manager *m, const Caller *caller, sd_id128_t pool, sd_id128_t volume, const Watcher *watcher,
-                 Error *err) {
+static int known_start(Operation *op, Error *err) {
+        operation_finish(op, NULL);
+        return 0;
+}
+
+static int begin(Manager *m, const Caller *caller, int (*start)(Operation *op, Error *err), sd_id128_t pool,
+                 sd_id128_t volume, const Watcher *watcher, Error *err) {
         Operation *op;
         int r;
 
         watch_look(m->watch);
-        r = operation_new(m, NULL, caller, watcher, look_start, &op, err);
+        r = operation_new(m, NULL, caller, watcher, start, &op, err);
         if (r < 0)
                 return r;
         op->job.pool = pool;
@@ -231,11 +236,15 @@ static int begin(Manager *m, const Caller *caller, sd_id128_t pool, sd_id128_t v
 }
 
 int usage_look_at_volume(Manager *m, const Caller *caller, VolumeEntry *entry, const Watcher *watcher, Error *err) {
-        return begin(m, caller, entry->pool->info.uuid, entry->volume.uuid, watcher, err);
+        return begin(m, caller, look_start, entry->pool->info.uuid, entry->volume.uuid, watcher, err);
 }
 
 int usage_look_at_pools(Manager *m, const Caller *caller, PoolEntry *pool, const Watcher *watcher, Error *err) {
-        return begin(m, caller, pool ? pool->info.uuid : SD_ID128_NULL, SD_ID128_NULL, watcher, err);
+        return begin(m, caller, look_start, pool ? pool->info.uuid : SD_ID128_NULL, SD_ID128_NULL, watcher, err);
+}
+
+int usage_take_as_known(Manager *m, const Caller *caller, const Watcher *watcher, Error *err) {
+        return begin(m, caller, known_start, SD_ID128_NULL, SD_ID128_NULL, watcher, err);
 }
 
 void usage_end(Manager *m) {

@@ -17,3 +17,5 @@ void usage_end(Manager *manager);
 
 /* The numbers of one pool, or of all for NULL, and of their open volumes. Does not wait for the maps. */
 int usage_look_at_pools(Manager *manager, const Caller *caller, PoolEntry *pool, const Watcher *watcher, Error *err);
+/* Only what the host says without a worker: what is mounted where. */
+int usage_take_as_known(Manager *manager, const Caller *caller, const Watcher *watcher, Error *err);

@@ -6,5 +6,52 @@
 
 #include <systemd/sd-json.h>
 
-int view_volume(const VolumeEntry *entry, sd_json_variant **ret);
+/* Members of a volume's object, in the order in which they are shown. */
+typedef enum VolumeMember {
+        MEMBER_NAME,
+        MEMBER_TENANT,
+        MEMBER_POOL,
+        MEMBER_UUID,
+        MEMBER_TYPE,
+        MEMBER_HELD,
+        MEMBER_SNAPSHOTS,
+        MEMBER_STATE,
+        MEMBER_FAILURE,
+        MEMBER_SIZE,
+        MEMBER_USED,
+        MEMBER_EXCLUSIVE,
+        MEMBER_EXCLUSIVE_AGE,
+        MEMBER_FILESYSTEM,
+        MEMBER_ENCRYPTION,
+        MEMBER_LABELS,
+        MEMBER_UID,
+        MEMBER_GID,
+        MEMBER_MODE,
+        MEMBER_MKFS_OPTIONS,
+        MEMBER_CREATED,
+        MEMBER_OPEN,
+        MEMBER_STOPPED,
+        MEMBER_MOUNT_POINT,
+        MEMBER_HOLDS,
+        MEMBER_SCHEDULE,
+        MEMBER_RULES,
+        MEMBER_LAST_SNAPSHOT,
+        MEMBER_NEXT_SNAPSHOT,
+        MEMBER_RULE,
+        _VOLUME_MEMBER_MAX,
+} VolumeMember;
+
+/* A set of them. */
+typedef uint64_t VolumeMembers;
+#define VOLUME_MEMBERS(member) (UINT64_C(1) << (member))
+#define VOLUME_MEMBERS_ALL UINT64_MAX
+/* Those that a worker is asked for. */
+#define VOLUME_MEMBERS_OF_USAGE \
+        (VOLUME_MEMBERS(MEMBER_USED) | VOLUME_MEMBERS(MEMBER_EXCLUSIVE) | VOLUME_MEMBERS(MEMBER_EXCLUSIVE_AGE))
+
+/* names: NULL or empty for all. Returns -EINVAL with the field "fields" where one is no member. */
+int view_members_parse(char *const *names, VolumeMembers *ret, Error *err);
+
+/* What is not known of the volume, or does not apply to it, is missing in the object. */
+int view_volume(const VolumeEntry *entry, VolumeMembers members, sd_json_variant **ret);
 int view_pool(const Manager *manager, const PoolEntry *pool, sd_json_variant **ret);

@@ -4,6 +4,7 @@
  * left without its answer. */
 
 #include "broker/operation.h"
+#include "broker/view.h"
 #include "front/server.h"
 
 typedef struct Call Call;
@@ -22,7 +23,8 @@ struct Call {
         CallReply reply;
         sd_id128_t object; /* what the call is about, for reply */
         Reference filter;  /* the same, for a list, */
-        ListType type;     /* and of what */
+        ListType type;     /* of what, */
+        VolumeMembers members; /* and what of each */
 };
 
 /* What every handler begins with once it has its parameters. Returns 1 and the call; 0 if the call waits and will be

@@ -12,7 +12,7 @@ static int change_reply(Call *call, Operation *op) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *v = NULL;
         int r;
 
-        r = view_volume(op->volume, &v);
+        r = view_volume(op->volume, VOLUME_MEMBERS_ALL, &v);
         return r < 0 ? r : sd_varlink_replybo(call->link, SD_JSON_BUILD_PAIR_VARIANT("volume", v));
 }
 

@@ -21,7 +21,7 @@ static int snapshot_reply(Call *call, Operation *op) {
 
                 if (!entry) /* removed by now */
                         continue;
-                r = view_volume(entry, &v);
+                r = view_volume(entry, VOLUME_MEMBERS_ALL, &v);
                 if (r >= 0)
                         r = sd_json_variant_append_array(&list, v);
         }
@@ -209,9 +209,9 @@ static int volume_reply(Call *call, Operation *op) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *volume = NULL, *snapshot = NULL;
         int r;
 
-        r = view_volume(op->volume, &volume);
+        r = view_volume(op->volume, VOLUME_MEMBERS_ALL, &volume);
         if (r >= 0 && kept)
-                r = view_volume(kept, &snapshot);
+                r = view_volume(kept, VOLUME_MEMBERS_ALL, &snapshot);
         return r < 0 ? r
                      : sd_varlink_replybo(call->link, SD_JSON_BUILD_PAIR_VARIANT("volume", volume),
                                           SD_JSON_BUILD_PAIR_CONDITION(

@@ -90,7 +90,7 @@ static int reply_volume(sd_varlink *link, const VolumeEntry *entry, int existed)
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *v = NULL;
         int r;
 
-        r = view_volume(entry, &v);
+        r = view_volume(entry, VOLUME_MEMBERS_ALL, &v);
         if (r < 0)
                 return r;
         return sd_varlink_replybo(link, SD_JSON_BUILD_PAIR_VARIANT("volume", v),
@@ -186,7 +186,7 @@ static int list_add(VolumeEntry *entry, void *userdata) {
                 list->batch = sd_json_variant_unref(list->batch);
                 list->n = 0;
         }
-        r = view_volume(entry, &v);
+        r = view_volume(entry, list->call->members, &v);
         if (r >= 0)
                 r = sd_json_variant_append_array(&list->batch, v);
         list->n++;
@@ -262,13 +262,16 @@ static int vl_method_list(sd_varlink *link, sd_json_variant *parameters, sd_varl
         struct {
                 const char *pool, *tenant;
                 ListType type;
+                char **fields;
         } p = {};
+        _cleanup_strv_ char **fields = NULL;
         static const sd_json_dispatch_field table[] = {
                 { "pool", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(typeof(p), pool),
                   SD_JSON_NULLABLE },
                 { "tenant", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(typeof(p), tenant),
                   SD_JSON_NULLABLE },
                 { "type", SD_JSON_VARIANT_STRING, dispatch_list_type, offsetof(typeof(p), type), SD_JSON_NULLABLE },
+                { "fields", SD_JSON_VARIANT_ARRAY, call_dispatch_strv, offsetof(typeof(p), fields), SD_JSON_NULLABLE },
                 {}
         };
         _cleanup_(call_freep) Call *call = NULL;
@@ -277,6 +280,7 @@ static int vl_method_list(sd_varlink *link, sd_json_variant *parameters, sd_varl
         int r;
 
         r = sd_varlink_dispatch(link, parameters, table, &p);
+        fields = p.fields;
         if (r != 0)
                 return r;
         r = call_begin(link, flags, API_VOLUME, list_reply, &call);
@@ -285,10 +289,14 @@ static int vl_method_list(sd_varlink *link, sd_json_variant *parameters, sd_varl
         m = server_manager(call->server);
         call->type = p.type;
         r = list_judge(&call->caller, m, p.pool, p.tenant, &call->filter, &err);
+        if (r >= 0)
+                r = view_members_parse(fields, &call->members, &err);
         if (r >= 0) {
                 Watcher watcher = call_watcher(call);
 
-                r = usage_look_at_pools(m, &call->caller, NULL, &watcher, &err);
+                r = (call->members & VOLUME_MEMBERS_OF_USAGE) != 0
+                            ? usage_look_at_pools(m, &call->caller, NULL, &watcher, &err)
+                            : usage_take_as_known(m, &call->caller, &watcher, &err);
         }
         return call_end(TAKE_PTR(call), r, &err);
 }

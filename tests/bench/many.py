@@ -11,8 +11,8 @@ FEW, MOST = 10, 1000
 NUMBERS = (FEW, 100, 300, MOST)
 
 
-def listing(client):
-    n = sum(volume["name"].startswith("filler") for volume in client.call("List")["volumes"])
+def listing(client, **parameters):
+    n = sum(volume["name"].startswith("filler") for volume in client.call("List", **parameters)["volumes"])
     if n != MOST:
         raise RuntimeError(f"{n} volumes are listed, not {MOST}")
 
@@ -35,11 +35,14 @@ def bench():
     ours.memory(MOST)
     rows = in_turn(
         measure.rounds,
-        (lambda i: listing(client), None),
+        (lambda i: listing(client, fields=["name", "sizeBytes"]), None),
         (lambda i: run("lvs", "-o", "lv_name,lv_size", "--reportformat", "json", "peer"), None),
-        (lambda i: run("quarry", "ls", "--json"), None))
-    compare(f"list of {MOST} volumes, JSON", rows[0], f"lvs of {MOST} active, name and size, JSON", rows[1], 10)
-    compare(f"list of {MOST} volumes, JSON, CLI", rows[2], f"lvs of {MOST} active, name and size, JSON", rows[1])
+        (lambda i: run("quarry", "ls", "--json", "-o", "name,size"), None),
+        (lambda i: listing(client), None))
+    peer = f"lvs of {MOST} active, name and size, JSON"
+    compare(f"list of {MOST} volumes, name and size, JSON", rows[0], peer, rows[1], 10)
+    compare(f"list of {MOST} volumes, name and size, JSON, CLI", rows[2], peer, rows[1])
+    compare(f"list of {MOST} volumes, all members, JSON", rows[3], peer, rows[1])
 
     # Few again, so that a machine that became slower or faster meanwhile is not taken for quarry.
     ours.fill(FEW)

@@ -216,6 +216,8 @@ class Server:
     def volume_list(self, parameters, texts, notify):
         chosen = [v for v in self.volumes if parameters.get("tenant", v["tenant"]) == v["tenant"]
                   and parameters.get("pool", v["pool"]) == v["pool"]]
+        if "fields" in parameters:
+            chosen = [{name: v[name] for name in parameters["fields"] if name in v} for v in chosen]
         for v in chosen[:-1]:
             notify({"volumes": [v]})
         return {"volumes": chosen[-1:], **({"missingPools": self.missing} if self.missing else {})}, ()

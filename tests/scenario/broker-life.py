@@ -153,6 +153,30 @@ def a_long_list_comes_in_batches():
     same([v["name"] for p in [*call.progress, last] for v in p["volumes"]], [f"v{i}" for i in range(405)])
 
 
+@test
+def a_list_tells_only_what_is_asked_for():
+    world.worker.add_pool()
+    world.start()
+    whole = world.create("b")
+    world.create("a", keySource="host")
+    same(world.call("Volume.List", fields=["sizeBytes", "name"])["volumes"],
+         [{"name": name, "sizeBytes": whole["sizeBytes"]} for name in "ab"])
+    same([v.get("encryption", {}).get("keySource") for v in world.call("Volume.List", fields=["encryption"])["volumes"]],
+         ["host", None])  # what a volume does not have is missing
+    same([v["mode"] for v in world.call("Volume.List", fields=[])["volumes"]], [0o755] * 2)
+    member, = [v for v in world.call("Volume.List")["volumes"] if v["name"] == "b"]
+    each = {name: v for name in member for v in [world.call("Volume.List", fields=[name])["volumes"][1]]}
+    same({name: list(v) for name, v in each.items()}, {name: [name] for name in member})
+    failure = world.refused("BadRequest", "Volume.List", fields=["name", "colour"])
+    same(failure.parameters["field"], "fields")
+    contains(failure.message, '"colour"')
+    jobs = len(world.worker.jobs)
+    world.call("Volume.List", fields=["name"])
+    same(len(world.worker.jobs), jobs)  # nobody is asked for what is known
+    world.call("Volume.List", fields=["usedBytes"])
+    same(len(world.worker.jobs) > jobs, True)
+
+
 # --- pools
 
 @test

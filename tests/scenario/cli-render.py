@@ -184,7 +184,7 @@ def ls_asks_for_all_batches_and_passes_pool_and_tenant_on():
     same(len(quarry("ls", "--json").json["volumes"]), 8)
     same(quarry("ls", "--tenant", "acme", "-o", "name", "--no-legend").out, "acme/db\n")
     same(quarry("ls", "--pool", "nowhere", "-o", "name").out, "NAME\n")
-    same(world.sent("io.quarry.Volume.List")[-1][1], {"pool": "nowhere"})
+    same(world.sent("io.quarry.Volume.List")[-1][1], {"pool": "nowhere", "fields": ["name", "tenant"]})
 
 
 def names(*arguments):
@@ -247,8 +247,18 @@ def ls_refuses_what_is_no_column():
     usage(quarry("ls", "-o", "name,"), 'no column ""')
     usage(quarry("ls", "--filter", "name"), "is not COLUMN=VALUE")
     usage(quarry("ls", "--filter", "size=big"), "is not a size")
-    same(quarry("ls", "--json", "-o", "name").code, 2)
     same(world.server.requests, [])
+
+
+@test
+def ls_json_gives_the_members_of_the_columns_asked_for():
+    chosen = quarry("ls", "--json", "-o", "name,size", "--tenant", "acme").json
+    same(chosen, {"version": 1, "volumes": [{"name": "db", "tenant": "acme", "sizeBytes": 1 << 30}], "errors": []})
+    sorted_by_used = quarry("ls", "--json", "-o", "size", "--sort", "used", "--filter", "fs=xfs").json["volumes"]
+    same(sorted_by_used, [{"sizeBytes": 512 << 20}])  # what only decides is not shown
+    same(len(quarry("ls", "--json", "--tenant", "acme").json["volumes"][0]) > 15, True)
+    pools = quarry("pool", "ls", "--json", "-o", "name,use%").json["pools"]
+    same(set(pools[0]), {"name", "dataSizeBytes", "dataUsedBytes"})
 
 
 @test
