@@ -323,10 +323,19 @@ static int list_refresh_run(StepContext *c, Error *err) {
         return 0;
 }
 
-/* From here on there is no way back: a restart goes on with it. */
+/* From here on there is no way back: a restart goes on with it. Nothing else is changed in what is written there:
+ * when a creation is undone, its result may have what this job knew of the pool. */
 static int list_doom_run(StepContext *c, Error *err) {
-        c->pool.unfinished = true;
-        return entry_write(&c->pool, err);
+        PoolInfo info = {};
+        int r;
+
+        r = pool_list_find(c->pool.uuid, &info, err);
+        if (r < 0)
+                return r;
+        info.unfinished = c->pool.unfinished = true;
+        r = entry_write(&info, err);
+        pool_info_done(&info);
+        return r;
 }
 
 static int list_remove_run(StepContext *c, Error *err) {
