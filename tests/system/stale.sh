@@ -112,7 +112,7 @@ try quarry create vault --size 64M --encrypt
 try wait_for 30 nothing_waits_to_be_closed
 vault=$(volume_uuid vault)
 sectors=$(blockdev --getsz /dev/vdb)
-foreign() { sha256sum </dev/vdb; }
+foreign() { cksum </dev/vdb; }
 before=$(foreign)
 try dmsetup create "quarry-$vault-crypt" --table "0 $sectors linear /dev/vdb 0"
 refused "a device of our name that is no LUKS mapping is not used" 1 "quarry-$vault-crypt.* sits on /dev/vdb" quarry mount vault
