@@ -323,6 +323,18 @@ static int list_refresh_run(StepContext *c, Error *err) {
         return 0;
 }
 
+static int list_remove_run(StepContext *c, Error *err) {
+        char path[PATH_MAX];
+
+        entry_path(c->job->pool, path);
+        return unlink(path) < 0 && errno != ENOENT ? error_errno(err, errno, "cannot remove %s", path) : 0;
+}
+
+/* What could not be undone is found by its entry, and taken away by a removal. */
+static int list_begin_undo(StepContext *c, Error *err) {
+        return c->undo_failed ? 0 : list_remove_run(c, err);
+}
+
 /* From here on there is no way back: a restart goes on with it. Nothing else is changed in what is written there:
  * when a creation is undone, its result may have what this job knew of the pool. */
 static int list_doom_run(StepContext *c, Error *err) {
@@ -338,14 +350,7 @@ static int list_doom_run(StepContext *c, Error *err) {
         return r;
 }
 
-static int list_remove_run(StepContext *c, Error *err) {
-        char path[PATH_MAX];
-
-        entry_path(c->job->pool, path);
-        return unlink(path) < 0 && errno != ENOENT ? error_errno(err, errno, "cannot remove %s", path) : 0;
-}
-
-const Step step_list_begin = { "noting the beginning", NULL, list_begin_run, list_remove_run };
+const Step step_list_begin = { "noting the beginning", NULL, list_begin_run, list_begin_undo };
 const Step step_list_doom = { "noting the removal", NULL, list_doom_run, NULL };
 const Step step_list_add = { "noting the pool", NULL, list_add_run, list_doom_run };
 const Step step_list_refresh = { "noting the pool", list_refresh_probe, list_refresh_run, NULL };

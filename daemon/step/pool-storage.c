@@ -81,6 +81,8 @@ static int pool_file_run(StepContext *c, Error *err) {
 static int pool_file_undo(StepContext *c, Error *err) {
         int r;
 
+        if (c->undo_failed)
+                return 0;
         r = loop_detach(c->job->pool_spec.file);
         if (r < 0 && r != -ENXIO)
                 return error_errno(err, r, "cannot detach %s", c->job->pool_spec.file);

@@ -36,6 +36,7 @@ typedef struct StepContext {
         void *userdata;
         bool pool_is_open; /* it was active already: nothing was asked of LVM */
         bool file_is_new;  /* this very job made the file of a file-backed pool */
+        bool undo_failed;  /* something is left: what leads to it has to stay, too */
 } StepContext;
 
 void step_context_done(StepContext *context);

@@ -29,7 +29,8 @@ static int step_undo(const Step *step, StepContext *c, Error *err) {
         return r < 0 ? r : step->undo(c, err);
 }
 
-/* Undo goes on behind a failing undo: the less is left the better. Returns how many failed; *ret is the first. */
+/* Undo goes on behind a failing undo: the less is left the better, but for what leads to what is left. Returns how many
+ * failed; *ret is the first. */
 static unsigned undo_all(const Step *const *done, unsigned n, StepContext *c, Error *ret) {
         unsigned failed = 0;
 
@@ -42,6 +43,7 @@ static unsigned undo_all(const Step *const *done, unsigned n, StepContext *c, Er
                 log_error(step->name, "cannot undo: %s", err.text);
                 if (failed++ == 0)
                         *ret = err;
+                c->undo_failed = true;
         }
         return failed;
 }

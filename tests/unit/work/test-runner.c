@@ -4,7 +4,9 @@
 
 #include "../unit.h"
 
-/* --- steps that write down what is asked of them: "a" probed, "A" run, "-A" undone --------------------------- */
+/* --- steps that write down what is asked of them --------------------------------------------------------------- */
+
+/* "a" probed, "A" run, "-A" undone, "~A" undone behind an undo that failed */
 
 static char story[512], told[512];
 static char fails_probe, fails_run, there; /* names of steps; there: its probe says that nothing is to do */
@@ -28,8 +30,8 @@ static int run(char name, Error *err) {
         return fails_run == name ? error_set(err, ERROR_VOLUME_BUSY, EBUSY, "run of %c", name) : 0;
 }
 
-static int undo(char name, Error *err) {
-        note("-", name);
+static int undo(char name, const StepContext *c, Error *err) {
+        note(c->undo_failed ? "~" : "-", name);
         return fails_undo && strchr(fails_undo, name) ? error_set(err, ERROR_FAILED, EIO, "undo of %c", name) : 0;
 }
 
@@ -41,7 +43,7 @@ static int undo(char name, Error *err) {
                 return run(name, err);                          \
         }                                                       \
         static int undo_##letter(StepContext *c, Error *err) {  \
-                return undo(name, err);                         \
+                return undo(name, c, err);                      \
         }                                                       \
         static const Step step_##letter = { text, probe_##letter, run_##letter, undo_##letter };
 STEP(a, 'A', "doing A")
@@ -139,7 +141,7 @@ static void test_an_undo_that_fails_is_told_and_the_others_go_on(void **state) {
         fails_run = 'D';
         fails_undo = "BC";
         assert_true(run_plan(plan, &err) < 0);
-        assert_string_equal(story, "a A b B c C d D -C -B -A");
+        assert_string_equal(story, "a A b B c C d D -C ~B ~A");
         assert_true(err.undo_failed);
         assert_string_equal(err.text, "run of D; and then the undo failed: undo of C"); /* the first */
         assert_int_equal(err.kind, ERROR_VOLUME_BUSY); /* what the caller wants to know */
