@@ -409,16 +409,18 @@ int lvm_deactivate(const LvmPool *pool, Error *err) {
         return volumes_change(pool, (const char *const *) names, strv_length(names), WORDS("--activate", "n"), err);
 }
 
-int lvm_set_host(const LvmPool *pool, const char *host, Error *err) {
-        _cleanup_free_ char *old_tag = NULL, *new_tag = NULL;
+int lvm_set_host(LvmPool *pool, const char *host, Error *err) {
+        _cleanup_free_ char *old_tag = NULL, *new_tag = NULL, *copy = NULL;
         const char *words[5] = {};
         size_t n = 0;
+        int r;
 
         if (streq_ptr(pool->host, host))
                 return 0;
         old_tag = pool->host ? format_new("quarry.host=%s", pool->host) : NULL;
         new_tag = host ? format_new("quarry.host=%s", host) : NULL;
-        if ((pool->host && !old_tag) || (host && !new_tag))
+        copy = host ? strdup(host) : NULL;
+        if ((pool->host && !old_tag) || (host && (!new_tag || !copy)))
                 return error_oom(err);
         if (old_tag) {
                 words[n++] = "--deltag";
@@ -428,7 +430,12 @@ int lvm_set_host(const LvmPool *pool, const char *host, Error *err) {
                 words[n++] = "--addtag";
                 words[n++] = new_tag;
         }
-        return pool_change(pool, words, err);
+        r = pool_change(pool, words, err);
+        if (r < 0)
+                return r;
+        free(pool->host);
+        pool->host = TAKE_PTR(copy);
+        return 0;
 }
 
 /* --- repair of the metadata ------------------------------------------------------------------------------- */

@@ -87,4 +87,4 @@ int lvm_activate(const LvmPool *pool, dev_t *ret_catalog, dev_t *ret_metadata, d
 int lvm_deactivate(const LvmPool *pool, Error *err);
 
 /* Takes ownership for a host, or gives it up (NULL). */
-int lvm_set_host(const LvmPool *pool, const char *host, Error *err);
+int lvm_set_host(LvmPool *pool, const char *host, Error *err);

@@ -64,6 +64,12 @@ echo content >"$path/file"
 refused "a pool with a mounted volume is not exported" 4 "volume a .*mounted at $path" quarry pool export default
 is "and is there as before" "$(cat "$path/file")" content
 try quarry umount a
+exec 9<"$(pool_part data)" # somebody looks at it
+refused "a pool with an open device is not exported" 4 'in use' quarry pool export default
+exec 9<&-
+is "and is as active as before" "$(json '.pools[0].state' quarry pool inspect default)" active
+is "with its volume" "$(cat "$(quarry mount a)/file")" content
+try quarry umount a
 exits "export" 0 quarry pool export default
 is "leaves no device" "$(dmsetup ls)" "No devices found"
 is "and no pool" "$(quarry pool ls --no-legend)" ""
