@@ -81,7 +81,7 @@ int verb_update(char **arguments) {
                         SD_JSON_BUILD_PAIR_CONDITION(
                                         !!arg_schedule, "snapshotSchedule", SD_JSON_BUILD_STRING(arg_schedule))));
         Call call = { .method = API_VOLUME ".Update", .parameters = parameters, .what = what };
-        if (unlock_call(&call, arguments[0], "update", arg_key_file, &reply, NULL, &err) < 0)
+        if (unlock_call(&call, arguments[0], arg_key_file, &reply, NULL, &err) < 0)
                 return report_error("cannot update", arguments[0], &err);
         return report_change(arguments[0], reply);
 }
@@ -190,7 +190,7 @@ int verb_resize(char **arguments) {
                         SD_JSON_BUILD_PAIR_STRING("volume", arguments[0]),
                         SD_JSON_BUILD_PAIR_UNSIGNED(field, bytes)));
         Call call = { .method = API_VOLUME ".Resize", .parameters = parameters, .what = what };
-        if (unlock_call(&call, arguments[0], "resize", arg_key_file, &reply, NULL, &err) < 0)
+        if (unlock_call(&call, arguments[0], arg_key_file, &reply, NULL, &err) < 0)
                 return report_error("cannot resize", arguments[0], &err);
 
         return report_change(size_format_exact(size_of(sd_json_variant_by_key(reply, "volume")), text), reply);

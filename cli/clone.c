@@ -31,7 +31,6 @@ const Option rollback_options[] = {
 static int clone(const char *snapshot, const char *name, sd_json_variant **ret, Error *err) {
         _cleanup_free_ char *what = must_have(format_new("cloning %s", snapshot));
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
-        int r;
 
         must(sd_json_buildo(
                         &parameters,
@@ -39,10 +38,7 @@ static int clone(const char *snapshot, const char *name, sd_json_variant **ret, 
                         SD_JSON_BUILD_PAIR_STRING("name", name),
                         SD_JSON_BUILD_PAIR_CONDITION(!!arg_labels, "labels", SD_JSON_BUILD_STRV(arg_labels))));
         Call call = { .method = API_VOLUME ".Clone", .parameters = parameters, .what = what };
-        r = unlock_call(&call, snapshot, "clone", arg_key_file, ret, NULL, err);
-        if (r < 0 && err->kind == ERROR_KEY_REQUIRED)
-                error_hint(err, "quarry clone %s %s --key-file FILE", snapshot, name);
-        return r;
+        return unlock_call(&call, snapshot, arg_key_file, ret, NULL, err);
 }
 
 int verb_clone(char **arguments) {

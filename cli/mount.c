@@ -43,7 +43,7 @@ static int open_volume(const char *name, bool detached, sd_json_variant **ret, i
                         SD_JSON_BUILD_PAIR_CONDITION(arg_read_only, "readOnly", SD_JSON_BUILD_BOOLEAN(true)),
                         SD_JSON_BUILD_PAIR_CONDITION(detached, "detached", SD_JSON_BUILD_BOOLEAN(true))));
         Call call = { .method = API_VOLUME ".Mount", .parameters = parameters, .what = what };
-        return unlock_call(&call, name, "mount", arg_key_file, ret, ret_fd, err);
+        return unlock_call(&call, name, arg_key_file, ret, ret_fd, err);
 }
 
 /* The target is looked at first, so that nothing is opened in vain, and held, so that it stays what it was. */

@@ -19,8 +19,8 @@ static int call_with_key(const Call *call, int key_fd, sd_json_variant **ret, in
         return client_call(&copy, ret, ret_fd, err);
 }
 
-int unlock_call(const Call *call, const char *name, const char *verb, const char *key_file, sd_json_variant **ret,
-                int *ret_fd, Error *err) {
+int unlock_call(const Call *call, const char *name, const char *key_file, sd_json_variant **ret, int *ret_fd,
+                Error *err) {
         _cleanup_close_ int key_fd = -EBADF;
         int r;
 
@@ -35,7 +35,7 @@ int unlock_call(const Call *call, const char *name, const char *verb, const char
                 if (err->kind != ERROR_KEY_REQUIRED && !(err->kind == ERROR_WRONG_KEY && try > 1))
                         return r;
                 if (!isatty(STDIN_FILENO)) {
-                        error_hint(err, "quarry %s %s --key-file FILE", verb, name);
+                        error_hint(err, "the same with --key-file FILE");
                         return r;
                 }
                 if (err->kind == ERROR_WRONG_KEY)

@@ -158,7 +158,7 @@ int pool_check_unmounted(Manager *m, PoolEntry *pool, Error *err) {
                 return 0;
         r = error_set(err, ERROR_POOL_BUSY, EBUSY, "volume %s of pool %s is mounted at %s", mounted->volume.spec.name,
                       pool->info.name, mounted->holds[0].path);
-        error_hint(err, "quarry umount %s", mounted->volume.spec.name);
+        error_hint(err, "quarry umount %s", VOLUME_REFERENCE(&mounted->volume.spec));
         return r;
 }
 
@@ -166,7 +166,8 @@ int pool_export(Manager *m, const Caller *caller, PoolEntry *pool, const Watcher
         Operation *op;
         int r;
 
-        r = pool_entry_check(pool, err);
+        /* Also one that does not open here: an earlier export may have failed half way, or another host is to mend it. */
+        r = pool->state == POOL_UNAVAILABLE && !pool->operation ? 0 : pool_entry_check(pool, err);
         if (r >= 0)
                 r = pool_check_unmounted(m, pool, err);
         if (r < 0)

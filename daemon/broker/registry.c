@@ -115,7 +115,23 @@ static void freeing_unlink(VolumeEntry *entry) {
                 *at = entry->next_freeing;
 }
 
+static void renamed_link(Registry *registry, VolumeEntry *entry) {
+        if (!entry->volume.old_name)
+                return;
+        entry->next_renamed = registry->renamed;
+        registry->renamed = entry;
+}
+
+static void renamed_unlink(Registry *registry, VolumeEntry *entry) {
+        for (VolumeEntry **at = &registry->renamed; *at; at = &(*at)->next_renamed)
+                if (*at == entry) {
+                        *at = entry->next_renamed;
+                        return;
+                }
+}
+
 static void drop_volume(Registry *registry, PoolEntry *pool, VolumeEntry *entry) {
+        renamed_unlink(registry, entry);
         if (has_name(entry))
                 tdelete(entry, &pool->by_name, compare_name);
         else
@@ -302,6 +318,7 @@ VolumeEntry *registry_add_volume(Registry *registry, PoolEntry *pool, Volume *vo
                 return NULL;
         }
         *volume = (Volume) {};
+        renamed_link(registry, entry);
         entry->pool = pool;
         if (!has_name(entry))
                 freeing_link(entry);
@@ -528,6 +545,22 @@ int registry_rename_volume(Registry *registry, VolumeEntry *entry, const char *n
         for (VolumeEntry *s = entry->snapshots; s; s = s->next_snapshot)
                 if (!tsearch(s, &pool->by_name, compare_name))
                         return error_oom(err);
+        return 0;
+}
+
+void registry_set_old_name(Registry *registry, VolumeEntry *entry, char *old_name) {
+        renamed_unlink(registry, entry);
+        free(entry->volume.old_name);
+        entry->volume.old_name = old_name;
+        renamed_link(registry, entry);
+}
+
+int registry_check_old_names(const Registry *registry, const char *tenant, const char *name, const VolumeEntry *except,
+                             Error *err) {
+        for (const VolumeEntry *entry = registry->renamed; entry; entry = entry->next_renamed)
+                if (entry != except && streq(entry->volume.old_name, name) && streq(entry->volume.spec.tenant, tenant))
+                        return error_set(err, ERROR_VOLUME_EXISTS, EEXIST, "volume %s is being renamed to %s", name,
+                                         entry->volume.spec.name);
         return 0;
 }
 

@@ -36,6 +36,7 @@ typedef struct VolumeEntry {
         struct VolumeEntry *snapshots;      /* of a volume: the first of its snapshots, */
         struct VolumeEntry *next_snapshot;  /* and the next one; the newest first */
         size_t n_snapshots;
+        struct VolumeEntry *next_renamed;   /* among those that have an old name, too */
         struct VolumeEntry *next_freeing;   /* in PoolEntry.freeing */
         bool open;          /* its devices exist, as the last job or the start said; the kernel knows better */
         uint64_t freed_to;  /* VOLUME_FREEING: so far its space is given back, bytes */
@@ -143,6 +144,7 @@ struct PoolEntry {
 typedef struct Registry {
         PoolEntry *pools; /* by name */
         void *by_uuid;    /* tree of VolumeEntry, over all pools */
+        VolumeEntry *renamed; /* whose rename has not come to its end: few */
         Plan *plan;       /* of their schedules; NULL: not followed */
 } Registry;
 
@@ -179,6 +181,12 @@ VolumeEntry *registry_find_uuid(Registry *registry, sd_id128_t uuid);
 VolumeEntry *registry_find_in_pool(PoolEntry *pool, const char *tenant, const char *name);
 /* In any pool: the first. */
 VolumeEntry *registry_find_anywhere(Registry *registry, const char *tenant, const char *name);
+
+/* Takes over the name under which a volume may still be mounted; NULL: there is none any more. */
+void registry_set_old_name(Registry *registry, VolumeEntry *entry, char *old_name);
+/* ERROR_VOLUME_EXISTS for a name that a volume is losing: it may have to be given back. except: that volume, or NULL */
+int registry_check_old_names(const Registry *registry, const char *tenant, const char *name, const VolumeEntry *except,
+                             Error *err);
 
 /* NAME@SNAPSHOT of a volume; NULL if there is none. */
 VolumeEntry *volume_entry_find_snapshot(const VolumeEntry *volume, const char *snapshot);

@@ -299,6 +299,7 @@ PlanRule *plan_take_due(Plan *plan, uint64_t now_usec) {
 void plan_ran(Plan *plan, PlanRule *rule, uint64_t base_usec) {
         rule->is_due = false;
         rule->run.base_usec = base_usec;
+        rule_unplan(plan, rule); /* it may have been dropped and made anew while its snapshot was made */
         rule_plan(plan, rule);
         changed(plan);
 }

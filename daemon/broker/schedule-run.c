@@ -145,8 +145,8 @@ static void task_begin(ScheduleTask *task) {
         VolumeEntry *entry = task_volume(task, &rule);
         Error err = {};
 
-        if (!entry || is_passing(entry)) {
-                if (entry)
+        if (!entry || !rule->is_due || is_passing(entry)) { /* it may have been dropped and made anew meanwhile */
+                if (entry && rule->is_due)
                         plan_ran(task->manager->registry.plan, rule, clock_usec(CLOCK_REALTIME));
                 task_free(task);
                 return;

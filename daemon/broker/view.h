@@ -46,8 +46,9 @@ typedef uint64_t VolumeMembers;
 #define VOLUME_MEMBERS(member) (UINT64_C(1) << (member))
 #define VOLUME_MEMBERS_ALL UINT64_MAX
 /* Those that a worker is asked for. */
-#define VOLUME_MEMBERS_OF_USAGE \
-        (VOLUME_MEMBERS(MEMBER_USED) | VOLUME_MEMBERS(MEMBER_EXCLUSIVE) | VOLUME_MEMBERS(MEMBER_EXCLUSIVE_AGE))
+#define VOLUME_MEMBERS_OF_USAGE                                                                                  \
+        (VOLUME_MEMBERS(MEMBER_USED) | VOLUME_MEMBERS(MEMBER_EXCLUSIVE) | VOLUME_MEMBERS(MEMBER_EXCLUSIVE_AGE) | \
+         VOLUME_MEMBERS(MEMBER_OPEN) | VOLUME_MEMBERS(MEMBER_STOPPED))
 
 /* names: NULL or empty for all. Returns -EINVAL with the field "fields" where one is no member. */
 int view_members_parse(char *const *names, VolumeMembers *ret, Error *err);

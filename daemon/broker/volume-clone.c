@@ -61,7 +61,7 @@ static int check_name(Manager *m, const VolumeEntry *snapshot, const Reference *
                                  snapshot->volume.spec.name, pool, name->pool);
         if (registry_find_anywhere(&m->registry, spec->tenant, spec->name))
                 return error_set(err, ERROR_VOLUME_EXISTS, EEXIST, "volume %s exists already", spec->name);
-        return 0;
+        return registry_check_old_names(&m->registry, spec->tenant, spec->name, NULL, err);
 }
 
 static int check_source(const VolumeEntry *snapshot, Error *err) {
@@ -70,8 +70,8 @@ static int check_source(const VolumeEntry *snapshot, Error *err) {
         if (snapshot->volume.spec.role != ROLE_SNAPSHOT) {
                 r = error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP, "%s is a volume: clones are made of snapshots",
                               snapshot->volume.spec.name);
-                error_hint(err, "quarry snapshot %s; quarry clone %s@SNAPSHOT NAME", snapshot->volume.spec.name,
-                           snapshot->volume.spec.name);
+                error_hint(err, "quarry snapshot %s; quarry clone %s@SNAPSHOT NAME",
+                           VOLUME_REFERENCE(&snapshot->volume.spec), VOLUME_REFERENCE(&snapshot->volume.spec));
                 return r;
         }
         r = volume_check_ready(snapshot, err);

@@ -83,7 +83,8 @@ static void on_cleaned(JobResult *result, int *mount_fd, const Error *err, void 
         }
         log_error(op->volume->volume.spec.name, "cannot clean up behind a failed create: %s", err->text);
         set_broken(op->volume, err->text);
-        error_hint(&op->failure, "what is left of it goes with: quarry rm %s", op->volume->volume.spec.name);
+        error_hint(&op->failure, "what is left of it goes with: quarry rm %s",
+                   VOLUME_REFERENCE(&op->volume->volume.spec));
         settle(op);
 }
 
@@ -232,7 +233,7 @@ static int judge_existing(VolumeEntry *have, const VolumeSpec *want, bool if_abs
                 r = error_set(err, ERROR_VOLUME_BROKEN, EUCLEAN, "volume %s exists and is %s%s%s", name,
                               volume_state_to_string(have->volume.state), have->volume.failure ? ": " : "",
                               have->volume.failure ?: "");
-                error_hint(err, "quarry rm %s", name);
+                error_hint(err, "quarry rm %s", VOLUME_REFERENCE(&have->volume.spec));
                 return r;
         }
         if (have->lane.running && have->lane.running->again)
@@ -244,8 +245,12 @@ static int judge_existing(VolumeEntry *have, const VolumeSpec *want, bool if_abs
         if (field)
                 return error_set(err, ERROR_VOLUME_EXISTS, EEXIST, "volume %s exists with a different %s: %s", name,
                                  field, difference);
-        if (have->volume.state == VOLUME_CREATING && have->lane.running)
-                return operation_add_watcher(have->lane.running, watcher, err);
+        if (have->volume.state == VOLUME_CREATING && have->lane.running) {
+                if (streq_ptr(have->lane.running->verb, "create"))
+                        return operation_add_watcher(have->lane.running, watcher, err);
+                return error_set(err, ERROR_VOLUME_EXISTS, EEXIST, "volume %s is being made by a %s", name,
+                                 have->lane.running->verb ?: "restart");
+        }
         if (if_absent)
                 return 1;
         r = error_set(err, ERROR_VOLUME_EXISTS, EEXIST, "volume %s exists already, with these options", name);
@@ -302,7 +307,9 @@ static int create(Manager *m, const Caller *caller, VolumeSpec *spec, int *key_f
                         *ret_existing = entry;
                 return r;
         }
-        r = quota_check_provisioned(m, pool, spec->size, err);
+        r = registry_check_old_names(&m->registry, spec->tenant, spec->name, NULL, err);
+        if (r >= 0)
+                r = quota_check_provisioned(m, pool, spec->size, err);
         if (r >= 0)
                 r = space_check_create(pool, err);
         if (r >= 0)

@@ -16,7 +16,8 @@ int volume_check_ready(const VolumeEntry *entry, Error *err) {
         r = error_set(err, ERROR_VOLUME_BROKEN, EUCLEAN, "volume %s is %s%s%s", entry->volume.spec.name,
                       volume_state_to_string(entry->volume.state), entry->volume.failure ? ": " : "",
                       entry->volume.failure ?: "");
-        error_hint(err, "quarry rm %s", entry->volume.spec.name);
+        if (entry->volume.state != VOLUME_CREATING)
+                error_hint(err, "quarry rm %s", VOLUME_REFERENCE(&entry->volume.spec));
         return r;
 }
 
@@ -81,7 +82,7 @@ int volume_mount(Manager *m, const Caller *caller, VolumeEntry *entry, bool read
         if (!read_only && entry->volume.spec.fs != FILESYSTEM_NONE && entry->volume.spec.role == ROLE_SNAPSHOT) {
                 r = error_set(err, ERROR_NOT_SUPPORTED, EROFS, "snapshot %s can only be read", entry->volume.spec.name);
                 error_hint(err, "quarry mount --read-only %s; or make a volume of it: quarry clone %s NAME",
-                           entry->volume.spec.name, entry->volume.spec.name);
+                           VOLUME_REFERENCE(&entry->volume.spec), VOLUME_REFERENCE(&entry->volume.spec));
         }
         if (r >= 0)
                 r = operation_new(m, "mount", caller, watcher, mount_start, &op, err);

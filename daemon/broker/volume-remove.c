@@ -16,7 +16,8 @@ static void stay_removing(Operation *op, const Error *err) {
         free(entry->volume.failure);
         entry->volume.failure = strdup(failure.text);
         if (isempty(failure.hint))
-                error_hint(&failure, "it stays in state removing; try again: quarry rm %s", entry->volume.spec.name);
+                error_hint(&failure, "it stays in state removing; try again: quarry rm %s",
+                           VOLUME_REFERENCE(&entry->volume.spec));
         operation_finish(op, &failure);
 }
 
@@ -151,12 +152,13 @@ static int removal_check(const VolumeEntry *entry, Error *err) {
 
         if (entry->volume.held) {
                 r = error_set(err, ERROR_VOLUME_BUSY, EBUSY, "snapshot %s is held", name);
-                error_hint(err, "quarry release %s", name);
+                error_hint(err, "quarry release %s", VOLUME_REFERENCE(&entry->volume.spec));
         } else if (entry->n_snapshots > 0) {
                 r = error_set(err, ERROR_VOLUME_BUSY, EBUSY, "volume %s has %zu snapshot%s, the newest is %s", name,
                               entry->n_snapshots, entry->n_snapshots == 1 ? "" : "s",
                               entry->snapshots->volume.spec.name);
-                error_hint(err, "quarry ls --type snapshot; quarry rm --snapshots %s", name);
+                error_hint(err, "quarry ls --type snapshot; quarry rm --snapshots %s",
+                           VOLUME_REFERENCE(&entry->volume.spec));
         }
         return r;
 }
@@ -243,13 +245,10 @@ static void on_snapshot_removed(Operation *of_snapshot, const Error *err, void *
                 operation_finish(op, &failure);
 }
 
-static int remove_snapshots_start(Operation *op, Error *err) {
+static void remove_snapshots(Operation *op) {
         Watcher watcher = { .on_done = on_snapshot_removed, .userdata = op };
         Error failure = {};
 
-        for (const VolumeEntry *s = op->volume->snapshots; s; s = s->next_snapshot)
-                if (s->volume.held)
-                        return removal_check(s, err);
         op->n_out = 1; /* for this loop */
         for (VolumeEntry *s = op->volume->snapshots, *next; s; s = next) {
                 next = s->next_snapshot;
@@ -258,6 +257,43 @@ static int remove_snapshots_start(Operation *op, Error *err) {
                         on_snapshot_removed(NULL, &failure, op);
         }
         on_snapshot_removed(NULL, NULL, op);
+}
+
+static void on_claimed_with_snapshots(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
+        Operation *op = userdata;
+
+        if (err) {
+                operation_finish(op, err);
+                return;
+        }
+        op->volume->open = false;
+        remove_snapshots(op);
+}
+
+static int snapshot_check(const VolumeEntry *snapshot, Error *err) {
+        bool is_mounted = snapshot->n_holds > 0;
+        int r;
+
+        if (snapshot->volume.held)
+                return removal_check(snapshot, err);
+        if (!is_mounted && !snapshot->open)
+                return 0;
+        r = error_set(err, ERROR_VOLUME_BUSY, EBUSY, "snapshot %s is in use: %s%s", snapshot->volume.spec.name,
+                      is_mounted ? "mounted at " : "its device is open", is_mounted ? snapshot->holds[0].path : "");
+        error_hint(err, "quarry umount %s", VOLUME_REFERENCE(&snapshot->volume.spec));
+        return r;
+}
+
+/* What would be refused is refused before the first of them goes. */
+static int remove_snapshots_start(Operation *op, Error *err) {
+        int r = pool_entry_check_changes(op->pool, err);
+
+        watch_look(op->manager->watch);
+        for (const VolumeEntry *s = op->volume->snapshots; s && r >= 0; s = s->next_snapshot)
+                r = snapshot_check(s, err);
+        if (r < 0 || !op->job.lazy)
+                return r < 0 ? r : operation_run_job(op, JOB_VOLUME_CLAIM, on_claimed_with_snapshots, err);
+        remove_snapshots(op);
         return 0;
 }
 

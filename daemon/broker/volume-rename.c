@@ -30,7 +30,7 @@ static void on_row_named(const Error *err, void *userdata) {
                 op->failure = *err;
         if (registry_rename_volume(&op->manager->registry, op->volume, volume->old_name, &failure) < 0)
                 log_failure(volume->spec.name, &failure, "cannot take its new name back");
-        free(TAKE_PTR(volume->old_name));
+        registry_set_old_name(&op->manager->registry, op->volume, NULL);
         finish(op);
 }
 
@@ -42,11 +42,12 @@ static int name_take(Operation *op, Error *err) {
 
         if (!old)
                 return error_oom(err);
-        r = registry_rename_volume(&op->manager->registry, op->volume, op->name, err);
+        r = registry_check_old_names(&op->manager->registry, volume->spec.tenant, op->name, op->volume, err);
+        if (r >= 0)
+                r = registry_rename_volume(&op->manager->registry, op->volume, op->name, err);
         if (r < 0)
                 return r;
-        free(volume->old_name);
-        volume->old_name = TAKE_PTR(old);
+        registry_set_old_name(&op->manager->registry, op->volume, TAKE_PTR(old));
         if (catalog_put_volume(op->pool->catalog, volume, on_row_named, op, &failure) < 0)
                 on_row_named(&failure, op);
         return 0;
@@ -56,7 +57,7 @@ static void on_row_settled(const Error *err, void *userdata) {
         Operation *op = userdata;
 
         if (!err) {
-                free(TAKE_PTR(op->volume->volume.old_name));
+                registry_set_old_name(&op->manager->registry, op->volume, NULL);
                 go_on(op);
                 return;
         }
@@ -192,6 +193,8 @@ int volume_rename(Manager *m, const Caller *caller, VolumeEntry *entry, const ch
         r = volume_name_check(name, "name", err);
         if (r >= 0 && !streq(name, have) && registry_find_anywhere(&m->registry, entry->volume.spec.tenant, name))
                 r = error_set(err, ERROR_VOLUME_EXISTS, EEXIST, "volume %s exists already", name);
+        if (r >= 0)
+                r = registry_check_old_names(&m->registry, entry->volume.spec.tenant, name, entry, err);
         if (r >= 0)
                 r = operation_new(m, "rename", caller, watcher, rename_start, &op, err);
         if (r < 0)

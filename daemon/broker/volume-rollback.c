@@ -189,7 +189,8 @@ static void on_claimed(JobResult *result, int *mount_fd, const Error *err, void 
         if (err) {
                 failure = *err;
                 if (err->kind == ERROR_VOLUME_BUSY)
-                        error_hint(&failure, "quarry umount %s; or end those processes", op->volume->volume.spec.name);
+                        error_hint(&failure, "quarry umount %s; or end those processes",
+                                   VOLUME_REFERENCE(&op->volume->volume.spec));
                 operation_finish(op, &failure);
                 return;
         }

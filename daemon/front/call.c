@@ -142,11 +142,16 @@ Watcher call_watcher(Call *call) {
         return (Watcher) { .on_progress = call->more ? on_progress : NULL, .on_done = on_done, .userdata = call };
 }
 
+/* The library takes "0700" as well, and nobody would say whether that is octal. */
 int call_dispatch_uint64(const char *name, sd_json_variant *v, sd_json_dispatch_flags_t flags, void *userdata) {
+        if (sd_json_variant_is_string(v))
+                return -EINVAL;
         return sd_json_variant_is_null(v) ? 0 : sd_json_dispatch_uint64(name, v, flags, userdata);
 }
 
 int call_dispatch_uint32(const char *name, sd_json_variant *v, sd_json_dispatch_flags_t flags, void *userdata) {
+        if (sd_json_variant_is_string(v))
+                return -EINVAL;
         return sd_json_variant_is_null(v) ? 0 : sd_json_dispatch_uint32(name, v, flags, userdata);
 }
 

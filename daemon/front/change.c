@@ -2,6 +2,7 @@
 
 #include "broker/view.h"
 #include "broker/volume.h"
+#include "broker/watch.h"
 #include "front/call.h"
 #include "front/volume.h"
 
@@ -12,6 +13,7 @@ static int change_reply(Call *call, Operation *op) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *v = NULL;
         int r;
 
+        watch_look(server_manager(call->server)->watch); /* what a rename moved */
         r = view_volume(op->volume, VOLUME_MEMBERS_ALL, &v);
         return r < 0 ? r : sd_varlink_replybo(call->link, SD_JSON_BUILD_PAIR_VARIANT("volume", v));
 }
@@ -41,7 +43,7 @@ static int dispatch_owner(const char *name, sd_json_variant *v, sd_json_dispatch
 
         if (sd_json_variant_is_null(v))
                 return 0;
-        r = sd_json_dispatch_uint32(name, v, flags, &number);
+        r = call_dispatch_uint32(name, v, flags, &number);
         if (r < 0)
                 return r;
         if (is_uid) {

@@ -31,13 +31,15 @@ int change_forget(sd_id128_t volume) {
 
 /* --- what was written ----------------------------------------------------------------------------------- */
 
-static int mark_take(sd_id128_t volume, ChangeMark *ret) {
+/* What a filesystem discards it has no contents in; without one that is as good as written. */
+static int mark_take(const Volume *volume, ChangeMark *ret) {
         char name[KERNEL_NAME_MAX], stat[SYSFS_VALUE_MAX], diskseq[SYSFS_VALUE_MAX];
         ChangeMark mark = { .open = true };
+        uint64_t discards, discarded;
         DmInfo info;
         int r;
 
-        volume_thin_name(volume, name);
+        volume_thin_name(volume->uuid, name);
         r = dm_info(name, &info);
         if (r == -ENXIO) {
                 *ret = (ChangeMark) {};
@@ -49,9 +51,14 @@ static int mark_take(sd_id128_t volume, ChangeMark *ret) {
                 r = sysfs_read(info.device, "diskseq", diskseq);
         if (r < 0)
                 return r;
-        if (sscanf(stat, "%*u %*u %*u %*u %" SCNu64 " %*u %" SCNu64, &mark.writes, &mark.sectors) != 2 ||
+        if (sscanf(stat, "%*u %*u %*u %*u %" SCNu64 " %*u %" SCNu64 " %*u %*u %*u %*u %" SCNu64 " %*u %" SCNu64,
+                   &mark.writes, &mark.sectors, &discards, &discarded) != 4 ||
             number_parse(diskseq, &mark.diskseq) < 0)
                 return -EBADMSG;
+        if (volume->spec.fs == FILESYSTEM_NONE) {
+                mark.writes += discards;
+                mark.sectors += discarded;
+        }
         *ret = mark;
         return 0;
 }
@@ -91,7 +98,7 @@ void change_look(const Volume *volume, Change *ret) {
         Change change = {};
 
         path_format(volume->uuid, path);
-        if (file_read(AT_FDCWD, path, NOTE_MAX - 1, &text, NULL) < 0 || mark_take(volume->uuid, &change.before) < 0) {
+        if (file_read(AT_FDCWD, path, NOTE_MAX - 1, &text, NULL) < 0 || mark_take(volume, &change.before) < 0) {
                 *ret = (Change) { .noted = text };
                 return;
         }
@@ -106,7 +113,7 @@ void change_look(const Volume *volume, Change *ret) {
 }
 
 void change_look_frozen(const Volume *volume, Change *change) {
-        if (mark_take(volume->uuid, &change->frozen) < 0)
+        if (mark_take(volume, &change->frozen) < 0)
                 change->frozen = (ChangeMark) { .open = true }; /* no device has this diskseq */
 }
 
@@ -130,7 +137,7 @@ sd_id128_t change_note(const Volume *volume, const Change *change) {
         sd_id128_t content = change->content;
         ChangeMark after;
 
-        if (mark_take(volume->uuid, &after) < 0 || !is_still_behind(volume, &change->frozen, &after)) {
+        if (mark_take(volume, &after) < 0 || !is_still_behind(volume, &change->frozen, &after)) {
                 (void) change_forget(volume->uuid);
                 return SD_ID128_NULL;
         }

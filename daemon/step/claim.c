@@ -67,14 +67,14 @@ static int claim_run(StepContext *c, Error *err) {
                 buffer_format(who, sizeof(who), "its device is open, by whom cannot be seen");
         r = error_set(err, ERROR_VOLUME_BUSY, EBUSY, "volume %s is in use: %s", spec->name, who);
         if (at_standard_place)
-                error_hint(err, "quarry umount %s", spec->name);
+                error_hint(err, "quarry umount %s", VOLUME_REFERENCE(spec));
         else if (c->job->verb != JOB_VOLUME_CLAIM)
                 error_hint(err, "end those processes");
         else
                 error_hint(err,
                            "unmount it there, or end those processes; or have it go with the last of them: "
                            "quarry rm --lazy %s",
-                           spec->name);
+                           VOLUME_REFERENCE(spec));
         return r;
 }
 

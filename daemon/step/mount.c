@@ -34,7 +34,7 @@ static int busy_error(StepContext *c, const char *target, Error *err) {
         r = error_set(err, ERROR_VOLUME_BUSY, EBUSY, "volume %s cannot be unmounted from %s: %s",
                       c->job->volume.spec.name, target, who);
         error_hint(err, "end those processes; or leave it to them until they end: quarry umount --lazy %s",
-                   c->job->volume.spec.name);
+                   VOLUME_REFERENCE(&c->job->volume.spec));
         return r;
 }
 
@@ -84,7 +84,7 @@ static int attach_probe(StepContext *c, Error *err) {
         if (read_only != c->job->read_only) {
                 r = error_set(err, ERROR_VOLUME_BUSY, EBUSY, "volume %s is mounted read-%s at %s", spec->name,
                               read_only ? "only" : "write", target);
-                error_hint(err, "quarry umount %s", spec->name);
+                error_hint(err, "quarry umount %s", VOLUME_REFERENCE(spec));
                 return r;
         }
         c->result->path = strdup(target);

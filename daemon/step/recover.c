@@ -44,7 +44,8 @@ static int in_use(StepContext *c, Error *err) {
         r = error_set(err, ERROR_VOLUME_BUSY, EBUSY,
                       "the filesystem of volume %s stopped itself when the pool was full, and is in use: %s", name,
                       who);
-        error_hint(err, "end those processes, then: quarry umount %s; quarry mount %s", name, name);
+        error_hint(err, "end those processes, then: quarry umount %s; quarry mount %s",
+                   VOLUME_REFERENCE(&c->job->volume.spec), VOLUME_REFERENCE(&c->job->volume.spec));
         return r;
 }
 

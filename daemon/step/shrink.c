@@ -111,9 +111,13 @@ static int shrink_check_run(StepContext *c, Error *err) {
                 r = minimum(c, device, &size, err);
         if (r < 0 || size <= v->pending_size)
                 return r;
-        r = error_set(err, ERROR_NO_SPACE, ENOSPC, "what volume %s holds does not fit into %s: it needs at least %s",
+        r = error_set(err, ERROR_NO_SPACE, ENOSPC,
+                      "what volume %s holds does not fit into %s: it needs at least %s, as resize2fs estimates",
                       v->spec.name, size_format_exact(v->pending_size, want), size_format_exact(size, least));
-        error_hint(err, "delete files; or quarry resize %s %s", v->spec.name, least);
+        if (size < v->spec.size)
+                error_hint(err, "delete files; or quarry resize %s %s", VOLUME_REFERENCE(&v->spec), least);
+        else
+                error_hint(err, "delete files");
         return r;
 }
 

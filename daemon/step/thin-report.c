@@ -108,7 +108,8 @@ static int too_many(const StepContext *c, Error *err) {
         r = error_set(err, ERROR_NOT_SUPPORTED, E2BIG,
                       "%s and %s differ in %" PRIu64 " ranges, and at most %u are listed", from->spec.name,
                       to->spec.name, c->result->delta.count, JOB_RANGES_MAX);
-        error_hint(err, "ask for the total: quarry diff --total %s %s", from->spec.name, to->spec.name);
+        error_hint(err, "ask for the total: quarry diff --total %s %s", VOLUME_REFERENCE(&from->spec),
+                   VOLUME_REFERENCE(&to->spec));
         return r;
 }
 

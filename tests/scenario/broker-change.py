@@ -4,8 +4,8 @@
 import sys
 
 from tap import contains, eventually, same, test
-from world import GIB, Gone, main, sealed
-from worker import MIB, die_before, fail, first, last
+from world import GIB, Failure, Gone, main, sealed
+from worker import MIB, Gate, die_before, fail, first, last
 
 world = None  # what the test that runs now uses
 
@@ -72,6 +72,31 @@ def a_rename_that_fails_goes_back():
     world.restart()
     same(world.names(type="all"), ["n", "n@s", "w"], "names")
     same(len(jobs("volume_rename")), 6, "nothing is left to be done")
+
+
+@test
+def a_name_is_kept_until_its_rename_has_come_to_its_end():
+    begin("v")
+    gate = Gate()
+
+    def waits_and_fails(job, work):
+        gate(job, lambda: None)
+        fail("VolumeBusy", "no")(job, work)
+    world.worker.rule("volume_rename", waits_and_fails)
+    rename = world.begin("Volume.Rename", volume="v", name="w")
+    gate.wait()
+    contains(world.refused("VolumeExists", "Volume.Create", volume="v", sizeBytes=GIB).message, "being renamed to w")
+    world.create("x")
+    world.refused("VolumeExists", "Volume.Rename", volume="x", name="v")
+    gate.release()
+    try:
+        same(rename.result(), "a failure")
+    except Failure as failure:
+        same(failure.kind, "VolumeBusy")
+    same(world.names(), ["v", "x"])
+    world.call("Volume.Rename", volume="v", name="w")
+    world.create("v")
+    world.check_consistent()
 
 
 @test

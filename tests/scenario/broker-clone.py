@@ -4,7 +4,7 @@
 import sys
 
 from tap import contains, eventually, same, test
-from world import main
+from world import GIB, main
 from worker import Gate, die_after, die_before, fail
 
 world = None  # what the test that runs now uses
@@ -43,6 +43,20 @@ def a_clone_that_fails_leaves_nothing():
         same((world.names(), thin_devices()), (["db"], 2), what)
     same(world.call("Volume.Clone", volume="db@s", name="new")["volume"]["name"], "new")
     world.refused("VolumeExists", "Volume.Clone", volume="db@s", name="new")
+    world.check_consistent()
+
+
+@test
+def a_create_does_not_get_a_clone():
+    begin()
+    gate = Gate()
+    world.worker.rule("volume_clone", gate)
+    clone = world.begin("Volume.Clone", volume="db@s", name="new")
+    gate.wait()
+    for parameters in ({}, {"ifAbsent": True}):
+        contains(world.refused("VolumeExists", "Volume.Create", volume="new", sizeBytes=GIB, **parameters).message, "clone")
+    gate.release()
+    clone.result()
     world.check_consistent()
 
 

@@ -296,10 +296,22 @@ def a_pool_whose_removal_fails_half_way_can_be_removed_again():
     world.worker.rule("pool_remove", half)
     world.refused("Failed", "Pool.Remove", name="there")
     same(world.pool("there")["state"], "unavailable")
-    world.refused("PoolUnavailable", "Pool.Export", name="there")
+    world.refused("PoolUnavailable", "Volume.Create", volume="there:db", sizeBytes=GIB)
     world.call("Pool.Remove", name="there")
     same((world.worker.pools, world.call("Pool.List")["pools"]), ({}, []))
     world.check_consistent()
+
+
+@test
+def a_pool_that_does_not_open_can_be_exported():
+    pool = world.worker.add_pool("there")
+    world.worker.unopened[pool] = "it was exported"
+    world.start()
+    same(world.pool("there")["state"], "unavailable")
+    world.worker.rule("pool_export", fail("Failed", "no"))
+    world.refused("Failed", "Pool.Export", name="there")
+    world.call("Pool.Export", name="there")
+    same(world.call("Pool.List")["pools"], [])
 
 
 @test

@@ -4,6 +4,7 @@
 import contextlib
 import os
 import random
+import re
 import resource
 import sys
 import threading
@@ -168,8 +169,11 @@ def a_volume_goes_with_its_snapshots_or_stays_with_those_that_are_used():
     snapshot("db@two")
     world.call("Volume.Mount", volume="db@one", readOnly=True)
     world.refused("VolumeBusy", "Volume.Remove", volume="db", snapshots=True)
-    same(world.names(type="all"), ["db", "db@one"])
     world.call("Volume.Unmount", volume="db@one")
+    world.call("Volume.Mount", volume="db")
+    world.refused("VolumeBusy", "Volume.Remove", volume="db", snapshots=True)
+    world.call("Volume.Unmount", volume="db")
+    same(world.names(type="all"), ["db", "db@one", "db@two"])  # what is refused has done nothing
     gate = Gate()  # somebody else removes it at the same time
     world.worker.rule("volume_remove", gate, name="db@one")
     alone = world.begin("Volume.Remove", volume="db@one")
@@ -179,6 +183,42 @@ def a_volume_goes_with_its_snapshots_or_stays_with_those_that_are_used():
     gate.release()
     same((outcome(alone), outcome(whole)), ("done", "done"))
     same(world.names(type="all"), [])
+    world.check_consistent()
+
+
+@test
+def a_hint_names_the_tenant():
+    begin("acme/db")
+    snapshot("acme/db@one")
+    contains(world.refused("VolumeBusy", "Volume.Remove", volume="acme/db").parameters["hint"], "--snapshots acme/db")
+    world.call("Volume.Hold", volume="acme/db@one")
+    contains(world.refused("VolumeBusy", "Volume.Remove", volume="acme/db@one").parameters["hint"], "release acme/db@one")
+
+
+@test
+def a_schedule_that_is_set_anew_while_its_run_waits_runs_once():
+    def every_second(job):
+        base = job["calendar"]["baseUsec"]
+        return {"elapses": [(base // 1000000 + 1) * 1000000 for _ in job["calendar"]["expressions"]]}
+    world.worker.host_calendar = every_second
+    names = ["a", "b", "c"]
+    begin(*names)
+    gate = Gate()
+    world.worker.rule("volume_snapshot", gate)
+    for name in names:
+        world.call("Volume.Update", volume=name, snapshotSchedule="hourly keep 50")
+    gate.wait()
+    time.sleep(1.5)  # all are due by now, one is being made
+    for schedule in ("none", "hourly keep 50"):
+        for name in names[1:]:  # the first is the one
+            world.call("Volume.Update", volume=name, snapshotSchedule=schedule)
+    gate.release()
+    eventually(lambda: all(f"{name}@" in " ".join(snapshots()) for name in names), "one of each")
+    time.sleep(1.5)
+    stamps = [re.sub(r"-[0-9]+$", "", name) for name in snapshots()]
+    same(max(stamps.count(stamp) for stamp in stamps) <= 2, True, str(stamps))  # two in a second at most
+    for name in names:
+        world.call("Volume.Update", volume=name, snapshotSchedule="none")
     world.check_consistent()
 
 

@@ -614,7 +614,7 @@ def mount_takes_the_passphrase_from_a_file():
     assert "that passphrase does not open volume vault" in result.err, result
     result = quarry("mount", "vault")
     same(result.code, 6)
-    assert "try: quarry mount vault --key-file FILE" in result.err, result
+    assert "hint: the same with --key-file FILE" in result.err, result
 
 
 @test
