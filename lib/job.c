@@ -25,6 +25,7 @@ enum {
         WITH_PENDING = 1 << 17,    /* the volume has a pending size, */
         WITH_OLD_NAME = 1 << 18,   /* or an old name */
         WITH_OLD_KEY = 1 << 19,    /* needs_old_key */
+        WITH_REPEATED = 1 << 20,   /* repeated */
 };
 
 static const struct {
@@ -63,11 +64,12 @@ static const struct {
         [JOB_VOLUME_FREE] = { "volume_free", WITH_POOL | WITH_VOLUME | WITH_OFFSET },
         [JOB_VOLUME_SNAPSHOT] = { "volume_snapshot", WITH_POOL | WITH_IMAGES },
         [JOB_VOLUME_CLONE] = { "volume_clone", WITH_POOL | WITH_VOLUME | WITH_SOURCE },
-        [JOB_VOLUME_ROLLBACK] = { "volume_rollback", WITH_POOL | WITH_VOLUME | WITH_SOURCE | WITH_SPARE },
+        [JOB_VOLUME_ROLLBACK] = { "volume_rollback",
+                                  WITH_POOL | WITH_VOLUME | WITH_SOURCE | WITH_SPARE | WITH_REPEATED },
         [JOB_VOLUME_DROP_SPARE] = { "volume_drop_spare", WITH_POOL | WITH_VOLUME | WITH_SPARE },
         [JOB_VOLUME_RENAME] = { "volume_rename", WITH_POOL | WITH_VOLUME | WITH_OLD_NAME },
         [JOB_VOLUME_GROW] = { "volume_grow", WITH_POOL | WITH_VOLUME | WITH_PENDING },
-        [JOB_VOLUME_SHRINK] = { "volume_shrink", WITH_POOL | WITH_VOLUME | WITH_SPARE | WITH_PENDING },
+        [JOB_VOLUME_SHRINK] = { "volume_shrink", WITH_POOL | WITH_VOLUME | WITH_SPARE | WITH_PENDING | WITH_REPEATED },
         [JOB_VOLUME_OWN] = { "volume_own", WITH_POOL | WITH_VOLUME | WITH_OWNER },
         [JOB_POOL_EXCLUSIVE] = { "pool_exclusive", WITH_POOL },
         [JOB_VOLUME_DIFF] = { "volume_diff", WITH_POOL | WITH_VOLUME | WITH_SOURCE | WITH_TOTAL },
@@ -237,6 +239,8 @@ int job_to_json(const Job *job, sd_json_variant **ret) {
                         SD_JSON_BUILD_PAIR_CONDITION(
                                         !!(parts & WITH_OLD_KEY), "needsOldKey",
                                         SD_JSON_BUILD_BOOLEAN(job->needs_old_key)),
+                        SD_JSON_BUILD_PAIR_CONDITION(
+                                        !!(parts & WITH_REPEATED), "repeated", SD_JSON_BUILD_BOOLEAN(job->repeated)),
                         SD_JSON_BUILD_PAIR_CONDITION(
                                         !!(parts & WITH_OWNER), "setUid", SD_JSON_BUILD_BOOLEAN(job->owner.uid)),
                         SD_JSON_BUILD_PAIR_CONDITION(
@@ -498,6 +502,7 @@ static int parts_check(const ParsedJob *p, unsigned parts, Error *err) {
                 { "lazy", WITH_LAZY, p->job.lazy },
                 { "fix", WITH_FIX, p->job.fix },
                 { "needsOldKey", WITH_OLD_KEY, p->job.needs_old_key },
+                { "repeated", WITH_REPEATED, p->job.repeated },
                 { "offset", WITH_OFFSET, p->job.offset > 0 },
                 { "stopped", WITH_STOPPED, p->job.stopped },
                 { "setUid", WITH_OWNER, p->job.owner.uid || p->job.owner.gid || p->job.owner.mode },
@@ -539,6 +544,7 @@ int job_from_json(sd_json_variant *v, Job *ret, Error *err) {
                 { "lazy", BOOLEAN, offsetof(ParsedJob, job.lazy), 0 },
                 { "fix", BOOLEAN, offsetof(ParsedJob, job.fix), 0 },
                 { "needsOldKey", BOOLEAN, offsetof(ParsedJob, job.needs_old_key), 0 },
+                { "repeated", BOOLEAN, offsetof(ParsedJob, job.repeated), 0 },
                 { "offset", NUMBER, offsetof(ParsedJob, job.offset), 0 },
                 { "setUid", BOOLEAN, offsetof(ParsedJob, job.owner.uid), 0 },
                 { "setGid", BOOLEAN, offsetof(ParsedJob, job.owner.gid), 0 },

@@ -152,6 +152,7 @@ int operation_run_job(Operation *op, JobVerb verb, JobDone on_done, Error *err) 
                 if (op->volume->volume.pending_size > 0)
                         op->job.volume.pending_size = op->volume->volume.pending_size;
         }
+        op->job.repeated = op->deaths > 0;
         return queue_submit(op->manager->queue, &op->job, op->key_fd, progress_is_wanted(op) ? on_progress : NULL,
                             on_done, op, err);
 }

@@ -7,6 +7,8 @@
 
 /* A worker that somebody killed says nothing about its job; a job that kills its worker would do so for ever. */
 #define WORKER_DEATHS_MAX 3u
+/* Each costs a row and a look; who asks again goes on behind them. */
+#define THIN_IDS_TAKEN_MAX 32u
 
 typedef struct SnapshotGroup SnapshotGroup;
 
@@ -69,7 +71,7 @@ struct Operation {
 
         bool again;    /* who waited for its end asks anew: a create that joined the undo of an earlier one */
         unsigned deaths; /* of workers, see operation_outlives_worker() */
-        unsigned thin_ids_taken; /* that a create or snapshot found in the pool's metadata */
+        unsigned thin_ids_taken; /* that it found in the pool's metadata and nobody has; see THIN_IDS_TAKEN_MAX */
         Error failure; /* kept while the operation cleans up behind itself */
         VolumeState state_before; /* of the volume, should its row not be written */
 };

@@ -203,7 +203,7 @@ int pool_entry_new_thin_id(const PoolEntry *pool, uint32_t *ret);
 
 /* Gives a volume another thin id: the pool's metadata has a device of the old one, which stays taken. -ENOSPC. */
 int volume_entry_renumber(VolumeEntry *entry);
-/* Gives a volume a second thin id (Volume.spare_thin_id), or gives that back. */
+/* Gives a volume a second thin id (Volume.spare_thin_id), or gives that back. If it has one that stays taken. */
 int volume_entry_take_spare(VolumeEntry *entry); /* -ENOSPC */
 void volume_entry_drop_spare(VolumeEntry *entry);
 /* Lets the two change places. */

@@ -162,8 +162,10 @@ static int note_writer(VolumeEntry *entry, void *userdata) {
         VolumeEntry **list;
         uint64_t *growth;
 
-        if (!entry->open || entry->stopped || entry->limit_is_out || !takes_space(entry) ||
-            entry->volume.state != VOLUME_READY)
+        bool is_used = entry->volume.state == VOLUME_READY ||
+                       (entry->volume.state == VOLUME_REMOVING && entry->removal_waits);
+
+        if (!entry->open || entry->stopped || entry->limit_is_out || !takes_space(entry) || !is_used)
                 return 0;
         list = reallocarray(w->list, w->n + 1, sizeof(*list));
         if (list)

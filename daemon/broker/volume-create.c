@@ -3,6 +3,7 @@
 
 #include "broker/find.h"
 #include "broker/policy.h"
+#include "broker/pool-open.h"
 #include "broker/quota.h"
 #include "broker/space.h"
 #include "broker/template.h"
@@ -15,9 +16,6 @@
 
 #include <time.h>
 
-/* Each costs a row and a look; who asks again goes on behind them. */
-#define THIN_IDS_TAKEN_MAX 32u
-
 /* --- the end -------------------------------------------------------------------------------------------- */
 
 static void set_broken(VolumeEntry *entry, const char *why) {
@@ -26,14 +24,38 @@ static void set_broken(VolumeEntry *entry, const char *why) {
         entry->volume.failure = strdup(why);
 }
 
+/* The row may say that it is ready, and then nothing of it may go: the catalog is read anew. */
+static void on_row_back(const Error *err, void *userdata) {
+        Operation *op = userdata;
+
+        if (!err) {
+                volume_clean_up(op);
+                return;
+        }
+        set_broken(op->volume, err->text);
+        pool_check_catalog(op->pool);
+        operation_finish(op, &op->failure);
+}
+
+/* Made, and that could not be noted: it goes again. A commit that is said to have failed may have reached the disk,
+ * unless the disk is full: so the row is written as it was before anything is taken away. */
+static void take_back(Operation *op, const Error *err) {
+        Error failure = {};
+
+        op->failure = *err;
+        op->volume->volume.state = VOLUME_CREATING;
+        if (err->kind == ERROR_NO_SPACE)
+                volume_clean_up(op);
+        else if (catalog_put_volume(op->pool->catalog, &op->volume->volume, on_row_back, op, &failure) < 0)
+                on_row_back(&failure, op);
+}
+
 static void on_row_settled(const Error *err, void *userdata) {
         Operation *op = userdata;
 
-        if (err && op->failure.kind == ERROR_NONE) { /* made, and that could not be noted: it goes again */
-                op->failure = *err;
-                op->volume->volume.state = VOLUME_CREATING;
-                volume_clean_up(op);
-        } else if (op->failure.kind != ERROR_NONE)
+        if (err && op->failure.kind == ERROR_NONE)
+                take_back(op, err);
+        else if (op->failure.kind != ERROR_NONE)
                 operation_finish(op, &op->failure);
         else {
                 if (sd_id128_is_null(op->job.source.uuid))

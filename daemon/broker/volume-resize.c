@@ -158,6 +158,8 @@ static void on_row_swapped(const Error *err, void *userdata) {
         volume_spare_drop(op, on_old_gone);
 }
 
+static void on_row_spare(const Error *err, void *userdata);
+
 static void on_shrunk(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
         Operation *op = userdata;
         VolumeEntry *entry = op->volume;
@@ -165,6 +167,12 @@ static void on_shrunk(JobResult *result, int *mount_fd, const Error *err, void *
 
         if (operation_outlives_worker(op, err) && operation_run_job(op, JOB_VOLUME_SHRINK, on_shrunk, &failure) >= 0)
                 return;
+        if (err && volume_spare_is_anothers(op, err)) {
+                op->failure = *err;
+                if (!volume_spare_take_next(op, on_row_spare))
+                        volume_spare_forget(op, on_copy_gone);
+                return;
+        }
         if (err) {
                 op->failure = *err;
                 op->deaths = 0;
@@ -188,6 +196,7 @@ static void on_row_spare(const Error *err, void *userdata) {
                 return;
         }
         operation_forget_job(op);
+        op->deaths = 0;
         op->job.volume.pending_size = op->size;
         if (operation_run_job(op, JOB_VOLUME_SHRINK, on_shrunk, &failure) < 0)
                 on_shrunk(NULL, NULL, &failure, op);

@@ -21,6 +21,12 @@ static void on_undone(Operation *op, const Error *err) {
         operation_finish(op, &op->failure);
 }
 
+/* Nothing was made under the spare id. */
+static void undo_row(Operation *op, const Error *err) {
+        op->failure = *err;
+        volume_spare_forget(op, on_undone);
+}
+
 static void undo(Operation *op, const Error *err) {
         op->failure = *err;
         volume_spare_drop(op, on_undone);
@@ -160,13 +166,18 @@ static void swap(Operation *op) {
 
 /* --- the way there ---------------------------------------------------------------------------------------- */
 
+static void on_row_written(const Error *err, void *userdata);
+
 static void on_copied(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
         Operation *op = userdata;
         Error failure = {};
 
         if (operation_outlives_worker(op, err) && operation_run_job(op, JOB_VOLUME_ROLLBACK, on_copied, &failure) >= 0)
                 return;
-        if (err)
+        if (err && volume_spare_is_anothers(op, err)) {
+                if (!volume_spare_take_next(op, on_row_written))
+                        undo_row(op, err);
+        } else if (err)
                 undo(op, err);
         else
                 swap(op);
@@ -176,10 +187,11 @@ static void on_row_written(const Error *err, void *userdata) {
         Operation *op = userdata;
         Error failure = {};
 
+        op->deaths = 0;
         if (err) /* a commit that is said to have failed may have reached the disk */
-                undo(op, err);
+                undo_row(op, err);
         else if (operation_run_job(op, JOB_VOLUME_ROLLBACK, on_copied, &failure) < 0)
-                undo(op, &failure);
+                undo_row(op, &failure);
 }
 
 static void on_claimed(JobResult *result, int *mount_fd, const Error *err, void *userdata) {

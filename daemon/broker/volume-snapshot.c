@@ -3,6 +3,7 @@
 
 #include "broker/find.h"
 #include "broker/policy.h"
+#include "broker/pool-open.h"
 #include "broker/space.h"
 #include "broker/volume.h"
 
@@ -11,9 +12,6 @@
 
 #include <string.h>
 #include <time.h>
-
-/* Each costs the rows and a look. */
-#define THIN_IDS_TAKEN_MAX 32u
 
 /* A snapshot that is to be made. */
 typedef struct Image {
@@ -119,15 +117,41 @@ static void set_states(SnapshotGroup *group, VolumeState state) {
                 group->images[i].snapshot->volume.state = state;
 }
 
+static void entry_leave(Operation *guard) {
+        guard->volume->volume.state = VOLUME_BROKEN;
+        free(guard->volume->volume.failure);
+        guard->volume->volume.failure = strdup(guard->failure.text);
+        guard->failure.undo_failed = true;
+        operation_finish(guard, &guard->failure);
+}
+
+/* Their rows may say that they are ready, and then nothing of them may go: the catalog is read anew. */
+static void on_rows_back(const Error *err, void *userdata) {
+        SnapshotGroup *group = userdata;
+        Error failure = group->failure;
+        PoolEntry *pool = group->op->pool;
+
+        group_undo(group, err ? entry_leave : volume_clean_up, &failure);
+        if (err)
+                pool_check_catalog(pool);
+}
+
+/* Made, and that could not be noted: they go again. A commit that is said to have failed may have reached the disk,
+ * unless the disk is full: so the rows are written as they were before anything is taken away. */
 static void on_rows_settled(const Error *err, void *userdata) {
         SnapshotGroup *group = userdata;
+        Error failure = {};
 
         if (!err) {
                 group_finish(group);
                 return;
         }
-        set_states(group, VOLUME_CREATING); /* made, and that could not be noted: they go again */
-        group_undo(group, volume_clean_up, err);
+        group->failure = *err;
+        set_states(group, VOLUME_CREATING);
+        if (err->kind == ERROR_NO_SPACE)
+                on_rows_back(NULL, group);
+        else if (rows_write(group, on_rows_back, &failure) < 0)
+                on_rows_back(&failure, group);
 }
 
 static void on_rows_written(const Error *err, void *userdata);

@@ -13,24 +13,29 @@ static void on_row_without(const Error *err, void *userdata) {
         op->then(op, err);
 }
 
-static void on_deleted(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
-        Operation *op = userdata;
+static void row_write_without(Operation *op) {
         Volume *volume = &op->volume->volume;
         Error failure = {};
         int r;
 
-        if (operation_outlives_worker(op, err) &&
-            operation_run_job(op, JOB_VOLUME_DROP_SPARE, on_deleted, &failure) >= 0)
-                return;
-        if (err) {
-                op->then(op, err);
-                return;
-        }
         volume->has_spare = false; /* in the row; nobody else may have its id before that is durable */
         r = catalog_put_volume(op->pool->catalog, volume, on_row_without, op, &failure);
         volume->has_spare = true;
         if (r < 0)
                 op->then(op, &failure);
+}
+
+static void on_deleted(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
+        Operation *op = userdata;
+        Error failure = {};
+
+        if (operation_outlives_worker(op, err) &&
+            operation_run_job(op, JOB_VOLUME_DROP_SPARE, on_deleted, &failure) >= 0)
+                return;
+        if (err)
+                op->then(op, err);
+        else
+                row_write_without(op);
 }
 
 void volume_spare_drop(Operation *op, void (*then)(Operation *op, const Error *err)) {
@@ -41,6 +46,26 @@ void volume_spare_drop(Operation *op, void (*then)(Operation *op, const Error *e
                 then(op, NULL);
         else if (operation_run_job(op, JOB_VOLUME_DROP_SPARE, on_deleted, &err) < 0)
                 then(op, &err);
+}
+
+void volume_spare_forget(Operation *op, void (*then)(Operation *op, const Error *err)) {
+        op->then = then;
+        row_write_without(op);
+}
+
+bool volume_spare_is_anothers(const Operation *op, const Error *err) {
+        return err->kind == ERROR_FAILED && err->number == EEXIST && !err->undo_failed && op->deaths == 0;
+}
+
+bool volume_spare_take_next(Operation *op, CatalogDone on_row) {
+        uint32_t taken = op->volume->volume.spare_thin_id;
+        Error failure = {};
+
+        if (op->thin_ids_taken++ >= THIN_IDS_TAKEN_MAX || volume_entry_take_spare(op->volume) < 0)
+                return false;
+        log_warning(op->pool->info.name,
+                    "thin device %u is in the pool, and not in its catalog: left alone; see quarry doctor", taken);
+        return catalog_put_volume(op->pool->catalog, &op->volume->volume, on_row, op, &failure) >= 0;
 }
 
 /* --- by itself -------------------------------------------------------------------------------------------- */

@@ -546,16 +546,26 @@ _printf_(2, 3) static int pool_message(sd_id128_t pool, const char *format, ...)
         return message_send(name, message);
 }
 
+/* The kernel commits behind such a message, and says that it succeeded also when that commit failed. Then what was done
+ * is gone, and the pool has been made read-only, which shows at once. */
+static int thin_changed(sd_id128_t pool, int r) {
+        DmPoolStatus status;
+
+        if (r >= 0)
+                r = dm_pool_status(pool, &status);
+        return r < 0 ? r : dm_pool_has_failed(&status) ? -EIO : 0;
+}
+
 int dm_thin_create(sd_id128_t pool, uint32_t thin_id) {
-        return pool_message(pool, "create_thin %" PRIu32, thin_id);
+        return thin_changed(pool, pool_message(pool, "create_thin %" PRIu32, thin_id));
 }
 
 int dm_thin_delete(sd_id128_t pool, uint32_t thin_id) {
-        return pool_message(pool, "delete %" PRIu32, thin_id);
+        return thin_changed(pool, pool_message(pool, "delete %" PRIu32, thin_id));
 }
 
 int dm_thin_snapshot(sd_id128_t pool, uint32_t thin_id, uint32_t origin) {
-        return pool_message(pool, "create_snap %" PRIu32 " %" PRIu32, thin_id, origin);
+        return thin_changed(pool, pool_message(pool, "create_snap %" PRIu32 " %" PRIu32, thin_id, origin));
 }
 
 int dm_suspend(const char *name) {

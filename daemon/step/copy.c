@@ -82,11 +82,11 @@ static int identify_run(StepContext *c, Error *err) {
 
 /* --- the place of another --------------------------------------------------------------------------------- */
 
-/* One that is there was made by a worker that died. */
+/* One that is there was made by a worker that died over this, or is nobody's that is known. */
 static int spare_copy_run(StepContext *c, Error *err) {
         int r;
 
-        r = step_spare_delete.run(c, err);
+        r = c->job->repeated ? step_spare_delete.run(c, err) : 0;
         return r < 0 ? r : snapshot_copy(c, &c->job->source, c->job->volume.spare_thin_id, err);
 }
 

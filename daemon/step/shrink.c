@@ -38,11 +38,11 @@ int fsck_ext4(StepContext *c, Error *err) {
 
 /* --- the copy --------------------------------------------------------------------------------------------- */
 
-/* One that is there was made by a worker that died. */
+/* One that is there was made by a worker that died over this, or is nobody's that is known. */
 static int spare_of_itself_run(StepContext *c, Error *err) {
         int r;
 
-        r = step_spare_delete.run(c, err);
+        r = c->job->repeated ? step_spare_delete.run(c, err) : 0;
         return r < 0 ? r : snapshot_copy(c, &c->job->volume, c->job->volume.spare_thin_id, err);
 }
 

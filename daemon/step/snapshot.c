@@ -36,16 +36,33 @@ static int image_make(StepContext *c, const Volume *origin, uint32_t thin_id, Er
                 return error_set(err, ERROR_FAILED, r,
                                  "pool %s has no thin device %u: its catalog and its metadata disagree", c->pool.name,
                                  origin->thin_id);
-        return r < 0 ? error_errno(err, r, "cannot make an image of volume %s", origin->spec.name) : 0;
+        if (r < 0)
+                error_errno(err, r, "cannot make an image of volume %s", origin->spec.name);
+        err->undo_failed = r == -EIO; /* it may be there when the pool is well again */
+        return r;
 }
 
-static void images_delete(StepContext *c, size_t n) {
+/* As many as can be; fails with the first that cannot. */
+static int images_delete(StepContext *c, size_t n, Error *err) {
+        int first = 0;
+
         while (n > 0) {
                 int r = dm_thin_delete(c->pool.uuid, c->job->images[--n].thin_id);
 
-                if (r < 0 && r != -ENODATA)
-                        log_error(c->job->images[n].origin.spec.name, "cannot delete an image again: %s", strerror(-r));
+                if (r < 0 && r != -ENODATA && first == 0)
+                        first = error_errno(err, r, "cannot delete the image of volume %s again",
+                                            c->job->images[n].origin.spec.name);
         }
+        return first;
+}
+
+static void images_take_back(StepContext *c, size_t n, Error *failure) {
+        Error err = {};
+
+        if (images_delete(c, n, &err) >= 0)
+                return;
+        log_error(c->pool.name, "%s", err.text);
+        failure->undo_failed = true;
 }
 
 /* Nothing slow may happen in here: whoever writes to one of the volumes waits. */
@@ -65,7 +82,7 @@ static int images_make(StepContext *c, Change *changes, Error *err) {
         while (n_frozen > 0)
                 freeze_end(&frozen[--n_frozen]);
         if (r < 0)
-                images_delete(c, n_made);
+                images_take_back(c, n_made, err);
         return r;
 }
 
@@ -131,15 +148,14 @@ static int snapshot_run(StepContext *c, Error *err) {
         }
         r = images_make(c, changes, err);
         if (r >= 0 && report(c, changes) < 0) {
-                images_delete(c, c->job->n_images);
                 r = error_oom(err);
+                images_take_back(c, c->job->n_images, err);
         }
         return r;
 }
 
 static int snapshot_undo(StepContext *c, Error *err) {
-        images_delete(c, c->job->n_images);
-        return 0;
+        return images_delete(c, c->job->n_images, err);
 }
 
 const Step step_snapshot_prepare = { "writing out what was written", NULL, prepare_run, NULL };

@@ -57,8 +57,11 @@ static int thin_create_run(StepContext *c, Error *err) {
         if (r == -EEXIST)
                 return error_set(err, ERROR_FAILED, r, "pool %s has a thin device %u that its catalog does not know",
                                  c->pool.name, c->job->volume.thin_id);
-        if (r < 0)
-                return thin_error(c, r, err, "make a thin device");
+        if (r < 0) {
+                thin_error(c, r, err, "make a thin device");
+                err->undo_failed = r == -EIO; /* it may be there when the pool is well again */
+                return r;
+        }
         c->thin_is_new = true;
         return 0;
 }

@@ -97,6 +97,8 @@ typedef struct Job {
         bool detached;       /* JOB_VOLUME_MOUNT: hand over a descriptor, attach nothing */
         bool lazy;           /* JOB_VOLUME_UMOUNT: who uses it keeps it, and it is closed behind the last of them;
                                 JOB_VOLUME_CLAIM: does not wait for them, nor look who they are */
+        bool repeated;       /* JOB_VOLUME_ROLLBACK, JOB_VOLUME_SHRINK: a worker died over it, so that the spare thin
+                                device may be there: else it is not the volume's */
         bool fix;            /* JOB_HOST_AUDIT */
         bool needs_old_key;  /* JOB_VOLUME_CREATE: volumes are encrypted with the host key: if it is missing, none is
                                 made in its place */

@@ -128,6 +128,11 @@ def outcome_of(verb):
     return None
 
 
+def went_in_part(pool_):
+    """Its creation, removal or export failed half way: it can be asked for again."""
+    return unfinished(pool_["uuid"]) or "was exported" in pool_.get("failure", "")
+
+
 def settle(strict=True):
     """Everything comes to rest, and then the invariants hold. After an error, what says that it failed may stay."""
     last = []
@@ -136,7 +141,7 @@ def settle(strict=True):
         try:
             there = pools()  # one whose catalog failed is opened again
             last[:] = [f"pool {p['name']} is {p['state']}" for p in there
-                       if p["state"] != "active" and (strict or not unfinished(p["uuid"]))]
+                       if p["state"] != "active" and (strict or not went_in_part(p))]
             last.extend(findings(there, ask("Volume.List", type="all")["volumes"], strict))
             if any("not mounted" in text for text in last):
                 stir()

@@ -200,7 +200,9 @@ static void test_owner(void **state) {
         assert_int_equal(lvm_set_host(pools, "def", &err), 0);
         assert_non_null(strstr(asked, "--deltag quarry.host=abc --addtag quarry.host=def v/cat v/meta v/dat"));
         assert_int_equal(lvm_set_host(pools, NULL, &err), 0);
-        assert_non_null(strstr(asked, "--deltag quarry.host=abc v/cat"));
+        assert_non_null(strstr(asked, "--deltag quarry.host=def v/cat"));
+        assert_int_equal(lvm_set_host(pools, "abc", &err), 0); /* as an undo does */
+        assert_non_null(strstr(asked, "--addtag quarry.host=abc v/cat"));
         lvm_pools_free(pools, 1);
 }
 

@@ -32,6 +32,7 @@ static Job job_make(JobVerb verb) {
                 .lazy = true,
                 .fix = true,
                 .needs_old_key = true,
+                .repeated = true,
                 .owner = { .uid = true, .gid = true, .mode = true },
                 .source = { .uuid = image, .thin_id = 18 },
                 .total_only = true,
@@ -120,6 +121,7 @@ static void test_what_a_verb_needs_arrives_and_nothing_else(void **state) {
                 assert_int_equal(back.lazy, verb == JOB_VOLUME_UMOUNT || verb == JOB_VOLUME_CLAIM);
                 assert_int_equal(back.fix, verb == JOB_HOST_AUDIT);
                 assert_int_equal(back.needs_old_key, verb == JOB_VOLUME_CREATE);
+                assert_int_equal(back.repeated, verb == JOB_VOLUME_ROLLBACK || verb == JOB_VOLUME_SHRINK);
                 assert_int_equal(back.calendar.base_usec, verb == JOB_HOST_CALENDAR ? 17 : 0);
                 assert_true(strv_equal(back.calendar.expressions,
                                        verb == JOB_HOST_CALENDAR ? job.calendar.expressions : NULL));
