@@ -144,6 +144,19 @@ static void columns_help(const Column *columns) {
                 printf("%-*s  %-*s  %s\n", (int) name, c->name, (int) meaning, c->meaning, c->field);
 }
 
+static void columns_help_json(const Column *columns) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *list = NULL, *document = NULL;
+
+        for (const Column *c = columns; c->name; c++)
+                must(sd_json_variant_append_arraybo(
+                                &list,
+                                SD_JSON_BUILD_PAIR_STRING("name", c->name),
+                                SD_JSON_BUILD_PAIR_STRING("meaning", c->meaning),
+                                SD_JSON_BUILD_PAIR_STRING("member", c->field)));
+        must(sd_json_buildo(&document, SD_JSON_BUILD_PAIR_VARIANT("columns", list)));
+        report_document(document);
+}
+
 static int column_check(const Column *columns, const char *option, const char *name, size_t length, Error *err) {
         char echo[TEXT_ECHO_MAX];
 
@@ -191,7 +204,7 @@ int table_check_options(const Column *columns, Error *err) {
         int r = 0;
 
         if (o->columns && streq(o->columns, "help")) {
-                columns_help(columns);
+                (arg_json ? columns_help_json : columns_help)(columns);
                 return 1;
         }
         if (o->columns)

@@ -332,24 +332,66 @@ static char *volume_extent(sd_json_variant *volume) {
         return must_have(format_new("%s%s%s%s", size, bytes ? ", " : "", bytes ? used : "", bytes ? " used" : ""));
 }
 
+/* The volume and, with --snapshots, those of its snapshots. */
+static int removal_list(sd_json_variant *volume, sd_json_variant **ret, Error *err) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *list = NULL, *parameters = NULL, *all = NULL;
+        const char *name = describe_string(volume, "name");
+
+        if (arg_snapshots && sd_json_variant_unsigned(sd_json_variant_by_key(volume, "snapshots")) > 0) {
+                must(sd_json_buildo(
+                                &parameters,
+                                SD_JSON_BUILD_PAIR_STRING("pool", describe_string(volume, "pool")),
+                                SD_JSON_BUILD_PAIR_STRING("tenant", describe_string(volume, "tenant")),
+                                SD_JSON_BUILD_PAIR_STRING("type", "snapshot")));
+                Call call = { .method = API_VOLUME ".List", .parameters = parameters, .collect = "volumes" };
+                int r = client_call(&call, &all, NULL, err);
+                if (r < 0)
+                        return r;
+        }
+        for (size_t i = 0; i < sd_json_variant_elements(all); i++) {
+                sd_json_variant *snapshot = sd_json_variant_by_index(all, i);
+                const char *of = describe_string(snapshot, "name");
+
+                if (strncmp(of, name, strlen(name)) == 0 && of[strlen(name)] == '@')
+                        must(sd_json_variant_append_array(&list, snapshot));
+        }
+        must(sd_json_variant_append_array(&list, volume));
+        *ret = TAKE_PTR(list);
+        return 0;
+}
+
+static int dry_run_one(const char *name, sd_json_variant **ret, Error *err) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *volume = NULL, *list = NULL;
+        int r;
+
+        r = volume_inspect(name, &volume, err);
+        if (r >= 0)
+                r = removal_list(volume, &list, err);
+        for (size_t i = 0; r >= 0 && i < sd_json_variant_elements(list); i++)
+                r = removal_check(sd_json_variant_by_index(list, i), err);
+        if (r >= 0)
+                *ret = TAKE_PTR(list);
+        return r;
+}
+
 static int dry_run(char **names) {
         _cleanup_(report_done) Report report = { .action = "cannot remove" };
 
         for (char **name = names; *name; name++) {
-                _cleanup_(sd_json_variant_unrefp) sd_json_variant *volume = NULL;
+                _cleanup_(sd_json_variant_unrefp) sd_json_variant *list = NULL;
                 Error err = {};
 
-                int r = volume_inspect(*name, &volume, &err);
-                if (r >= 0)
-                        r = removal_check(volume, &err);
-                if (r < 0) {
+                if (dry_run_one(*name, &list, &err) < 0) {
                         report_failure(&report, *name, &err);
                         continue;
                 }
-                report_add(&report, volume);
-                if (!arg_json) {
-                        _cleanup_free_ char *extent = volume_extent(volume);
-                        printf("would remove %s (%s)\n", *name, extent);
+                for (size_t i = 0; i < sd_json_variant_elements(list); i++) {
+                        sd_json_variant *volume = sd_json_variant_by_index(list, i);
+                        _cleanup_free_ char *extent = volume_extent(volume), *reference = volume_reference(volume);
+
+                        report_add(&report, volume);
+                        if (!arg_json)
+                                printf("would remove %s (%s)\n", reference, extent);
                 }
         }
         return report_finish(&report, "wouldRemove");

@@ -262,7 +262,7 @@ int view_members_parse(char *const *names, VolumeMembers *ret, Error *err) {
 
                 if (member < 0) {
                         error_field(err, "fields", "\"%s\" is no member of a volume", text_echo(*names, echo));
-                        error_hint(err, "quarry ls -o help lists them");
+                        error_hint(err, "varlinkctl introspect /run/quarry/io.quarry io.quarry.Volume");
                         return error_code(err);
                 }
                 members |= VOLUME_MEMBERS(member);

@@ -212,6 +212,8 @@ def ls_o_help_lists_the_columns_without_the_daemon():
     same(lines[2].split()[0], "size")
     same(lines[2].split()[-1], "sizeBytes")
     assert len(quarry("pool", "ls", "-o", "help").out.splitlines()) > 10
+    columns = quarry("ls", "-o", "help", "--json").json["columns"]
+    same(columns[1], {"name": "size", "meaning": "What it can hold", "member": "sizeBytes"})
 
 
 @test
@@ -732,6 +734,20 @@ def rm_dry_run_touches_nothing():
     document = quarry("rm", "--dry-run", "web2", "--json").json
     same([v["usedBytes"] for v in document["wouldRemove"]], [40 << 20])
     same(world.sent("io.quarry.Volume.Remove"), [])
+
+
+@test
+def rm_dry_run_looks_at_the_snapshots():
+    web2 = next(v for v in world.server.volumes if v["name"] == "web2")
+    web2["snapshots"] = 2
+    for name in ("web2@a", "web2@b", "web20@c"):
+        world.server.volumes.append({**api_server.volume(name), "type": "snapshot", "held": False})
+    same(quarry("rm", "--dry-run", "--snapshots", "web2").out.split("\n")[:3],
+         ["would remove web2@a (10G, 1.2G used)", "would remove web2@b (10G, 1.2G used)", "would remove web2 (512M, 40M used)"])
+    world.server.volumes[-2]["held"] = True
+    result = quarry("rm", "--dry-run", "--snapshots", "web2")
+    same((result.code, result.out), (4, ""), str(result))
+    assert "quarry release web2@b" in result.err, result
 
 
 @test

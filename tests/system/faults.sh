@@ -43,6 +43,7 @@ main=$(daemon)
 # --- the catalog's disk fails ---
 # A flush goes to the whole of the disk and fails, so that what still writes would end the pool's metadata, too.
 try wait_for 30 nothing_waits_to_be_closed
+sleep 2 # the kernel commits once a second what was changed
 instead catalog flakey "0 1000 1 error_writes"
 refused "a volume is not made when its row cannot be written" 1 'catalog' timeout 120 quarry create lost --size 16M
 ok "the pool is shown as failing" wait_for 40 state_is 'unavailable|activating'
