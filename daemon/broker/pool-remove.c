@@ -166,7 +166,7 @@ int pool_export(Manager *m, const Caller *caller, PoolEntry *pool, const Watcher
         Operation *op;
         int r;
 
-        /* Also one that does not open here: an earlier export may have failed half way, or another host is to mend it. */
+        /* Also one that does not open: an earlier export may have failed half way, or another host is to mend it. */
         r = pool->state == POOL_UNAVAILABLE && !pool->operation ? 0 : pool_entry_check(pool, err);
         if (r >= 0)
                 r = pool_check_unmounted(m, pool, err);
