@@ -331,3 +331,14 @@ void operation_finish_gone(Operation *op, const Error *err) {
 void operation_finish_removed(Operation *op, const Error *err) {
         finish_gone(op, err, true);
 }
+
+void operation_finish_pool_removed(Operation *op, const Error *err) {
+        Lane *lane = op->lane;
+
+        tell(op, err);
+        release(op);
+        registry_remove_pool(&op->manager->registry, op->pool);
+        if (lane)
+                lane_next(lane);
+        operation_free(op);
+}

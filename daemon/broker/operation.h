@@ -126,3 +126,5 @@ void operation_finish(Operation *operation, const Error *err);
 void operation_finish_gone(Operation *operation, const Error *err);
 /* The same, and it goes out of the registry. */
 void operation_finish_removed(Operation *operation, const Error *err);
+/* The same with the pool, which it has for itself: before the next one of its lane could take it up. */
+void operation_finish_pool_removed(Operation *operation, const Error *err);

@@ -20,7 +20,10 @@ static void on_cleaned(JobResult *result, int *mount_fd, const Error *err, void 
                 log_error(op->job.pool_spec.name, "cannot clean up behind a failed create: %s", err->text);
                 error_hint(&op->failure, "what is left of it goes with: systemctl restart quarryd");
         }
-        operation_finish(op, &op->failure);
+        if (op->pool)
+                operation_finish_pool_removed(op, &op->failure);
+        else
+                operation_finish(op, &op->failure);
 }
 
 static void clean_up(Operation *op, const Error *err) {
@@ -38,7 +41,10 @@ static void on_taken_in(PoolEntry *pool, const Error *err, void *userdata) {
                 operation_finish(op, NULL);
                 return;
         }
-        registry_remove_pool(&op->manager->registry, pool);
+        /* Its catalog is calling back, and looks at the pool afterwards: it goes when it is cleaned up, and nobody else
+         * has it until then. */
+        op->pool = pool;
+        pool->operation = op;
         clean_up(op, err);
 }
 
@@ -121,6 +127,10 @@ static void on_opened(JobResult *result, int *mount_fd, const Error *err, void *
 
         if (operation_outlives_worker(op, err) && operation_run_job(op, op->job.verb, on_opened, &failure) >= 0)
                 return;
+        if (!pool) { /* gone meanwhile */
+                import_next(op);
+                return;
+        }
         if (!err) {
                 pool_open_catalog(op->manager, pool, result, on_catalog_opened, op);
                 return;

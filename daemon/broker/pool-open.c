@@ -352,11 +352,7 @@ static void on_opened_again(JobResult *result, int *mount_fd, const Error *err, 
         if (operation_outlives_worker(op, err) && operation_run_job(op, JOB_POOL_OPEN, on_opened_again, &failure) >= 0)
                 return;
         if (err && err->kind == ERROR_NO_SUCH_POOL) { /* what failed came behind all that was to be done */
-                Manager *m = op->manager;
-                PoolEntry *pool = op->pool;
-
-                operation_finish(op, op->failure.kind != ERROR_NONE ? &op->failure : err);
-                registry_remove_pool(&m->registry, pool);
+                operation_finish_pool_removed(op, op->failure.kind != ERROR_NONE ? &op->failure : err);
                 return;
         }
         if (!err) {

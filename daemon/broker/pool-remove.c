@@ -10,10 +10,7 @@ static void on_taken_away(JobResult *result, int *mount_fd, const Error *err, vo
         Error failure = {};
 
         if (!err || (op->failure.kind != ERROR_NONE && err->kind == ERROR_NO_SUCH_POOL)) {
-                Manager *m = op->manager;
-
-                operation_finish(op, NULL);
-                registry_remove_pool(&m->registry, pool);
+                operation_finish_pool_removed(op, NULL);
                 return;
         }
         /* What has begun is gone on with. */
@@ -76,15 +73,14 @@ int pool_remove(Manager *m, const Caller *caller, PoolEntry *pool, const Watcher
 
 static void on_forgotten(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
         Operation *op = userdata;
-        Manager *m = op->manager;
-        PoolEntry *pool = op->pool;
         Error failure = {};
 
         if (operation_outlives_worker(op, err) && operation_run_job(op, JOB_POOL_FORGET, on_forgotten, &failure) >= 0)
                 return;
-        operation_finish(op, err);
-        if (!err)
-                registry_remove_pool(&m->registry, pool);
+        if (err)
+                operation_finish(op, err);
+        else
+                operation_finish_pool_removed(op, NULL);
 }
 
 static void on_closed_to_forget(PoolEntry *pool, const Error *err, void *userdata) {

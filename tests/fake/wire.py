@@ -116,6 +116,14 @@ class Call:
             self.fds, self.connection.fds = self.connection.fds, []
             self.connection.close()
 
+    def failure(self):
+        """The Failure that it ends with."""
+        try:
+            result = self.result()
+        except Failure as failure:
+            return failure
+        raise AssertionError(f"{self.method} was to fail, and answered {result}")
+
     def abandon(self):
         self.connection.close()
 

@@ -1,10 +1,12 @@
 #!/usr/bin/python3
 """What becomes of a call, and of the volume, when the worker fails in every way there is. TAP on stdout."""
 
+import errno
 import json
 import os
 import resource
 import sys
+import time
 
 from tap import contains, eventually, same, test
 from world import GIB, Failure, libc, main
@@ -270,6 +272,28 @@ def a_pool_whose_creation_is_cut_short_is_taken_away():
 
 
 @test
+def a_pool_whose_new_catalog_does_not_open_is_taken_away():
+    world.start()
+
+    def spoil(job, work):
+        result = work()
+        with open(f"{CATALOGS}/{job['pool']}/catalog.db", "wb") as f:
+            f.write(b"garbage" * 4096)
+        return result
+    gate = Gate()
+    world.worker.rule("pool_create", spoil)
+    world.worker.rule("pool_remove", gate)
+    create = world.begin("Pool.Create", name="new", devices=["/dev/fake"])
+    gate.wait()
+    world.refused("PoolBusy", "Pool.Export", name="new")  # it is being cleaned up
+    gate.release()
+    contains(create.failure().message, "catalog")
+    same((world.worker.pools, world.call("Pool.List")["pools"]), ({}, []))
+    world.call("Pool.Create", name="new", devices=["/dev/fake"])
+    world.check_consistent()
+
+
+@test
 def a_pool_whose_removal_is_cut_short_is_taken_away():
     world.start()
     for rule in (die_before, die_after):
@@ -508,6 +532,40 @@ def a_pool_whose_disks_are_gone_can_be_forgotten():
     world.restart()
     same(list(world.worker.pools), [stays])
     world.create("db")
+
+
+@test
+def a_pool_that_is_forgotten_twice_at_once_goes_once():
+    pool = world.worker.add_pool()
+    world.worker.unopened[pool] = "its disk is gone"
+    world.start()
+    gate = Gate()
+    world.worker.rule("pool_forget", gate)
+    one = world.begin("Pool.Remove", name="default", forget=True)
+    gate.wait()
+    other = world.begin("Pool.Remove", name="default", forget=True)
+    world.call("Pool.List")  # so that the other was taken up
+    gate.release()
+    one.result()
+    same(other.failure().kind, "NoSuchPool")
+    same((world.worker.count("pool_forget"), world.call("Pool.List")["pools"]), (1, []))
+
+
+@test
+def a_pool_that_is_forgotten_while_its_disks_are_to_be_looked_for_is_not_taken_up():
+    world.worker.add_pool()
+    world.worker.rule("pool_open", fail("PoolUnavailable", "its disk is gone", errorNumber=errno.ENODEV), times=9)
+    world.start()
+    gate = Gate()
+    world.worker.rule("pool_forget", gate)
+    forget = world.begin("Pool.Remove", name="default", forget=True, timeout=40)
+    gate.wait()
+    time.sleep(16)  # the look, each 15 s, waits by then
+    gate.release()
+    forget.result()
+    same(world.call("Pool.List")["pools"], [])
+    world.call("Pool.Create", name="new", devices=["/dev/fake"])  # behind the look
+    same(world.worker.count("pool_open"), 1)
 
 
 @test
