@@ -30,7 +30,7 @@ typedef struct Manager {
         gid_t admin_group; /* (gid_t) -1: there is none */
 
         sd_event_source *missing_source; /* looks for disks that were missing */
-        bool ready;     /* every pool of this host is active, or known not to come */
+        bool ready;     /* every pool of this host is active, or known not to come soon */
         Error failure;  /* why the pools could not be looked for, kind ERROR_NONE otherwise */
         void (*on_ready)(void *userdata); /* registered by the front: calls that came too early go on */
         void *on_ready_userdata;

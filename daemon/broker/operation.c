@@ -129,11 +129,11 @@ static void on_progress(const char *step, unsigned position, unsigned total, voi
 }
 
 /* Each step would be a message: nobody pays for those that nobody reads. Who joins later sees those of the next job. */
-static bool progress_is_wanted(const Operation *op) {
+JobProgress operation_progress(const Operation *op) {
         for (const Watcher *w = op->watchers; w; w = w->next)
                 if (w->on_progress)
-                        return true;
-        return false;
+                        return on_progress;
+        return NULL;
 }
 
 int operation_run_job(Operation *op, JobVerb verb, JobDone on_done, Error *err) {
@@ -153,8 +153,7 @@ int operation_run_job(Operation *op, JobVerb verb, JobDone on_done, Error *err) 
                         op->job.volume.pending_size = op->volume->volume.pending_size;
         }
         op->job.repeated = op->deaths > 0;
-        return queue_submit(op->manager->queue, &op->job, op->key_fd, progress_is_wanted(op) ? on_progress : NULL,
-                            on_done, op, err);
+        return queue_submit(op->manager->queue, &op->job, op->key_fd, operation_progress(op), on_done, op, err);
 }
 
 void operation_forget_job(Operation *op) {

@@ -107,6 +107,9 @@ void operation_remove_guarded(Operation *operation, VolumeEntry *volume);
 /* Sends operation->job to a worker, with its pool and volume filled in. */
 int operation_run_job(Operation *operation, JobVerb verb, JobDone on_done, Error *err);
 
+/* Tells those who watch it how a job goes; NULL while nobody does. */
+JobProgress operation_progress(const Operation *operation);
+
 /* The next job is of the volume as it is then. */
 void operation_forget_job(Operation *operation);
 

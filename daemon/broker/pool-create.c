@@ -125,12 +125,12 @@ static void on_opened(JobResult *result, int *mount_fd, const Error *err, void *
         PoolEntry *pool = registry_find_pool_uuid(&op->manager->registry, op->job.pool);
         Error failure = {};
 
-        if (operation_outlives_worker(op, err) && operation_run_job(op, op->job.verb, on_opened, &failure) >= 0)
-                return;
         if (!pool) { /* gone meanwhile */
                 import_next(op);
                 return;
         }
+        if (operation_outlives_worker(op, err) && pool_attempt_by(op, pool, op->job.verb, on_opened, &failure) >= 0)
+                return;
         if (!err) {
                 pool_open_catalog(op->manager, pool, result, on_catalog_opened, op);
                 return;
@@ -143,8 +143,8 @@ static void open_or_recover(PoolEntry *pool, const Error *err, void *userdata) {
         Operation *op = userdata;
         Error failure = {};
 
-        if (!err &&
-            operation_run_job(op, pool->catalog_in_doubt ? JOB_POOL_RECOVER : JOB_POOL_OPEN, on_opened, &failure) >= 0)
+        if (!err && pool_attempt_by(op, pool, pool->catalog_in_doubt ? JOB_POOL_RECOVER : JOB_POOL_OPEN, on_opened,
+                                    &failure) >= 0)
                 return;
         if (!err)
                 pool_entry_set_failed(pool, &failure);
@@ -165,7 +165,12 @@ static void import_next(Operation *op) {
         operation_finish(op, op->failure.kind == ERROR_NONE ? NULL : &op->failure);
 }
 
-/* Takes up the pools that are unavailable, all or those that may come yet. Returns whether there is any, or -ENOMEM. */
+/* Whether it is worth a look; while a worker is at it, another would only wait for that one. */
+static bool may_come_now(const PoolEntry *pool) {
+        return pool->state == POOL_UNAVAILABLE && pool->may_come_yet && !pool->attempt;
+}
+
+/* Takes up the pools that are unavailable, all or those that may come now. Returns whether there is any, or -ENOMEM. */
 static int take_up_unavailable(Operation *op, bool all) {
         size_t n = 0;
 
@@ -175,7 +180,7 @@ static int take_up_unavailable(Operation *op, bool all) {
         if (!op->pools)
                 return -ENOMEM;
         for (PoolEntry *p = op->manager->registry.pools; p; p = p->next)
-                if (p->state == POOL_UNAVAILABLE && (all || p->may_come_yet) && !p->operation && p->n_operations == 0) {
+                if (p->state == POOL_UNAVAILABLE && (all || may_come_now(p)) && !p->operation && p->n_operations == 0) {
                         op->pools[op->n_pools++] = p->info.uuid;
                         pool_entry_set_state(p, POOL_ACTIVATING, p->failure); /* true until it is active */
                 }
@@ -306,7 +311,7 @@ void pool_try_missing(Manager *m) {
                 close_failed(p);
         }
         for (PoolEntry *p = m->registry.pools; p; p = p->next)
-                missing |= p->state == POOL_UNAVAILABLE && p->may_come_yet;
+                missing |= may_come_now(p);
         if (!missing)
                 return;
         if (operation_new(m, NULL, &self, NULL, try_missing_start, &op, &err) < 0)

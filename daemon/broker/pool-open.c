@@ -13,6 +13,9 @@
 
 /* So long a disk may take for opening or closing a catalog. Most take milliseconds; who waits is told by then. */
 #define CATALOG_LIMIT_USEC (20 * UINT64_C(1000000))
+/* And so long a worker. Longer than the queue leaves a job its place: a pool that had to wait there for those whose
+ * disks do not answer is not taken for one of them. */
+#define ATTEMPT_LIMIT_SECONDS 25u
 
 /* Before the first row, and if there is none. */
 static void begin_anew(PoolEntry *pool) {
@@ -327,6 +330,111 @@ void pool_close_catalog(Manager *m, PoolEntry *pool, PoolTurned on_done, void *u
                 on_closed(pool);
 }
 
+/* --- a worker is at a pool -------------------------------------------------------------------------------- */
+
+struct PoolAttempt {
+        Manager *manager;
+        sd_id128_t pool; /* which may be gone when it ends */
+        char name[POOL_NAME_MAX + 1];
+        JobVerb verb;
+        sd_event_source *limit; /* NULL: nobody waits any more, and userdata may be gone */
+        JobProgress on_progress;
+        JobDone on_done;
+        void *userdata;
+};
+
+static void on_opened_late(PoolEntry *pool, const Error *err, void *userdata) {
+        if (err)
+                log_failure(pool->info.name, err, "cannot open the catalog");
+}
+
+/* What does not fit any more is left to the next look for missing disks. */
+static void take_late(PoolAttempt *a, PoolEntry *pool, JobResult *result, const Error *err) {
+        bool is_gone = err ? err->kind == ERROR_NO_SUCH_POOL : a->verb == JOB_POOL_REMOVE || a->verb == JOB_POOL_FORGET;
+
+        if (err)
+                log_failure(pool->info.name, err, "what a worker was asked for failed at last");
+        if (pool->operation || pool->n_operations > 0 || pool->state != POOL_UNAVAILABLE)
+                return;
+        if (is_gone)
+                registry_remove_pool(&a->manager->registry, pool);
+        else if (!err) {
+                pool_entry_set_state(pool, POOL_ACTIVATING, pool->failure); /* true until it is active */
+                pool_open_catalog(a->manager, pool, result, on_opened_late, NULL);
+        } else if (a->verb != JOB_POOL_FORGET) /* which says nothing about its disks */
+                pool_entry_set_failed(pool, err);
+}
+
+static void on_attempted(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
+        _cleanup_free_ PoolAttempt *a = userdata;
+        PoolEntry *pool = registry_find_pool_uuid(&a->manager->registry, a->pool);
+        bool is_last = pool && pool->attempt == a;
+
+        if (is_last)
+                pool->attempt = NULL;
+        if (a->limit) {
+                sd_event_source_disable_unref(a->limit);
+                a->on_done(result, mount_fd, err, a->userdata);
+        } else if (is_last)
+                take_late(a, pool, result, err);
+}
+
+static void on_attempt_progress(const char *step, unsigned position, unsigned total, void *userdata) {
+        PoolAttempt *a = userdata;
+
+        if (a->limit && a->on_progress)
+                a->on_progress(step, position, total, a->userdata);
+}
+
+static int on_attempt_limit(sd_event_source *source, uint64_t usec, void *userdata) {
+        PoolAttempt *a = userdata;
+        Error err = {};
+
+        a->limit = sd_event_source_disable_unref(a->limit);
+        error_set(&err, ERROR_POOL_UNAVAILABLE, ETIMEDOUT,
+                  "a worker is not through with pool %s after %u seconds: its disks do not answer, or are slow",
+                  a->name, ATTEMPT_LIMIT_SECONDS);
+        error_hint(&err, "it goes on, and what comes of it is taken over; see the kernel's messages: journalctl -k");
+        a->on_done(NULL, NULL, &err, a->userdata);
+        return 0;
+}
+
+int pool_attempt(Manager *m, PoolEntry *pool, JobVerb verb, JobProgress on_progress, JobDone on_done, void *userdata,
+                 Error *err) {
+        Job job = { .verb = verb, .pool = pool->info.uuid };
+        PoolAttempt *a = malloc(sizeof(*a));
+        int r;
+
+        if (!a)
+                return error_oom(err);
+        *a = (PoolAttempt) { .manager = m,
+                             .pool = pool->info.uuid,
+                             .verb = verb,
+                             .on_progress = on_progress,
+                             .on_done = on_done,
+                             .userdata = userdata };
+        buffer_format(a->name, sizeof(a->name), "%s", pool->info.name);
+        r = sd_event_add_time_relative(m->event, &a->limit, CLOCK_MONOTONIC, ATTEMPT_LIMIT_SECONDS * UINT64_C(1000000),
+                                       0, on_attempt_limit, a);
+        if (r < 0)
+                (void) error_errno(err, r, "cannot set a time limit");
+        else
+                r = queue_submit(m->queue, &job, -EBADF, on_progress ? on_attempt_progress : NULL, on_attempted, a,
+                                 err);
+        if (r < 0) {
+                sd_event_source_disable_unref(a->limit);
+                free(a);
+                return r;
+        }
+        pool->attempt = a;
+        return 0;
+}
+
+int pool_attempt_by(Operation *op, PoolEntry *pool, JobVerb verb, JobDone on_done, Error *err) {
+        op->job.verb = verb;
+        return pool_attempt(op->manager, pool, verb, operation_progress(op), on_done, op, err);
+}
+
 /* --- opened again ----------------------------------------------------------------------------------------- */
 
 static void opened_again(Operation *op, const Error *err) {
@@ -349,7 +457,8 @@ static void on_opened_again(JobResult *result, int *mount_fd, const Error *err, 
         Operation *op = userdata;
         Error failure = {};
 
-        if (operation_outlives_worker(op, err) && operation_run_job(op, JOB_POOL_OPEN, on_opened_again, &failure) >= 0)
+        if (operation_outlives_worker(op, err) &&
+            pool_attempt_by(op, op->pool, JOB_POOL_OPEN, on_opened_again, &failure) >= 0)
                 return;
         if (err && err->kind == ERROR_NO_SUCH_POOL) { /* what failed came behind all that was to be done */
                 operation_finish_pool_removed(op, op->failure.kind != ERROR_NONE ? &op->failure : err);
@@ -367,7 +476,7 @@ void pool_open_again(Operation *op) {
         Error failure = {};
 
         pool_entry_set_state(op->pool, POOL_ACTIVATING, NULL);
-        if (operation_run_job(op, JOB_POOL_OPEN, on_opened_again, &failure) >= 0)
+        if (pool_attempt_by(op, op->pool, JOB_POOL_OPEN, on_opened_again, &failure) >= 0)
                 return;
         pool_entry_set_state(op->pool, POOL_UNAVAILABLE, failure.text);
         opened_again(op, &failure);

@@ -7,6 +7,14 @@
 /* err: NULL when it is as wanted. */
 typedef void (*PoolTurned)(PoolEntry *pool, const Error *err, void *userdata);
 
+/* Has a worker open, recover, remove or forget a pool, which its disks may keep for ever. When it takes too long
+ * on_done is called with ETIMEDOUT, and pool->attempt stays until the worker answers after all: what it did is taken
+ * over then, if the pool is still as it was left. on_progress: may be NULL. */
+int pool_attempt(Manager *manager, PoolEntry *pool, JobVerb verb, JobProgress on_progress, JobDone on_done,
+                 void *userdata, Error *err);
+/* The same for an operation, which is the userdata, and has the verb in its job. */
+int pool_attempt_by(Operation *operation, PoolEntry *pool, JobVerb verb, JobDone on_done, Error *err);
+
 /* Opens the catalog of a pool that a worker has activated, loads its volumes, takes over the devices that are
  * open, and goes on with what was cut short; then calls back, perhaps at once. On failure the pool is
  * POOL_UNAVAILABLE and *err says why; that is so too when its disk does not answer in time. */

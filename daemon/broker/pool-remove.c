@@ -75,9 +75,10 @@ static void on_forgotten(JobResult *result, int *mount_fd, const Error *err, voi
         Operation *op = userdata;
         Error failure = {};
 
-        if (operation_outlives_worker(op, err) && operation_run_job(op, JOB_POOL_FORGET, on_forgotten, &failure) >= 0)
+        if (operation_outlives_worker(op, err) &&
+            pool_attempt_by(op, op->pool, JOB_POOL_FORGET, on_forgotten, &failure) >= 0)
                 return;
-        if (err)
+        if (err && err->kind != ERROR_NO_SUCH_POOL)
                 operation_finish(op, err);
         else
                 operation_finish_pool_removed(op, NULL);
@@ -87,7 +88,7 @@ static void on_closed_to_forget(PoolEntry *pool, const Error *err, void *userdat
         Operation *op = userdata;
         Error failure = {};
 
-        if (err || operation_run_job(op, JOB_POOL_FORGET, on_forgotten, &failure) < 0)
+        if (err || pool_attempt_by(op, pool, JOB_POOL_FORGET, on_forgotten, &failure) < 0)
                 operation_finish(op, err ?: &failure);
 }
 

@@ -42,7 +42,7 @@ static void opening_end(Opening *opening) {
         free(opening);
 }
 
-static bool clean_up(Manager *m, const PoolEntry *pool, Opening *opening);
+static bool clean_up(Manager *m, PoolEntry *pool, Opening *opening);
 
 static void on_cleaned(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
         Opening *opening = userdata;
@@ -63,11 +63,10 @@ static void on_cleaned(JobResult *result, int *mount_fd, const Error *err, void 
 }
 
 /* Only after it was tried to open it: the worker of an earlier broker may have ended the creation meanwhile. */
-static bool clean_up(Manager *m, const PoolEntry *pool, Opening *opening) {
-        Job job = { .verb = JOB_POOL_REMOVE, .pool = pool->info.uuid };
+static bool clean_up(Manager *m, PoolEntry *pool, Opening *opening) {
         Error err = {};
 
-        return pool->info.unfinished && queue_submit(m->queue, &job, -EBADF, NULL, on_cleaned, opening, &err) >= 0;
+        return pool->info.unfinished && pool_attempt(m, pool, JOB_POOL_REMOVE, NULL, on_cleaned, opening, &err) >= 0;
 }
 
 static bool host_is_booting(void) {
@@ -93,7 +92,7 @@ static int on_pause_over(sd_event_source *source, uint64_t usec, void *userdata)
 static bool is_worth_a_wait(Opening *opening, const PoolEntry *pool, const Error *err) {
         if (err->kind == ERROR_WORKER_DIED)
                 return ++opening->deaths < WORKER_DEATHS_MAX;
-        return pool->may_come_yet && host_is_booting();
+        return pool->may_come_yet && !pool->attempt && host_is_booting();
 }
 
 /* Returns whether it will be tried again. */
@@ -125,7 +124,7 @@ static void on_opened(JobResult *result, int *mount_fd, const Error *err, void *
                         opening_end(opening);
                         return;
                 }
-                if (clean_up(m, pool, opening))
+                if (!pool->attempt && clean_up(m, pool, opening))
                         return;
                 pool_entry_set_failed(pool, err);
                 if (wait_for_it(m, pool, opening, err))
@@ -137,9 +136,10 @@ static void on_opened(JobResult *result, int *mount_fd, const Error *err, void *
 }
 
 static int submit_open(Opening *opening, Error *err) {
-        Job job = { .verb = JOB_POOL_OPEN, .pool = opening->pool };
+        Manager *m = opening->start->manager;
+        PoolEntry *pool = registry_find_pool_uuid(&m->registry, opening->pool);
 
-        return queue_submit(opening->start->manager->queue, &job, -EBADF, NULL, on_opened, opening, err);
+        return pool_attempt(m, pool, JOB_POOL_OPEN, NULL, on_opened, opening, err);
 }
 
 static void open_pool(Start *start, PoolEntry *pool) {

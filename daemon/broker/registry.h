@@ -16,6 +16,7 @@
 
 typedef struct Operation Operation;
 typedef struct PoolEntry PoolEntry;
+typedef struct PoolAttempt PoolAttempt;
 
 /* What must happen one after the other. */
 typedef struct Lane {
@@ -119,6 +120,7 @@ struct PoolEntry {
         Catalog *catalog;
         sd_event_source *catalog_source;
         CatalogTurn turn;
+        PoolAttempt *attempt;  /* that a worker is at, perhaps longer than anybody waits; see pool-open.h */
         bool catalog_in_doubt; /* it failed: JOB_POOL_RECOVER brings the pool back */
         bool read_only, metadata_failed; /* as the kernel says: see JobSpace */
         void *by_name;     /* tsearch(3) tree of VolumeEntry */
