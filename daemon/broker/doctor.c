@@ -96,7 +96,9 @@ static bool is_true(const Finding *f, void *userdata) {
         case FINDING_STRAY_MAPPING:
                 return !entry && all_pools_are_open(registry);
         case FINDING_STRAY_DESCRIPTION:
-                return entry ? !entry->lane.running : all_pools_are_open(registry);
+                /* A volume's is written before its device is made and goes behind it, and perhaps the worker looked in
+                 * between. One that is left is written anew before the volume is opened. */
+                return !entry && all_pools_are_open(registry);
         case FINDING_STRAY_MOUNT:
                 return !entry || !path_is_of(f->object, entry);
         case FINDING_STRAY_MOUNT_POINT:

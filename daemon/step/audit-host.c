@@ -14,6 +14,7 @@
 #include <quarry/text.h>
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -213,6 +214,14 @@ static void audit_description(StepContext *c, const char *folder, const char *na
                 f->uuid = volume;
 }
 
+/* Whoever makes a pool has its lock before the pool is in the list, and who takes one away until behind that. */
+static bool is_locked(const char *path) {
+        struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+        _cleanup_close_ int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+
+        return fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) >= 0 && lock.l_type != F_UNLCK;
+}
+
 /* Jobs are only done for pools of the list: nobody takes the lock of another any more. */
 static void audit_lock(StepContext *c, const char *folder, const char *name) {
         char path[PATH_MAX];
@@ -220,14 +229,15 @@ static void audit_lock(StepContext *c, const char *folder, const char *name) {
         sd_id128_t pool;
         Finding *f;
 
+        if (!buffer_format(path, sizeof(path), "%s/%s", folder, name) || is_locked(path))
+                return;
         if (sd_id128_from_string(name, &pool) >= 0 && pool_list_find(pool, &info, NULL) >= 0) {
                 pool_info_done(&info);
                 return;
         }
         f = finding_add(&c->result->findings, FINDING_STRAY_LOCK, name, "a lock file is left of a pool that is gone");
-        if (!f || !c->job->fix || !buffer_format(path, sizeof(path), "%s/%s", folder, name))
-                return;
-        f->fixed = unlink(path) >= 0 || errno == ENOENT;
+        if (f && c->job->fix)
+                f->fixed = unlink(path) >= 0 || errno == ENOENT;
 }
 
 static void audit_entry(StepContext *c, const char *folder, const char *name) {

@@ -117,6 +117,21 @@ def fix_sweeps_what_nobody_owns():
 
 
 @test
+def fix_leaves_a_volume_alone_that_was_opened_while_the_worker_looked():
+    world.worker.add_pool()
+    world.start()
+    uuid, stranger = world.create("raw", filesystem="none")["uuid"], str(uuids.uuid4())
+
+    def look():
+        world.worker.findings = [seen("strayDescription", f"quarry-{u}", u) for u in (uuid, stranger)]
+        world.call("Volume.Mount", volume="raw")
+    world.worker.rule("host_audit", first(look))
+    same(found(fix=True), [("strayDescription", f"quarry-{stranger}", True)])
+    same([job["volume"]["uuid"] for verb, job, _ in world.worker.jobs if verb == "volume_sweep"], [stranger])
+    same(uuid in world.worker.open, True)
+
+
+@test
 def what_cannot_be_repaired_says_why():
     pool = world.worker.add_pool()
     world.start()
