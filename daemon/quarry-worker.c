@@ -5,6 +5,7 @@
 #include "kernel/luks.h"
 #include "step/freeze.h"
 #include "work/close.h"
+#include "work/maps.h"
 #include "work/serve.h"
 
 #include <quarry/config.h>
@@ -27,7 +28,9 @@ static int run(const char *option, Error *err) {
 
         if (streq(option, "--thaw")) {
                 dm_init();
-                return freeze_thaw_abandoned(err);
+                r = freeze_thaw_abandoned(err);
+                maps_let_go_all();
+                return r;
         }
         if (!close && sd_listen_fds(true) != 1)
                 return error_set(err, ERROR_FAILED, 0,

@@ -356,6 +356,13 @@ static void allocator_freep(struct dm_pool **p) {
                 dm_pool_destroy(*p);
 }
 
+/* The block that holds it, or "-": libdevmapper does not tell. */
+static bool has_snapshot(const char *params) {
+        uint64_t block;
+
+        return sscanf(params, "%*u %*u/%*u %*u/%*u %" SCNu64, &block) == 1;
+}
+
 int dm_pool_status(sd_id128_t pool, DmPoolStatus *ret) {
         _cleanup_task_ struct dm_task *task = NULL;
         _cleanup_(allocator_freep) struct dm_pool *allocator = NULL;
@@ -387,6 +394,7 @@ int dm_pool_status(sd_id128_t pool, DmPoolStatus *ret) {
                 .out_of_data_space = s->out_of_data_space,
                 .failed = s->fail || s->error,
                 .needs_check = s->needs_check,
+                .has_snapshot = has_snapshot(params),
         };
         return 0;
 }

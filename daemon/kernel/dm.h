@@ -53,6 +53,7 @@ typedef struct DmPoolStatus {
         uint64_t metadata_used, metadata_size; /* bytes */
         uint64_t data_used, data_size; /* bytes */
         bool read_only, out_of_data_space, failed, needs_check;
+        bool has_snapshot; /* of its metadata */
 } DmPoolStatus;
 
 /* Without flush: only looks. */

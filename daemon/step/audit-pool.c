@@ -128,15 +128,25 @@ static int audit_thin_ids_probe(StepContext *c, Error *err) {
         return dm_pool_status(c->pool.uuid, &s) < 0 || s.failed || s.needs_check || s.read_only ? 1 : 0;
 }
 
+void pool_drop_snapshot(sd_id128_t pool, const char *name) {
+        DmPoolStatus s;
+        int r;
+
+        if (dm_pool_status(pool, &s) < 0 || !s.has_snapshot)
+                return;
+        r = dm_pool_release_snapshot(pool);
+        if (r < 0)
+                log_warning(name, "the snapshot of its metadata that a worker left cannot be given back: %s",
+                            strerror(-r));
+        else
+                log_info(name, "the snapshot of its metadata that a worker left is given back");
+}
+
 int pool_with_snapshot(StepContext *c, int (*look)(StepContext *c, Error *err), Error *err) {
         int r;
 
+        pool_drop_snapshot(c->pool.uuid, c->pool.name);
         r = dm_pool_reserve_snapshot(c->pool.uuid);
-        if (r == -EBUSY) {
-                /* From one of us who was killed: the lock says that there is no other now. */
-                (void) dm_pool_release_snapshot(c->pool.uuid);
-                r = dm_pool_reserve_snapshot(c->pool.uuid);
-        }
         if (r < 0)
                 return error_errno(err, r, "cannot take a snapshot of the metadata of pool %s", c->pool.name);
         r = look(c, err);

@@ -127,6 +127,9 @@ extern const Step step_pool_close_volumes, step_pool_close_parts;
 /* audit-pool.c, audit-host.c: what is wrong, for result->findings */
 struct DmPoolStatus;
 const char *pool_trouble(const struct DmPoolStatus *status); /* what keeps it from taking changes, or NULL */
+/* Gives back a snapshot of the metadata that one of us had who was killed: it keeps every block that was in use then.
+ * Only for who has the lock of the maps: that says that nobody has one now. */
+void pool_drop_snapshot(sd_id128_t pool, const char *name);
 /* look() while the kernel holds a snapshot of the metadata, for tools that are given --metadata-snap. */
 int pool_with_snapshot(StepContext *context, int (*look)(StepContext *context, Error *err), Error *err);
 extern const Step step_audit_pool, step_audit_thin_ids, step_audit_kernel, step_audit_folders, step_audit_setup;

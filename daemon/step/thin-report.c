@@ -20,6 +20,7 @@ static int report_probe(StepContext *c, Error *err) {
         const char *trouble;
         int r;
 
+        pool_drop_snapshot(c->pool.uuid, c->pool.name); /* it may be what fills the pool */
         r = dm_pool_status(c->pool.uuid, &s);
         if (r >= 0)
                 r = dm_pool_table(c->pool.uuid, &c->metadata_lv, &(dev_t) { 0 }, &(uint64_t) { 0 });

@@ -20,7 +20,7 @@ typedef struct Need {
         off_t second;   /* to be locked exclusively, too; 0 for none */
         bool images;    /* and the job's images and their origins */
         bool source;    /* and the job's source */
-        bool maps;      /* and BYTE_MAPS */
+        int maps;       /* and BYTE_MAPS: F_OFD_SETLKW; F_OFD_SETLK for who comes again rather than waits */
 } Need;
 
 /* Returns 0 if the job needs no lock: it only looks, or is about no pool in particular. */
@@ -50,12 +50,14 @@ static int need_of(const Job *job, Need *ret) {
                 *ret = (Need) { F_RDLCK, BYTE_OPEN };
                 return 1;
         case JOB_POOL_CHECK:
-                *ret = (Need) { F_RDLCK, BYTE_OPEN, .maps = true };
+                *ret = (Need) { F_RDLCK, BYTE_OPEN, .maps = F_OFD_SETLKW };
                 return 1;
         case JOB_POOL_AUDIT:
-        case JOB_POOL_EXCLUSIVE:
         case JOB_VOLUME_DIFF:
-                *ret = (Need) { .pool = F_RDLCK, .maps = true };
+                *ret = (Need) { .pool = F_RDLCK, .maps = F_OFD_SETLKW };
+                return 1;
+        case JOB_POOL_EXCLUSIVE:
+                *ret = (Need) { .pool = F_RDLCK, .maps = F_OFD_SETLK };
                 return 1;
         case JOB_VOLUME_SNAPSHOT:
                 *ret = (Need) { .pool = F_RDLCK, .images = true };
@@ -86,14 +88,18 @@ static int need_of(const Job *job, Need *ret) {
         return 0;
 }
 
-static int lock_byte(int fd, short type, off_t byte) {
+static int lock_with(int fd, int command, short type, off_t byte) {
         struct flock lock = { .l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
         int r;
 
         do
-                r = RET_NERRNO(fcntl(fd, F_OFD_SETLKW, &lock));
+                r = RET_NERRNO(fcntl(fd, command, &lock));
         while (r == -EINTR);
         return r;
+}
+
+static int lock_byte(int fd, short type, off_t byte) {
+        return lock_with(fd, F_OFD_SETLKW, type, byte);
 }
 
 static int compare_thin_ids(const void *a, const void *b) {
@@ -125,18 +131,33 @@ static int folder_make(const char *path, mode_t mode) {
 
 #define LOCK_PATH_MAX (sizeof(LOCK_FOLDER) + UUID_TEXT_MAX + 1)
 
-static void path_format(const Job *job, char buf[static LOCK_PATH_MAX]) {
+static void path_format(sd_id128_t pool, char buf[static LOCK_PATH_MAX]) {
         char uuid[UUID_TEXT_MAX];
 
-        buffer_format(buf, LOCK_PATH_MAX, LOCK_FOLDER "/%s", uuid_format(job->pool, uuid));
+        buffer_format(buf, LOCK_PATH_MAX, LOCK_FOLDER "/%s", uuid_format(pool, uuid));
 }
 
 /* Who waits for it gets it, and then finds no such pool. */
 void lock_forget(const Job *job) {
         char path[LOCK_PATH_MAX];
 
-        path_format(job, path);
+        path_format(job->pool, path);
         (void) unlink(path); /* one that stays hinders nobody */
+}
+
+int lock_try_maps(sd_id128_t pool, int *ret) {
+        char path[LOCK_PATH_MAX];
+        _cleanup_close_ int fd = -EBADF;
+        int r;
+
+        path_format(pool, path);
+        fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+        if (fd < 0)
+                return -errno;
+        r = lock_with(fd, F_OFD_SETLK, F_WRLCK, BYTE_MAPS);
+        if (r >= 0)
+                *ret = TAKE_FD(fd);
+        return r;
 }
 
 int lock_take(const Job *job, int *ret, Error *err) {
@@ -149,7 +170,7 @@ int lock_take(const Job *job, int *ret, Error *err) {
                 *ret = -EBADF;
                 return 0;
         }
-        path_format(job, path);
+        path_format(job->pool, path);
         r = folder_make("/run/quarry", 0755);
         if (r >= 0)
                 r = folder_make(LOCK_FOLDER, 0700);
@@ -162,7 +183,10 @@ int lock_take(const Job *job, int *ret, Error *err) {
         if (r >= 0 && need.source) /* who has the lock of a source waits for no other */
                 r = lock_byte(fd, F_WRLCK, BYTE_VOLUME + (off_t) job->source.thin_id);
         if (r >= 0 && need.maps)
-                r = lock_byte(fd, F_WRLCK, BYTE_MAPS);
+                r = lock_with(fd, need.maps, F_WRLCK, BYTE_MAPS);
+        if (r == -EAGAIN)
+                return error_set(err, ERROR_POOL_BUSY, EAGAIN,
+                                 "cannot read the maps of the pool: another job is reading them; ask again later");
         /* Of a template several are copied at a time. */
         if (r >= 0 && job->verb == JOB_VOLUME_CREATE && !sd_id128_is_null(job->source.uuid))
                 r = lock_byte(fd, F_RDLCK, BYTE_VOLUME + (off_t) job->source.thin_id);

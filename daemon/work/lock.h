@@ -10,5 +10,9 @@
  * lock when *ret is closed, however this process ends; -EBADF for a job that needs none. */
 int lock_take(const Job *job, int *ret, Error *err);
 
+/* The lock of who reads the maps of a pool, without waiting: -EAGAIN if somebody has it, -ENOENT if nobody ever had a
+ * lock of the pool. */
+int lock_try_maps(sd_id128_t pool, int *ret);
+
 /* The pool of the job is gone: nobody asks for its locks any more. To be called with the lock. */
 void lock_forget(const Job *job);

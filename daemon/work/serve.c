@@ -5,6 +5,7 @@
 #include "step/pool-list.h"
 #include "work/host.h"
 #include "work/lock.h"
+#include "work/maps.h"
 #include "work/plan.h"
 #include "work/runner.h"
 
@@ -138,6 +139,8 @@ static int run_job(Server *server, sd_varlink *link, const Job *job, int key_fd,
                 r = pool_find(job, &context.pool, &err);
         if (r >= 0)
                 r = runner_run(plan_for(job), &context, on_step, link, &err);
+        if (r >= 0 && job->verb == JOB_POOL_OPEN)
+                maps_let_go(job->pool, result.pools[0].name); /* a power cut leaves it, too: it is on the disks */
         if (lock >= 0 && pool_is_gone(job->verb, r))
                 lock_forget(job);
         if (r < 0)

@@ -116,6 +116,8 @@ well "in the end all is well"
 # --- the disks are gone ---
 try quarry umount db
 try systemctl stop quarryd.service quarryd.socket
+ok "the last worker ends" wait_for 20 eval '! systemctl list-units --no-legend "quarry-worker@*" "quarry-thaw@*" | grep .'
+try dmsetup message "quarry-$pool" 0 reserve_metadata_snap # as a doctor has it when the power goes
 try /usr/lib/quarry/quarry-worker --close-pools
 dd if=/dev/vda of=/var/lib/label bs=1M count=1 status=none
 dd if=/dev/zero of=/dev/vda bs=1M count=1 conv=fsync status=none
@@ -123,6 +125,7 @@ try systemctl start quarryd.socket quarryd.service
 finds "a pool without its disks" "default: the pool is not active: .*not there"
 dd if=/var/lib/label of=/dev/vda conv=fsync status=none
 udevadm trigger --settle /dev/vda
+ok "opened again, it has no snapshot of the metadata any more" wait_for 40 eval '[ "$(dmsetup status --noflush "quarry-$pool" | cut -d" " -f7)" = - ]'
 ok "with its disks it comes back" wait_for 40 eval 'quarry doctor && [ "$(quarry ls --no-legend -o name | sort | xargs)" = "db vault" ]'
 
 finish

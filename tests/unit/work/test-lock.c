@@ -100,12 +100,33 @@ static void test_pools(void **state) {
         meet("closed while a volume's job runs", job_of(JOB_VOLUME_MOUNT, 1, 0), job_of(JOB_POOL_CLOSE, 1, 0), true);
         meet("looked at twice", job_of(JOB_POOL_AUDIT, 1, 0), job_of(JOB_POOL_AUDIT, 1, 0), true);
         meet("looked at while it is used", job_of(JOB_VOLUME_MOUNT, 1, 0), job_of(JOB_POOL_AUDIT, 1, 0), false);
-        meet("maps read twice", job_of(JOB_POOL_AUDIT, 1, 0), job_of(JOB_POOL_EXCLUSIVE, 1, 0), true);
         meet("and by two who differ", job_of(JOB_POOL_EXCLUSIVE, 1, 0), job_of(JOB_VOLUME_DIFF, 1, 5), true);
         meet("checked meanwhile", job_of(JOB_VOLUME_DIFF, 1, 0), job_of(JOB_POOL_CHECK, 1, 5), true);
         meet("extended meanwhile", job_of(JOB_POOL_EXCLUSIVE, 1, 0), job_of(JOB_POOL_EXTEND, 1, 0), false);
         meet("the volume is used", job_of(JOB_VOLUME_DIFF, 1, 5), job_of(JOB_VOLUME_MOUNT, 1, 5), false);
         meet("two pools", job_of(JOB_POOL_CREATE, 1, 0), job_of(JOB_POOL_CREATE, 2, 0), false);
+}
+
+static void test_who_can_ask_again_does_not_wait_for_the_maps(void **state) {
+        static const JobVerb verbs[] = { JOB_POOL_AUDIT, JOB_VOLUME_DIFF, JOB_POOL_EXCLUSIVE };
+        Job job = job_of(JOB_POOL_EXCLUSIVE, 1, 0);
+
+        for (size_t i = 0; i < ELEMENTSOF(verbs); i++) {
+                const char *word = job_verb_to_string(verbs[i]);
+                Other reader = other_begin(job_of(verbs[i], 1, 5));
+                Error err = {};
+                int lock = -EBADF;
+
+                assert_row(other_has_it(&reader, 5000), word);
+                assert_row(lock_take(&job, &lock, &err) == -EAGAIN && err.kind == ERROR_POOL_BUSY, word);
+                assert_row(lock_try_maps(job.pool, &lock) == -EAGAIN, word);
+                other_end(&reader);
+                assert_row(lock_take(&job, &lock, &err) == 0, word);
+                close(lock);
+                assert_row(lock_try_maps(job.pool, &lock) == 0, word);
+                close(lock);
+        }
+        assert_int_equal(lock_try_maps(pool_of(99), &(int) { -EBADF }), -ENOENT);
 }
 
 static void test_images_and_what_they_are_of_are_left_alone_meanwhile(void **state) {
@@ -168,6 +189,7 @@ int main(void) {
         static const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_jobs_about_one_volume_wait_for_each_other),
                 cmocka_unit_test(test_pools),
+                cmocka_unit_test(test_who_can_ask_again_does_not_wait_for_the_maps),
                 cmocka_unit_test(test_images_and_what_they_are_of_are_left_alone_meanwhile),
                 cmocka_unit_test(test_the_file_of_a_pool_that_is_gone_goes),
                 cmocka_unit_test(test_who_only_looks_never_waits),
