@@ -196,11 +196,12 @@ static int device_load(const char *name, uint64_t sectors, const char *type, con
         return task_run(task);
 }
 
-static int device_resume(const char *name) {
+/* DM_DEVICE_RESUME or DM_DEVICE_REMOVE */
+static int device_change(int type, const char *name) {
         _cleanup_task_ struct dm_task *task = NULL;
         int r;
 
-        r = task_new(DM_DEVICE_RESUME, name, &task);
+        r = task_new(type, name, &task);
         if (r >= 0)
                 r = task_keep_private(task);
         return r < 0 ? r : task_run(task);
@@ -216,7 +217,7 @@ static int device_open(const char *name, const char *uuid, uint64_t sectors, con
                 return r;
         r = device_load(name, sectors, type, params, read_only);
         if (r >= 0)
-                r = device_resume(name);
+                r = dm_resume(name);
         if (r < 0) {
                 (void) dm_remove(name);
                 return r;
@@ -225,20 +226,10 @@ static int device_open(const char *name, const char *uuid, uint64_t sectors, con
         return 0;
 }
 
-static int device_remove(const char *name) {
-        _cleanup_task_ struct dm_task *task = NULL;
-        int r;
-
-        r = task_new(DM_DEVICE_REMOVE, name, &task);
-        if (r >= 0)
-                r = task_keep_private(task);
-        return r < 0 ? r : task_run(task);
-}
-
 int dm_remove(const char *name) {
         for (unsigned i = 0;; i++) {
                 unsigned ms = 5 * (i + 1) < REMOVE_PAUSE_MS_MAX ? 5 * (i + 1) : REMOVE_PAUSE_MS_MAX;
-                int r = device_remove(name);
+                int r = device_change(DM_DEVICE_REMOVE, name);
 
                 if (r != -EBUSY || i == REMOVE_TRIES) {
                         if (i > 0)
@@ -581,7 +572,7 @@ int dm_suspend(const char *name) {
 }
 
 int dm_resume(const char *name) {
-        return device_resume(name);
+        return device_change(DM_DEVICE_RESUME, name);
 }
 
 int dm_thin_open(sd_id128_t pool, sd_id128_t volume, uint32_t thin_id, uint64_t size, bool read_only, dev_t *ret) {
