@@ -93,11 +93,10 @@ static bool is_true(const Finding *f, void *userdata) {
         switch (f->kind) {
         case FINDING_STRAY_DEVICE:
                 return device_is_stray(registry, f);
-        case FINDING_STRAY_MAPPING:
-                return !entry && all_pools_are_open(registry);
+        /* The description of a volume is written before its device is made and goes behind it, and perhaps the worker
+         * looked in between. One that is left is written anew before the volume is opened. */
         case FINDING_STRAY_DESCRIPTION:
-                /* A volume's is written before its device is made and goes behind it, and perhaps the worker looked in
-                 * between. One that is left is written anew before the volume is opened. */
+        case FINDING_STRAY_MAPPING:
                 return !entry && all_pools_are_open(registry);
         case FINDING_STRAY_MOUNT:
                 return !entry || !path_is_of(f->object, entry);

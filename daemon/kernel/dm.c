@@ -252,7 +252,7 @@ int dm_remove_deferred(const char *name) {
         return r < 0 ? r : task_run(task);
 }
 
-static int message_send(const char *name, const char *message) {
+int dm_message(const char *name, const char *message) {
         _cleanup_task_ struct dm_task *task = NULL;
         int r;
 
@@ -265,7 +265,7 @@ static int message_send(const char *name, const char *message) {
 }
 
 int dm_remove_deferred_cancel(const char *name) {
-        return message_send(name, "@cancel_deferred_remove");
+        return dm_message(name, "@cancel_deferred_remove");
 }
 
 /* --- status and table ----------------------------------------------------------------------------------- */
@@ -533,36 +533,6 @@ int dm_pool_reserve(sd_id128_t pool, uint64_t *ret) {
         return r;
 }
 
-/* The kernel commits behind such a message, and says that it succeeded also when that commit failed. Then what was done
- * is gone, and the pool has been made read-only, which shows at once. */
-_printf_(2, 3) static int pool_message(sd_id128_t pool, const char *format, ...) {
-        char name[KERNEL_NAME_MAX], message[64];
-        DmPoolStatus status;
-        va_list args;
-        int r;
-
-        va_start(args, format);
-        (void) vsnprintf(message, sizeof(message), format, args);
-        va_end(args);
-        pool_kernel_name(pool, name);
-        r = message_send(name, message);
-        if (r >= 0)
-                r = dm_pool_status(pool, &status);
-        return r < 0 ? r : dm_pool_has_failed(&status) ? -EIO : 0;
-}
-
-int dm_thin_create(sd_id128_t pool, uint32_t thin_id) {
-        return pool_message(pool, "create_thin %" PRIu32, thin_id);
-}
-
-int dm_thin_delete(sd_id128_t pool, uint32_t thin_id) {
-        return pool_message(pool, "delete %" PRIu32, thin_id);
-}
-
-int dm_thin_snapshot(sd_id128_t pool, uint32_t thin_id, uint32_t origin) {
-        return pool_message(pool, "create_snap %" PRIu32 " %" PRIu32, thin_id, origin);
-}
-
 int dm_suspend(const char *name) {
         _cleanup_task_ struct dm_task *task = NULL;
         int r;
@@ -588,12 +558,4 @@ int dm_thin_open(sd_id128_t pool, sd_id128_t volume, uint32_t thin_id, uint64_t 
         volume_thin_name(volume, name);
         kernel_uuid_format(pool, "thin", volume, uuid);
         return device_open(name, uuid, size / SECTOR, "thin", params, read_only, ret);
-}
-
-int dm_pool_reserve_snapshot(sd_id128_t pool) {
-        return pool_message(pool, "reserve_metadata_snap");
-}
-
-int dm_pool_release_snapshot(sd_id128_t pool) {
-        return pool_message(pool, "release_metadata_snap");
 }

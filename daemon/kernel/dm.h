@@ -65,6 +65,9 @@ bool dm_pool_has_failed(const DmPoolStatus *status);
  * open. */
 int dm_pool_table(sd_id128_t pool, dev_t *ret_metadata, dev_t *ret_data, uint64_t *ret_data_size);
 
+/* To the first target of a device. */
+int dm_message(const char *name, const char *message);
+
 /* Messages; each commits the pool's metadata by itself. -EEXIST, -ENODATA (no such id), -EBUSY (active); -EIO also when
  * that commit failed: then it may not be as asked for. */
 int dm_thin_create(sd_id128_t pool, uint32_t thin_id);
