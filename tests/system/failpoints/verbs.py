@@ -608,6 +608,7 @@ class PoolExtend(PoolVerb):
 
 class PoolUpdate(PoolVerb):
     word, method, end = "update", "Pool.Update", "answer.pool-update.after"
+    asks = {"host_calendar"}
 
     def before(self):
         super().before()
