@@ -37,10 +37,10 @@ const Option rm_options[] = {
 };
 
 char *volume_reference(sd_json_variant *volume) {
-        const char *tenant = describe_string(volume, "tenant"), *name = describe_string(volume, "name");
-        bool is_default = isempty(tenant) || streq(tenant, DEFAULT_TENANT);
+        char reference[REFERENCE_MAX];
 
-        return must_have(format_new("%s%s%s", is_default ? "" : tenant, is_default ? "" : "/", name));
+        return must_have(strdup(
+                reference_format(describe_string(volume, "tenant"), describe_string(volume, "name"), reference)));
 }
 
 static char **name_texts(sd_json_variant *row) {

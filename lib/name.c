@@ -41,11 +41,10 @@ void full_name_format(const char *name, const char *snapshot, char buf[static FU
         (void) buffer_format(buf, FULL_NAME_MAX + 1, "%s%s%s", name, *snapshot ? "@" : "", snapshot);
 }
 
-const char *volume_reference_format(const VolumeSpec *spec, char buf[static REFERENCE_MAX]) {
-        bool is_default = isempty(spec->tenant) || streq(spec->tenant, DEFAULT_TENANT);
+const char *reference_format(const char *tenant, const char *full_name, char buf[static REFERENCE_MAX]) {
+        bool is_default = isempty(tenant) || streq(tenant, DEFAULT_TENANT);
 
-        (void) buffer_format(buf, REFERENCE_MAX, "%s%s%s", is_default ? "" : spec->tenant, is_default ? "" : "/",
-                             spec->name);
+        (void) buffer_format(buf, REFERENCE_MAX, "%s%s%s", is_default ? "" : tenant, is_default ? "" : "/", full_name);
         return buf;
 }
 

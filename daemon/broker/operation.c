@@ -161,6 +161,10 @@ void operation_forget_job(Operation *op) {
         op->job.volume = (Volume) {};
 }
 
+bool operation_thin_id_is_anothers(const Operation *op, const Error *err) {
+        return err->kind == ERROR_FAILED && err->number == EEXIST && !err->undo_failed && op->deaths == 0;
+}
+
 bool operation_outlives_worker(Operation *op, const Error *err) {
         return err && err->kind == ERROR_WORKER_DIED && ++op->deaths < WORKER_DEATHS_MAX;
 }

@@ -113,6 +113,9 @@ JobProgress operation_progress(const Operation *operation);
 /* The next job is of the volume as it is then. */
 void operation_forget_job(Operation *operation);
 
+/* Whether a worker that was to make a thin device found one that the catalog does not know: whose it is nobody can say
+ * here, so it is left alone. */
+bool operation_thin_id_is_anothers(const Operation *operation, const Error *err);
 /* Whether a job that may be repeated failed only because its worker died, and is worth another: not when the
  * job itself seems to kill them. */
 bool operation_outlives_worker(Operation *operation, const Error *err);

@@ -344,6 +344,12 @@ void registry_forget_volumes(Registry *registry, PoolEntry *pool) {
                 drop_volume(registry, pool, pool->freeing);
 }
 
+void volume_entry_set_broken(VolumeEntry *entry, const char *failure) {
+        entry->volume.state = VOLUME_BROKEN;
+        free(entry->volume.failure);
+        entry->volume.failure = strdup(failure);
+}
+
 void volume_entry_set_freeing(VolumeEntry *entry) {
         tdelete(entry, &entry->pool->by_name, compare_name);
         count(entry->pool, entry, false);

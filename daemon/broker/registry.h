@@ -175,6 +175,7 @@ const char *pool_entry_failure(const PoolEntry *pool);
 VolumeEntry *registry_add_volume(Registry *registry, PoolEntry *pool, Volume *volume, Error *err);
 void registry_remove_volume(Registry *registry, VolumeEntry *entry);
 void registry_forget_volumes(Registry *registry, PoolEntry *pool); /* all of it */
+void volume_entry_set_broken(VolumeEntry *entry, const char *failure);
 /* It is removed as far as anybody can see: its name is free. */
 void volume_entry_set_freeing(VolumeEntry *entry);
 /* Its turn comes behind the others that are being freed. */

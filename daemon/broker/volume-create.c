@@ -18,12 +18,6 @@
 
 /* --- the end -------------------------------------------------------------------------------------------- */
 
-static void set_broken(VolumeEntry *entry, const char *why) {
-        entry->volume.state = VOLUME_BROKEN;
-        free(entry->volume.failure);
-        entry->volume.failure = strdup(why);
-}
-
 /* The row may say that it is ready, and then nothing of it may go: the catalog is read anew. */
 static void on_row_back(const Error *err, void *userdata) {
         Operation *op = userdata;
@@ -32,7 +26,7 @@ static void on_row_back(const Error *err, void *userdata) {
                 volume_clean_up(op);
                 return;
         }
-        set_broken(op->volume, err->text);
+        volume_entry_set_broken(op->volume, err->text);
         pool_check_catalog(op->pool);
         operation_finish(op, &op->failure);
 }
@@ -77,7 +71,7 @@ static void on_row_gone(const Error *err, void *userdata) {
         Operation *op = userdata;
 
         if (err) {
-                set_broken(op->volume, err->text);
+                volume_entry_set_broken(op->volume, err->text);
                 operation_finish(op, &op->failure);
                 return;
         }
@@ -104,7 +98,7 @@ static void on_cleaned(JobResult *result, int *mount_fd, const Error *err, void 
                 return;
         }
         log_error(op->volume->volume.spec.name, "cannot clean up behind a failed create: %s", err->text);
-        set_broken(op->volume, err->text);
+        volume_entry_set_broken(op->volume, err->text);
         error_hint(&op->failure, "what is left of it goes with: quarry rm %s",
                    VOLUME_REFERENCE(&op->volume->volume.spec));
         settle(op);
@@ -129,8 +123,8 @@ static bool take_next_thin_id(Operation *op, const Error *err) {
         uint32_t taken = volume->thin_id;
         Error failure = {};
 
-        if (err->kind != ERROR_FAILED || err->number != EEXIST || err->undo_failed ||
-            op->thin_ids_taken++ >= THIN_IDS_TAKEN_MAX || volume_entry_renumber(op->volume) < 0)
+        if (!operation_thin_id_is_anothers(op, err) || op->thin_ids_taken++ >= THIN_IDS_TAKEN_MAX ||
+            volume_entry_renumber(op->volume) < 0)
                 return false;
         log_warning(op->pool->info.name,
                     "thin device %u is in the pool, and not in its catalog: left alone; see quarry doctor", taken);

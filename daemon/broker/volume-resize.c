@@ -167,7 +167,7 @@ static void on_shrunk(JobResult *result, int *mount_fd, const Error *err, void *
 
         if (operation_outlives_worker(op, err) && operation_run_job(op, JOB_VOLUME_SHRINK, on_shrunk, &failure) >= 0)
                 return;
-        if (err && volume_spare_is_anothers(op, err)) {
+        if (err && operation_thin_id_is_anothers(op, err)) {
                 op->failure = *err;
                 if (!volume_spare_take_next(op, on_row_spare))
                         volume_spare_forget(op, on_copy_gone);

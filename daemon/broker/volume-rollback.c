@@ -174,7 +174,7 @@ static void on_copied(JobResult *result, int *mount_fd, const Error *err, void *
 
         if (operation_outlives_worker(op, err) && operation_run_job(op, JOB_VOLUME_ROLLBACK, on_copied, &failure) >= 0)
                 return;
-        if (err && volume_spare_is_anothers(op, err)) {
+        if (err && operation_thin_id_is_anothers(op, err)) {
                 if (!volume_spare_take_next(op, on_row_written))
                         undo_row(op, err);
         } else if (err)

@@ -118,9 +118,7 @@ static void set_states(SnapshotGroup *group, VolumeState state) {
 }
 
 static void entry_leave(Operation *guard) {
-        guard->volume->volume.state = VOLUME_BROKEN;
-        free(guard->volume->volume.failure);
-        guard->volume->volume.failure = strdup(guard->failure.text);
+        volume_entry_set_broken(guard->volume, guard->failure.text);
         guard->failure.undo_failed = true;
         operation_finish(guard, &guard->failure);
 }
@@ -162,8 +160,7 @@ static bool take_next_thin_ids(SnapshotGroup *group, const Error *err) {
         Operation *op = group->op;
         Error failure = {};
 
-        if (err->kind != ERROR_FAILED || err->number != EEXIST || err->undo_failed ||
-            op->thin_ids_taken++ >= THIN_IDS_TAKEN_MAX)
+        if (!operation_thin_id_is_anothers(op, err) || op->thin_ids_taken++ >= THIN_IDS_TAKEN_MAX)
                 return false;
         for (size_t i = 0; i < group->n; i++)
                 if (volume_entry_renumber(group->images[i].snapshot) < 0)

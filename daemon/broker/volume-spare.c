@@ -53,10 +53,6 @@ void volume_spare_forget(Operation *op, void (*then)(Operation *op, const Error 
         row_write_without(op);
 }
 
-bool volume_spare_is_anothers(const Operation *op, const Error *err) {
-        return err->kind == ERROR_FAILED && err->number == EEXIST && !err->undo_failed && op->deaths == 0;
-}
-
 bool volume_spare_take_next(Operation *op, CatalogDone on_row) {
         uint32_t taken = op->volume->volume.spare_thin_id;
         Error failure = {};

@@ -80,10 +80,8 @@ void volume_grow_go_on(Operation *operation, void (*then)(Operation *operation, 
 void volume_spare_drop(Operation *operation, void (*then)(Operation *operation, const Error *err));
 /* The same when nothing was made under it: only the row loses it. */
 void volume_spare_forget(Operation *operation, void (*then)(Operation *operation, const Error *err));
-/* Whether a worker that was to make the spare thin device found one that the catalog does not know: whose it is nobody
- * can say here, so it is left alone. */
-bool volume_spare_is_anothers(const Operation *operation, const Error *err);
-/* Then takes another thin id, and calls back when the row has it. False if that cannot be. */
+/* If its thin id is another's, see operation_thin_id_is_anothers(), takes the next one, and calls back when the row has
+ * it. False if that cannot be. */
 bool volume_spare_take_next(Operation *operation, CatalogDone on_row);
 /* Deletes it by itself, behind what runs on the volume; after a start: what an earlier broker left. */
 void volume_spare_resume(Manager *manager, VolumeEntry *entry);

@@ -10,6 +10,7 @@
 #include <quarry/text.h>
 
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
@@ -26,7 +27,7 @@
 
 /* What others may send before it is a call: a request of theirs has some hundred bytes, while the library would take up
  * to 16 MiB, and parse for seconds what it holds, before anybody can look at it. */
-#define INPUT_OF_OTHERS_MAX (UINT64_C(256) << 10)
+#define INPUT_OF_OTHERS_MAX (256 << 10)
 
 typedef struct Connection {
         struct Connection *newer, *older; /* in the order of their last call */
@@ -35,8 +36,7 @@ typedef struct Connection {
         bool admin;
         bool waits; /* for the pools */
         bool waited; /* the call that begins now has been waiting */
-        sd_event_source *input_source; /* of others: tells what arrives, before the library reads it */
-        uint64_t input; /* bytes, since the last call; those that came in two parts may count twice */
+        sd_event_source *input_source; /* of others: tells when something arrives, before the library reads it */
 } Connection;
 
 struct Server {
@@ -132,14 +132,19 @@ static void connection_free(Connection *c) {
         free(c);
 }
 
+/* Where the next MSG_PEEK would begin, which nobody asks for: the kernel takes off it what is read, see socket(7). */
+static int input_count_anew(int fd) {
+        return RET_NERRNO(setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &(int) { INT_MAX }, sizeof(int)));
+}
+
 static int on_input(sd_event_source *source, int fd, uint32_t events, void *userdata) {
         Connection *c = userdata;
-        int pending = 0;
+        socklen_t size = sizeof(int);
+        int pending, left;
 
-        if (ioctl(fd, FIONREAD, &pending) < 0)
+        if (ioctl(fd, FIONREAD, &pending) < 0 || getsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &left, &size) < 0)
                 return 0;
-        c->input += (uint64_t) pending;
-        if (c->input > INPUT_OF_OTHERS_MAX) {
+        if (INT_MAX - left > INPUT_OF_OTHERS_MAX - pending) {
                 log_debug("varlink", "user %u sends more than a request can have: the connection is closed", c->uid);
                 (void) sd_varlink_close(c->link);
         }
@@ -154,7 +159,9 @@ static int input_watch(Server *s, Connection *c) {
         fd = fcntl(sd_varlink_get_fd(c->link), F_DUPFD_CLOEXEC, 3);
         if (fd < 0)
                 return -errno;
-        r = sd_event_add_io(s->manager->event, &c->input_source, fd, EPOLLIN | EPOLLET, on_input, c);
+        r = input_count_anew(fd);
+        if (r >= 0)
+                r = sd_event_add_io(s->manager->event, &c->input_source, fd, EPOLLIN | EPOLLET, on_input, c);
         if (r >= 0)
                 r = sd_event_source_set_io_fd_own(c->input_source, true);
         if (r < 0)
@@ -221,7 +228,8 @@ bool server_call_waits(Server *s, sd_varlink *link) {
         connection_link(s, c);
         waited = c->waited;
         c->waited = false;
-        c->input = 0;
+        if (c->input_source)
+                (void) input_count_anew(sd_varlink_get_fd(link));
         if (s->manager->ready && c->admin && !waited)
                 manager_try_again(s->manager);
         c->waits = !s->manager->ready;

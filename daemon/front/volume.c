@@ -107,7 +107,7 @@ static int vl_method_create(sd_varlink *link, sd_json_variant *parameters, sd_va
         static const sd_json_dispatch_field table[] = {
                 { "volume", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(CreateParameters, volume),
                   SD_JSON_MANDATORY },
-                { "sizeBytes", _SD_JSON_VARIANT_TYPE_INVALID, sd_json_dispatch_uint64, offsetof(CreateParameters, size),
+                { "sizeBytes", _SD_JSON_VARIANT_TYPE_INVALID, call_dispatch_uint64, offsetof(CreateParameters, size),
                   SD_JSON_MANDATORY },
                 { "filesystem", SD_JSON_VARIANT_STRING, dispatch_filesystem, offsetof(CreateParameters, fs),
                   SD_JSON_NULLABLE },

@@ -99,15 +99,14 @@ void full_name_format(const char *name, const char *snapshot, char buf[static FU
 /* What lies behind the '@' of a full name, or NULL. */
 const char *snapshot_name_of(const char *full_name);
 
-typedef struct VolumeSpec VolumeSpec;
-
 /* [TENANT/]NAME[@SNAPSHOT], as it is to be typed: what a hint tells to run must not mean another tenant's volume. */
 #define REFERENCE_MAX (TENANT_NAME_MAX + 1 + FULL_NAME_MAX + 1)
-const char *volume_reference_format(const VolumeSpec *spec, char buf[static REFERENCE_MAX]);
-#define VOLUME_REFERENCE(spec) volume_reference_format((spec), (char[REFERENCE_MAX]) {}) /* to the end of the block */
+const char *reference_format(const char *tenant, const char *full_name, char buf[static REFERENCE_MAX]);
+/* Of a VolumeSpec; valid to the end of the block. */
+#define VOLUME_REFERENCE(spec) reference_format((spec)->tenant, (spec)->name, (char[REFERENCE_MAX]) {})
 
 /* Everything that is decided at creation. Strings are owned. */
-struct VolumeSpec {
+typedef struct VolumeSpec {
         char pool[POOL_NAME_MAX + 1]; /* empty: the default pool */
         char tenant[TENANT_NAME_MAX + 1]; /* of a template: TEMPLATE_TENANT */
         char name[FULL_NAME_MAX + 1]; /* of a snapshot: NAME@SNAPSHOT, as its origin is called now */
@@ -121,7 +120,7 @@ struct VolumeSpec {
         mode_t mode;
         char **mkfs_options; /* as typed: "-m 1", "-O ^has_journal" */
         char **labels;       /* "key=value", sorted by key */
-};
+} VolumeSpec;
 
 /* No tenant can be called that. */
 #define TEMPLATE_TENANT "."

@@ -53,6 +53,18 @@ def the_largest_growers_are_stopped_first_then_everybody():
 
 
 @test
+def what_is_removed_lazily_is_stopped_while_it_is_used():
+    pool = watched(size=10 * GIB)
+    uuids = mounted("db", "gone")
+    world.worker.users[uuids["gone"]] = "a container"
+    world.call("Volume.Remove", volume="gone", lazy=True)
+    world.worker.report(pool, 100 * MIB, {u: GIB for u in uuids.values()})
+    eventually(lambda: sorted(limits()) == [("db", True), ("gone", True)], "both are stopped")
+    world.worker.users.clear()
+    world.ends_cleanly = False
+
+
+@test
 def volumes_come_back_when_space_was_made():
     pool = watched(size=10 * GIB)
     uuids = mounted("db", "www")

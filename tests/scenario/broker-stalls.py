@@ -21,6 +21,15 @@ def on_pool(uuid, rule):
     return lambda job, work: rule(job, work) if job["pool"] == uuid else work()
 
 
+def begin_without_its_disk(name):
+    """One pool, which quarryd knows and which is not there."""
+    uuid = world.worker.add_pool(name)
+    world.worker.unopened[uuid] = "its disk is gone"
+    world.start()
+    same(states(), {name: "unavailable"})
+    return uuid
+
+
 @test
 def pools_that_do_not_answer_at_start_keep_nobody_from_the_others():
     bad = world.worker.add_pool("bad")
@@ -58,11 +67,7 @@ def pools_that_do_not_answer_at_start_keep_nobody_from_the_others():
 
 @test
 def a_pool_that_does_not_answer_later_keeps_nobody_from_the_others():
-    bad = world.worker.add_pool("bad")
-    world.worker.unopened[bad] = "its disk is gone"
-    world.start()
-    same(states(), {"bad": "unavailable"})
-    del world.worker.unopened[bad]
+    del world.worker.unopened[begin_without_its_disk("bad")]
     gate = Gate()
     world.worker.rule("pool_open", last(lambda: gate(None, bool)))
     found = world.begin("Pool.Import", timeout=40)
@@ -83,9 +88,7 @@ def a_pool_that_does_not_answer_later_keeps_nobody_from_the_others():
 
 @test
 def a_pool_that_cannot_be_forgotten_yet_is_so_in_the_end():
-    bad = world.worker.add_pool("bad")
-    world.worker.unopened[bad] = "its disk is gone"
-    world.start()
+    begin_without_its_disk("bad")
     gate = Gate()
     world.worker.rule("pool_forget", gate)  # as the real one waits for who has the pool
     forget = world.begin("Pool.Remove", name="bad", forget=True, timeout=40)
