@@ -74,8 +74,7 @@ static int check_source(const VolumeEntry *snapshot, Error *err) {
                            VOLUME_REFERENCE(&snapshot->volume.spec), VOLUME_REFERENCE(&snapshot->volume.spec));
                 return r;
         }
-        r = volume_check_ready(snapshot, err);
-        return r < 0 ? r : pool_entry_check_changes(snapshot->pool, err);
+        return pool_entry_check_changes(snapshot->pool, err); /* its own state is looked at when it is this one's turn */
 }
 
 static int clone(Manager *m, const Caller *caller, VolumeEntry *snapshot, const Reference *name, char *const *labels,

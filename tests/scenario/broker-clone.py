@@ -4,7 +4,7 @@
 import sys
 
 from tap import contains, eventually, same, test
-from world import GIB, main
+from world import GIB, Failure, main
 from worker import Gate, die_after, die_before, fail
 
 world = None  # what the test that runs now uses
@@ -77,6 +77,25 @@ def a_snapshot_that_is_cloned_stays_until_then():
     except Exception as failure:  # noqa: BLE001 - begun before the snapshot went, or behind it
         contains(str(failure), "NoSuchVolume")
     same(snapshots(), [])
+    world.check_consistent()
+
+
+@test
+def a_clone_waits_for_what_is_being_removed():
+    begin()
+    gate = Gate()
+    world.worker.rule("volume_remove", gate)
+    removal = world.begin("Volume.Remove", volume="db@s")
+    gate.wait()
+    late = world.begin("Volume.Clone", volume="db@s", name="late")
+    eventually(lambda: "late" in world.names(), "the clone to wait")
+    gate.release()
+    removal.result()
+    try:
+        raise AssertionError(f"what is gone was cloned: {late.result()}")
+    except Failure as failure:
+        contains(failure.name, "NoSuchVolume")
+    same((world.names(), snapshots()), (["db"], []))
     world.check_consistent()
 
 
