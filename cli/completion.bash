@@ -53,6 +53,9 @@ _quarry_list() { # WORDS CURRENT
 
 _quarry_value() { # VERB OPTION CURRENT: returns 1 if the option takes no value
     case $2 in
+    --tenant) _quarry_reply "$(_quarry_names 'tenant ls')" "$3" ;;
+    --user | --remove-user) COMPREPLY=($(compgen -u -- "$3")) ;;
+    --group | --remove-group) COMPREPLY=($(compgen -g -- "$3")) ;;
     --pool) _quarry_reply "$(_quarry_names 'pool ls')" "$3" ;;
     --fs) _quarry_reply $'ext4\nxfs\nnone' "$3" ;;
     --key) _quarry_reply $'host\npassphrase' "$3" ;;
@@ -94,6 +97,8 @@ _quarry_argument() { # VERB NUMBER CURRENT
         *) _quarry_reply "$(_quarry_names ls)" "$3" ;;
         esac
         ;;
+    'tenant inspect' | 'tenant rm') _quarry_reply "$(_quarry_names 'tenant ls')" "$3" ;;
+    'tenant update') [ "$2" != 1 ] || _quarry_reply "$(_quarry_names 'tenant ls')" "$3" ;;
     'pool inspect' | 'pool rm') _quarry_reply "$(_quarry_names 'pool ls')" "$3" ;;
     'pool check' | 'pool export' | 'pool update') [ "$2" != 1 ] || _quarry_reply "$(_quarry_names 'pool ls')" "$3" ;;
     'pool extend')
@@ -121,12 +126,12 @@ _quarry() {
         _quarry_reply "$(_quarry_verbs | sort -u)"$'\n--help\n--version' "$current"
         return
     fi
-    if [ "$verb" = pool ]; then
+    if [ "$verb" = pool ] || [ "$verb" = tenant ]; then
         if [ "$COMP_CWORD" = 2 ]; then
-            _quarry_reply "$(_quarry_verbs pool)" "$current"
+            _quarry_reply "$(_quarry_verbs "$verb")" "$current"
             return
         fi
-        verb="pool ${words[2]}" first=3
+        verb="$verb ${words[2]}" first=3
     fi
 
     if [[ $previous == -* ]] && _quarry_value "$verb" "$previous" "$current"; then

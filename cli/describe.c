@@ -213,3 +213,37 @@ void describe_pool(sd_json_variant *pool) {
         print_string("Schedule:", pool, "snapshotSchedule");
         print_string("UUID:", pool, "uuid");
 }
+
+static void print_names(const char *title, char *const *names) {
+        for (char *const *name = names; name && *name; name++)
+                print_field(name == names ? title : "", "%s", *name);
+}
+
+static void print_limited(const char *name, sd_json_variant *tenant, const char *use, const char *limit, bool size) {
+        uint64_t have = member_number(tenant, use), most = member_number(tenant, limit);
+        char have_text[SIZE_TEXT_MAX], most_text[SIZE_TEXT_MAX];
+
+        if (!size) {
+                buffer_format(have_text, sizeof(have_text), "%llu", (unsigned long long) have);
+                buffer_format(most_text, sizeof(most_text), "%llu", (unsigned long long) most);
+        } else {
+                size_format(have, have_text);
+                size_format(most, most_text);
+        }
+        if (sd_json_variant_by_key(tenant, limit))
+                print_field(name, "%s of %s", have_text, most_text);
+        else
+                print_field(name, "%s, no limit", have_text);
+}
+
+void describe_tenant(sd_json_variant *tenant, char *const *users, char *const *groups) {
+        print_string("Name:", tenant, "name");
+        print_string("Pool:", tenant, "pool");
+        print_names("Users:", users);
+        print_names("Groups:", groups);
+        print_limited("Volumes:", tenant, "volumes", "maxVolumes", false);
+        print_limited("Snapshots:", tenant, "snapshots", "maxSnapshots", false);
+        print_limited("Size:", tenant, "sizeBytes", "maxSizeBytes", true);
+        print_string("Schedule:", tenant, "snapshotSchedule");
+        print_string("Created:", tenant, "createdAt");
+}

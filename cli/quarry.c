@@ -189,6 +189,26 @@ static const Verb verbs[] = {
           no_options, false, 0, ANY, verb_pool_import },
         { "pool export", "NAME", "Give a pool up, so that its disks can move to another host", NULL,
           "  quarry pool export archive\n", no_options, false, 1, 1, verb_pool_export },
+        { "tenant create", "NAME [OPTION]...", "Make a tenant, who owns volumes and has limits",
+          "Its members work with its volumes, TENANT/NAME, without being administrators: a\n"
+          "member of one tenant need not name it. To others its volumes do not exist.\n"
+          "Tenant default is root's, and always there.\n",
+          "  quarry tenant create acme --user alice --group acme-ops --max-size 200G\n"
+          "  quarry tenant create web --pool fast --max-volumes 20 --snapshot-schedule 'daily keep 7'\n",
+          tenant_create_options, false, 1, 1, verb_tenant_create },
+        { "tenant ls", "[OPTION]...", "List tenants, with what they have of what they may have", NULL,
+          "  quarry tenant ls\n"
+          "  quarry tenant ls -o name,size,max-size --sort -size\n",
+          no_options, true, 0, 0, verb_tenant_ls },
+        { "tenant inspect", "NAME... [--pool POOL]", "Show everything about tenants", NULL,
+          "  quarry tenant inspect acme\n", tenant_inspect_options, false, 1, ANY, verb_tenant_inspect },
+        { "tenant update", "NAME [OPTION]...", "Change a tenant's members, limits and schedule",
+          "What is not named stays. A limit below what there is already is refused.\n",
+          "  quarry tenant update acme --user bob --remove-user alice\n"
+          "  quarry tenant update acme --max-size 500G --max-volumes none\n",
+          tenant_update_options, false, 1, 1, verb_tenant_update },
+        { "tenant rm", "NAME... [OPTION]...", "Remove tenants that own nothing", NULL, "  quarry tenant rm acme\n",
+          tenant_rm_options, false, 1, ANY, verb_tenant_rm },
         { "status", "[OPTION]...", "Show in one screen whether all is well, and what to do if not",
           "Pools with their space, volumes that are not as they should be, and schedules\n"
           "that failed. The exit code is 0 if all is well, else 1.\n",
@@ -240,7 +260,7 @@ static void print_verbs(FILE *stream, const char *first) {
         fprintf(stream, "%sVerbs:%s\n", terminal_style(stream, STYLE_BOLD), terminal_style(stream, STYLE_END));
         for (size_t i = 0; i < ELEMENTSOF(verbs); i++)
                 if (!first || startswith(verbs[i].words, first))
-                        fprintf(stream, "  %-13s %s\n", verbs[i].words, verbs[i].summary);
+                        fprintf(stream, "  %-14s %s\n", verbs[i].words, verbs[i].summary);
         fprintf(stream, "\nMore about one: quarry help VERB\n");
 }
 
@@ -283,6 +303,8 @@ static int unknown_verb(char *const *words) {
         if (streq(words[0], "pool"))
                 error_field(&err, FIELD_ARGUMENTS,
                             "pool is followed by create, ls, inspect, extend, check, update, rm, import or export");
+        else if (streq(words[0], "tenant"))
+                error_field(&err, FIELD_ARGUMENTS, "tenant is followed by create, ls, inspect, update or rm");
         else
                 error_field(&err, FIELD_ARGUMENTS, "there is no verb \"%s\"", text_echo(words[0], echo));
         error_hint(&err, "quarry help");
@@ -301,6 +323,8 @@ static int verb_help(char **arguments) {
                 print_verb_help(verb);
         else if (streq(arguments[0], "pool") && !arguments[1])
                 print_verbs(stdout, "pool ");
+        else if (streq(arguments[0], "tenant") && !arguments[1])
+                print_verbs(stdout, "tenant ");
         else
                 return unknown_verb(arguments);
         return EXIT_DONE;

@@ -65,3 +65,11 @@ int verb_pool_update(char **arguments);
 int verb_pool_export(char **arguments);
 extern const Option pool_create_options[], pool_extend_options[], pool_check_options[], pool_update_options[],
         pool_rm_options[];
+
+/* tenant.c */
+int verb_tenant_create(char **arguments);
+int verb_tenant_ls(char **arguments);
+int verb_tenant_inspect(char **arguments);
+int verb_tenant_update(char **arguments);
+int verb_tenant_rm(char **arguments);
+extern const Option tenant_create_options[], tenant_inspect_options[], tenant_update_options[], tenant_rm_options[];

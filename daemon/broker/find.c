@@ -27,20 +27,58 @@ static int no_pool(Manager *m, const char *name, Error *err) {
         return r;
 }
 
+static const PoolEntry *inactive_pool(const Manager *m) {
+        for (const PoolEntry *p = m->registry.pools; p; p = p->next)
+                if (p->state != POOL_ACTIVE)
+                        return p;
+        return NULL;
+}
+
+/* The answer for a name that is of no volume, and for one that is of somebody else's. Who is whose member is only known
+ * of pools that are active. */
+static int no_volume(const Manager *m, const Caller *caller, const char *reference, Error *err) {
+        if (!caller->admin && inactive_pool(m))
+                return error_set(err, ERROR_POOL_UNAVAILABLE, ENODEV,
+                                 "whether there is a volume %s for you cannot be told: a pool is not active",
+                                 reference);
+        error_set(err, ERROR_NO_SUCH_VOLUME, ENOENT, "there is no volume %s", reference);
+        error_hint(err, "quarry ls");
+        return error_code(err);
+}
+
 static int by_uuid(Manager *m, const Caller *caller, sd_id128_t uuid, const char *text, VolumeEntry **ret, Error *err) {
         VolumeEntry *entry = registry_find_uuid(&m->registry, uuid);
 
         if (!entry || entry->volume.spec.role == ROLE_TEMPLATE || entry->volume.state == VOLUME_FREEING ||
-            !policy_may_list_tenant(caller, entry->volume.spec.tenant))
-                return policy_no_volume(text, err);
+            !policy_may_see_volume(caller, entry))
+                return no_volume(m, caller, text, err);
         *ret = entry;
         return 0;
 }
 
+/* For an administrator, who may know what there is. */
+static int tell_missing(Manager *m, const Reference *ref, const char *text, const PoolEntry *pool, Error *err) {
+        int r;
+
+        /* "There is none" is only said when every pool that could hold it has been asked. */
+        for (PoolEntry *p = m->registry.pools; p; p = p->next)
+                if ((!pool || p == pool) && p->state != POOL_ACTIVE) {
+                        r = pool_entry_check(p, err);
+                        error_prefix(err, "volume %s is in none of the pools that are active", text);
+                        return r;
+                }
+        r = error_set(err, ERROR_NO_SUCH_VOLUME, ENOENT, "there is no %s %s",
+                      isempty(ref->snapshot) ? "volume" : "snapshot", text);
+        if (!m->registry.pools)
+                error_hint(err, "there is no pool either; quarry pool create --help");
+        else
+                error_hint(err, isempty(ref->snapshot) ? "quarry ls" : "quarry ls --type snapshot");
+        return r;
+}
+
 /* A name that looks like a UUID is a name first: Docker's rule allows it. */
 int find_volume(Manager *m, const Caller *caller, const char *reference, VolumeEntry **ret, Error *err) {
-        char name[FULL_NAME_MAX + 1];
-        const char *tenant;
+        char name[FULL_NAME_MAX + 1], tenant[TENANT_NAME_MAX + 1];
         Reference ref;
         VolumeEntry *entry;
         PoolEntry *pool = NULL;
@@ -48,61 +86,140 @@ int find_volume(Manager *m, const Caller *caller, const char *reference, VolumeE
         int r;
 
         r = reference_parse(reference, "volume", &ref, err);
-        if (r < 0)
-                return r;
-        tenant = isempty(ref.tenant) ? DEFAULT_TENANT : ref.tenant;
-        full_name_format(ref.name, ref.snapshot, name);
-        r = policy_may_see_volume(caller, tenant, name, err);
         if (r >= 0)
+                r = policy_tenant(m, caller, ref.tenant, "volume", tenant, err);
+        if (r >= 0 && caller->admin)
                 r = find_check(m, err);
         if (r < 0)
                 return r;
+        full_name_format(ref.name, ref.snapshot, name);
         if (*ref.pool) {
                 pool = registry_find_pool(&m->registry, ref.pool);
                 if (!pool)
-                        return no_pool(m, ref.pool, err);
+                        return caller->admin ? no_pool(m, ref.pool, err) : no_volume(m, caller, reference, err);
         }
         entry = pool ? registry_find_in_pool(pool, tenant, name) : registry_find_anywhere(&m->registry, tenant, name);
-        if (entry) {
+        if (entry && policy_may_see_volume(caller, entry)) {
                 *ret = entry;
                 return 0;
         }
         if (isempty(ref.tenant) && !pool && isempty(ref.snapshot) && strlen(ref.name) == UUID_TEXT_MAX - 1 &&
             sd_id128_from_string(ref.name, &uuid) >= 0)
                 return by_uuid(m, caller, uuid, reference, ret, err);
-        /* "There is none" is only said when every pool that could hold it has been asked. */
-        for (PoolEntry *p = m->registry.pools; p; p = p->next)
-                if ((!pool || p == pool) && p->state != POOL_ACTIVE) {
-                        r = pool_entry_check(p, err);
-                        error_prefix(err, "volume %s is in none of the pools that are active", reference);
-                        return r;
-                }
-        r = error_set(err, ERROR_NO_SUCH_VOLUME, ENOENT, "there is no %s %s",
-                      isempty(ref.snapshot) ? "volume" : "snapshot", reference);
-        if (!m->registry.pools)
-                error_hint(err, "there is no pool either; quarry pool create --help");
-        else
-                error_hint(err, isempty(ref.snapshot) ? "quarry ls" : "quarry ls --type snapshot");
-        return r;
+        return caller->admin ? tell_missing(m, &ref, reference, pool, err) : no_volume(m, caller, reference, err);
 }
 
-/* Where a new volume goes when the caller does not say: the pool named in the configuration, else "default",
- * else the only one. */
-int find_pool_for_volume(Manager *m, const char *name, PoolEntry **ret, Error *err) {
+/* --- where a new volume goes ------------------------------------------------------------------------------ */
+
+/* When the caller does not say: the pool named in the configuration, else "default", else the only one. */
+static int pool_of_default_tenant(Manager *m, const char *name, PoolEntry **ret, Error *err) {
         const char *wanted = *name ? name : m->config.default_pool;
         PoolEntry *pool;
-        int r;
 
         pool = registry_find_pool(&m->registry, wanted);
         if (!pool && !*name && streq(wanted, DEFAULT_POOL) && m->registry.pools && !m->registry.pools->next)
                 pool = m->registry.pools;
         if (!pool)
                 return no_pool(m, wanted, err);
-        r = pool_entry_check_changes(pool, err);
-        if (r < 0)
-                return r;
         *ret = pool;
         return 0;
+}
+
+static int no_tenant(Manager *m, const Caller *caller, const char *tenant, const char *pool, Error *err) {
+        const PoolEntry *inactive = inactive_pool(m);
+        int r;
+
+        if (!caller->admin && !inactive) {
+                r = error_set(err, ERROR_PERMISSION_DENIED, EPERM, "user %u may not create volumes of tenant %s",
+                              caller->uid, tenant);
+                error_hint(err, "a tenant's members may, root, and members of group " ADMIN_GROUP);
+                return r;
+        }
+        if (!caller->admin)
+                return error_set(err, ERROR_POOL_UNAVAILABLE, ENODEV,
+                                 "whether you are a member of tenant %s cannot be told: a pool is not active", tenant);
+        r = find_check(m, err);
+        if (r < 0)
+                return r;
+        if (!m->registry.pools || (*pool && !registry_find_pool(&m->registry, pool)))
+                return no_pool(m, pool, err);
+        if (inactive) {
+                r = pool_entry_check(inactive, err);
+                error_prefix(err, "tenant %s is in none of the pools that are active", tenant);
+                return r;
+        }
+        r = error_set(err, ERROR_NO_SUCH_TENANT, ESRCH, "there is no tenant %s%s%s", tenant, *pool ? " in pool " : "",
+                      pool);
+        error_hint(err, "quarry tenant create %s%s%s", tenant, *pool ? " --pool " : "", pool);
+        return r;
+}
+
+/* A tenant lives in one pool or in several: then the default one is meant when the caller does not say. */
+static int tenant_of_name(Manager *m, const Caller *caller, const char *tenant, const char *pool, TenantEntry **ret,
+                          Error *err) {
+        TenantEntry *found = NULL;
+        unsigned n = 0;
+
+        for (PoolEntry *p = m->registry.pools; p; p = p->next) {
+                TenantEntry *entry = registry_find_tenant(p, tenant);
+
+                if (!entry || !policy_may_see_tenant(caller, entry) || (*pool && !streq(pool, p->info.name)))
+                        continue;
+                if (!found || streq(p->info.name, m->config.default_pool))
+                        found = entry;
+                n++;
+        }
+        if (!found)
+                return no_tenant(m, caller, tenant, pool, err);
+        if (n > 1 && !streq(found->pool->info.name, m->config.default_pool))
+                return error_field(err, "pool", "tenant %s is in several pools: say which, POOL:%s/NAME", tenant,
+                                   tenant);
+        *ret = found;
+        return 0;
+}
+
+int find_place(Manager *m, const Caller *caller, const char *tenant, const char *pool, PoolEntry **ret_pool,
+               TenantEntry **ret_tenant, Error *err) {
+        TenantEntry *entry = NULL;
+        PoolEntry *place = NULL;
+        int r;
+
+        if (streq(tenant, DEFAULT_TENANT))
+                r = caller->admin ? pool_of_default_tenant(m, pool, &place, err)
+                                  : no_tenant(m, caller, tenant, pool, err);
+        else {
+                r = tenant_of_name(m, caller, tenant, pool, &entry, err);
+                place = r >= 0 ? entry->pool : NULL;
+        }
+        if (r >= 0)
+                r = pool_entry_check_changes(place, err);
+        if (r >= 0 && entry && entry->goes)
+                r = error_set(err, ERROR_TENANT_BUSY, EBUSY, "tenant %s is being removed", tenant);
+        if (r < 0)
+                return r;
+        *ret_pool = place;
+        *ret_tenant = entry;
+        return 0;
+}
+
+int find_tenant(Manager *m, const Caller *caller, const char *name, const char *pool, TenantEntry **ret, Error *err) {
+        int r;
+
+        r = tenant_name_check(name, "name", err);
+        if (r >= 0 && !isempty(pool))
+                r = pool_name_check(pool, "pool", err);
+        if (r < 0)
+                return r;
+        if (streq(name, DEFAULT_TENANT) && caller->admin)
+                return error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP,
+                                 "tenant " DEFAULT_TENANT " is root's: it has no members and no limits");
+        r = tenant_of_name(m, caller, name, pool, ret, err);
+        if (r < 0 && err->kind == ERROR_PERMISSION_DENIED) {
+                *err = (Error) {};
+                r = error_set(err, ERROR_NO_SUCH_TENANT, ESRCH, "there is no tenant %s", name);
+                error_hint(err, "quarry tenant ls");
+        }
+        return r;
 }
 
 int find_pool(Manager *m, const Caller *caller, const char *name, PoolEntry **ret, Error *err) {

@@ -10,5 +10,10 @@ int find_check(const Manager *manager, Error *err);
 int find_volume(Manager *manager, const Caller *caller, const char *reference, VolumeEntry **ret, Error *err);
 /* For administrators. */
 int find_pool(Manager *manager, const Caller *caller, const char *name, PoolEntry **ret, Error *err);
-/* For a new volume; an empty name means the default. ERROR_POOL_UNAVAILABLE unless it can be worked with. */
-int find_pool_for_volume(Manager *manager, const char *name, PoolEntry **ret, Error *err);
+/* For a new volume of a tenant: the pool of this name, or the one that is meant by "", and who owns it there, NULL: the
+ * default tenant. ERROR_POOL_UNAVAILABLE unless the pool can be worked with. */
+int find_place(Manager *manager, const Caller *caller, const char *tenant, const char *pool, PoolEntry **ret_pool,
+               TenantEntry **ret_tenant, Error *err);
+/* In the pool of this name, or the one that is meant by "". */
+int find_tenant(Manager *manager, const Caller *caller, const char *name, const char *pool, TenantEntry **ret,
+                Error *err);

@@ -15,8 +15,11 @@ typedef struct Watch Watch;
 /* Who asks. */
 typedef struct Caller {
         uid_t uid;
+        gid_t gid;
         pid_t pid;
         bool admin;
+        const gid_t *groups; /* all of the process's; borrowed, and only there while a request is judged */
+        size_t n_groups;
 } Caller;
 
 typedef struct Manager {

@@ -27,6 +27,8 @@ void operation_free(Operation *op) {
         free(op->volumes);
         thin_delta_done(&op->delta);
         free(op->schedule);
+        tenant_done(&op->tenant);
+        tenant_update_done(&op->tenant_update);
         free(op);
 }
 
@@ -53,6 +55,8 @@ int operation_new(Manager *m, const char *verb, const Caller *caller, const Watc
         *op = (Operation) {
                 .manager = m, .verb = verb, .caller = *caller, .start = start, .key_fd = -EBADF, .mount_fd = -EBADF
         };
+        op->caller.groups = NULL;
+        op->caller.n_groups = 0;
         if (watcher) {
                 r = operation_add_watcher(op, watcher, err);
                 if (r < 0) {

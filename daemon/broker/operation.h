@@ -59,10 +59,12 @@ struct Operation {
         bool in_background;   /* who takes the pool for itself waits for its end */
         unsigned n_out;       /* others that it waits for */
         Operation *leader;    /* of one that only keeps others out of its lane: for whom */
-        char *schedule;       /* that a volume or pool is to have, or NULL */
+        char *schedule;       /* that a volume, pool or tenant is to have, or NULL */
         uint64_t schedule_since; /* CLOCK_REALTIME, microseconds */
         bool hold;            /* a snapshot, or no longer */
         VolumeUpdate update;  /* of a volume */
+        TenantUpdate tenant_update; /* of a tenant, whose schedule is that of above, */
+        Tenant tenant;        /* and as it is to be */
         char *name;           /* that a volume is to have, */
         bool moving;          /* is being moved to, and so are those of its snapshots: */
         Operation *moved;     /* the guard of the one that is its turn */

@@ -21,42 +21,85 @@ bool policy_is_admin(const Manager *m, uid_t uid, const gid_t *groups, size_t n_
         return false;
 }
 
-bool policy_may_list_tenant(const Caller *caller, const char *tenant) {
-        return caller->admin;
+bool policy_is_member(const Caller *caller, const TenantEntry *tenant) {
+        if (id_set_has(&tenant->tenant.users, caller->uid))
+                return true;
+        for (size_t i = 0; i < caller->n_groups; i++)
+                if (id_set_has(&tenant->tenant.groups, caller->groups[i]))
+                        return true;
+        return false;
 }
 
-int policy_no_volume(const char *reference, Error *err) {
-        error_set(err, ERROR_NO_SUCH_VOLUME, ENOENT, "there is no volume %s", reference);
-        error_hint(err, "quarry ls");
-        return error_code(err);
+bool policy_may_see_tenant(const Caller *caller, const TenantEntry *tenant) {
+        return caller->admin || policy_is_member(caller, tenant);
 }
 
-int policy_may_see_volume(const Caller *caller, const char *tenant, const char *name, Error *err) {
-        char reference[TENANT_NAME_MAX + FULL_NAME_MAX + 2];
-
-        if (policy_may_list_tenant(caller, tenant))
-                return 0;
-        buffer_format(reference, sizeof(reference), "%s/%s", tenant, name);
-        return policy_no_volume(reference, err);
+bool policy_may_see_volume(const Caller *caller, const VolumeEntry *entry) {
+        return caller->admin || (entry->tenant && policy_is_member(caller, entry->tenant));
 }
 
-int policy_may_create_volume(const Caller *caller, const char *tenant, Error *err) {
+typedef struct Search {
+        const Caller *caller;
+        char name[TENANT_NAME_MAX + 1]; /* the first that was found, */
+        char other[TENANT_NAME_MAX + 1]; /* and another */
+} Search;
+
+static int on_tenant(TenantEntry *entry, void *userdata) {
+        Search *search = userdata;
+        char *to = isempty(search->name) ? search->name : search->other;
+
+        if (!streq(entry->tenant.name, search->name) && policy_is_member(search->caller, entry))
+                buffer_format(to, TENANT_NAME_MAX + 1, "%s", entry->tenant.name);
+        return !isempty(search->other);
+}
+
+static void search(const Manager *m, const Caller *caller, Search *ret) {
+        *ret = (Search) { .caller = caller };
+        for (const PoolEntry *pool = m->registry.pools; pool && isempty(ret->other); pool = pool->next)
+                (void) registry_each_tenant(pool, on_tenant, ret);
+}
+
+bool policy_has_tenant(const Manager *m, const Caller *caller) {
+        Search found;
+
+        search(m, caller, &found);
+        return !isempty(found.name);
+}
+
+int policy_tenant(const Manager *m, const Caller *caller, const char *named, const char *field,
+                  char ret[static TENANT_NAME_MAX + 1], Error *err) {
+        Search found = {};
         int r;
 
-        if (policy_may_list_tenant(caller, tenant))
+        if (isempty(named) && !caller->admin)
+                search(m, caller, &found);
+        if (!isempty(found.other)) {
+                r = error_field(err, field, "you are a member of tenants %s, %s: say which is meant", found.name,
+                                found.other);
+                error_hint(err, "TENANT/NAME");
+                return r;
+        }
+        buffer_format(ret, TENANT_NAME_MAX + 1, "%s",
+                      !isempty(named)        ? named
+                      : !isempty(found.name) ? found.name
+                                             : DEFAULT_TENANT);
+        return 0;
+}
+
+static int check_admin(const Caller *caller, const char *what, Error *err) {
+        int r;
+
+        if (caller->admin)
                 return 0;
-        r = error_set(err, ERROR_PERMISSION_DENIED, EPERM, "user %u may not create volumes of tenant %s", caller->uid,
-                      tenant);
+        r = error_set(err, ERROR_PERMISSION_DENIED, EPERM, "%s for administrators", what);
         error_hint(err, "run it as root or as a member of group " ADMIN_GROUP);
         return r;
 }
 
 int policy_may_administer_pools(const Caller *caller, Error *err) {
-        int r;
+        return check_admin(caller, "pools are", err);
+}
 
-        if (caller->admin)
-                return 0;
-        r = error_set(err, ERROR_PERMISSION_DENIED, EPERM, "pools are for administrators");
-        error_hint(err, "run it as root or as a member of group " ADMIN_GROUP);
-        return r;
+int policy_may_administer_tenants(const Caller *caller, Error *err) {
+        return check_admin(caller, "changing tenants is", err);
 }

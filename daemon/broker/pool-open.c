@@ -17,19 +17,39 @@
  * disks do not answer is not taken for one of them. */
 #define ATTEMPT_LIMIT_SECONDS 25u
 
+static int read_tenants(PoolEntry *pool, Error *err) {
+        const Tenant *tenants;
+        size_t n;
+
+        tenants = catalog_tenants(pool->catalog, &n);
+        for (size_t i = 0; i < n; i++) {
+                Tenant copy;
+
+                if (tenant_copy(&tenants[i], &copy) < 0)
+                        return error_oom(err);
+                if (!registry_put_tenant(pool, &copy, err)) {
+                        tenant_done(&copy);
+                        return error_code(err);
+                }
+        }
+        return 0;
+}
+
 /* Before the first row, and if there is none. */
-static void begin_anew(PoolEntry *pool) {
+static int begin_anew(PoolEntry *pool, Error *err) {
         registry_forget_volumes(&pool->turn.manager->registry, pool);
+        registry_forget_tenants(pool);
         schedule_read_pool(pool);
         pool->turn.has_rows = true;
+        return read_tenants(pool, err);
 }
 
 /* What was known from before stays known until there is better. */
 static int on_row(Volume *volume, void *userdata, Error *err) {
         PoolEntry *pool = userdata;
 
-        if (!pool->turn.has_rows)
-                begin_anew(pool);
+        if (!pool->turn.has_rows && begin_anew(pool, err) < 0)
+                return error_code(err);
         return registry_add_volume(&pool->turn.manager->registry, pool, volume, err) ? 0 : error_code(err);
 }
 
@@ -257,15 +277,16 @@ static void on_opened(const Error *err, void *userdata) {
         PoolEntry *pool = userdata;
         Manager *m = pool->turn.manager;
         JobResult *result = &pool->turn.result;
+        Error failure = {};
 
-        if (err) {
-                Error failure = *err; /* it is the catalog's, which goes */
-
+        if (err)
+                failure = *err; /* it is the catalog's, which goes */
+        else if (!pool->turn.has_rows)
+                (void) begin_anew(pool, &failure);
+        if (failure.kind != ERROR_NONE) {
                 turn_end(pool, &failure);
                 return;
         }
-        if (!pool->turn.has_rows)
-                begin_anew(pool);
         schedule_read_runs(m, pool);
         pool->catalog_in_doubt = pool->read_only = pool->metadata_failed = false;
         pool_entry_set_state(pool, POOL_ACTIVE, NULL);

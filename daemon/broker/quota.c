@@ -2,6 +2,8 @@
 
 #include <quarry/text.h>
 
+#include <inttypes.h>
+
 uint64_t quota_provisioned_max(const Manager *m, const PoolEntry *pool) {
         uint64_t max;
 
@@ -10,11 +12,67 @@ uint64_t quota_provisioned_max(const Manager *m, const PoolEntry *pool) {
         return max;
 }
 
-int quota_check_provisioned(const Manager *m, const PoolEntry *pool, uint64_t size, Error *err) {
+uint64_t quota_use(const TenantEntry *tenant, TenantLimit limit) {
+        switch (limit) {
+        case TENANT_LIMIT_VOLUMES:
+                return tenant->n_volumes;
+        case TENANT_LIMIT_SNAPSHOTS:
+                return tenant->n_snapshots;
+        default:
+                return tenant->provisioned;
+        }
+}
+
+static const char *limit_word(TenantLimit limit) {
+        static const char *const words[_TENANT_LIMIT_MAX] = {
+#define LIMIT_WORD(limit, member, word) [TENANT_LIMIT_##limit] = word,
+                TENANT_LIMITS(LIMIT_WORD)
+#undef LIMIT_WORD
+        };
+        return words[limit];
+}
+
+static const char *amount_format(TenantLimit limit, uint64_t amount, char buf[static SIZE_TEXT_MAX]) {
+        if (limit == TENANT_LIMIT_SIZE)
+                return size_format(amount, buf);
+        buffer_format(buf, SIZE_TEXT_MAX, "%" PRIu64, amount);
+        return buf;
+}
+
+static int check(const TenantEntry *tenant, TenantLimit limit, uint64_t more, Error *err) {
+        char max_text[SIZE_TEXT_MAX], use_text[SIZE_TEXT_MAX], more_text[SIZE_TEXT_MAX];
+        uint64_t max = tenant ? tenant->tenant.limits[limit] : TENANT_UNLIMITED, use;
+        int r;
+
+        if (max == TENANT_UNLIMITED)
+                return 0;
+        use = quota_use(tenant, limit);
+        if (use <= max && more <= max - use)
+                return 0;
+        r = error_set(err, ERROR_QUOTA_EXCEEDED, EDQUOT, "tenant %s may have %s %s, has %s, and %s more %s asked for",
+                      tenant->tenant.name, amount_format(limit, max, max_text), limit_word(limit),
+                      amount_format(limit, use, use_text), amount_format(limit, more, more_text),
+                      limit != TENANT_LIMIT_SIZE && more == 1 ? "is" : "are");
+        error_hint(err, "remove some, or have an administrator raise it: quarry tenant update %s", tenant->tenant.name);
+        return r;
+}
+
+int quota_check_volumes(const TenantEntry *tenant, size_t n, Error *err) {
+        return check(tenant, TENANT_LIMIT_VOLUMES, n, err);
+}
+
+int quota_check_snapshots(const TenantEntry *tenant, size_t n, Error *err) {
+        return check(tenant, TENANT_LIMIT_SNAPSHOTS, n, err);
+}
+
+int quota_check_size(const Manager *m, const PoolEntry *pool, const TenantEntry *tenant, uint64_t size, Error *err) {
         char limit[SIZE_TEXT_MAX], use[SIZE_TEXT_MAX], request[SIZE_TEXT_MAX];
         uint64_t max = quota_provisioned_max(m, pool);
         int r;
 
+        r = check(tenant, TENANT_LIMIT_SIZE, size, err);
+        if (r < 0)
+                return r;
         if (pool->provisioned <= max && size <= max - pool->provisioned)
                 return 0;
         r = error_set(err, ERROR_NO_SPACE, ENOSPC, "pool %s may promise %s, has promised %s, and %s more are asked for",
@@ -22,4 +80,20 @@ int quota_check_provisioned(const Manager *m, const PoolEntry *pool, uint64_t si
                       size_format(size, request));
         error_hint(err, "ask for less, remove volumes, or see MaxOverprovision= in quarry.conf(5)");
         return r;
+}
+
+int quota_check_limits(const TenantEntry *tenant, const Tenant *wanted, Error *err) {
+        char max_text[SIZE_TEXT_MAX], use_text[SIZE_TEXT_MAX];
+
+        for (int i = 0; i < _TENANT_LIMIT_MAX; i++) {
+                uint64_t use = quota_use(tenant, (TenantLimit) i);
+
+                if (wanted->limits[i] == tenant->tenant.limits[i] || wanted->limits[i] >= use)
+                        continue;
+                return error_field(err, tenant_limit_to_string((TenantLimit) i),
+                                   "tenant %s has %s %s already: a limit of %s is below that", wanted->name,
+                                   amount_format((TenantLimit) i, use, use_text), limit_word((TenantLimit) i),
+                                   amount_format((TenantLimit) i, wanted->limits[i], max_text));
+        }
+        return 0;
 }

@@ -54,15 +54,24 @@ static bool has_name(const VolumeEntry *entry) {
 }
 
 static void count(PoolEntry *pool, const VolumeEntry *entry, bool more) {
-        if (entry->volume.spec.role == ROLE_SNAPSHOT)
-                pool->n_snapshots += more ? 1 : (size_t) -1;
-        if (entry->volume.spec.role != ROLE_VOLUME || !has_name(entry))
-                return;
         const Volume *v = &entry->volume;
         uint64_t promised = v->pending_size > v->spec.size ? v->pending_size : v->spec.size;
+        TenantEntry *tenant = entry->tenant;
+        size_t one = more ? 1 : (size_t) -1;
 
-        pool->n_volumes += more ? 1 : (size_t) -1;
+        if (v->spec.role == ROLE_SNAPSHOT) {
+                pool->n_snapshots += one;
+                if (tenant && has_name(entry))
+                        tenant->n_snapshots += one;
+        }
+        if (v->spec.role != ROLE_VOLUME || !has_name(entry))
+                return;
+        pool->n_volumes += one;
         pool->provisioned += more ? promised : -promised;
+        if (tenant) {
+                tenant->n_volumes += one;
+                tenant->provisioned += more ? promised : -promised;
+        }
 }
 
 static void thin_id_mark(PoolEntry *pool, uint32_t id, bool used) {
@@ -157,6 +166,7 @@ void registry_remove_pool(Registry *registry, PoolEntry *pool) {
                         break;
                 }
         registry_forget_volumes(registry, pool);
+        registry_forget_tenants(pool);
         sd_event_source_disable_unref(pool->catalog_source);
         sd_event_source_disable_unref(pool->turn.limit);
         sd_event_source_disable_unref(pool->freeing_pause);
@@ -183,74 +193,6 @@ PoolEntry *registry_find_pool_uuid(Registry *registry, sd_id128_t uuid) {
                 if (sd_id128_equal(p->info.uuid, uuid))
                         return p;
         return NULL;
-}
-
-void pool_entry_set_state(PoolEntry *pool, PoolState state, const char *failure) {
-        char *copy = failure ? strdup(failure) : NULL; /* it may be the one that was there */
-
-        pool->state = state;
-        free(pool->failure);
-        pool->failure = copy;
-        free(TAKE_PTR(pool->advice));
-}
-
-void pool_entry_set_failed(PoolEntry *pool, const Error *err) {
-        pool_entry_set_state(pool, POOL_UNAVAILABLE, err->text);
-        pool->advice = err->hint[0] ? strdup(err->hint) : NULL;
-        pool->may_come_yet = err->number == ENODEV || err->number == ENOENT || err->number == ETIMEDOUT ||
-                             err->number == EIO || err->number == ENOTUNIQ || err->kind == ERROR_WORKER_DIED ||
-                             pool->catalog_in_doubt;
-}
-
-PoolState pool_entry_shown_state(const PoolEntry *pool) {
-        return pool->state == POOL_ACTIVE && pool_entry_failure(pool) ? POOL_DEGRADED : pool->state;
-}
-
-const char *pool_entry_failure(const PoolEntry *pool) {
-        if (pool->state != POOL_ACTIVE)
-                return pool->failure;
-        if (pool->metadata_failed)
-                return "its metadata can neither be read nor written, nor can its volumes; unmount them: then it is "
-                       "checked and comes back by itself, once its disks work";
-        if (pool->read_only)
-                return "its metadata could not be written: its volumes can be read, and get no new space; unmount "
-                       "them: then it is checked and comes back by itself, once its disks work";
-        return NULL;
-}
-
-int pool_entry_check_changes(const PoolEntry *pool, Error *err) {
-        const char *failure = pool_entry_failure(pool);
-        int r;
-
-        r = pool_entry_check(pool, err);
-        if (r < 0 || !failure)
-                return r;
-        r = error_set(err, ERROR_POOL_UNAVAILABLE, EROFS, "pool %s takes no changes: %s", pool->info.name, failure);
-        error_hint(err, "quarry ls --pool %s; quarry umount", pool->info.name);
-        return r;
-}
-
-int pool_entry_check(const PoolEntry *pool, Error *err) {
-        int r;
-
-        if (pool->operation)
-                return error_set(err, ERROR_POOL_BUSY, EBUSY, "pool %s is being taken away or repaired",
-                                 pool->info.name);
-        switch (pool->state) {
-        case POOL_ACTIVE:
-                return 0;
-        case POOL_ACTIVATING:
-                return error_set(err, ERROR_POOL_UNAVAILABLE, EAGAIN, "pool %s is still being activated%s%s",
-                                 pool->info.name, pool->failure ? ": " : "", pool->failure ?: "");
-        default:
-                r = error_set(err, ERROR_POOL_UNAVAILABLE, ENODEV, "pool %s is not active: %s", pool->info.name,
-                              pool->failure ?: "it could not be activated");
-                if (pool->advice)
-                        error_hint(err, "%s", pool->advice);
-                else
-                        error_hint(err, "quarry pool inspect %s", pool->info.name);
-                return r;
-        }
 }
 
 /* --- volumes -------------------------------------------------------------------------------------------- */
@@ -294,6 +236,7 @@ static int snapshot_place(Registry *registry, Volume *volume, VolumeEntry **ret,
 
 VolumeEntry *registry_add_volume(Registry *registry, PoolEntry *pool, Volume *volume, Error *err) {
         VolumeEntry *entry, *origin;
+        TenantEntry *tenant;
 
         if (snapshot_place(registry, volume, &origin, err) < 0)
                 return NULL;
@@ -303,11 +246,14 @@ VolumeEntry *registry_add_volume(Registry *registry, PoolEntry *pool, Volume *vo
                           volume->spec.name);
                 return NULL;
         }
+        if (registry_tenant_of(pool, volume, &tenant, err) < 0)
+                return NULL;
         entry = calloc(1, sizeof(*entry));
         if (!entry) {
                 error_oom(err);
                 return NULL;
         }
+        entry->tenant = tenant;
         entry->volume = *volume;
         if ((has_name(entry) && !tsearch(entry, &pool->by_name, compare_name)) ||
             !tsearch(entry, &registry->by_uuid, compare_uuid)) {
@@ -503,7 +449,10 @@ void volume_entry_set_pending(VolumeEntry *entry, uint64_t size) {
 }
 
 void registry_plan_volume(Registry *registry, VolumeEntry *entry) {
-        const char *own = entry->volume.schedule, *schedule = own ?: entry->pool->schedule;
+        const TenantEntry *tenant = entry->tenant && entry->tenant->tenant.schedule ? entry->tenant : NULL;
+        const char *own = entry->volume.schedule;
+        const char *schedule = own ?: tenant ? tenant->tenant.schedule : entry->pool->schedule;
+        uint64_t since = tenant ? tenant->tenant.schedule_since : entry->pool->schedule_since;
         uint64_t base = entry->volume.created_usec;
         Schedule parsed = {};
         struct timespec ts;
@@ -516,8 +465,8 @@ void registry_plan_volume(Registry *registry, VolumeEntry *entry) {
         clock_gettime(CLOCK_REALTIME, &ts);
         if (own)
                 base = (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
-        else if (base < entry->pool->schedule_since)
-                base = entry->pool->schedule_since;
+        else if (base < since)
+                base = since;
         if (schedule)
                 r = schedule_parse(schedule, "schedule", &parsed, &err);
         if (r >= 0 && plan_set(registry->plan, &entry->plan, entry->volume.uuid, &parsed, base) < 0)

@@ -6,6 +6,7 @@
 #include <quarry/error.h>
 #include <quarry/job.h>
 #include <quarry/pool.h>
+#include <quarry/tenant.h>
 #include <quarry/volume.h>
 
 #include "broker/schedule-plan.h"
@@ -29,10 +30,19 @@ typedef struct Hold { /* a mount in the host's mount namespace */
         bool read_only;
 } Hold;
 
+typedef struct TenantEntry {
+        Tenant tenant; /* first: the tree compares by it */
+        PoolEntry *pool;
+        size_t n_volumes, n_snapshots; /* that it owns, */
+        uint64_t provisioned;          /* and the sum of the volumes' sizes, bytes */
+        bool goes; /* it is being removed: nothing more is made for it */
+} TenantEntry;
+
 /* A volume, a snapshot or a template. */
 typedef struct VolumeEntry {
         Volume volume; /* first: the trees compare by it */
         PoolEntry *pool;
+        TenantEntry *tenant; /* NULL: the default tenant, or none */
         struct VolumeEntry *origin;         /* of a snapshot: what it is of */
         struct VolumeEntry *snapshots;      /* of a volume: the first of its snapshots, */
         struct VolumeEntry *next_snapshot;  /* and the next one; the newest first */
@@ -127,6 +137,8 @@ struct PoolEntry {
         VolumeEntry *freeing; /* what nobody finds by name any more, in order: VOLUME_FREEING, see volume-free.c */
         struct Manager *freeing_manager;
         sd_event_source *freeing_pause;
+        void *tenants;     /* tree of TenantEntry */
+        Lane tenant_lane;  /* of changes to them */
         size_t n_volumes, n_snapshots;
         uint64_t provisioned; /* sum of the volumes' sizes, bytes */
         uint8_t *thin_ids;    /* bitmap of those in use */
@@ -169,6 +181,19 @@ int pool_entry_check_changes(const PoolEntry *pool, Error *err);
 /* What is told of it, and why it is not active, or NULL. */
 PoolState pool_entry_shown_state(const PoolEntry *pool);
 const char *pool_entry_failure(const PoolEntry *pool);
+
+TenantEntry *registry_find_tenant(const PoolEntry *pool, const char *name);
+/* Takes over the tenant; one that is there of that name is as this one from then on. NULL with *err set: out of
+ * memory. */
+TenantEntry *registry_put_tenant(PoolEntry *pool, Tenant *tenant, Error *err);
+/* Of no volume. */
+void registry_remove_tenant(TenantEntry *entry);
+void registry_forget_tenants(PoolEntry *pool); /* all of it */
+/* Who owns a volume; *ret is NULL for the default tenant and for a template. A catalog from before there were rows of
+ * tenants has none of it: then it is made, without members. */
+int registry_tenant_of(PoolEntry *pool, const Volume *volume, TenantEntry **ret, Error *err);
+/* In the order of their names, as registry_each_volume(). */
+int registry_each_tenant(const PoolEntry *pool, int (*on_tenant)(TenantEntry *entry, void *userdata), void *userdata);
 
 /* Takes over the volume. The origin of a snapshot must be there, and gives it its name. NULL with *err set: out of
  * memory, or the name or thin id is taken. */

@@ -235,6 +235,25 @@ void schedule_pool_changed(Manager *m, PoolEntry *pool) {
         (void) registry_each_volume(pool, plan_by_pool, &m->registry);
 }
 
+typedef struct Replan {
+        Registry *registry;
+        const TenantEntry *tenant;
+} Replan;
+
+static int plan_by_tenant(VolumeEntry *entry, void *userdata) {
+        const Replan *replan = userdata;
+
+        if (entry->tenant == replan->tenant && !entry->volume.schedule)
+                registry_plan_volume(replan->registry, entry);
+        return 0;
+}
+
+void schedule_tenant_changed(Manager *m, TenantEntry *tenant) {
+        Replan replan = { .registry = &m->registry, .tenant = tenant };
+
+        (void) registry_each_volume(tenant->pool, plan_by_tenant, &replan);
+}
+
 /* --- whether a schedule can be one ------------------------------------------------------------------------ */
 
 typedef struct Check {

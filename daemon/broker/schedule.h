@@ -21,6 +21,8 @@ int schedule_check(Manager *manager, const Schedule *schedule, ScheduleChecked o
 void schedule_volume_changed(Manager *manager, VolumeEntry *entry);
 /* The same of all volumes of a pool that have none of their own. */
 void schedule_pool_changed(Manager *manager, PoolEntry *pool);
+/* And of a tenant's. */
+void schedule_tenant_changed(Manager *manager, TenantEntry *tenant);
 
 #define SETTING_SCHEDULE "snapshot-schedule"
 #define SETTING_SCHEDULE_SINCE "snapshot-schedule-since"

@@ -1,5 +1,6 @@
 #include "broker/usage.h"
 
+#include "broker/policy.h"
 #include "broker/pool-open.h"
 #include "broker/watch.h"
 
@@ -202,7 +203,7 @@ static int look_start(Operation *op, Error *err) {
                                        look);
         if (r < 0)
                 error_errno(err, r, "cannot set a time limit");
-        for (PoolEntry *pool = registry->pools; pool && r >= 0 && op->caller.admin; pool = pool->next) {
+        for (PoolEntry *pool = registry->pools; pool && r >= 0; pool = pool->next) {
                 if (only && pool != only)
                         continue;
                 r = look_at(look, pool, entry, err);
@@ -235,16 +236,18 @@ static int begin(Manager *m, const Caller *caller, int (*start)(Operation *op, E
         return 0;
 }
 
+int usage_take_as_known(Manager *m, const Caller *caller, const Watcher *watcher, Error *err) {
+        return begin(m, caller, known_start, SD_ID128_NULL, SD_ID128_NULL, watcher, err);
+}
+
 int usage_look_at_volume(Manager *m, const Caller *caller, VolumeEntry *entry, const Watcher *watcher, Error *err) {
         return begin(m, caller, look_start, entry->pool->info.uuid, entry->volume.uuid, watcher, err);
 }
 
 int usage_look_at_pools(Manager *m, const Caller *caller, PoolEntry *pool, const Watcher *watcher, Error *err) {
+        if (!caller->admin && !policy_has_tenant(m, caller)) /* who sees nothing costs nothing */
+                return usage_take_as_known(m, caller, watcher, err);
         return begin(m, caller, look_start, pool ? pool->info.uuid : SD_ID128_NULL, SD_ID128_NULL, watcher, err);
-}
-
-int usage_take_as_known(Manager *m, const Caller *caller, const Watcher *watcher, Error *err) {
-        return begin(m, caller, known_start, SD_ID128_NULL, SD_ID128_NULL, watcher, err);
 }
 
 void usage_end(Manager *m) {

@@ -1,6 +1,6 @@
 #pragma once
 
-/* Pools and volumes as every front shows them: the objects of the Varlink interfaces. */
+/* Pools, tenants and volumes as every front shows them: the objects of the Varlink interfaces. */
 
 #include "broker/manager.h"
 
@@ -56,3 +56,7 @@ int view_members_parse(char *const *names, VolumeMembers *ret, Error *err);
 /* What is not known of the volume, or does not apply to it, is missing in the object. */
 int view_volume(const VolumeEntry *entry, VolumeMembers members, sd_json_variant **ret);
 int view_pool(const Manager *manager, const PoolEntry *pool, sd_json_variant **ret);
+int view_tenant(const TenantEntry *entry, sd_json_variant **ret);
+
+/* RFC 3339, UTC. usec: CLOCK_REALTIME */
+void view_format_time(uint64_t usec, char buf[static 32]);

@@ -1,5 +1,6 @@
 /* A clone: made as any volume, from a snapshot that nobody takes away meanwhile. */
 
+#include "broker/find.h"
 #include "broker/policy.h"
 #include "broker/quota.h"
 #include "broker/space.h"
@@ -32,8 +33,8 @@ static int clone_start(Operation *op, Error *err) {
         return 0;
 }
 
-static int spec_make(const VolumeEntry *snapshot, const Reference *name, char *const *labels, VolumeSpec *ret,
-                     Error *err) {
+static int spec_make(const VolumeEntry *snapshot, const Reference *name, const char *tenant, char *const *labels,
+                     VolumeSpec *ret, Error *err) {
         int r = 0;
 
         if (volume_spec_copy(&snapshot->volume.spec, ret) < 0)
@@ -41,7 +42,7 @@ static int spec_make(const VolumeEntry *snapshot, const Reference *name, char *c
         ret->role = ROLE_VOLUME;
         ret->origin = SD_ID128_NULL;
         buffer_format(ret->name, sizeof(ret->name), "%s", name->name);
-        buffer_format(ret->tenant, sizeof(ret->tenant), "%s", *name->tenant ? name->tenant : DEFAULT_TENANT);
+        buffer_format(ret->tenant, sizeof(ret->tenant), "%s", tenant);
         ret->labels = strv_free(ret->labels);
         for (char *const *l = labels; l && *l && r >= 0; l++)
                 r = volume_spec_add_label(ret, *l, err);
@@ -74,34 +75,42 @@ static int check_source(const VolumeEntry *snapshot, Error *err) {
                            VOLUME_REFERENCE(&snapshot->volume.spec), VOLUME_REFERENCE(&snapshot->volume.spec));
                 return r;
         }
-        return pool_entry_check_changes(snapshot->pool, err); /* its own state is looked at when it is this one's turn */
+        return pool_entry_check_changes(snapshot->pool,
+                                        err); /* its own state is looked at when it is this one's turn */
 }
 
 static int clone(Manager *m, const Caller *caller, VolumeEntry *snapshot, const Reference *name, char *const *labels,
                  int *key_fd, const Watcher *watcher, Error *err) {
         _cleanup_(volume_spec_done) VolumeSpec spec = {};
+        char name_space[TENANT_NAME_MAX + 1];
+        TenantEntry *tenant;
         VolumeEntry *entry;
+        PoolEntry *pool;
         Operation *op;
         int r;
 
         r = check_source(snapshot, err);
         if (r >= 0)
-                r = spec_make(snapshot, name, labels, &spec, err);
+                r = policy_tenant(m, caller, name->tenant, "name", name_space, err);
         if (r >= 0)
-                r = policy_may_create_volume(caller, spec.tenant, err);
+                r = spec_make(snapshot, name, name_space, labels, &spec, err);
+        if (r >= 0)
+                r = find_place(m, caller, spec.tenant, snapshot->pool->info.name, &pool, &tenant, err);
         if (r >= 0)
                 r = check_name(m, snapshot, name, &spec, err);
         if (r >= 0)
                 r = volume_create_check_key(&spec, *key_fd, err);
         if (r >= 0)
-                r = quota_check_provisioned(m, snapshot->pool, spec.size, err);
+                r = quota_check_volumes(tenant, 1, err);
+        if (r >= 0)
+                r = quota_check_size(m, pool, tenant, spec.size, err);
         if (r >= 0)
                 r = space_check_create(snapshot->pool, err);
         if (r >= 0)
                 r = operation_new(m, "clone", caller, watcher, clone_start, &op, err);
         if (r < 0)
                 return r;
-        r = volume_create_entry(m, snapshot->pool, &spec, &entry, err);
+        r = volume_create_entry(m, pool, &spec, &entry, err);
         if (r < 0) {
                 operation_free(op);
                 return r;

@@ -300,6 +300,7 @@ int volume_create_entry(Manager *m, PoolEntry *pool, VolumeSpec *spec, VolumeEnt
 
 static int create(Manager *m, const Caller *caller, VolumeSpec *spec, int *key_fd, bool if_absent,
                   const Watcher *watcher, VolumeEntry **ret_existing, Error *err) {
+        TenantEntry *tenant;
         VolumeEntry *entry;
         PoolEntry *pool;
         Operation *op;
@@ -307,11 +308,9 @@ static int create(Manager *m, const Caller *caller, VolumeSpec *spec, int *key_f
 
         r = volume_spec_normalize(spec, err);
         if (r >= 0)
-                r = policy_may_create_volume(caller, spec->tenant, err);
+                r = find_place(m, caller, spec->tenant, spec->pool, &pool, &tenant, err);
         if (r >= 0)
                 r = volume_create_check_key(spec, *key_fd, err);
-        if (r >= 0)
-                r = find_pool_for_volume(m, spec->pool, &pool, err);
         if (r < 0)
                 return r;
 
@@ -325,7 +324,9 @@ static int create(Manager *m, const Caller *caller, VolumeSpec *spec, int *key_f
         }
         r = registry_check_old_names(&m->registry, spec->tenant, spec->name, NULL, err);
         if (r >= 0)
-                r = quota_check_provisioned(m, pool, spec->size, err);
+                r = quota_check_volumes(tenant, 1, err);
+        if (r >= 0)
+                r = quota_check_size(m, pool, tenant, spec->size, err);
         if (r >= 0)
                 r = space_check_create(pool, err);
         if (r >= 0)

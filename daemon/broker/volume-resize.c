@@ -107,7 +107,7 @@ static int grow(Operation *op, Error *err) {
         VolumeEntry *entry = op->volume;
         int r;
 
-        r = quota_check_provisioned(op->manager, op->pool, op->size - entry->volume.spec.size, err);
+        r = quota_check_size(op->manager, op->pool, entry->tenant, op->size - entry->volume.spec.size, err);
         if (r >= 0)
                 r = space_check_create(op->pool, err);
         if (r < 0)

@@ -239,7 +239,9 @@ static int rollback_check(const Operation *op, const VolumeEntry *snapshot, Erro
         if (r >= 0)
                 r = pool_entry_check_changes(op->pool, err);
         if (r >= 0 && wanted > size)
-                r = quota_check_provisioned(op->manager, op->pool, wanted - size, err);
+                r = quota_check_size(op->manager, op->pool, op->volume->tenant, wanted - size, err);
+        if (r >= 0 && !op->discard) /* what is there now becomes one */
+                r = quota_check_snapshots(op->volume->tenant, 1, err);
         return r < 0 ? r : space_check_create(op->pool, err);
 }
 

@@ -4,6 +4,7 @@
 #include "broker/find.h"
 #include "broker/policy.h"
 #include "broker/pool-open.h"
+#include "broker/quota.h"
 #include "broker/space.h"
 #include "broker/volume.h"
 
@@ -346,8 +347,12 @@ static int entries_add(SnapshotGroup *group, Error *err) {
         choose_name(group, usec, common);
         for (size_t i = 0; i < group->n && r >= 0; i++)
                 r = volume_check_ready(group->images[i].origin, err);
-        for (size_t i = 0; i < group->n && r >= 0; i++)
-                r = entry_add(&group->images[i], *group->images[i].name ? group->images[i].name : common, usec, err);
+        for (size_t i = 0; i < group->n && r >= 0; i++) {
+                r = quota_check_snapshots(group->images[i].origin->tenant, 1, err);
+                if (r >= 0)
+                        r = entry_add(&group->images[i], *group->images[i].name ? group->images[i].name : common, usec,
+                                      err);
+        }
         return r;
 }
 

@@ -53,7 +53,7 @@ static int build_holds(const VolumeEntry *entry, sd_json_variant **ret) {
         return r;
 }
 
-static void format_time(uint64_t usec, char buf[static 32]) {
+void view_format_time(uint64_t usec, char buf[static 32]) {
         time_t seconds = (time_t) (usec / 1000000);
         struct tm tm;
 
@@ -77,8 +77,8 @@ static int build_rules(const VolumePlan *plan, sd_json_variant **ret) {
                 bool ran = rule->run.at_usec > 0, will_run = rule->next_usec > 0 && rule->next_usec != PLAN_NEVER;
                 char last[32], next[32];
 
-                format_time(rule->run.at_usec, last);
-                format_time(will_run ? rule->next_usec : 0, next);
+                view_format_time(rule->run.at_usec, last);
+                view_format_time(will_run ? rule->next_usec : 0, next);
                 r = sd_json_variant_append_arraybo(
                         ret,
                         SD_JSON_BUILD_PAIR_STRING("expression", rule->run.rule),
@@ -122,7 +122,7 @@ static int build_number(bool known, uint64_t number, sd_json_variant **ret) {
 static int build_time(uint64_t usec, sd_json_variant **ret) {
         char text[32];
 
-        format_time(usec, text);
+        view_format_time(usec, text);
         return usec > 0 ? sd_json_variant_new_string(ret, text) : 0;
 }
 

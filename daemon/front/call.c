@@ -70,6 +70,7 @@ void call_free(Call *call) {
         if (!call)
                 return;
         sd_varlink_unref(call->link);
+        server_caller_done(&call->caller);
         free(call);
 }
 

@@ -3,6 +3,7 @@
 #include "broker/policy.h"
 #include "front/doctor.h"
 #include "front/pool.h"
+#include "front/tenant.h"
 #include "front/volume.h"
 
 #include <quarry/api.h>
@@ -51,11 +52,12 @@ Manager *server_manager(Server *server) {
 
 /* --- who is there --------------------------------------------------------------------------------------- */
 
+/* Supplementary ones, with room for one more. */
 static int peer_groups(int fd, gid_t **ret, size_t *ret_n) {
         socklen_t size = 64 * sizeof(gid_t);
 
         for (;;) {
-                gid_t *list = malloc(size);
+                gid_t *list = malloc(size + sizeof(gid_t));
 
                 if (!list)
                         return -ENOMEM;
@@ -74,21 +76,28 @@ int server_caller(sd_varlink *link, Manager *m, Caller *ret) {
         _cleanup_free_ gid_t *groups = NULL;
         size_t n = 0;
         Caller caller = {};
-        gid_t gid;
         int r;
 
         r = sd_varlink_get_peer_uid(link, &caller.uid);
         if (r >= 0)
-                r = sd_varlink_get_peer_gid(link, &gid);
+                r = sd_varlink_get_peer_gid(link, &caller.gid);
         if (r >= 0)
                 r = sd_varlink_get_peer_pid(link, &caller.pid);
         if (r >= 0)
                 r = peer_groups(sd_varlink_get_fd(link), &groups, &n);
         if (r < 0)
                 return r;
-        caller.admin = policy_is_admin(m, caller.uid, groups, n) || policy_is_admin(m, caller.uid, &gid, 1);
+        groups[n++] = caller.gid;
+        caller.admin = policy_is_admin(m, caller.uid, groups, n);
+        caller.groups = TAKE_PTR(groups);
+        caller.n_groups = n;
         *ret = caller;
         return 0;
+}
+
+void server_caller_done(Caller *caller) {
+        free((void *) caller->groups);
+        *caller = (Caller) {};
 }
 
 /* --- connections ---------------------------------------------------------------------------------------- */
@@ -171,8 +180,8 @@ static int input_watch(Server *s, Connection *c) {
 }
 
 static int on_connect(sd_varlink_server *varlink, sd_varlink *link, void *userdata) {
+        _cleanup_(server_caller_done) Caller caller = {};
         Server *s = userdata;
-        Caller caller;
         Connection *c;
         int r;
 
@@ -180,7 +189,7 @@ static int on_connect(sd_varlink_server *varlink, sd_varlink *link, void *userda
         if (r < 0)
                 return r;
         /* Descriptors that others send are dropped by the kernel: they could use up ours. */
-        r = sd_varlink_set_allow_fd_passing_input(link, caller.admin);
+        r = sd_varlink_set_allow_fd_passing_input(link, caller.admin || policy_has_tenant(s->manager, &caller));
         if (r >= 0)
                 r = sd_varlink_set_allow_fd_passing_output(link, 1);
         if (r < 0)
@@ -284,6 +293,8 @@ int server_new(Manager *m, Server **ret, Error *err) {
                 r = front_volume_bind(s->varlink);
         if (r >= 0)
                 r = front_pool_bind(s->varlink);
+        if (r >= 0)
+                r = front_tenant_bind(s->varlink);
         if (r >= 0)
                 r = front_doctor_bind(s->varlink);
         if (r < 0)

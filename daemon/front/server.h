@@ -15,8 +15,9 @@ DEFINE_CLEANUP(Server *, server_free)
 
 Manager *server_manager(Server *server);
 
-/* Who is at the other end; supplementary groups count. */
+/* Who is at the other end; supplementary groups count. To be freed with server_caller_done(). */
 int server_caller(sd_varlink *link, Manager *manager, Caller *ret);
+void server_caller_done(Caller *caller);
 
 /* Every call asks this first. While the pools are still being activated it waits: returns true, and the handler
  * returns 0. It is called again when they are there. */

@@ -12,6 +12,10 @@
 
 #include <string.h>
 
+#define OWNER_UNSET UINT64_MAX
+#define DEFAULT_MODE 0755
+#define DEFAULT_MODE_OF_MEMBERS 0700
+
 #define LIST_BATCH 200u /* volumes in one reply when the caller asked for more */
 
 /* --- create --------------------------------------------------------------------------------------------- */
@@ -45,20 +49,44 @@ typedef struct CreateParameters {
         KeySource key_source;
         int key;
         char **labels, **mkfs_options;
-        uint32_t uid, gid, mode;
+        uint64_t uid, gid, mode; /* OWNER_UNSET, or 32 bits */
         bool if_absent;
 } CreateParameters;
+
+static int dispatch_owner(const char *name, sd_json_variant *v, sd_json_dispatch_flags_t flags, void *userdata) {
+        uint32_t number;
+        int r;
+
+        if (sd_json_variant_is_null(v))
+                return 0;
+        r = call_dispatch_uint32(name, v, flags, &number);
+        if (r >= 0)
+                *(uint64_t *) userdata = number;
+        return r;
+}
 
 static void create_parameters_done(CreateParameters *p) {
         strv_free(p->labels);
         strv_free(p->mkfs_options);
 }
 
-static int spec_from_parameters(const CreateParameters *p, VolumeSpec *spec, Error *err) {
+/* What nobody said belongs to root; a tenant's member could do nothing with that, and others need not see into it. */
+static void spec_set_owner(const Call *call, const CreateParameters *p, VolumeSpec *spec) {
+        const Caller *caller = &call->caller;
+        bool admin = caller->admin;
+
+        spec->uid = p->uid != OWNER_UNSET ? (uint32_t) p->uid : admin ? 0 : caller->uid;
+        spec->gid = p->gid != OWNER_UNSET ? (uint32_t) p->gid : admin ? 0 : caller->gid;
+        spec->mode = p->mode != OWNER_UNSET ? (uint32_t) p->mode : admin ? DEFAULT_MODE : DEFAULT_MODE_OF_MEMBERS;
+}
+
+static int spec_from_parameters(const Call *call, const CreateParameters *p, VolumeSpec *spec, Error *err) {
         Reference ref;
         int r;
 
         r = reference_parse(p->volume, "volume", &ref, err);
+        if (r >= 0)
+                r = policy_tenant(server_manager(call->server), &call->caller, ref.tenant, "volume", spec->tenant, err);
         if (r < 0)
                 return r;
         if (*ref.snapshot) {
@@ -68,14 +96,11 @@ static int spec_from_parameters(const CreateParameters *p, VolumeSpec *spec, Err
                 return r;
         }
         buffer_format(spec->pool, sizeof(spec->pool), "%s", ref.pool);
-        buffer_format(spec->tenant, sizeof(spec->tenant), "%s", *ref.tenant ? ref.tenant : DEFAULT_TENANT);
         buffer_format(spec->name, sizeof(spec->name), "%s", ref.name);
         spec->size = p->size;
         spec->fs = p->fs;
         spec->key_source = p->key_source;
-        spec->uid = p->uid;
-        spec->gid = p->gid;
-        spec->mode = p->mode;
+        spec_set_owner(call, p, spec);
         for (char **l = p->labels; l && *l; l++) {
                 r = volume_spec_add_label(spec, *l, err);
                 if (r < 0)
@@ -117,11 +142,11 @@ static int vl_method_create(sd_varlink *link, sd_json_variant *parameters, sd_va
                   offsetof(CreateParameters, key), SD_JSON_NULLABLE },
                 { "labels", SD_JSON_VARIANT_ARRAY, call_dispatch_strv, offsetof(CreateParameters, labels),
                   SD_JSON_NULLABLE },
-                { "uid", _SD_JSON_VARIANT_TYPE_INVALID, call_dispatch_uint32, offsetof(CreateParameters, uid),
+                { "uid", _SD_JSON_VARIANT_TYPE_INVALID, dispatch_owner, offsetof(CreateParameters, uid),
                   SD_JSON_NULLABLE },
-                { "gid", _SD_JSON_VARIANT_TYPE_INVALID, call_dispatch_uint32, offsetof(CreateParameters, gid),
+                { "gid", _SD_JSON_VARIANT_TYPE_INVALID, dispatch_owner, offsetof(CreateParameters, gid),
                   SD_JSON_NULLABLE },
-                { "mode", _SD_JSON_VARIANT_TYPE_INVALID, call_dispatch_uint32, offsetof(CreateParameters, mode),
+                { "mode", _SD_JSON_VARIANT_TYPE_INVALID, dispatch_owner, offsetof(CreateParameters, mode),
                   SD_JSON_NULLABLE },
                 { "mkfsOptions", SD_JSON_VARIANT_ARRAY, call_dispatch_strv, offsetof(CreateParameters, mkfs_options),
                   SD_JSON_NULLABLE },
@@ -129,7 +154,9 @@ static int vl_method_create(sd_varlink *link, sd_json_variant *parameters, sd_va
                   SD_JSON_NULLABLE },
                 {},
         };
-        _cleanup_(create_parameters_done) CreateParameters p = { .key = -1, .mode = 0755 };
+        _cleanup_(create_parameters_done) CreateParameters p = {
+                .key = -1, .uid = OWNER_UNSET, .gid = OWNER_UNSET, .mode = OWNER_UNSET
+        };
         _cleanup_(call_freep) Call *call = NULL;
         _cleanup_(volume_spec_done) VolumeSpec spec = VOLUME_SPEC_DEFAULT;
         VolumeEntry *existing = NULL;
@@ -142,7 +169,7 @@ static int vl_method_create(sd_varlink *link, sd_json_variant *parameters, sd_va
         r = call_begin(link, flags, API_VOLUME, create_reply, &call);
         if (r <= 0)
                 return r;
-        r = spec_from_parameters(&p, &spec, &err);
+        r = spec_from_parameters(call, &p, &spec, &err);
         if (r >= 0)
                 r = call_take_key(link, p.key, &key_fd, &err);
         if (r >= 0) {
@@ -172,11 +199,11 @@ static bool is_of_type(const VolumeEntry *entry, ListType type) {
 static int list_add(VolumeEntry *entry, void *userdata) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *v = NULL;
         List *list = userdata;
-        const char *tenant = entry->volume.spec.tenant, *only = list->call->filter.tenant;
+        const char *only = list->call->filter.tenant;
         int r;
 
-        if ((*only && !streq(only, tenant)) || !is_of_type(entry, list->call->type) ||
-            !policy_may_list_tenant(&list->call->caller, tenant))
+        if ((*only && !streq(only, entry->volume.spec.tenant)) || !is_of_type(entry, list->call->type) ||
+            !policy_may_see_volume(&list->call->caller, entry))
                 return 0;
         /* Only a batch that another volume follows goes out before the end. */
         if (list->call->more && list->n == LIST_BATCH) {

@@ -3,6 +3,7 @@
 #include "store/row.h"
 #include "store/run.h"
 #include "store/schema.h"
+#include "store/tenant.h"
 
 #include <quarry/clock.h>
 #include <quarry/failpoint.h>
@@ -22,7 +23,8 @@ typedef enum ChangeKind {
         CHANGE_CHECK,
         CHANGE_TOUCH,
         CHANGE_RUN,
-        CHANGE_SETTING
+        CHANGE_SETTING,
+        CHANGE_TENANT
 } ChangeKind;
 
 typedef struct Change {
@@ -31,8 +33,9 @@ typedef struct Change {
         Row *rows; /* CHANGE_PUT; CHANGE_DELETE: one, of which only the UUID counts */
         size_t n_rows;
         ScheduleRun run; /* CHANGE_RUN */
-        bool run_goes;
         Setting setting; /* CHANGE_SETTING */
+        Tenant tenant;   /* CHANGE_TENANT */
+        bool goes;       /* the run, or the tenant */
         CatalogDone done;
         void *userdata;
         Error err; /* kind ERROR_NONE: durable */
@@ -60,6 +63,7 @@ struct Catalog {
         VolumeList volumes;      /* read, and not handed over yet */
         RunList runs;         /* the same */
         SettingList settings;
+        TenantList tenants;
         Error err;            /* of the opening */
         bool opened;          /* or failed to; to be told */
         Queue waiting, finished;
@@ -91,6 +95,7 @@ static void change_free(Change *change) {
         free(change->rows);
         schedule_run_done(&change->run);
         setting_done(&change->setting);
+        tenant_done(&change->tenant);
         free(change);
 }
 
@@ -133,6 +138,8 @@ static int thread_open(Catalog *c) {
         if (r >= 0) /* nobody else looks at these before they are told of */
                 r = run_list_read(c->db, &c->runs, &c->settings, &err);
         if (r >= 0)
+                r = tenant_list_read(c->db, &c->tenants, &err);
+        if (r >= 0)
                 r = volume_list_read(c->db, &volumes, &err);
         if (r < 0) {
                 volume_list_done(&volumes);
@@ -173,9 +180,11 @@ static int change_write(Catalog *c, Change *change) {
         if (change->kind == CHANGE_TOUCH)
                 return schema_touch(c->db, &change->err);
         if (change->kind == CHANGE_RUN)
-                return schedule_run_write(c->db, &change->run, change->run_goes, &change->err);
+                return schedule_run_write(c->db, &change->run, change->goes, &change->err);
         if (change->kind == CHANGE_SETTING)
                 return setting_write(c->db, &change->setting, &change->err);
+        if (change->kind == CHANGE_TENANT)
+                return tenant_write(c->db, &change->tenant, change->goes, &change->err);
         for (size_t i = 0; i < change->n_rows && r >= 0; i++)
                 r = row_write(c, &change->rows[i], change->kind == CHANGE_DELETE, &change->err);
         return r;
@@ -186,6 +195,7 @@ static const char *change_name(const Change *change) {
                : change->kind == CHANGE_PUT     ? volume_state_to_string(change->rows[0].state)
                : change->kind == CHANGE_RUN     ? "run"
                : change->kind == CHANGE_SETTING ? "setting"
+               : change->kind == CHANGE_TENANT  ? "tenant"
                                                 : "check";
 }
 
@@ -276,6 +286,7 @@ static void catalog_unref(Catalog *c) {
         volume_list_done(&c->volumes);
         run_list_done(&c->runs);
         setting_list_done(&c->settings);
+        tenant_list_done(&c->tenants);
         pthread_cond_destroy(&c->end);
         pthread_cond_destroy(&c->wake);
         pthread_mutex_destroy(&c->lock);
@@ -367,7 +378,7 @@ int catalog_put_run(Catalog *c, const ScheduleRun *run, bool goes, CatalogDone d
         r = change_new(CHANGE_RUN, 0, done, userdata, &change, err);
         if (r < 0)
                 return r;
-        change->run_goes = goes;
+        change->goes = goes;
         if (schedule_run_copy(run, &change->run) < 0) {
                 change_free(change);
                 return error_oom(err);
@@ -388,6 +399,26 @@ int catalog_put_setting(Catalog *c, const char *name, const char *value, Catalog
                 return error_oom(err);
         }
         return change_queue(c, change);
+}
+
+int catalog_put_tenant(Catalog *c, const Tenant *tenant, bool goes, CatalogDone done, void *userdata, Error *err) {
+        Change *change = NULL;
+        int r;
+
+        r = change_new(CHANGE_TENANT, 0, done, userdata, &change, err);
+        if (r < 0)
+                return r;
+        change->goes = goes;
+        if (tenant_copy(tenant, &change->tenant) < 0) {
+                change_free(change);
+                return error_oom(err);
+        }
+        return change_queue(c, change);
+}
+
+const Tenant *catalog_tenants(const Catalog *c, size_t *ret_n) {
+        *ret_n = c->tenants.n;
+        return c->tenants.list;
 }
 
 const char *catalog_setting(const Catalog *c, const char *name) {

@@ -10,6 +10,7 @@
 #include <quarry/base.h>
 #include <quarry/error.h>
 #include <quarry/schedule.h>
+#include <quarry/tenant.h>
 #include <quarry/volume.h>
 
 typedef struct Catalog Catalog;
@@ -54,6 +55,11 @@ int catalog_put_setting(Catalog *catalog, const char *name, const char *value, C
                         Error *err);
 /* As it was when the catalog was opened, or NULL. */
 const char *catalog_setting(const Catalog *catalog, const char *name);
+
+/* Inserts or replaces a tenant's row, which it copies, or lets it go. */
+int catalog_put_tenant(Catalog *catalog, const Tenant *tenant, bool goes, CatalogDone done, void *userdata, Error *err);
+/* As they were when the catalog was opened, as long as CatalogVolume and CatalogOpened run. */
+const Tenant *catalog_tenants(const Catalog *catalog, size_t *ret_n);
 
 /* Has the catalog's thread look whether the database is whole, behind the changes that are queued. */
 int catalog_check(Catalog *catalog, CatalogDone done, void *userdata, Error *err);

@@ -1,6 +1,7 @@
 #include "store/run.h"
 
 #include "store/schema.h"
+#include "store/table.h"
 
 #include <quarry/text.h>
 #include <quarry/volume.h>
@@ -34,39 +35,22 @@ void setting_list_done(SettingList *settings) {
         *settings = (SettingList) {};
 }
 
-/* Room for one more in a list that has n: its room is a power of two. */
-static int list_grow(void *list, size_t n, size_t size) {
-        void **at = list, *more;
-
-        if ((n & (n - 1)) != 0)
-                return 0;
-        more = reallocarray(*at, n ? n * 2 : 1, size);
-        if (!more)
-                return -ENOMEM;
-        *at = more;
-        return 0;
-}
-
-static const char *column(sqlite3_stmt *s, int i) {
-        return (const char *) sqlite3_column_text(s, i) ?: "";
-}
-
 /* NULL is the null id. */
 static int column_id(sqlite3_stmt *s, int i, sd_id128_t *ret) {
-        return sqlite3_column_type(s, i) == SQLITE_NULL ? 0 : sd_id128_from_string(column(s, i), ret);
+        return sqlite3_column_type(s, i) == SQLITE_NULL ? 0 : sd_id128_from_string(table_text(s, i), ret);
 }
 
 static int run_read(sqlite3_stmt *s, void *userdata) {
         RunList *runs = userdata;
-        const char *failure = sqlite3_column_type(s, 4) == SQLITE_NULL ? NULL : column(s, 4);
-        ScheduleRun run = { .rule = (char *) column(s, 1), .failure = (char *) failure };
+        const char *failure = table_text_or_null(s, 4);
+        ScheduleRun run = { .rule = (char *) table_text(s, 1), .failure = (char *) failure };
 
-        if (sd_id128_from_string(column(s, 0), &run.volume) < 0 || sqlite3_column_int64(s, 2) < 0 ||
+        if (sd_id128_from_string(table_text(s, 0), &run.volume) < 0 || sqlite3_column_int64(s, 2) < 0 ||
             sqlite3_column_int64(s, 3) < 0 || column_id(s, 5, &run.snapshot) < 0 || column_id(s, 6, &run.content) < 0)
                 return -EINVAL;
         run.base_usec = (uint64_t) sqlite3_column_int64(s, 2);
         run.at_usec = (uint64_t) sqlite3_column_int64(s, 3);
-        if (list_grow(&runs->list, runs->n, sizeof(*runs->list)) < 0 ||
+        if (table_list_grow(&runs->list, runs->n, sizeof(*runs->list)) < 0 ||
             schedule_run_copy(&run, &runs->list[runs->n]) < 0)
                 return -ENOMEM;
         runs->n++;
@@ -75,9 +59,10 @@ static int run_read(sqlite3_stmt *s, void *userdata) {
 
 static int setting_read(sqlite3_stmt *s, void *userdata) {
         SettingList *settings = userdata;
-        Setting setting = { .name = strdup(column(s, 0)), .value = strdup(column(s, 1)) };
+        Setting setting = { .name = strdup(table_text(s, 0)), .value = strdup(table_text(s, 1)) };
 
-        if (!setting.name || !setting.value || list_grow(&settings->list, settings->n, sizeof(*settings->list)) < 0) {
+        if (!setting.name || !setting.value ||
+            table_list_grow(&settings->list, settings->n, sizeof(*settings->list)) < 0) {
                 setting_done(&setting);
                 return -ENOMEM;
         }
@@ -85,34 +70,15 @@ static int setting_read(sqlite3_stmt *s, void *userdata) {
         return 0;
 }
 
-static int each_row(sqlite3 *db, const char *sql, int (*on_row)(sqlite3_stmt *s, void *userdata), void *userdata,
-                    Error *err) {
-        sqlite3_stmt *s = NULL;
-        int r = 0, code;
-
-        if (sqlite3_prepare_v2(db, sql, -1, &s, NULL) != SQLITE_OK)
-                return sqlite_error(db, err, "read the catalog");
-        while ((code = sqlite3_step(s)) == SQLITE_ROW && r >= 0)
-                r = on_row(s, userdata);
-        if (r == -ENOMEM)
-                r = error_oom(err);
-        else if (r < 0)
-                r = error_set(err, ERROR_POOL_UNAVAILABLE, EUCLEAN, "a row of the catalog's schedules breaks a rule");
-        else if (code != SQLITE_DONE)
-                r = sqlite_error(db, err, "read the catalog");
-        sqlite3_finalize(s);
-        return r;
-}
-
 int run_list_read(sqlite3 *db, RunList *ret_runs, SettingList *ret_settings, Error *err) {
         SettingList settings = {};
         RunList runs = {};
         int r;
 
-        r = each_row(db, "SELECT volume, rule, base_usec, at_usec, failure, snapshot, content FROM schedule_run",
-                     run_read, &runs, err);
+        r = table_each_row(db, "SELECT volume, rule, base_usec, at_usec, failure, snapshot, content FROM schedule_run",
+                           "schedules", run_read, &runs, err);
         if (r >= 0)
-                r = each_row(db, "SELECT name, value FROM setting", setting_read, &settings, err);
+                r = table_each_row(db, "SELECT name, value FROM setting", "settings", setting_read, &settings, err);
         if (r < 0) {
                 run_list_done(&runs);
                 setting_list_done(&settings);
@@ -121,14 +87,6 @@ int run_list_read(sqlite3 *db, RunList *ret_runs, SettingList *ret_settings, Err
         *ret_runs = runs;
         *ret_settings = settings;
         return 0;
-}
-
-/* Runs a prepared statement, and lets it go. */
-static int finish(sqlite3 *db, sqlite3_stmt *s, Error *err) {
-        int r = sqlite3_step(s) == SQLITE_DONE ? 0 : sqlite_error(db, err, "write the catalog");
-
-        sqlite3_finalize(s);
-        return r;
 }
 
 int schedule_run_write(sqlite3 *db, const ScheduleRun *run, bool goes, Error *err) {
@@ -148,7 +106,7 @@ int schedule_run_write(sqlite3 *db, const ScheduleRun *run, bool goes, Error *er
                 if (!sd_id128_is_null(run->content))
                         sqlite3_bind_text(s, 7, uuid_format(run->content, content), -1, SQLITE_STATIC);
         }
-        return finish(db, s, err);
+        return table_finish(db, s, err);
 }
 
 int setting_write(sqlite3 *db, const Setting *setting, Error *err) {
@@ -162,5 +120,5 @@ int setting_write(sqlite3 *db, const Setting *setting, Error *err) {
         sqlite3_bind_text(s, 1, setting->name, -1, SQLITE_STATIC);
         if (setting->value)
                 sqlite3_bind_text(s, 2, setting->value, -1, SQLITE_STATIC);
-        return finish(db, s, err);
+        return table_finish(db, s, err);
 }

@@ -78,6 +78,17 @@ static const char *const migrations[] = {
         "  name TEXT NOT NULL PRIMARY KEY,"
         "  value TEXT NOT NULL"
         ") STRICT, WITHOUT ROWID;",
+        "CREATE TABLE tenant ("
+        "  name TEXT NOT NULL PRIMARY KEY,"
+        "  users TEXT NOT NULL," /* uids, one a line; */
+        "  groups TEXT NOT NULL," /* gids */
+        "  schedule TEXT,"
+        "  schedule_since_usec INTEGER NOT NULL,"
+        "  created_usec INTEGER NOT NULL,"
+        "  max_volumes INTEGER," /* NULL: no limit */
+        "  max_snapshots INTEGER,"
+        "  max_size INTEGER"
+        ") STRICT, WITHOUT ROWID;",
 };
 
 int sqlite_error(sqlite3 *db, Error *err, const char *what) {

@@ -7,8 +7,10 @@
 #define API_SOCKET "/run/quarry/io.quarry"
 #define API_VOLUME "io.quarry.Volume"
 #define API_POOL "io.quarry.Pool"
+#define API_TENANT "io.quarry.Tenant"
 #define API_DOCTOR "io.quarry.Doctor"
 
 extern const sd_varlink_interface vl_interface_io_quarry_Volume;
 extern const sd_varlink_interface vl_interface_io_quarry_Pool;
+extern const sd_varlink_interface vl_interface_io_quarry_Tenant;
 extern const sd_varlink_interface vl_interface_io_quarry_Doctor;

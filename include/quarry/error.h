@@ -31,13 +31,17 @@ enum {
         X(PERMISSION_DENIED, PermissionDenied, EPERM, EXIT_DENIED, "Permission denied")                  \
         X(NO_SUCH_VOLUME, NoSuchVolume, ENOENT, EXIT_NOT_FOUND, "No such volume")                        \
         X(NO_SUCH_POOL, NoSuchPool, ENXIO, EXIT_NOT_FOUND, "No such pool")                               \
+        X(NO_SUCH_TENANT, NoSuchTenant, ESRCH, EXIT_NOT_FOUND, "No such tenant")                         \
         X(NO_POOL, NoPool, ENXIO, EXIT_NOT_FOUND, "There is no pool yet")                                \
         X(VOLUME_EXISTS, VolumeExists, EEXIST, EXIT_EXISTS, "The volume exists already")                 \
         X(POOL_EXISTS, PoolExists, EEXIST, EXIT_EXISTS, "The pool exists already")                       \
+        X(TENANT_EXISTS, TenantExists, EEXIST, EXIT_EXISTS, "The tenant exists already")                 \
         X(VOLUME_BUSY, VolumeBusy, EBUSY, EXIT_IN_USE, "The volume is in use")                           \
         X(POOL_BUSY, PoolBusy, EBUSY, EXIT_IN_USE, "The pool is in use")                                 \
+        X(TENANT_BUSY, TenantBusy, EBUSY, EXIT_IN_USE, "The tenant owns volumes")                        \
         X(DEVICE_UNUSABLE, DeviceUnusable, EBUSY, EXIT_FAILED, "The device cannot be used")              \
         X(NO_SPACE, NoSpace, ENOSPC, EXIT_SPACE, "Not enough space")                                     \
+        X(QUOTA_EXCEEDED, QuotaExceeded, EDQUOT, EXIT_SPACE, "A limit of the tenant would be exceeded")  \
         X(KEY_REQUIRED, KeyRequired, ENOKEY, EXIT_DENIED, "The volume needs its passphrase")             \
         X(WRONG_KEY, WrongKey, EKEYREJECTED, EXIT_DENIED, "The key does not open the volume")            \
         X(VOLUME_BROKEN, VolumeBroken, EUCLEAN, EXIT_FAILED, "The volume needs repair")                  \

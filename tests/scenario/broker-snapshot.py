@@ -188,7 +188,10 @@ def a_volume_goes_with_its_snapshots_or_stays_with_those_that_are_used():
 
 @test
 def a_hint_names_the_tenant():
-    begin("acme/db")
+    world.worker.add_pool()
+    world.start()
+    world.call("Tenant.Create", name="acme")
+    world.create("acme/db")
     snapshot("acme/db@one")
     contains(world.refused("VolumeBusy", "Volume.Remove", volume="acme/db").parameters["hint"], "--snapshots acme/db")
     world.call("Volume.Hold", volume="acme/db@one")

@@ -95,6 +95,7 @@ echo raw bytes | dd of="$out" conv=fsync status=none
 try quarry umount raw
 ok "its link goes with it" wait_for 5 test ! -e /dev/quarry/default/raw
 is "its bytes stay" "$(head -c 9 "$(quarry mount raw)")" "raw bytes"
+try quarry tenant create web
 try quarry create web/site --pool default --size 16M
 is "another tenant's volume lies apart" "$(quarry mount web/site)" /run/quarry/mnt/web/site
 is "ls shows all" "$(quarry ls --no-legend -o name | sort | xargs)" "db raw web/site x"

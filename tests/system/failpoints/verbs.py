@@ -12,7 +12,8 @@ JOBS_THAT_LOOK = {"host_calendar", "pool_usage", "pool_check", "volume_usage", "
 # What the broker begins by itself when a pool fills or its catalog fails. No walk brings a pool there;
 # tests/system/full-pool.sh and the scenarios broker-space.py and broker-failures.py do.
 JOBS_OF_FAULTS = {"pool_forget", "pool_recover", "pool_relieve", "volume_limit"}
-METHODS_THAT_LOOK = {"Volume.List", "Volume.Inspect", "Pool.List", "Pool.Inspect", "Volume.Diff"}
+METHODS_THAT_LOOK = {"Volume.List", "Volume.Inspect", "Pool.List", "Pool.Inspect", "Volume.Diff", "Tenant.List",
+                     "Tenant.Inspect"}
 
 NAME, PLACE = "walked", "/run/quarry/mnt/default/walked"
 POOL, FILE = "second", "/var/lib/quarry/second.img"
@@ -555,6 +556,85 @@ class PoolVerb(Verb):
         call("Volume.Remove", volume=f"{POOL}:v")
 
 
+TENANT = "walked"
+
+
+def tenant():
+    return next((t for t in call("Tenant.List")["tenants"] if t["name"] == TENANT), None)
+
+
+class TenantVerb(Verb):
+    def __init__(self):
+        self.title = f"{self.word} a tenant"
+
+    def before(self):
+        if not tenant():
+            call("Tenant.Create", name=TENANT, users=[1], maxVolumes=1)
+
+    def works(self):
+        """Its limit is kept."""
+        call("Volume.Create", volume=f"{TENANT}/v", sizeBytes=16 * MIB, filesystem="none")
+        outcome = None
+        try:
+            call("Volume.Create", volume=f"{TENANT}/w", sizeBytes=16 * MIB, filesystem="none")
+        except wire.Failure as failure:
+            outcome = failure.kind
+        call("Volume.Remove", volume=f"{TENANT}/v")
+        claim(outcome == "QuotaExceeded", f"a volume above the limit: {outcome}")
+
+
+class TenantCreate(TenantVerb):
+    word, method, end = "create", "Tenant.Create", "answer.tenant-create.after"
+    asks = {"host_calendar"}
+
+    def before(self):
+        if tenant():
+            call("Tenant.Remove", name=TENANT)
+
+    def run(self):
+        call("Tenant.Create", name=TENANT, users=[1], maxVolumes=1, snapshotSchedule="daily keep 3")
+
+    def after(self, outcome):
+        claim(outcome or tenant(), "it was answered as created, and is not there")
+        if not tenant():
+            self.run()
+        claim(tenant()["users"] == [1] and tenant()["snapshotSchedule"] == "daily keep 3", f"it is {tenant()}")
+        self.works()
+
+
+class TenantRemove(TenantVerb):
+    word, method, end = "remove", "Tenant.Remove", "answer.tenant-rm.after"
+
+    def run(self):
+        call("Tenant.Remove", name=TENANT)
+
+    def after(self, outcome):
+        claim(outcome or not tenant(), "it was answered as removed, and is there")
+        if tenant():
+            self.works()
+            self.run()
+        claim(not tenant(), "it was removed again, and is there")
+
+
+class TenantUpdate(TenantVerb):
+    word, method, end = "update", "Tenant.Update", "answer.tenant-update.after"
+
+    def before(self):
+        super().before()
+        call("Tenant.Update", name=TENANT, removeUsers=[2], maxVolumes=2)
+
+    def run(self):
+        call("Tenant.Update", name=TENANT, addUsers=[2], maxVolumes=1)
+
+    def after(self, outcome):
+        done = tenant()["maxVolumes"] == 1
+        claim(outcome or done, "it was answered as changed, and is not")
+        claim((2 in tenant()["users"]) == done, f"half of it was done: {tenant()}")
+        if not done:
+            self.run()
+        self.works()
+
+
 class PoolCreate(PoolVerb):
     word, method, end, jobs = "create", "Pool.Create", "answer.pool-create.after", {"pool_create"}
 
@@ -633,6 +713,8 @@ class PoolRepair(PoolVerb):
     def before(self):
         super().before()
         there = pool(POOL)
+        if not volume("kept"):  # of a pool that never held one thin_repair finds no roots
+            call("Volume.Create", volume=f"{POOL}:kept", sizeBytes=16 * MIB)
         kernel.forget_old_metadata(there["uuid"])
         damage.chunk_map(kernel.metadata_of(there["uuid"]))
 
@@ -643,6 +725,7 @@ class PoolRepair(PoolVerb):
         if outcome:
             self.run()
         claim(call("Pool.Check", name=POOL)["sound"], "it is damaged")
+        claim(volume("kept"), "its volume is gone")
         self.works()
 
 
@@ -689,6 +772,7 @@ VOLUMES += [[Rename(key="host")], [Resize(key="host")], [Resize(key="host", chan
 VOLUMES += [[Update(key="host")]]
 VOLUMES += [[Scheduled()]]
 VOLUMES += [[Snapshot(key="host")], [Hold(), ReleaseHeld()], [Clone(key="host")], [Rollback()], [RollbackDiscarding()]]
+VOLUMES += [[TenantCreate(), TenantRemove()], [TenantUpdate()]]
 # The same steps on other volumes.
 MORE_VOLUMES = [[Resize("xfs")], [Resize("none")], [Create("xfs")], [Create("ext4", "host")], [Create("none", "host"), Remove("none", "host")],
                 [Mount(), Unmount()], [Mount("none"), Unmount("none")]]

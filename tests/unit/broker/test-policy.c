@@ -52,40 +52,100 @@ static void test_admins_are_root_and_the_group(void **state) {
         }
 }
 
-static void test_admins_may(void **state) {
-        Caller caller = { .uid = 1000, .admin = true };
-        Error err = {};
+static void put_tenant(PoolEntry *pool, const char *name, uint32_t uid, uint32_t gid) {
+        Tenant tenant;
 
-        assert_int_equal(policy_may_see_volume(&caller, "acme", "db", &err), 0);
-        assert_int_equal(policy_may_create_volume(&caller, "acme", &err), 0);
-        assert_int_equal(policy_may_administer_pools(&caller, &err), 0);
-        assert_true(policy_may_list_tenant(&caller, "acme"));
-        assert_int_equal(err.kind, ERROR_NONE);
+        tenant_init(name, &tenant);
+        assert_int_equal(id_set_add(&tenant.users, uid), 0);
+        assert_int_equal(id_set_add(&tenant.groups, gid), 0);
+        assert_non_null(registry_put_tenant(pool, &tenant, NULL));
 }
 
-static void test_others_may_not(void **state) {
-        Caller caller = { .uid = 1000 };
+static void test_members_see_what_is_their_tenants(void **state) {
+        static const gid_t groups[] = { 5, 100 };
+        static const struct {
+                const char *what;
+                Caller caller;
+                bool acme, beta, other;
+        } rows[] = {
+                { "root", { .uid = 0, .admin = true }, true, true, true },
+                { "a member by uid", { .uid = 1000 }, true, false, false },
+                { "a member by a group", { .uid = 7, .groups = groups, .n_groups = 2 }, true, false, false },
+                { "another tenant's", { .uid = 2000 }, false, true, false },
+                { "nobody's", { .uid = 7, .groups = groups, .n_groups = 1 }, false, false, false },
+                { "whose uid is a member's gid", { .uid = 100 }, false, false, false },
+        };
+        PoolEntry pool = {};
+
+        put_tenant(&pool, "acme", 1000, 100);
+        put_tenant(&pool, "beta", 2000, 200);
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+                VolumeEntry acme = { .tenant = registry_find_tenant(&pool, "acme") };
+                VolumeEntry beta = { .tenant = registry_find_tenant(&pool, "beta") };
+                VolumeEntry other = {};
+
+                assert_row(policy_may_see_volume(&rows[i].caller, &acme) == rows[i].acme, rows[i].what);
+                assert_row(policy_may_see_volume(&rows[i].caller, &beta) == rows[i].beta, rows[i].what);
+                assert_row(policy_may_see_volume(&rows[i].caller, &other) == rows[i].other, rows[i].what);
+                assert_row(policy_may_see_tenant(&rows[i].caller, acme.tenant) == rows[i].acme, rows[i].what);
+        }
+        registry_forget_tenants(&pool);
+}
+
+static void test_a_name_is_in_the_only_tenant_of_who_says_it(void **state) {
+        static const struct {
+                const char *what;
+                Caller caller;
+                const char *named, *tenant;
+        } rows[] = {
+                { "an administrator's", { .uid = 1000, .admin = true }, "", DEFAULT_TENANT },
+                { "a member's", { .uid = 1000 }, "", "acme" },
+                { "nobody's", { .uid = 7 }, "", DEFAULT_TENANT },
+                { "that is named", { .uid = 1000 }, "beta", "beta" },
+                { "of two", { .uid = 3000 }, "", NULL },
+                { "of two that is named", { .uid = 3000 }, "gamma", "gamma" },
+        };
+        PoolEntry second = {}, first = { .next = &second };
+        Manager m = { .registry.pools = &first };
+
+        put_tenant(&first, "acme", 1000, 1);
+        put_tenant(&second, "acme", 1000, 1); /* in two pools it is one name space */
+        put_tenant(&first, "beta", 3000, 1);
+        put_tenant(&second, "gamma", 3000, 1);
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+                char tenant[TENANT_NAME_MAX + 1] = "";
+                Error err = {};
+                int r = policy_tenant(&m, &rows[i].caller, rows[i].named, "volume", tenant, &err);
+
+                assert_row((r >= 0) == !!rows[i].tenant, rows[i].what);
+                assert_row(!rows[i].tenant || streq(tenant, rows[i].tenant), rows[i].what);
+                assert_row(rows[i].tenant || strstr(err.text, "beta, gamma"), rows[i].what);
+        }
+        assert_true(policy_has_tenant(&m, &rows[1].caller));
+        assert_false(policy_has_tenant(&m, &rows[2].caller));
+        registry_forget_tenants(&first);
+        registry_forget_tenants(&second);
+}
+
+static void test_pools_and_tenants_are_for_administrators(void **state) {
+        Caller admin = { .uid = 1000, .admin = true }, member = { .uid = 1000 };
         Error err = {};
 
-        assert_false(policy_may_list_tenant(&caller, DEFAULT_TENANT));
-        assert_int_equal(policy_may_see_volume(&caller, "acme", "db", &err), -ENOENT);
-        assert_int_equal(err.kind, ERROR_NO_SUCH_VOLUME); /* not that it may not be seen */
-        assert_string_equal(err.text, "there is no volume acme/db");
-        assert_string_equal(err.hint, "quarry ls");
-        assert_int_equal(policy_may_create_volume(&caller, "acme", &err), -EPERM);
+        assert_int_equal(policy_may_administer_pools(&admin, &err), 0);
+        assert_int_equal(policy_may_administer_tenants(&admin, &err), 0);
+        assert_int_equal(policy_may_administer_tenants(&member, &err), -EPERM);
+        assert_int_equal(policy_may_administer_pools(&member, &err), -EPERM);
         assert_int_equal(err.kind, ERROR_PERMISSION_DENIED);
-        assert_non_null(strstr(err.text, "user 1000"));
         assert_non_null(strstr(err.hint, "quarry-admin"));
-        assert_int_equal(policy_may_administer_pools(&caller, &err), -EPERM);
-        assert_int_equal(err.kind, ERROR_PERMISSION_DENIED);
 }
 
 int main(void) {
         static const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_the_admin_group_may_be_missing),
                 cmocka_unit_test(test_admins_are_root_and_the_group),
-                cmocka_unit_test(test_admins_may),
-                cmocka_unit_test(test_others_may_not),
+                cmocka_unit_test(test_members_see_what_is_their_tenants),
+                cmocka_unit_test(test_a_name_is_in_the_only_tenant_of_who_says_it),
+                cmocka_unit_test(test_pools_and_tenants_are_for_administrators),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

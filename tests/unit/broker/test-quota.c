@@ -46,7 +46,7 @@ static void test_what_is_asked_for_must_fit(void **state) {
                                    .provisioned = rows[i].provisioned };
                 Error err = {};
 
-                assert_row(quota_check_provisioned(&m, &pool, rows[i].size, &err) == rows[i].result, rows[i].what);
+                assert_row(quota_check_size(&m, &pool, NULL, rows[i].size, &err) == rows[i].result, rows[i].what);
                 assert_row((err.kind == ERROR_NO_SPACE) == (rows[i].result < 0), rows[i].what);
         }
 }
@@ -56,9 +56,76 @@ static void test_the_error_says_limit_use_and_request(void **state) {
         PoolEntry pool = { .info = { .name = "fast", .data_size = 10 * GIB }, .provisioned = 15 * GIB };
         Error err = {};
 
-        assert_true(quota_check_provisioned(&m, &pool, 6 * GIB, &err) < 0);
+        assert_true(quota_check_size(&m, &pool, NULL, 6 * GIB, &err) < 0);
         assert_string_equal(err.text, "pool fast may promise 20G, has promised 15G, and 6G more are asked for");
         assert_non_null(strstr(err.hint, "MaxOverprovision="));
+}
+
+static TenantEntry tenant_with(TenantLimit limit, uint64_t max, uint64_t use) {
+        TenantEntry entry = { .n_volumes = limit == TENANT_LIMIT_VOLUMES ? use : 0,
+                              .n_snapshots = limit == TENANT_LIMIT_SNAPSHOTS ? use : 0,
+                              .provisioned = limit == TENANT_LIMIT_SIZE ? use : 0 };
+
+        tenant_init("acme", &entry.tenant);
+        entry.tenant.limits[limit] = max;
+        return entry;
+}
+
+static void test_a_tenant_gets_exactly_what_it_may_have(void **state) {
+        static const struct {
+                const char *what;
+                uint64_t max, use, more;
+                int result;
+        } rows[] = {
+                { "the last", 3, 2, 1, 0 },
+                { "one too many", 3, 3, 1, -EDQUOT },
+                { "nothing at all", 0, 0, 1, -EDQUOT },
+                { "no limit", TENANT_UNLIMITED, 1000, 1, 0 },
+                { "more than there may be by now", 3, 5, 1, -EDQUOT },
+                { "a sum that overflows", 10, 5, UINT64_MAX - 2, -EDQUOT },
+        };
+        PoolEntry pool = { .info = { .name = "fast", .data_size = 10 * GIB } };
+        Manager m = { .config.overprovision_max = UINT64_MAX };
+
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+                TenantEntry volumes = tenant_with(TENANT_LIMIT_VOLUMES, rows[i].max, rows[i].use);
+                TenantEntry snapshots = tenant_with(TENANT_LIMIT_SNAPSHOTS, rows[i].max, rows[i].use);
+                TenantEntry size = tenant_with(TENANT_LIMIT_SIZE, rows[i].max, rows[i].use);
+                Error err = {};
+
+                assert_row(quota_check_volumes(&volumes, rows[i].more, &err) == rows[i].result, rows[i].what);
+                assert_row(quota_check_snapshots(&snapshots, rows[i].more, &err) == rows[i].result, rows[i].what);
+                assert_row(quota_check_size(&m, &pool, &size, rows[i].more, &err) == rows[i].result, rows[i].what);
+                assert_row((err.kind == ERROR_QUOTA_EXCEEDED) == (rows[i].result < 0), rows[i].what);
+        }
+        assert_int_equal(quota_check_volumes(NULL, 1, NULL), 0);
+}
+
+static void test_a_tenant_is_told_limit_use_and_request(void **state) {
+        TenantEntry volumes = tenant_with(TENANT_LIMIT_VOLUMES, 3, 3);
+        TenantEntry size = tenant_with(TENANT_LIMIT_SIZE, 10 * GIB, 8 * GIB);
+        PoolEntry pool = {};
+        Manager m = {};
+        Error err = {};
+
+        assert_true(quota_check_volumes(&volumes, 1, &err) < 0);
+        assert_string_equal(err.text, "tenant acme may have 3 volumes, has 3, and 1 more is asked for");
+        assert_true(quota_check_size(&m, &pool, &size, 4 * GIB, &err) < 0);
+        assert_string_equal(err.text, "tenant acme may have 10G in volumes, has 8G, and 4G more are asked for");
+}
+
+static void test_no_limit_is_below_what_is_there(void **state) {
+        TenantEntry entry = tenant_with(TENANT_LIMIT_VOLUMES, 3, 3);
+        Tenant wanted = entry.tenant;
+        Error err = {};
+
+        wanted.limits[TENANT_LIMIT_VOLUMES] = 2;
+        assert_true(quota_check_limits(&entry, &wanted, &err) < 0);
+        assert_string_equal(err.field, "maxVolumes");
+        assert_string_equal(err.text, "tenant acme has 3 volumes already: a limit of 2 is below that");
+        entry.n_volumes = 5; /* by an update of the pool's catalog elsewhere: what is not changed is not judged */
+        wanted.limits[TENANT_LIMIT_VOLUMES] = 3;
+        assert_int_equal(quota_check_limits(&entry, &wanted, &err), 0);
 }
 
 int main(void) {
@@ -66,6 +133,9 @@ int main(void) {
                 cmocka_unit_test(test_the_limit_is_data_times_the_factor),
                 cmocka_unit_test(test_what_is_asked_for_must_fit),
                 cmocka_unit_test(test_the_error_says_limit_use_and_request),
+                cmocka_unit_test(test_a_tenant_gets_exactly_what_it_may_have),
+                cmocka_unit_test(test_a_tenant_is_told_limit_use_and_request),
+                cmocka_unit_test(test_no_limit_is_below_what_is_there),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

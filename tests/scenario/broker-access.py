@@ -1,0 +1,247 @@
+#!/usr/bin/python3
+"""Every method by everybody on everything: who may do what lies in the tables here, and what is not in them fails.
+TAP on stdout."""
+
+import glob
+import os
+import re
+import sys
+
+from tap import contains, same, test
+from world import ADMIN_GROUP, GIB, MIB, NOBODY, Call, Failure, as_user, main, sealed
+
+world = None  # what the test that runs now uses
+
+ALICE, BOB, TEAM = 4001, 4002, 4077
+CALLERS = {
+    "root": (0, 0, []),
+    "an administrator": (NOBODY, NOBODY, [100, ADMIN_GROUP]),
+    "a member": (ALICE, 100, []),
+    "a member of the group": (NOBODY, TEAM, []),
+    "another tenant's member": (BOB, 100, [200]),
+    "nobody": (NOBODY, NOBODY, [100]),
+}
+MAY_SEE = {"root": {"acme", "beta", "default"}, "an administrator": {"acme", "beta", "default"},
+           "a member": {"acme"}, "a member of the group": {"acme"}, "another tenant's member": {"beta"}, "nobody": set()}
+TENANTS = ("acme", "beta", "default")
+
+# Of one volume or snapshot: done by who may see it, else it does not exist.
+ON_A_VOLUME = {
+    "Inspect": lambda ref: {"volume": ref},
+    "Remove": lambda ref: {"volume": ref, "snapshots": True},
+    "Mount": lambda ref: {"volume": ref},
+    "Unmount": lambda ref: {"volume": ref},
+    "Trim": lambda ref: {"volume": ref},
+    "Snapshot": lambda ref: {"volumes": [ref]},
+    "Hold": lambda ref: {"volume": f"{ref}@s"},
+    "Release": lambda ref: {"volume": f"{ref}@s"},
+    "Update": lambda ref: {"volume": ref, "labels": ["a=b"]},
+    "Diff": lambda ref: {"from": f"{ref}@s", "to": ref},
+    "Clone": lambda ref: {"volume": f"{ref}@s", "name": f"{ref}-copy"},
+    "Rollback": lambda ref: {"volume": f"{ref}@s"},
+    "Rename": lambda ref: {"volume": ref, "name": ref.rpartition("/")[2] + "-new"},
+    "Resize": lambda ref: {"volume": ref, "addBytes": 64 * MIB},
+}
+# For administrators, whatever it is about.
+FOR_ADMINISTRATORS = {
+    "Pool.Create": lambda name: {"name": f"p-{name}", "devices": ["/dev/fake"]},
+    "Pool.Inspect": lambda name: {"name": "default"},
+    "Pool.Extend": lambda name: {"name": "default", "devices": ["/dev/fake2"]},
+    "Pool.Check": lambda name: {"name": "default"},
+    "Pool.Remove": lambda name: {"name": f"p-{name}"},
+    "Pool.Import": lambda name: {},
+    "Pool.Export": lambda name: {"name": f"p-{name}"},
+    "Pool.Update": lambda name: {"name": "default", "snapshotSchedule": "none"},
+    "Tenant.Create": lambda name: {"name": f"t-{name}"},
+    "Doctor.Examine": lambda name: {},
+}
+# The others have a test of their own.
+ELSEWHERE = {"Volume.Create", "Volume.List", "Pool.List", "Tenant.List", "Tenant.Inspect", "Tenant.Update",
+             "Tenant.Remove"}
+
+
+def begin():
+    world.worker.add_pool()
+    world.start()
+    world.call("Tenant.Create", name="acme", users=[ALICE], groups=[TEAM])
+    world.call("Tenant.Create", name="beta", users=[BOB], groups=[200])
+
+
+def ask(caller, method, fds=(), **parameters):
+    """"done" with what was answered, or the kind of the error with its text."""
+    def call():
+        try:
+            return f"done: {Call(world.socket, f'io.quarry.{method}', parameters, fds=fds).result()}"
+        except Failure as failure:
+            return f"{failure.kind}: {failure.message}"
+    return as_user(*CALLERS[caller], call)
+
+
+def pools():
+    return [p["name"] for p in world.call("Pool.List")["pools"]]
+
+
+def kind(answer):
+    return answer.partition(":")[0]
+
+
+def slug(caller):
+    return re.sub("[^a-z]+", "-", caller)
+
+
+@test
+def every_method_has_its_row():
+    methods = set()
+    docs = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs")
+    for path in glob.glob(f"{docs}/io.quarry.*.varlink"):
+        noun = path.split(".")[-2]
+        with open(path, encoding="utf-8") as f:
+            methods |= {f"{noun}.{name}" for name in re.findall(r"^method (\w+)\(", f.read(), re.MULTILINE)}
+    rows = {f"Volume.{name}" for name in ON_A_VOLUME} | set(FOR_ADMINISTRATORS) | ELSEWHERE
+    same(methods - rows, set(), "methods without a row")
+    same(rows - methods, set(), "rows without a method")
+
+
+@test
+def a_volume_is_there_for_its_tenants_members():
+    begin()
+    for method, parameters in ON_A_VOLUME.items():
+        for caller, sees in MAY_SEE.items():
+            for tenant in TENANTS:
+                ref = f"{tenant}/{slug(caller)}-{method.lower()}"
+                world.create(ref, GIB)
+                world.call("Volume.Snapshot", volumes=[f"{ref}@s"])
+                if method == "Unmount":
+                    world.call("Volume.Mount", volume=ref)
+                answer = ask(caller, f"Volume.{method}", **parameters(ref))
+                same(kind(answer), "done" if tenant in sees else "NoSuchVolume", f"{method} of {tenant}'s by {caller}")
+                if tenant not in sees:  # and nothing tells it from one that is not there
+                    missing = f"{tenant}/{slug(caller)}-missing"
+                    same(ask(caller, f"Volume.{method}", **parameters(missing)).replace(missing, ref), answer,
+                         f"{method} of {tenant}'s by {caller}")
+            missing = kind(ask(caller, f"Volume.{method}", **parameters("acme/missing")))
+            same(missing, "NoSuchVolume", f"{method} of what is not there by {caller}")
+
+
+@test
+def a_volume_is_made_for_the_own_tenant():
+    begin()
+    for caller, sees in MAY_SEE.items():
+        for tenant in (*TENANTS, "gone"):
+            answer = ask(caller, "Volume.Create", volume=f"{tenant}/{slug(caller)}", sizeBytes=GIB)
+            denied = "NoSuchTenant" if "default" in sees else "PermissionDenied"
+            same(kind(answer), "done" if tenant in sees else denied, f"create for {tenant} by {caller}")
+            if tenant in sees:
+                world.call("Volume.Snapshot", volumes=[f"{tenant}/{slug(caller)}@s"])
+    for caller, sees in MAY_SEE.items():  # across the border
+        for tenant in TENANTS:
+            answer = ask(caller, "Volume.Clone", volume=f"{sorted(sees)[0] if sees else 'acme'}/{slug(caller)}@s",
+                         name=f"{tenant}/{slug(caller)}-clone")
+            same(kind(answer), "NoSuchVolume" if not sees else "done" if tenant in sees else "PermissionDenied",
+                 f"clone for {tenant} by {caller}")
+
+
+@test
+def lists_have_what_may_be_seen():
+    begin()
+    for tenant in TENANTS:
+        world.create(f"{tenant}/of-{tenant}")
+    for caller, sees in MAY_SEE.items():
+        for parameters in ({}, {"fields": ["name"]}, {"type": "all"}):
+            answer = ask(caller, "Volume.List", **parameters)
+            same({tenant for tenant in TENANTS if f"of-{tenant}" in answer}, sees, f"{parameters} by {caller}")
+        for tenant in TENANTS:
+            answer = ask(caller, "Volume.List", tenant=tenant)
+            same(f"of-{tenant}" in answer, tenant in sees, f"list of {tenant} by {caller}")
+            same(tenant == "default" or (f"'name': '{tenant}'" in ask(caller, "Tenant.List")) == (tenant in sees), True,
+                 f"tenant {tenant} by {caller}")
+        same("'default'" in ask(caller, "Pool.List"), "default" in sees, f"pools by {caller}")
+
+
+@test
+def pools_and_the_host_are_for_administrators():
+    begin()
+    for method, parameters in FOR_ADMINISTRATORS.items():
+        for caller, sees in MAY_SEE.items():
+            if method in ("Pool.Remove", "Pool.Export") and f"p-{slug(caller)}x" not in pools():
+                world.call("Pool.Create", name=f"p-{slug(caller)}x", devices=["/dev/fake"])
+            answer = ask(caller, method, **parameters(f"{slug(caller)}x"))
+            done = "NoSuchPool" if method == "Pool.Import" else "done"  # no disk has one that is new
+            same(kind(answer), done if "default" in sees else "PermissionDenied", f"{method} by {caller}")
+            if method.startswith("Pool.") and method not in ("Pool.Import", "Pool.Create"):
+                answer = kind(ask(caller, method, **{**parameters("none"), "name": "none"}))
+                same(answer, "NoSuchPool" if "default" in sees else "PermissionDenied", f"{method} of none by {caller}")
+
+
+@test
+def tenants_are_seen_by_members_and_changed_by_administrators():
+    begin()
+    for caller, sees in MAY_SEE.items():
+        admin = "default" in sees
+        for tenant in ("acme", "beta", "gone"):
+            there = tenant in sees
+            same(kind(ask(caller, "Tenant.Inspect", name=tenant)), "done" if there else "NoSuchTenant", caller)
+            changed = kind(ask(caller, "Tenant.Update", name=tenant, maxVolumes=100))
+            same(changed, "NoSuchTenant" if not there else "done" if admin else "PermissionDenied", caller)
+            if not admin:
+                same(kind(ask(caller, "Tenant.Remove", name=tenant)),
+                     "PermissionDenied" if there else "NoSuchTenant", caller)
+    same("maxVolumes" in world.call("Tenant.Inspect", name="acme")["tenant"], True)
+    same(kind(ask("root", "Tenant.Remove", name="beta")), "done")
+    same(kind(ask("an administrator", "Tenant.Remove", name="acme")), "done")
+
+
+@test
+def names_that_are_made_to_cross_reach_nothing():
+    begin()
+    world.create("beta/db")
+    world.call("Volume.Snapshot", volumes=["beta/db@s"])
+    uuid = world.inspect("beta/db")["uuid"]
+    crafted = ("../beta/db", "acme/../beta/db", "beta//db", "acme/beta/db", "/beta/db", "beta/db/", "beta/db@", "@s",
+               "acme/@s", ":beta/db", "default:", "default::beta/db", "default:beta/db", "default:acme/db", "beta/db",
+               "beta:db", "./db", ".", "..", "", "beta/db@s@s", "beta/db\n", "beta/db ", "BETA/db", "beta%2fdb", uuid,
+               uuid.upper(), f"acme/{uuid[1:]}", f"beta/{uuid}", "acme/db@s:beta")
+    for name in crafted:
+        for method, parameters in ON_A_VOLUME.items():
+            if method in ("Snapshot", "Rename", "Clone"):
+                continue
+            for caller in ("a member", "nobody"):
+                answer = ask(caller, f"Volume.{method}", **{**parameters("x"), **{
+                    key: name for key, value in parameters("x").items() if value == "x"}, **{
+                    key: f"{name}@s" for key, value in parameters("x").items() if value == "x@s"}})
+                same(kind(answer) in ("BadRequest", "NoSuchVolume", "InvalidParameter"), True,
+                     f"{method} {name!r}: {answer}")
+    for name in crafted:
+        answer = ask("a member", "Volume.Create", volume=name, sizeBytes=GIB)
+        if kind(answer) == "done":  # a UUID is a name, too: of its own tenant
+            contains(answer, "'tenant': 'acme'")
+        else:
+            same(kind(answer) in ("BadRequest", "PermissionDenied", "NotSupported", "VolumeExists"), True, f"create {name!r}: {answer}")
+    for new in ("beta/db", "../beta/x", "x/y", "x@s", "default:x"):
+        world.call("Volume.Create", volume="acme/own", sizeBytes=GIB, ifAbsent=True)
+        same(kind(ask("a member", "Volume.Rename", volume="acme/own", name=new)), "BadRequest", new)
+    same([v["name"] for v in world.volumes(tenant="beta", type="all")], ["db", "db@s"])
+    world.check_consistent()
+
+
+@test
+def descriptors_are_taken_of_members():
+    begin()
+    for caller, result in (("root", "done"), ("a member", "done"), ("a member of the group", "done")):
+        key = sealed(b"sesame")
+        answer = ask(caller, "Volume.Create", fds=[key], volume=f"acme/{slug(caller)}", sizeBytes=GIB,
+                     keySource="passphrase", keyFileDescriptor=0)
+        same(kind(answer), result, answer)
+        os.close(key)
+    key = sealed(b"sesame")
+    before = world.descriptors()
+    for _ in range(50):
+        answer = ask("nobody", "Volume.Create", fds=[key], volume="acme/stolen", sizeBytes=GIB,
+                     keySource="passphrase", keyFileDescriptor=0)
+        same(kind(answer) in ("PermissionDenied", "BadRequest"), True, answer)
+    os.close(key)
+    same(world.descriptors() <= before + 1, True, "descriptors that stay")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,248 @@
+#!/usr/bin/python3
+"""Tenants: what they may have, who makes and removes them, and what a restart leaves. TAP on stdout."""
+
+import glob
+import sqlite3
+import sys
+import threading
+
+from tap import contains, eventually, same, test
+from world import GIB, Call, Failure, as_user, main
+from worker import CATALOGS, Gate, die_after, fail
+
+world = None  # what the test that runs now uses
+
+ALICE, BOB = 4001, 4002
+
+
+def begin(**limits):
+    world.worker.add_pool()
+    world.start()
+    return tenant("acme", users=[ALICE], **limits)
+
+
+def tenant(name, **parameters):
+    return world.call("Tenant.Create", name=name, **parameters)["tenant"]
+
+
+def tenants():
+    return [t["name"] for t in world.call("Tenant.List")["tenants"]]
+
+
+def use(name="acme"):
+    have = world.call("Tenant.Inspect", name=name)["tenant"]
+    return (have["volumes"], have["snapshots"], have["sizeBytes"] // GIB)
+
+
+def by(uid, method, **parameters):
+    """What a user is answered: the reply, or the kind of the error and its text."""
+    def call():
+        try:
+            return Call(world.socket, f"io.quarry.{method}", parameters).result()
+        except Failure as failure:
+            return f"{failure.kind}: {failure.message}"
+    return as_user(uid, uid, [], call)
+
+
+@test
+def a_tenant_survives_a_restart_with_all_that_it_has():
+    made = begin(groups=[77], maxVolumes=3, maxSizeBytes=10 * GIB, snapshotSchedule="hourly keep 3")
+    same((made["users"], made["groups"], made["maxVolumes"], made["maxSizeBytes"], "maxSnapshots" in made),
+         ([ALICE], [77], 3, 10 * GIB, False))
+    world.create("acme/db", 2 * GIB)
+    world.call("Volume.Snapshot", volumes=["acme/db@s"])
+    before = world.call("Tenant.Inspect", name="acme")
+    world.restart()
+    same(world.call("Tenant.Inspect", name="acme"), before)
+    same(use(), (1, 1, 2))
+
+
+@test
+def limits_are_told_with_use_and_request():
+    begin(maxVolumes=2, maxSnapshots=1, maxSizeBytes=4 * GIB)
+    world.create("acme/a", 2 * GIB)
+    contains(world.refused("QuotaExceeded", "Volume.Create", volume="acme/b", sizeBytes=3 * GIB).message,
+             "acme", "4G", "2G", "3G")
+    world.create("acme/b", GIB)
+    contains(world.refused("QuotaExceeded", "Volume.Create", volume="acme/c", sizeBytes=GIB).message, "2 volumes")
+    world.refused("QuotaExceeded", "Volume.Resize", volume="acme/a", addBytes=2 * GIB)
+    world.call("Volume.Resize", volume="acme/a", addBytes=GIB)
+    world.call("Volume.Snapshot", volumes=["acme/a@one"])
+    contains(world.refused("QuotaExceeded", "Volume.Snapshot", volumes=["acme/b@two"]).message, "1 snapshots")
+    world.refused("QuotaExceeded", "Volume.Rollback", volume="acme/a@one")  # what is there now becomes one
+    world.refused("QuotaExceeded", "Volume.Clone", volume="acme/a@one", name="acme/c")
+    same(use(), (2, 1, 4))
+    world.call("Volume.Remove", volume="acme/b")
+    same(use(), (1, 1, 3))
+    world.create("default/b")  # nobody else is limited by it
+    world.check_consistent()
+
+
+@test
+def racing_clients_get_exactly_what_is_allowed():
+    begin(maxSizeBytes=5 * GIB)
+    gate = Gate()
+    world.worker.rule("volume_create", gate)  # nothing is made before all have asked
+    outcomes = []
+
+    def create(n):
+        try:
+            world.call("Volume.Create", volume=f"acme/v{n}", sizeBytes=GIB)
+            outcomes.append("made")
+        except Failure as failure:
+            outcomes.append(failure.name.rpartition(".")[2])
+    threads = [threading.Thread(target=create, args=(n,)) for n in range(32)]
+    for thread in threads:
+        thread.start()
+    eventually(lambda: outcomes.count("QuotaExceeded") == 27, "those above the limit to be refused")
+    gate.release()
+    for thread in threads:
+        thread.join()
+    same((outcomes.count("made"), outcomes.count("QuotaExceeded")), (5, 27))
+    same(use(), (5, 0, 5))
+    world.check_consistent()
+
+
+@test
+def what_fails_gives_its_share_back():
+    begin(maxVolumes=1, maxSnapshots=1, maxSizeBytes=4 * GIB)
+    world.worker.rule("volume_create", fail("NoSpace", "full"))
+    world.refused("NoSpace", "Volume.Create", volume="acme/a", sizeBytes=4 * GIB)
+    same(use(), (0, 0, 0))
+    world.create("acme/a", 2 * GIB)
+    world.worker.rule("volume_snapshot", fail("NoSpace", "full"))
+    world.refused("NoSpace", "Volume.Snapshot", volumes=["acme/a@s"])
+    world.worker.rule("volume_grow", fail("NoSpace", "full"))
+    world.refused("NoSpace", "Volume.Resize", volume="acme/a", addBytes=2 * GIB)
+    same(use(), (1, 0, 2))
+
+
+@test
+def the_limit_of_a_tenant_is_not_below_what_it_has():
+    begin()
+    world.create("acme/a", 2 * GIB)
+    refusal = world.refused("BadRequest", "Tenant.Update", name="acme", maxSizeBytes=GIB)
+    same(refusal.parameters["field"], "maxSizeBytes")
+    same(world.call("Tenant.Update", name="acme", maxSizeBytes=2 * GIB)["tenant"]["maxSizeBytes"], 2 * GIB)
+    world.refused("QuotaExceeded", "Volume.Create", volume="acme/b", sizeBytes=GIB)
+    same("maxSizeBytes" in world.call("Tenant.Update", name="acme", removeLimits=["maxSizeBytes"])["tenant"], False)
+    world.refused("BadRequest", "Tenant.Update", name="acme", removeLimits=["maxNothing"])
+    world.create("acme/b", 3 * GIB)
+
+
+@test
+def a_tenant_that_owns_something_stays():
+    begin()
+    world.create("acme/a")
+    contains(world.refused("TenantBusy", "Tenant.Remove", name="acme").message, "1 volume ")
+    world.call("Volume.Remove", volume="acme/a")
+    world.call("Tenant.Remove", name="acme")
+    same(tenants(), [])
+    world.refused("NoSuchTenant", "Tenant.Remove", name="acme")
+    world.refused("NoSuchTenant", "Volume.Create", volume="acme/a", sizeBytes=GIB)
+    world.restart()
+    same(tenants(), [])
+
+
+@test
+def names_and_members_are_judged():
+    begin()
+    for name in ("", ".", "..", "Acme", "a/b", "a" * 33, "1a"):
+        same(world.refused("BadRequest", "Tenant.Create", name=name).parameters["field"], "name")
+    world.refused("BadRequest", "Tenant.Create", name="default")
+    world.refused("TenantExists", "Tenant.Create", name="acme")
+    world.refused("NoSuchPool", "Tenant.Create", name="beta", pool="none")
+    world.refused("BadRequest", "Tenant.Create", name="beta", users=[0xffffffff])
+    world.refused("BadRequest", "Tenant.Create", name="beta", snapshotSchedule="sometimes")
+    for users in (["1"], [-1], [1 << 32], list(range(257))):
+        world.refused("org.varlink.service.InvalidParameter", "Tenant.Create", name="beta", users=users)
+    same(tenants(), ["acme"])
+
+
+@test
+def members_work_with_their_tenants_volumes():
+    begin()
+    tenant("beta", users=[BOB])
+    contains(by(ALICE, "Volume.Create", volume="db", sizeBytes=GIB), "'tenant': 'acme'", f"'uid': {ALICE}",
+             f"'mode': {0o700}")
+    contains(by(ALICE, "Volume.Snapshot", volumes=["db@s"]), "acme")
+    contains(by(ALICE, "Volume.Mount", volume="acme/db"), "/run/quarry/mnt/acme/db")
+    contains(by(ALICE, "Volume.Inspect", volume=world.inspect("acme/db")["uuid"]), "'name': 'db'")
+    contains(by(BOB, "Volume.Inspect", volume=world.inspect("acme/db")["uuid"]), "NoSuchVolume")
+    contains(by(BOB, "Volume.List"), "'volumes': []")
+    contains(by(BOB, "Volume.Create", volume="db", sizeBytes=GIB), "'tenant': 'beta'")
+    contains(by(ALICE, "Volume.Clone", volume="db@s", name="beta/stolen"), "PermissionDenied")
+    contains(by(ALICE, "Volume.Clone", volume="db@s", name="copy"), "'tenant': 'acme'")
+    world.call("Tenant.Update", name="beta", addUsers=[ALICE])
+    contains(by(ALICE, "Volume.Inspect", volume="db"), "BadRequest", "acme, beta")
+    world.call("Tenant.Update", name="acme", removeUsers=[ALICE])
+    contains(by(ALICE, "Volume.Inspect", volume="acme/db"), "NoSuchVolume")
+    contains(by(ALICE, "Volume.Inspect", volume="db"), "'tenant': 'beta'")
+
+
+@test
+def a_tenants_schedule_is_that_of_its_volumes():
+    begin(snapshotSchedule="daily keep 2")
+    world.call("Pool.Update", name="default", snapshotSchedule="hourly keep 1")
+
+    def rules(name):
+        return [r["expression"] for r in world.inspect(name).get("scheduleRules", [])]
+    world.create("acme/a")
+    world.create("b")
+    same((rules("acme/a"), rules("b")), (["daily"], ["hourly"]))
+    world.call("Volume.Update", volume="acme/a", snapshotSchedule="weekly keep 1")
+    same(rules("acme/a"), ["weekly"])
+    world.call("Volume.Update", volume="acme/a", snapshotSchedule="default")
+    same(rules("acme/a"), ["daily"])
+    world.call("Tenant.Update", name="acme", snapshotSchedule="none")
+    same((rules("acme/a"), rules("b")), ([], ["hourly"]))
+    world.restart()
+    same(rules("acme/a"), [])
+    world.call("Tenant.Update", name="acme", snapshotSchedule="default")
+    same(rules("acme/a"), ["hourly"])
+
+
+@test
+def a_tenant_in_two_pools_is_one_name_space():
+    world.worker.add_pool("default")
+    world.worker.add_pool("fast")
+    world.start()
+    tenant("acme", users=[ALICE], maxVolumes=1)
+    tenant("acme", pool="fast", users=[BOB], maxVolumes=5)
+    world.create("acme/a")
+    world.refused("QuotaExceeded", "Volume.Create", volume="acme/b", sizeBytes=GIB)
+    same(world.create("fast:acme/b")["pool"], "fast")
+    world.refused("VolumeExists", "Volume.Create", volume="fast:acme/a", sizeBytes=GIB)
+    contains(by(BOB, "Volume.Inspect", volume="acme/a"), "NoSuchVolume")
+    contains(by(BOB, "Volume.Create", volume="c", sizeBytes=GIB), "'pool': 'fast'")
+    contains(world.refused("TenantBusy", "Tenant.Remove", name="acme", pool="fast").message, "2 volumes")
+
+
+@test
+def volumes_from_before_there_were_tenants_have_one():
+    begin()
+    world.create("acme/a")
+    world.stop()
+    with sqlite3.connect(glob.glob(f"{CATALOGS}/*/catalog.db")[0]) as catalog:
+        catalog.execute("DELETE FROM tenant")
+    catalog.close()
+    world.start()
+    same(use(), (1, 0, 1))
+    contains(by(ALICE, "Volume.Inspect", volume="acme/a"), "NoSuchVolume")
+    world.call("Tenant.Update", name="acme", addUsers=[ALICE])
+    world.restart()
+    contains(by(ALICE, "Volume.Inspect", volume="acme/a"), "'name': 'a'")
+
+
+@test
+def a_worker_that_dies_changes_nothing_of_what_is_owned():
+    begin(maxVolumes=1)
+    world.worker.rule("volume_create", die_after)
+    world.refused("WorkerDied", "Volume.Create", volume="acme/a", sizeBytes=GIB)
+    same(use(), (0, 0, 0))
+    world.create("acme/a")
+    same(use(), (1, 0, 1))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
