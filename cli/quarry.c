@@ -100,7 +100,8 @@ static const Verb verbs[] = {
           "and permissions are those of the root directory; a snapshot has labels only.\n"
           "A schedule is a list of rules: a calendar expression as systemd has them, in\n"
           "UTC, and how many of its snapshots are kept. none: no snapshots; default: as the\n"
-          "pool has it. An unchanged volume gets none; missed ones are made up for by one.\n",
+          "tenant or else the pool has it. An unchanged volume gets none; missed ones are\n"
+          "made up for by one.\n",
           "  quarry update db --label app=db --label old-\n"
           "  quarry update www --uid www-data --mode 0750\n"
           "  quarry update db --snapshot-schedule 'hourly keep 24, daily keep 7'\n"
@@ -194,7 +195,7 @@ static const Verb verbs[] = {
           "member of one tenant need not name it. To others its volumes do not exist.\n"
           "Tenant default is root's, and always there.\n",
           "  quarry tenant create acme --user alice --group acme-ops --max-size 200G\n"
-          "  quarry tenant create web --pool fast --max-volumes 20 --snapshot-schedule 'daily keep 7'\n",
+          "  quarry tenant create web --max-volumes 20 --snapshot-schedule 'daily keep 7'\n",
           tenant_create_options, false, 1, 1, verb_tenant_create },
         { "tenant ls", "[OPTION]...", "List tenants, with what they have of what they may have", NULL,
           "  quarry tenant ls\n"

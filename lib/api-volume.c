@@ -290,7 +290,7 @@ static SD_VARLINK_DEFINE_METHOD_FULL(
         SD_VARLINK_FIELD_COMMENT("When snapshots are made of it, and how many of each rule are kept, such as \"hourly "
                                  "keep 24, Mon..Fri *-*-* 08:00 keep 10\": at most 16 rules, each a calendar "
                                  "expression, see systemd.time(7), and 1 to 1000; \"none\": none, \"default\": as "
-                                 "its pool has it. Not of snapshots"),
+                                 "its tenant has it, or else its pool. Not of snapshots"),
         SD_VARLINK_DEFINE_INPUT(snapshotSchedule, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
         KEY_INPUT,
         PROGRESS_OUTPUT,
