@@ -26,8 +26,8 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
         SD_VARLINK_DEFINE_FIELD(snapshots, SD_VARLINK_INT, 0),
         SD_VARLINK_DEFINE_FIELD(sizeBytes, SD_VARLINK_INT, 0),
         LIMITS(SD_VARLINK_DEFINE_FIELD),
-        SD_VARLINK_FIELD_COMMENT("When snapshots are made of its volumes that have no schedule of their own; missing: as "
-                                 "the pool has it"),
+        SD_VARLINK_FIELD_COMMENT("When snapshots are made of its volumes that have no schedule of their own; missing: "
+                                 "as the pool has it"),
         SD_VARLINK_DEFINE_FIELD(snapshotSchedule, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
         SD_VARLINK_FIELD_COMMENT("RFC 3339, UTC"),
         SD_VARLINK_DEFINE_FIELD(createdAt, SD_VARLINK_STRING, SD_VARLINK_NULLABLE));

@@ -8,6 +8,7 @@ typedef struct Link Link;
 
 typedef struct Task {
         struct Task *next;
+        uid_t owner;
         sd_json_variant *job;
         int key_fd;
         bool derives_key;

@@ -157,7 +157,8 @@ int operation_run_job(Operation *op, JobVerb verb, JobDone on_done, Error *err) 
                         op->job.volume.pending_size = op->volume->volume.pending_size;
         }
         op->job.repeated = op->deaths > 0;
-        return queue_submit(op->manager->queue, &op->job, op->key_fd, operation_progress(op), on_done, op, err);
+        return queue_submit(op->manager->queue, op->caller.uid, &op->job, op->key_fd, operation_progress(op), on_done,
+                            op, err);
 }
 
 void operation_forget_job(Operation *op) {

@@ -124,19 +124,47 @@ static int link_get(Queue *q, Link **ret, Error *err) {
         return 1;
 }
 
-static Task *task_take(Queue *q) {
-        for (Task **at = &q->first; *at; at = &(*at)->next) {
-                Task *task = *at;
+static size_t n_running(const Queue *q, uid_t owner) {
+        size_t n = 0;
 
+        for (size_t i = 0; i < q->n_links; i++) {
+                const Task *task = link_task(q->links[i]);
+
+                n += task && task->owner == owner;
+        }
+        return n;
+}
+
+/* The first that is urgent, else the first of whoever has fewest that run. Only a change of owner is a new question:
+ * who asks for much does so in a row. */
+static Task *task_take(Queue *q) {
+        Task **best = NULL, *task;
+        size_t least = SIZE_MAX, n = 0;
+        uid_t owner = (uid_t) -1;
+
+        for (Task **at = &q->first; (task = *at) && least > 0; at = &task->next) {
                 if (!fits_budget(q, task))
                         continue;
-                *at = task->next;
-                if (!*at)
-                        q->last = at;
-                task->next = NULL;
-                return task;
+                if (task->urgent) {
+                        best = at;
+                        break;
+                }
+                if (task->owner != owner)
+                        n = n_running(q, task->owner);
+                owner = task->owner;
+                if (n < least) {
+                        best = at;
+                        least = n;
+                }
         }
-        return NULL;
+        if (!best)
+                return NULL;
+        task = *best;
+        *best = task->next;
+        if (!*best)
+                q->last = best;
+        task->next = NULL;
+        return task;
 }
 
 static int on_pump(sd_event_source *source, void *userdata) {
@@ -205,14 +233,16 @@ static void enqueue(Queue *q, Task *task) {
                 q->last = &task->next;
 }
 
-int queue_submit(Queue *q, const Job *job, int key_fd, JobProgress on_progress, JobDone on_done, void *userdata,
-                 Error *err) {
+int queue_submit(Queue *q, uid_t owner, const Job *job, int key_fd, JobProgress on_progress, JobDone on_done,
+                 void *userdata, Error *err) {
         Task *task = calloc(1, sizeof(*task));
         int r;
 
         if (!task)
                 return error_oom(err);
-        *task = (Task) { .key_fd = -EBADF, .on_progress = on_progress, .on_done = on_done, .userdata = userdata };
+        *task = (Task) {
+                .owner = owner, .key_fd = -EBADF, .on_progress = on_progress, .on_done = on_done, .userdata = userdata
+        };
         r = job_to_json(job, &task->job);
         if (r >= 0 && key_fd >= 0) {
                 task->key_fd = r = fcntl(key_fd, F_DUPFD_CLOEXEC, 3);

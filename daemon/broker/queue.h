@@ -1,7 +1,8 @@
 #pragma once
 
 /* Jobs on their way to workers. A small set of workers stays connected and warm; a job waits until one is free.
- * A worker runs one job at a time. */
+ * A worker runs one job at a time. Who has fewest of them is next, so that nobody waits for all that another asked for
+ * at once. */
 
 #include <quarry/config.h>
 #include <quarry/job.h>
@@ -20,6 +21,6 @@ int queue_new(sd_event *event, const Config *config, Queue **ret, Error *err);
 void queue_free(Queue *queue); /* jobs that run go on in their workers; their callbacks are not called */
 DEFINE_CLEANUP(Queue *, queue_free)
 
-/* The job is copied. key_fd: the passphrase, duplicated; -EBADF for none. */
-int queue_submit(Queue *queue, const Job *job, int key_fd, JobProgress on_progress, JobDone on_done, void *userdata,
-                 Error *err);
+/* The job is copied. owner: the uid of who asked for it, 0 for quarryd itself. key_fd: the passphrase, duplicated; -EBADF for none. */
+int queue_submit(Queue *queue, uid_t owner, const Job *job, int key_fd, JobProgress on_progress, JobDone on_done,
+                 void *userdata, Error *err);

@@ -52,8 +52,8 @@ Manager *server_manager(Server *server) {
 
 /* --- who is there --------------------------------------------------------------------------------------- */
 
-/* Supplementary ones, with room for one more. */
-static int peer_groups(int fd, gid_t **ret, size_t *ret_n) {
+/* Supplementary ones, and its own. */
+static int peer_groups(int fd, gid_t own, gid_t **ret, size_t *ret_n) {
         socklen_t size = 64 * sizeof(gid_t);
 
         for (;;) {
@@ -62,8 +62,9 @@ static int peer_groups(int fd, gid_t **ret, size_t *ret_n) {
                 if (!list)
                         return -ENOMEM;
                 if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, list, &size) >= 0) {
+                        list[size / sizeof(gid_t)] = own;
                         *ret = list;
-                        *ret_n = size / sizeof(gid_t);
+                        *ret_n = size / sizeof(gid_t) + 1;
                         return 0;
                 }
                 free(list);
@@ -84,10 +85,9 @@ int server_caller(sd_varlink *link, Manager *m, Caller *ret) {
         if (r >= 0)
                 r = sd_varlink_get_peer_pid(link, &caller.pid);
         if (r >= 0)
-                r = peer_groups(sd_varlink_get_fd(link), &groups, &n);
+                r = peer_groups(sd_varlink_get_fd(link), caller.gid, &groups, &n);
         if (r < 0)
                 return r;
-        groups[n++] = caller.gid;
         caller.admin = policy_is_admin(m, caller.uid, groups, n);
         caller.groups = TAKE_PTR(groups);
         caller.n_groups = n;

@@ -235,6 +235,32 @@ def volumes_from_before_there_were_tenants_have_one():
 
 
 @test
+def who_asks_for_much_does_not_keep_others_waiting():
+    world.configure("[Jobs]\nWorkers=2\n")
+    begin()
+    tenant("beta", users=[BOB])
+    gate = Gate()
+    world.worker.rule("volume_create", gate, times=2)
+
+    def hammer():
+        calls = [Call(world.socket, "io.quarry.Volume.Create", {"volume": f"a{n}", "sizeBytes": GIB}) for n in range(12)]
+        return [call.result()["volume"]["name"] for call in calls]
+    thread = threading.Thread(target=lambda: as_user(ALICE, ALICE, [], hammer))
+    thread.start()
+    eventually(lambda: len(world.names(tenant="acme")) == 12, "all that is asked for")
+    other = threading.Thread(target=lambda: by(BOB, "Volume.Create", volume="b", sizeBytes=GIB))
+    other.start()
+    eventually(lambda: world.names(tenant="beta") == ["b"], "the other's")
+    gate.release()
+    thread.join()
+    other.join()
+    with world.worker.lock:
+        order = [job["volume"]["name"] for verb, job, _ in world.worker.jobs if verb == "volume_create"
+                 and job["volume"].get("role") != "template"]
+    same((len(order), order.index("b") in (2, 3)), (13, True), f"{order}")
+
+
+@test
 def a_worker_that_dies_changes_nothing_of_what_is_owned():
     begin(maxVolumes=1)
     world.worker.rule("volume_create", die_after)
