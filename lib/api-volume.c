@@ -87,6 +87,8 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
         SD_VARLINK_DEFINE_FIELD_BY_TYPE(type, VolumeType, SD_VARLINK_NULLABLE),
         SD_VARLINK_FIELD_COMMENT("Of a snapshot: whether it is kept from being removed and from expiring"),
         SD_VARLINK_DEFINE_FIELD(held, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("Of a volume: whether it is kept from being removed"),
+        SD_VARLINK_DEFINE_FIELD(protected, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE),
         SD_VARLINK_FIELD_COMMENT("Of a volume: how many snapshots it has"),
         SD_VARLINK_DEFINE_FIELD(snapshots, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
         SD_VARLINK_DEFINE_FIELD_BY_TYPE(state, VolumeState, SD_VARLINK_NULLABLE),
@@ -175,6 +177,8 @@ static SD_VARLINK_DEFINE_METHOD_FULL(
         SD_VARLINK_DEFINE_INPUT(mode, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
         SD_VARLINK_FIELD_COMMENT("Options for mkfs, such as \"-m 1\"; see quarry-create in quarry(1) for the list"),
         SD_VARLINK_DEFINE_INPUT(mkfsOptions, SD_VARLINK_STRING, SD_VARLINK_ARRAY | SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("Nobody removes it until Update says otherwise"),
+        SD_VARLINK_DEFINE_INPUT(protected, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE),
         SD_VARLINK_FIELD_COMMENT("Success if a volume of this name with these same options exists"),
         SD_VARLINK_DEFINE_INPUT(ifAbsent, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE),
         PROGRESS_OUTPUT,
@@ -287,6 +291,9 @@ static SD_VARLINK_DEFINE_METHOD_FULL(
         SD_VARLINK_DEFINE_INPUT(uid, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
         SD_VARLINK_DEFINE_INPUT(gid, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
         SD_VARLINK_DEFINE_INPUT(mode, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("Whether it is kept from being removed; its snapshots never are by that. If nothing else is "
+                                 "to be changed, also of a broken volume. Not of snapshots, see Hold"),
+        SD_VARLINK_DEFINE_INPUT(protected, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE),
         SD_VARLINK_FIELD_COMMENT("When snapshots are made of it, and how many of each rule are kept, such as \"hourly "
                                  "keep 24, Mon..Fri *-*-* 08:00 keep 10\": at most 16 rules, each a calendar "
                                  "expression, see systemd.time(7), and 1 to 1000; \"none\": none, \"default\": as "
@@ -390,8 +397,8 @@ SD_VARLINK_DEFINE_INTERFACE(
         &vl_method_List,
         SD_VARLINK_SYMBOL_COMMENT("Shows one volume, with its used space as of now."),
         &vl_method_Inspect,
-        SD_VARLINK_SYMBOL_COMMENT("Removes a volume; refused while anybody uses it, unless lazy. The keyslots of "
-                                  "an encrypted one are destroyed first."),
+        SD_VARLINK_SYMBOL_COMMENT("Removes a volume; refused while anybody uses it, unless lazy, and while it is "
+                                  "protected. The keyslots of an encrypted one are destroyed first."),
         &vl_method_Remove,
         SD_VARLINK_SYMBOL_COMMENT("Opens a volume and mounts it at its standard place, /run/quarry/mnt/"
                                   "TENANT/NAME, nosuid and nodev. Mounted already: answers where."),
@@ -409,8 +416,8 @@ SD_VARLINK_DEFINE_INTERFACE(
         &vl_method_Hold,
         SD_VARLINK_SYMBOL_COMMENT("Undoes Hold."),
         &vl_method_Release,
-        SD_VARLINK_SYMBOL_COMMENT("Changes labels of a volume or snapshot, or who owns the root directory of a volume, "
-                                  "which may be mounted; one that is not is opened for it."),
+        SD_VARLINK_SYMBOL_COMMENT("Changes labels of a volume or snapshot, whether a volume is protected, or who owns its "
+                                  "root directory; it may be mounted, and one that is not is opened for that."),
         &vl_method_Update,
         SD_VARLINK_SYMBOL_COMMENT("Tells where two images of a volume differ, by the pool's maps and without reading "
                                   "them: what was written, even with the same contents, differs."),

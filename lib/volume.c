@@ -327,6 +327,8 @@ int volume_spec_update(VolumeSpec *spec, const VolumeUpdate *update, Error *err)
                 spec->gid = update->gid;
         if (update->has_mode)
                 spec->mode = update->mode;
+        if (update->has_protected)
+                spec->protected = update->protected;
         return volume_spec_normalize(spec, err);
 }
 
@@ -380,5 +382,8 @@ const char *volume_spec_difference(const VolumeSpec *have, const VolumeSpec *wan
                 return lists_differ("mkfs options", have->mkfs_options, want->mkfs_options, buf, size);
         if (!strv_equal(have->labels, want->labels))
                 return lists_differ("labels", have->labels, want->labels, buf, size);
+        if (have->protected != want->protected)
+                return values_differ("protection", buf, size, "%s, asked for %s", have->protected ? "on" : "off",
+                                     want->protected ? "on" : "off");
         return NULL;
 }

@@ -14,6 +14,7 @@ typedef enum VolumeMember {
         MEMBER_UUID,
         MEMBER_TYPE,
         MEMBER_HELD,
+        MEMBER_PROTECTED,
         MEMBER_SNAPSHOTS,
         MEMBER_STATE,
         MEMBER_FAILURE,

@@ -146,14 +146,27 @@ static void on_claimed(JobResult *result, int *mount_fd, const Error *err, void 
                 on_row_removing(&failure, op);
 }
 
-static int removal_check(const VolumeEntry *entry, Error *err) {
+/* What somebody said is to stay, stays until somebody says otherwise. */
+static int keeping_check(const VolumeEntry *entry, Error *err) {
         const char *name = entry->volume.spec.name;
         int r = 0;
 
         if (entry->volume.held) {
                 r = error_set(err, ERROR_VOLUME_BUSY, EBUSY, "snapshot %s is held", name);
                 error_hint(err, "quarry release %s", VOLUME_REFERENCE(&entry->volume.spec));
-        } else if (entry->n_snapshots > 0) {
+        } else if (entry->volume.spec.protected) {
+                r = error_set(err, ERROR_VOLUME_BUSY, EBUSY, "volume %s is protected from being removed", name);
+                error_hint(err, "quarry update --no-protect %s", VOLUME_REFERENCE(&entry->volume.spec));
+        }
+        return r;
+}
+
+static int removal_check(const VolumeEntry *entry, Error *err) {
+        const char *name = entry->volume.spec.name;
+        int r;
+
+        r = keeping_check(entry, err);
+        if (r >= 0 && entry->n_snapshots > 0) {
                 r = error_set(err, ERROR_VOLUME_BUSY, EBUSY, "volume %s has %zu snapshot%s, the newest is %s", name,
                               entry->n_snapshots, entry->n_snapshots == 1 ? "" : "s",
                               entry->snapshots->volume.spec.name);
@@ -274,10 +287,9 @@ static int snapshot_check(const VolumeEntry *snapshot, Error *err) {
         bool is_mounted = snapshot->n_holds > 0;
         int r;
 
-        if (snapshot->volume.held)
-                return removal_check(snapshot, err);
-        if (!is_mounted && !snapshot->open)
-                return 0;
+        r = keeping_check(snapshot, err);
+        if (r < 0 || (!is_mounted && !snapshot->open))
+                return r;
         r = error_set(err, ERROR_VOLUME_BUSY, EBUSY, "snapshot %s is in use: %s%s", snapshot->volume.spec.name,
                       is_mounted ? "mounted at " : "its device is open", is_mounted ? snapshot->holds[0].path : "");
         error_hint(err, "quarry umount %s", VOLUME_REFERENCE(&snapshot->volume.spec));
@@ -286,8 +298,10 @@ static int snapshot_check(const VolumeEntry *snapshot, Error *err) {
 
 /* What would be refused is refused before the first of them goes. */
 static int remove_snapshots_start(Operation *op, Error *err) {
-        int r = pool_entry_check_changes(op->pool, err);
+        int r = keeping_check(op->volume, err);
 
+        if (r >= 0)
+                r = pool_entry_check_changes(op->pool, err);
         watch_look(op->manager->watch);
         for (const VolumeEntry *s = op->volume->snapshots; s && r >= 0; s = s->next_snapshot)
                 r = snapshot_check(s, err);

@@ -111,6 +111,7 @@ static int kept_add(Operation *op, VolumeEntry **ret, Error *err) {
         if (volume_spec_copy(&volume->spec, &snapshot.spec) < 0)
                 return error_oom(err);
         snapshot.spec.role = ROLE_SNAPSHOT;
+        snapshot.spec.protected = false;
         snapshot.spec.origin = volume->uuid;
         snapshot.spec.size = op->size_before;
         choose_name(op->volume, snapshot.created_usec, name);

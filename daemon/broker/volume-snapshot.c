@@ -323,6 +323,7 @@ static int entry_add(Image *image, const char *name, uint64_t usec, Error *err) 
         if (volume_spec_copy(&origin->volume.spec, &volume.spec) < 0 || (rule && !volume.rule))
                 return error_oom(err);
         volume.spec.role = ROLE_SNAPSHOT;
+        volume.spec.protected = false;
         volume.spec.origin = origin->volume.uuid;
         if (origin->volume.pending_size > volume.spec.size) /* its filesystem may have that already */
                 volume.spec.size = origin->volume.pending_size;

@@ -1,5 +1,5 @@
-/* Changing what can be changed of a volume while it is used: labels, when snapshots are made of it, and who owns the
- * folder that users see. The folder first, then the row: it tells what was done. */
+/* Changing what can be changed of a volume while it is used: labels, whether it is protected, when snapshots are made of
+ * it, and who owns the folder that users see. The folder first, then the row: it tells what was done. */
 
 #include "broker/schedule.h"
 #include "broker/volume.h"
@@ -62,6 +62,12 @@ static bool has_owner(const VolumeUpdate *update) {
         return update->has_uid || update->has_gid || update->has_mode;
 }
 
+/* Of a broken one, too: it is to be removed, and would stay for ever. */
+static bool only_protects(const VolumeUpdate *update) {
+        return update->has_protected && !has_owner(update) && !update->labels && !update->remove_labels &&
+               !update->schedule;
+}
+
 static int change_start(Operation *op, Error *err) {
         return has_owner(&op->update) ? operation_run_job(op, JOB_VOLUME_OWN, on_owned, err) : row_write(op, err);
 }
@@ -94,9 +100,10 @@ static int schedule_start(Operation *op, Error *err) {
 /* What is there when it is its turn is changed, not what was there when it was asked for. */
 static int update_start(Operation *op, Error *err) {
         const Volume *volume = &op->volume->volume;
-        int r;
+        int r = 0;
 
-        r = volume_check_ready(op->volume, err);
+        if (volume->state != VOLUME_BROKEN || !only_protects(&op->update))
+                r = volume_check_ready(op->volume, err);
         if (r >= 0)
                 r = pool_entry_check_changes(op->pool, err);
         if (r < 0)
@@ -123,6 +130,12 @@ static int update_check(const VolumeEntry *entry, const VolumeUpdate *update, Er
         if (update->schedule && spec->role == ROLE_SNAPSHOT)
                 return error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP,
                                  "%s is a snapshot: snapshots are made of volumes", spec->name);
+        if (update->has_protected && spec->role == ROLE_SNAPSHOT) {
+                int r = error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP,
+                                  "%s is a snapshot: volumes are protected, snapshots are held", spec->name);
+                error_hint(err, "quarry hold %s", VOLUME_REFERENCE(spec));
+                return r;
+        }
         if (has_owner(update) && spec->fs == FILESYSTEM_NONE)
                 return error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP,
                                  "volume %s has no filesystem whose directory could be given another owner or mode",

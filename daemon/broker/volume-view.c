@@ -160,6 +160,8 @@ static int build_member(const VolumeEntry *entry, VolumeMember member, sd_json_v
                 return build_text(is_snapshot ? "snapshot" : "volume", ret);
         case MEMBER_HELD:
                 return is_snapshot ? sd_json_variant_new_boolean(ret, v->held) : 0;
+        case MEMBER_PROTECTED:
+                return is_snapshot ? 0 : sd_json_variant_new_boolean(ret, spec->protected);
         case MEMBER_SNAPSHOTS:
                 return build_number(!is_snapshot, entry->n_snapshots, ret);
         case MEMBER_STATE:
@@ -220,6 +222,7 @@ static const char *const member_names[_VOLUME_MEMBER_MAX] = {
         [MEMBER_UUID] = "uuid",
         [MEMBER_TYPE] = "type",
         [MEMBER_HELD] = "held",
+        [MEMBER_PROTECTED] = "protected",
         [MEMBER_SNAPSHOTS] = "snapshots",
         [MEMBER_STATE] = "state",
         [MEMBER_FAILURE] = "failure",

@@ -59,6 +59,13 @@ static int dispatch_owner(const char *name, sd_json_variant *v, sd_json_dispatch
         return 0;
 }
 
+static int dispatch_protected(const char *name, sd_json_variant *v, sd_json_dispatch_flags_t flags, void *userdata) {
+        VolumeUpdate *update = userdata;
+
+        update->has_protected = !sd_json_variant_is_null(v);
+        return call_dispatch_bool(name, v, flags, &update->protected);
+}
+
 #define OWNER_FIELD(name) \
         { name, _SD_JSON_VARIANT_TYPE_INVALID, dispatch_owner, offsetof(UpdateParameters, update), SD_JSON_NULLABLE }
 
@@ -73,6 +80,8 @@ static int vl_method_update(sd_varlink *link, sd_json_variant *parameters, sd_va
                 OWNER_FIELD("uid"),
                 OWNER_FIELD("gid"),
                 OWNER_FIELD("mode"),
+                { "protected", SD_JSON_VARIANT_BOOLEAN, dispatch_protected, offsetof(UpdateParameters, update),
+                  SD_JSON_NULLABLE },
                 { "snapshotSchedule", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string,
                   offsetof(UpdateParameters, schedule), SD_JSON_NULLABLE },
                 KEY_FIELD(UpdateParameters),

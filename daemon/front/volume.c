@@ -50,7 +50,7 @@ typedef struct CreateParameters {
         int key;
         char **labels, **mkfs_options;
         uint64_t uid, gid, mode; /* OWNER_UNSET, or 32 bits */
-        bool if_absent;
+        bool if_absent, protected;
 } CreateParameters;
 
 static int dispatch_owner(const char *name, sd_json_variant *v, sd_json_dispatch_flags_t flags, void *userdata) {
@@ -101,6 +101,7 @@ static int spec_from_parameters(const Call *call, const CreateParameters *p, Vol
         spec->fs = p->fs;
         spec->key_source = p->key_source;
         spec_set_owner(call, p, spec);
+        spec->protected = p->protected;
         for (char **l = p->labels; l && *l; l++) {
                 r = volume_spec_add_label(spec, *l, err);
                 if (r < 0)
@@ -149,6 +150,8 @@ static int vl_method_create(sd_varlink *link, sd_json_variant *parameters, sd_va
                 { "mode", _SD_JSON_VARIANT_TYPE_INVALID, dispatch_owner, offsetof(CreateParameters, mode),
                   SD_JSON_NULLABLE },
                 { "mkfsOptions", SD_JSON_VARIANT_ARRAY, call_dispatch_strv, offsetof(CreateParameters, mkfs_options),
+                  SD_JSON_NULLABLE },
+                { "protected", SD_JSON_VARIANT_BOOLEAN, call_dispatch_bool, offsetof(CreateParameters, protected),
                   SD_JSON_NULLABLE },
                 { "ifAbsent", SD_JSON_VARIANT_BOOLEAN, call_dispatch_bool, offsetof(CreateParameters, if_absent),
                   SD_JSON_NULLABLE },

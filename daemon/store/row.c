@@ -82,6 +82,7 @@ int row_from_volume(const Volume *v, Row *ret) {
                 .held = v->held,
                 .copied = v->copied,
                 .has_spare = v->has_spare,
+                .protected = v->spec.protected,
         };
 
         uuid_format(v->uuid, row.uuid);
@@ -123,6 +124,7 @@ void row_bind(const Row *row, sqlite3_stmt *s) {
                 sqlite3_bind_null(s, 22);
         sqlite3_bind_text(s, 23, row->old_name, -1, SQLITE_STATIC);
         sqlite3_bind_int64(s, 24, row->copied);
+        sqlite3_bind_int64(s, 25, row->protected);
 }
 
 static const char *column(sqlite3_stmt *s, int i) {
@@ -163,6 +165,7 @@ static int read_numbers(sqlite3_stmt *s, Volume *v) {
         v->created_usec = (uint64_t) sqlite3_column_int64(s, 16);
         v->held = sqlite3_column_int64(s, 17) != 0;
         v->copied = sqlite3_column_int64(s, 23) != 0;
+        v->spec.protected = sqlite3_column_int64(s, 24) != 0;
         v->pending_size = (uint64_t) sqlite3_column_int64(s, 20);
         v->has_spare = sqlite3_column_type(s, 21) != SQLITE_NULL;
         if (v->has_spare && (column_uint32(s, 21, &v->spare_thin_id) < 0 || v->spare_thin_id > THIN_ID_MAX))

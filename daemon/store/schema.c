@@ -88,7 +88,8 @@ static const char *const migrations[] = {
         "  max_volumes INTEGER," /* NULL: no limit */
         "  max_snapshots INTEGER,"
         "  max_size INTEGER"
-        ") STRICT, WITHOUT ROWID;",
+        ") STRICT, WITHOUT ROWID;"
+        "ALTER TABLE volume ADD COLUMN protected INTEGER NOT NULL DEFAULT 0;",
 };
 
 int sqlite_error(sqlite3 *db, Error *err, const char *what) {

@@ -120,6 +120,7 @@ typedef struct VolumeSpec {
         mode_t mode;
         char **mkfs_options; /* as typed: "-m 1", "-O ^has_journal" */
         char **labels;       /* "key=value", sorted by key */
+        bool protected;      /* it is not removed; of volumes only: a snapshot is held */
 } VolumeSpec;
 
 /* No tenant can be called that. */
@@ -144,6 +145,7 @@ typedef struct VolumeUpdate {
         uid_t uid;
         gid_t gid;
         mode_t mode;
+        bool has_protected, protected;
         char *schedule; /* as schedule_parse() has it, or SCHEDULE_DEFAULT; NULL: stays */
 } VolumeUpdate;
 

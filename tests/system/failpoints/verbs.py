@@ -197,16 +197,16 @@ class Update(Mounting):
         super().before()
         if volume(NAME)["open"]:
             call("Volume.Unmount", volume=NAME)
-        call("Volume.Update", volume=NAME, labels=["walk=before"], mode=0o755)
+        call("Volume.Update", volume=NAME, labels=["walk=before"], mode=0o755, protected=True)
 
     def run(self):
-        call("Volume.Update", volume=NAME, labels=["walk=after"], mode=0o700)
+        call("Volume.Update", volume=NAME, labels=["walk=after"], mode=0o700, protected=False)
 
     def after(self, outcome):
         if outcome:
             self.run()
         there = volume(NAME)
-        claim((there["labels"], there["mode"]) == ({"walk": "after"}, 0o700), f"it is {there}")
+        claim((there["labels"], there["mode"], there["protected"]) == ({"walk": "after"}, 0o700, False), f"it is {there}")
         call("Volume.Mount", volume=NAME)
         claim(os.stat(PLACE).st_mode & 0o7777 == 0o700, "its folder has not the mode")
         self.content()

@@ -194,6 +194,18 @@ static void test_labels_are_updated(void **state) {
         assert_int_equal(spec.uid, 0);
 }
 
+static void test_what_is_not_named_stays_protected(void **state) {
+        VolumeSpec spec = spec_make();
+
+        assert_int_equal(volume_spec_update(&spec, &(VolumeUpdate) { .has_protected = true, .protected = true }, NULL),
+                         0);
+        assert_true(spec.protected);
+        assert_int_equal(volume_spec_update(&spec, &(VolumeUpdate) { .has_mode = true, .mode = 0700 }, NULL), 0);
+        assert_true(spec.protected);
+        assert_int_equal(volume_spec_update(&spec, &(VolumeUpdate) { .has_protected = true }, NULL), 0);
+        assert_false(spec.protected);
+}
+
 static void test_label_is_set_or_removed(void **state) {
         _cleanup_(volume_spec_done) VolumeSpec spec = spec_make();
         char *set[] = { (char *) "a=1", NULL }, *remove[] = { (char *) "a", NULL }, *bad[] = { (char *) "a=1", NULL };
@@ -283,6 +295,7 @@ static void test_difference_names_both_values(void **state) {
                   "mkfs options",
                   "none, asked for \"-m 1\" \"-b 4096\"" },
                 { { .size = GIB, .mode = 0755, .labels = label }, "labels", "none, asked for \"a=1\"" },
+                { { .size = GIB, .mode = 0755, .protected = true }, "protection", "off, asked for on" },
                 { { .size = GIB, .mode = 0755, .name = "other", .tenant = "other", .pool = "other" }, NULL, "" },
         };
         VolumeSpec have = spec_make();
@@ -333,6 +346,7 @@ int main(void) {
                 cmocka_unit_test(test_refusals_name_the_field),
                 cmocka_unit_test(test_bounds_belong_to_what_is_allowed),
                 cmocka_unit_test(test_labels_are_updated),
+                cmocka_unit_test(test_what_is_not_named_stays_protected),
                 cmocka_unit_test(test_label_is_set_or_removed),
                 cmocka_unit_test(test_labels_are_sorted_by_key),
                 cmocka_unit_test(test_add_label_keeps_the_bound),

@@ -53,7 +53,8 @@ static void test_a_catalog_of_the_first_version_is_brought_up_to_date(void **sta
         assert_string_equal(v->spec.mkfs_options[0], "-m crc=1");
         assert_string_equal(v->spec.labels[0], "a=1");
         assert_int_equal(v->created_usec, 42);
-        assert_false(v->held || v->has_spare || v->pending_size > 0 || v->rule || v->schedule || v->old_name);
+        assert_false(v->held || v->spec.protected || v->has_spare || v->pending_size > 0 || v->rule || v->schedule ||
+                     v->old_name);
         volume_done(v);
 
         /* And is as good as a new one. */

@@ -33,6 +33,7 @@ static void test_keeps_what_it_was_given(void **state) {
         v.thin_id = THIN_ID_MAX;
         v.failure = strdup("it's \"broken\"; DROP TABLE volume");
         v.state = VOLUME_BROKEN;
+        v.spec.protected = true;
         assert_int_equal(strv_append(&v.spec.labels, "a=x = y"), 0);
         assert_int_equal(strv_append(&v.spec.labels, "b="), 0);
         assert_int_equal(strv_append(&v.spec.mkfs_options, "-m crc=1"), 0);
