@@ -14,7 +14,7 @@
 static char **arg_labels, **arg_remove_labels;
 static const char *arg_key_file, *arg_schedule;
 static bool arg_yes, arg_dry_run;
-static OptionNumber arg_uid, arg_gid, arg_mode;
+static OptionNumber arg_uid, arg_gid, arg_mode, arg_protect;
 
 /* "key=value" sets, "key-" removes. */
 static int option_label_change(const Option *option, const char *value, Error *err) {
@@ -33,6 +33,8 @@ const Option update_options[] = {
         { 0, "uid", "USER", "New owner of its root directory, name or number", option_user, &arg_uid },
         { 0, "gid", "GROUP", "New group of its root directory, name or number", option_group, &arg_gid },
         { 0, "mode", "MODE", "New permissions of its root directory", option_mode, &arg_mode },
+        { 0, "protect", NULL, "Keep it from being removed", option_switch, &arg_protect },
+        { 0, "no-protect", NULL, "Let it be removed again", option_switch, &arg_protect },
         { 0, "snapshot-schedule", "RULES", "RULE, RULE...; none; or default: the pool's", option_string,
           &arg_schedule },
         KEY_FILE_OPTION,
@@ -64,7 +66,8 @@ int verb_update(char **arguments) {
         _cleanup_free_ char *what = must_have(format_new("changing %s", arguments[0]));
         Error err = {};
 
-        if (!arg_labels && !arg_remove_labels && !arg_uid.set && !arg_gid.set && !arg_mode.set && !arg_schedule) {
+        if (!arg_labels && !arg_remove_labels && !arg_uid.set && !arg_gid.set && !arg_mode.set && !arg_protect.set &&
+            !arg_schedule) {
                 error_field(&err, FIELD_ARGUMENTS, "update: say what is to be changed");
                 error_hint(&err, "quarry help update");
                 return report_error(NULL, NULL, &err);
@@ -78,6 +81,8 @@ int verb_update(char **arguments) {
                         SD_JSON_BUILD_PAIR_CONDITION(arg_uid.set, "uid", SD_JSON_BUILD_UNSIGNED(arg_uid.value)),
                         SD_JSON_BUILD_PAIR_CONDITION(arg_gid.set, "gid", SD_JSON_BUILD_UNSIGNED(arg_gid.value)),
                         SD_JSON_BUILD_PAIR_CONDITION(arg_mode.set, "mode", SD_JSON_BUILD_UNSIGNED(arg_mode.value)),
+                        SD_JSON_BUILD_PAIR_CONDITION(
+                                        arg_protect.set, "protected", SD_JSON_BUILD_BOOLEAN(arg_protect.value != 0)),
                         SD_JSON_BUILD_PAIR_CONDITION(
                                         !!arg_schedule, "snapshotSchedule", SD_JSON_BUILD_STRING(arg_schedule))));
         Call call = { .method = API_VOLUME ".Update", .parameters = parameters, .what = what };

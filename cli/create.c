@@ -13,7 +13,7 @@ static const char *arg_pool, *arg_tenant, *arg_filesystem, *arg_key, *arg_key_fi
 static uint64_t arg_size;
 static bool arg_encrypt, arg_if_absent;
 static char **arg_labels, **arg_mkfs_options;
-static OptionNumber arg_uid, arg_gid, arg_mode;
+static OptionNumber arg_uid, arg_gid, arg_mode, arg_protect;
 
 const Option create_options[] = {
         { 0, "size", "SIZE", "What it can hold: 512M, 10G, 1TiB", option_size, &arg_size },
@@ -28,6 +28,8 @@ const Option create_options[] = {
         { 0, "gid", "GROUP", "Group of its root directory, name or number", option_group, &arg_gid },
         { 0, "mode", "MODE", "Permissions of its root directory (0755)", option_mode, &arg_mode },
         { 0, "mkfs-option", "OPTION", "For mkfs, such as \"-m 1\"; may be repeated", option_list, &arg_mkfs_options },
+        { 0, "protect", NULL, "Keep it from being removed", option_switch, &arg_protect },
+        { 0, "no-protect", NULL, "Do not; the default", option_switch, &arg_protect },
         { 0, "if-absent", NULL, "Success if the same volume is there already", option_flag, &arg_if_absent },
         {},
 };
@@ -97,6 +99,8 @@ static int call_create(const char *reference, KeySource source, int key_fd, sd_j
                         SD_JSON_BUILD_PAIR_CONDITION(arg_mode.set, "mode", SD_JSON_BUILD_UNSIGNED(arg_mode.value)),
                         SD_JSON_BUILD_PAIR_CONDITION(
                                         !!arg_mkfs_options, "mkfsOptions", SD_JSON_BUILD_STRV(arg_mkfs_options)),
+                        SD_JSON_BUILD_PAIR_CONDITION(
+                                        arg_protect.value != 0, "protected", SD_JSON_BUILD_BOOLEAN(true)),
                         SD_JSON_BUILD_PAIR_CONDITION(arg_if_absent, "ifAbsent", SD_JSON_BUILD_BOOLEAN(true))));
 
         Call call = { .method = API_VOLUME ".Create", .parameters = parameters, .what = what, .key_fd = &key_fd };

@@ -137,6 +137,8 @@ void describe_volume(sd_json_variant *volume) {
         print_string("Pool:", volume, "pool");
         print_string("State:", volume, "state");
         print_string("Failure:", volume, "failure");
+        if (sd_json_variant_boolean(sd_json_variant_by_key(volume, "protected")))
+                print_field("Protected:", "yes: it cannot be removed");
         if (sd_json_variant_boolean(sd_json_variant_by_key(volume, "stopped")))
                 print_field("Stopped:", "it gets no new space until its pool has some");
         print_size("Size:", sd_json_variant_by_key(volume, "sizeBytes"), 0);

@@ -20,6 +20,11 @@ int option_flag(const Option *option, const char *value, Error *err) {
         return 0;
 }
 
+int option_switch(const Option *option, const char *value, Error *err) {
+        *(OptionNumber *) option->target = (OptionNumber) { .set = true, .value = !startswith(option->name, "no-") };
+        return 0;
+}
+
 int option_string(const Option *option, const char *value, Error *err) {
         if (isempty(value))
                 return option_refuse(option, err, value, "is empty");

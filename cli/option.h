@@ -24,6 +24,7 @@ int option_list(const Option *option, const char *value, Error *err);   /* char 
 int option_label(const Option *option, const char *value, Error *err);  /* char **, each "key=value" */
 int option_size(const Option *option, const char *value, Error *err);   /* uint64_t, bytes, never 0 */
 int option_mode(const Option *option, const char *value, Error *err);   /* OptionNumber */
+int option_switch(const Option *option, const char *value, Error *err); /* OptionNumber: 1, of --no-... 0 */
 int option_user(const Option *option, const char *value, Error *err);   /* OptionNumber, by name or number */
 int option_group(const Option *option, const char *value, Error *err);  /* OptionNumber, by name or number */
 

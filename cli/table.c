@@ -1,9 +1,9 @@
 #include "table.h"
 
+#include "filter.h"
 #include "must.h"
 #include "report.h"
 
-#include <fnmatch.h>
 #include <quarry/text.h>
 
 TableOptions table_options;
@@ -12,22 +12,31 @@ const Option table_option_rows[] = {
         { 'o', "output", "COLUMNS", "Columns: A,B; +C adds one; help lists them", option_string,
           &table_options.columns },
         { 0, "sort", "COLUMN", "Sort by it; -COLUMN: from the other end", option_string, &table_options.sort },
-        { 0, "filter", "COLUMN=VALUE", "Only these; * and ? match; repeated: and", option_list,
-          &table_options.filters },
+        TABLE_FILTER_OPTION,
         { 0, "no-legend", NULL, "Leave out the headings", option_flag, &table_options.no_legend },
         { 0, "bytes", NULL, "Sizes as plain numbers of bytes", option_flag, &table_options.bytes },
         {},
 };
 
-#define NOTHING "-"
 #define CUT_WIDTH_MIN 16
 #define GAP 2
+
+static Filter filter; /* of table_options */
 
 static const Column *column_find(const Column *columns, const char *name, size_t length) {
         for (; columns->name; columns++)
                 if (strlen(columns->name) == length && strncmp(columns->name, name, length) == 0)
                         return columns;
         return NULL;
+}
+
+const Column *table_column(const Column *columns, const char *name, size_t length) {
+        const Column *c = column_find(columns, name, length);
+
+        for (; !c && columns->name; columns++)
+                if (columns->also && strlen(columns->also) == length && strncmp(columns->also, name, length) == 0)
+                        c = columns;
+        return c;
 }
 
 /* --- cells ----------------------------------------------------------------------------------------------- */
@@ -41,7 +50,15 @@ static sd_json_variant *field_find(sd_json_variant *row, const char *field) {
         return field_find(sd_json_variant_by_key(row, outer), dot + 1);
 }
 
-static bool cell_number(const Column *c, sd_json_variant *row, uint64_t *ret) {
+sd_json_variant *table_cell_value(const Column *c, sd_json_variant *row) {
+        return field_find(row, c->field);
+}
+
+static bool has_numbers(const Column *c) {
+        return c->kind == COLUMN_SIZE || c->kind == COLUMN_NUMBER || c->kind == COLUMN_PERCENT;
+}
+
+bool table_cell_number(const Column *c, sd_json_variant *row, uint64_t *ret) {
         sd_json_variant *v = field_find(row, c->field);
 
         if (!sd_json_variant_is_unsigned(v))
@@ -65,7 +82,8 @@ static char *size_text(uint64_t bytes) {
 }
 
 char *table_size(sd_json_variant *v) {
-        return sd_json_variant_is_unsigned(v) ? size_text(sd_json_variant_unsigned(v)) : must_have(strdup(NOTHING));
+        return sd_json_variant_is_unsigned(v) ? size_text(sd_json_variant_unsigned(v))
+                                              : must_have(strdup(TABLE_NOTHING));
 }
 
 /* One text for each element: "value" of an array, "key=value" of an object. */
@@ -92,15 +110,15 @@ static char **variant_texts(sd_json_variant *v) {
         return texts;
 }
 
-static char **cell_texts(const Column *c, sd_json_variant *row) {
+char **table_cell_texts(const Column *c, sd_json_variant *row) {
         char **texts = NULL;
         uint64_t number;
 
         if (c->texts)
                 return c->texts(row);
-        if (c->kind == COLUMN_TEXT)
+        if (!has_numbers(c))
                 return variant_texts(field_find(row, c->field));
-        if (!cell_number(c, row, &number))
+        if (!table_cell_number(c, row, &number))
                 return NULL;
 
         _cleanup_free_ char *text = c->kind == COLUMN_SIZE
@@ -113,7 +131,7 @@ static char **cell_texts(const Column *c, sd_json_variant *row) {
 
 /* What is shown: one line without control characters, whatever a label or a path contains. */
 static char *cell_line(const Column *c, sd_json_variant *row) {
-        _cleanup_strv_ char **texts = cell_texts(c, row);
+        _cleanup_strv_ char **texts = table_cell_texts(c, row);
         char *line = NULL;
 
         for (size_t i = 0; texts && texts[i]; i++) {
@@ -123,7 +141,7 @@ static char *cell_line(const Column *c, sd_json_variant *row) {
         }
         if (isempty(line)) {
                 free(line);
-                return must_have(strdup(NOTHING));
+                return must_have(strdup(TABLE_NOTHING));
         }
         text_clean(line);
         return line;
@@ -168,23 +186,6 @@ static int column_check(const Column *columns, const char *option, const char *n
         return error_code(err);
 }
 
-static int filter_check(const Column *columns, const char *filter, Error *err) {
-        const char *equal = strchr(filter, '=');
-        char echo[TEXT_ECHO_MAX];
-        uint64_t size;
-
-        if (!equal)
-                return error_field(err, "--filter", "--filter: \"%s\" is not COLUMN=VALUE", text_echo(filter, echo));
-        int r = column_check(columns, "--filter", filter, (size_t) (equal - filter), err);
-        if (r < 0)
-                return r;
-
-        const Column *c = column_find(columns, filter, (size_t) (equal - filter));
-        if (c->kind == COLUMN_SIZE && !streq(equal + 1, NOTHING) && size_parse(equal + 1, &size) < 0)
-                return error_field(err, "--filter", "--filter: \"%s\" is not a size", text_echo(equal + 1, echo));
-        return 0;
-}
-
 /* Calls for each name between commas; stops at an error. */
 static int columns_check(const Column *columns, const char *list, Error *err) {
         for (const char *name = list + (*list == '+' ? 1 : 0);; name++) {
@@ -212,8 +213,8 @@ int table_check_options(const Column *columns, Error *err) {
         if (r >= 0 && o->sort)
                 r = column_check(columns, "--sort", o->sort + (*o->sort == '-' ? 1 : 0),
                                  strlen(o->sort) - (*o->sort == '-' ? 1 : 0), err);
-        for (size_t i = 0; r >= 0 && o->filters && o->filters[i]; i++)
-                r = filter_check(columns, o->filters[i], err);
+        if (r >= 0)
+                r = filter_parse(columns, o->filters, &filter, err);
         return r < 0 ? r : 0;
 }
 
@@ -275,38 +276,12 @@ char **table_members(const Column *columns) {
         column_add_members(columns, &members); /* rows are sorted by the first column, too */
         sort += *sort == '-';
         column_add_members(column_find(columns, sort, strlen(sort)), &members);
-        for (char **f = table_options.filters; f && *f; f++)
-                column_add_members(column_find(columns, *f, strcspn(*f, "=")), &members);
+        for (size_t i = 0; i < filter.n; i++)
+                column_add_members(filter.terms[i].column, &members);
         return members;
 }
 
 /* --- selecting ------------------------------------------------------------------------------------------- */
-
-/* A list matches by any of its texts, and "key=value" also by its key alone. */
-static bool text_matches(const char *text, const char *pattern, bool is_map) {
-        if (streq(text, pattern) || fnmatch(pattern, text, 0) == 0)
-                return true;
-        const char *equal = strchr(text, '=');
-        return is_map && equal && strlen(pattern) == (size_t) (equal - text) &&
-               strncmp(text, pattern, strlen(pattern)) == 0;
-}
-
-static bool row_matches(const Column *columns, sd_json_variant *row, const char *filter) {
-        const char *pattern = strchr(filter, '=') + 1;
-        const Column *c = column_find(columns, filter, (size_t) (pattern - 1 - filter));
-        uint64_t number, wanted;
-
-        if (c->kind == COLUMN_SIZE && size_parse(pattern, &wanted) >= 0)
-                return cell_number(c, row, &number) && number == wanted;
-
-        _cleanup_strv_ char **texts = cell_texts(c, row);
-        if (strv_length(texts) == 0)
-                return streq(pattern, NOTHING);
-        for (size_t i = 0; texts[i]; i++)
-                if (text_matches(texts[i], pattern, sd_json_variant_is_object(field_find(row, c->field))))
-                        return true;
-        return false;
-}
 
 typedef struct SortRow {
         sd_json_variant *row;
@@ -343,7 +318,7 @@ static void sort_rows(const Column *columns, sd_json_variant **rows, size_t n) {
                         .first = cell_line(columns, rows[i]),
                         .reverse = reverse,
                 };
-                sort[i].has_number = c->kind != COLUMN_TEXT && cell_number(c, rows[i], &sort[i].number);
+                sort[i].has_number = has_numbers(c) && table_cell_number(c, rows[i], &sort[i].number);
         }
         qsort(sort, n, sizeof(SortRow), sort_compare);
         for (size_t i = 0; i < n; i++) {
@@ -391,11 +366,8 @@ sd_json_variant *table_select(const Column *columns, sd_json_variant *rows) {
 
         for (size_t i = 0; i < n; i++) {
                 sd_json_variant *row = sd_json_variant_by_index(rows, i);
-                bool wanted = true;
 
-                for (char **f = table_options.filters; wanted && f && *f; f++)
-                        wanted = row_matches(columns, row, *f);
-                if (wanted)
+                if (filter_matches(&filter, row))
                         list[kept++] = row;
         }
         sort_rows(columns, list, kept);
@@ -461,7 +433,7 @@ static void grid_fit(Grid *grid, size_t available) {
 
 /* No spaces behind the last cell of a line. */
 static void grid_print_cell(const Grid *grid, size_t i, const char *text) {
-        bool right = grid->columns[i]->kind != COLUMN_TEXT, last = i == grid->n_columns - 1;
+        bool right = has_numbers(grid->columns[i]), last = i == grid->n_columns - 1;
         size_t have = text_width(text);
         int pad = have < grid->widths[i] ? (int) (grid->widths[i] - have) : 0;
 

@@ -9,6 +9,8 @@
 
 typedef enum ColumnKind {
         COLUMN_TEXT,    /* sorted as people sort: web2 before web10 */
+        COLUMN_YES,     /* yes or no */
+        COLUMN_TIME,    /* RFC 3339, in UTC */
         COLUMN_SIZE,    /* bytes */
         COLUMN_NUMBER,
         COLUMN_PERCENT,
@@ -30,6 +32,8 @@ typedef struct Column {
         char **(*texts)(sd_json_variant *row);
         /* Other members that it looks at. COLUMN_PERCENT: 100 times field is divided by the first. */
         const char *beside[BESIDE_MAX];
+        const char *values; /* all that a text can be, separated by spaces; NULL: anything */
+        const char *also;   /* another name for it in a filter, or NULL */
 } Column;
 
 typedef struct TableOptions {
@@ -43,7 +47,11 @@ extern TableOptions table_options;
 /* The options of every listing. */
 extern const Option table_option_rows[];
 
-/* Before the daemon is asked: whether the options name columns. Returns 1 if only the list of columns was asked
+/* One of them, for a verb that lists without a table. */
+#define TABLE_FILTER_OPTION \
+        { 0, "filter", "FILTER", "Only these, all must match: size>10G,name=db*", option_list, &table_options.filters }
+
+/* Before the daemon is asked: whether the options name columns, and the filter makes sense. Returns 1 if only the list of columns was asked
  * for, which is printed then. */
 int table_check_options(const Column *columns, Error *err);
 
@@ -57,3 +65,14 @@ void table_print(const Column *columns, sd_json_variant *rows);
 
 /* "10G", or the plain number with --bytes; "-" where v is no number. To be freed. */
 char *table_size(sd_json_variant *v);
+
+/* --- for filters --- */
+
+#define TABLE_NOTHING "-" /* a cell without value */
+
+const Column *table_column(const Column *columns, const char *name, size_t length);
+sd_json_variant *table_cell_value(const Column *column, sd_json_variant *row);
+/* False if the row has none. */
+bool table_cell_number(const Column *column, sd_json_variant *row, uint64_t *ret);
+/* None if there is nothing to say; to be freed. */
+char **table_cell_texts(const Column *column, sd_json_variant *row);

@@ -68,6 +68,20 @@ static char **mounted_texts(sd_json_variant *row) {
         return texts;
 }
 
+bool volume_is_unused(sd_json_variant *volume) {
+        bool is_device = streq(describe_string(volume, "filesystem"), "none");
+
+        return sd_json_variant_elements(sd_json_variant_by_key(volume, "holds")) == 0 &&
+               !(is_device && sd_json_variant_boolean(sd_json_variant_by_key(volume, "open")));
+}
+
+static char **unused_texts(sd_json_variant *row) {
+        char **texts = NULL;
+
+        must(strv_append(&texts, volume_is_unused(row) ? "yes" : "no"));
+        return texts;
+}
+
 static char **mode_texts(sd_json_variant *row) {
         sd_json_variant *mode = sd_json_variant_by_key(row, "mode");
         char **texts = NULL;
@@ -81,12 +95,13 @@ static char **mode_texts(sd_json_variant *row) {
 }
 
 static char **state_texts(sd_json_variant *row) {
-        bool stopped = sd_json_variant_boolean(sd_json_variant_by_key(row, "stopped"));
         char **texts = NULL;
 
         must(strv_append(&texts, describe_string(row, "state")));
-        if (stopped)
+        if (sd_json_variant_boolean(sd_json_variant_by_key(row, "stopped")))
                 must(strv_append(&texts, "stopped"));
+        if (sd_json_variant_boolean(sd_json_variant_by_key(row, "protected")))
+                must(strv_append(&texts, "protected"));
         return texts;
 }
 
@@ -108,7 +123,7 @@ static char **schedule_texts(sd_json_variant *row) {
         return texts;
 }
 
-static const Column columns[] = {
+const Column volume_columns[] = {
         { "name",
           "NAME",
           "Name, with the tenant unless it is \"default\"",
@@ -120,17 +135,19 @@ static const Column columns[] = {
           { "tenant" } },
         { "size", "SIZE", "What it can hold", "sizeBytes", COLUMN_SIZE, true },
         { "used", "USED", "Space taken in the pool", "usedBytes", COLUMN_SIZE, true },
-        { "fs", "FS", "Filesystem", "filesystem", COLUMN_TEXT, true },
-        { "key", "KEY", "Where the key comes from, if encrypted", "encryption.keySource", COLUMN_TEXT, true },
+        { "fs", "FS", "Filesystem", "filesystem", COLUMN_TEXT, true, .values = "ext4 xfs none" },
+        { "key", "KEY", "Where the key comes from, if encrypted", "encryption.keySource", COLUMN_TEXT, true,
+          .values = "host passphrase" },
         { "state",
           "STATE",
-          "creating, ready, removing or broken; stopped: it gets no new space",
+          "creating, ready, removing or broken; stopped: no new space; protected",
           "state",
           COLUMN_TEXT,
           true,
           CUT_NOTHING,
           state_texts,
-          { "stopped" } },
+          { "stopped", "protected" },
+          "creating ready removing broken stopped protected" },
         { "snapshots", "SNAPS", "How many snapshots it has", "snapshots", COLUMN_NUMBER },
         { "exclusive", "EXCL", "Space that no other volume or snapshot has, as last seen", "exclusiveBytes",
           COLUMN_SIZE },
@@ -143,11 +160,21 @@ static const Column columns[] = {
           CUT_END,
           schedule_texts,
           { "scheduleRules" } },
-        { "last-snapshot", "LAST SNAPSHOT", "When its newest snapshot was made", "lastSnapshotAt" },
-        { "next-snapshot", "NEXT SNAPSHOT", "When the next is made by its schedule", "nextSnapshotAt" },
+        { "last-snapshot", "LAST SNAPSHOT", "When its newest snapshot was made", "lastSnapshotAt", COLUMN_TIME },
+        { "next-snapshot", "NEXT SNAPSHOT", "When the next is made by its schedule", "nextSnapshotAt", COLUMN_TIME },
         { "rule", "RULE", "Of a snapshot: the rule that made it", "rule" },
-        { "held", "HELD", "Whether a snapshot is kept from being removed", "held" },
-        { "type", "TYPE", "volume or snapshot", "type" },
+        { "held", "HELD", "Whether a snapshot is kept from being removed", "held", COLUMN_YES },
+        { "protected", "PROTECTED", "Whether a volume is kept from being removed", "protected", COLUMN_YES },
+        { "type", "TYPE", "volume or snapshot", "type", .values = "volume snapshot" },
+        { "unused",
+          "UNUSED",
+          "Whether nobody holds it: neither mounted nor an open device",
+          "holds",
+          COLUMN_YES,
+          false,
+          CUT_NOTHING,
+          unused_texts,
+          { "filesystem", "open" } },
         { "mounted",
           "MOUNTED",
           "Where it is mounted, or its device",
@@ -159,21 +186,20 @@ static const Column columns[] = {
           { "filesystem", "open", "tenant", "name" } },
         { "pool", "POOL", "Pool that it lies in", "pool" },
         { "tenant", "TENANT", "Tenant that it belongs to", "tenant" },
-        { "labels", "LABELS", "Labels", "labels", COLUMN_TEXT, false, CUT_END },
-        { "created", "CREATED", "When it was made", "createdAt" },
+        { "labels", "LABELS", "Labels", "labels", COLUMN_TEXT, false, CUT_END, .also = "label" },
+        { "created", "CREATED", "When it was made", "createdAt", COLUMN_TIME },
         { "cipher", "CIPHER", "Cipher, if encrypted", "encryption.cipher" },
         { "uid", "UID", "Owner that its root directory was given", "uid", COLUMN_NUMBER },
         { "gid", "GID", "Group that its root directory was given", "gid", COLUMN_NUMBER },
         { "mode", "MODE", "Permissions that its root directory was given", "mode", COLUMN_TEXT, false, CUT_NOTHING,
           mode_texts },
-        { "open", "OPEN", "Whether its devices are open", "open" },
+        { "open", "OPEN", "Whether its devices are open", "open", COLUMN_YES },
         { "failure", "FAILURE", "Why it is broken", "failure", COLUMN_TEXT, false, CUT_END },
         { "uuid", "UUID", "Identity", "uuid" },
         {},
 };
 
-/* A list that lacks something must not be taken for a whole one. */
-static void report_missing(Report *report, sd_json_variant *pools) {
+void volume_report_missing(Report *report, sd_json_variant *pools) {
         for (size_t i = 0; i < sd_json_variant_elements(pools); i++) {
                 sd_json_variant *pool = sd_json_variant_by_index(pools, i);
                 const char *name = describe_string(pool, "name"), *failure = describe_string(pool, "failure");
@@ -194,11 +220,11 @@ int verb_ls(char **arguments) {
         _cleanup_(report_done) Report report = { .action = "cannot ask pool" };
         Error err = {};
 
-        int r = table_check_options(columns, &err);
+        int r = table_check_options(volume_columns, &err);
         if (r != 0)
                 return r < 0 ? report_error("cannot list volumes", NULL, &err) : EXIT_DONE;
 
-        _cleanup_strv_ char **members = table_members(columns);
+        _cleanup_strv_ char **members = table_members(volume_columns);
         must(sd_json_buildo(
                         &parameters,
                         SD_JSON_BUILD_PAIR_CONDITION(!!members, "fields", SD_JSON_BUILD_STRV(members)),
@@ -209,20 +235,20 @@ int verb_ls(char **arguments) {
         if (client_call(&call, &all, NULL, &err) < 0)
                 return report_error("cannot list volumes", NULL, &err);
 
-        rows = table_select(columns, all);
+        rows = table_select(volume_columns, all);
         sd_json_variant *missing = sd_json_variant_by_key(last, "missingPools");
         if (arg_json) {
                 for (size_t i = 0; i < sd_json_variant_elements(rows); i++)
                         report_add(&report, sd_json_variant_by_index(rows, i));
         } else if (sd_json_variant_elements(rows) > 0 || !isatty(STDOUT_FILENO))
-                table_print(columns, rows);
+                table_print(volume_columns, rows);
         else if (sd_json_variant_elements(all) > 0)
                 puts("No volume matches.");
         else if (sd_json_variant_elements(missing) == 0 && arg_type && streq(arg_type, "snapshot"))
                 puts("No snapshots yet. Make one: quarry snapshot NAME");
         else if (sd_json_variant_elements(missing) == 0)
                 puts("No volumes yet. Make one: quarry create NAME --size 10G");
-        report_missing(&report, missing);
+        volume_report_missing(&report, missing);
         return report_finish(&report, "volumes");
 }
 
@@ -310,6 +336,11 @@ static int removal_check(sd_json_variant *volume, Error *err) {
                 error_hint(err, "quarry release %s", reference);
                 return error_code(err);
         }
+        if (sd_json_variant_boolean(sd_json_variant_by_key(volume, "protected"))) {
+                error_set(err, ERROR_VOLUME_BUSY, 0, "it is protected from being removed");
+                error_hint(err, "quarry update --no-protect %s", reference);
+                return error_code(err);
+        }
         if (snapshots > 0 && !arg_snapshots) {
                 error_set(err, ERROR_VOLUME_BUSY, 0, "it has %llu snapshot%s", (unsigned long long) snapshots,
                           snapshots == 1 ? "" : "s");
@@ -324,8 +355,7 @@ static int removal_check(sd_json_variant *volume, Error *err) {
         return error_code(err);
 }
 
-/* "10G, 1.2G used" */
-static char *volume_extent(sd_json_variant *volume) {
+char *volume_extent(sd_json_variant *volume) {
         sd_json_variant *bytes = sd_json_variant_by_key(volume, "usedBytes");
         _cleanup_free_ char *size = table_size(sd_json_variant_by_key(volume, "sizeBytes")), *used = table_size(bytes);
 
