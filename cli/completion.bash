@@ -65,9 +65,8 @@ _quarry_value() { # VERB OPTION CURRENT: returns 1 if the option takes no value
     -o | --output) _quarry_list "$(_quarry_columns "$1")"$'\nhelp' "$3" ;;
     --sort) _quarry_reply "$(_quarry_columns "$1")" "$3" ;;
     --filter)
-        _quarry_reply "$(_quarry_columns "$1")" "$3"
+        _quarry_list "$(_quarry_columns "${1/#prune/ls}")" "$3"
         COMPREPLY=("${COMPREPLY[@]/%/=}")
-        compopt -o nospace
         ;;
     *) _quarry_options "$1" | grep -qxF -- "$2=" || return 1 ;;
     esac

@@ -42,7 +42,8 @@ static const Verb verbs[] = {
         { "ls", "[OPTION]...", "List volumes and snapshots", NULL,
           "  quarry ls\n"
           "  quarry ls --type snapshot -o name,used,created --sort -created\n"
-          "  quarry ls -o name,used,labels --sort -used --filter labels=app=db\n"
+          "  quarry ls -o name,used,labels --sort -used --filter label=app=db\n"
+          "  quarry ls --filter 'unused,size>10G,created<7d' -o +created\n"
           "  quarry ls --json | jq -r '.volumes[].name'\n",
           ls_options, true, 0, 0, verb_ls },
         { "inspect", "NAME...", "Show everything about volumes and snapshots", NULL,
@@ -69,13 +70,22 @@ static const Verb verbs[] = {
         { "rm", "NAME... [OPTION]...", "Remove volumes and everything in them",
           "Asks first on a terminal. A volume that is in use is refused; with --lazy it is\n"
           "removed behind its last user, also if the daemon is restarted meanwhile.\n"
-          "One that has snapshots is refused unless they are removed with it. The keys of\n"
-          "an encrypted volume are destroyed first.\n",
+          "One that has snapshots is refused unless they are removed with it; one that is\n"
+          "protected always is. The keys of an encrypted volume are destroyed first.\n",
           "  quarry rm db\n"
           "  quarry rm db@monday\n"
           "  quarry rm --snapshots db\n"
           "  quarry rm --dry-run db www\n",
           rm_options, false, 1, ANY, verb_rm },
+        { "prune", "[--filter FILTER]... [--dry-run] [--yes]", "Remove volumes that nobody holds",
+          "Shows which they are and what they take, and asks on a terminal. Those that are\n"
+          "protected or have snapshots stay, and so does what somebody begins to use before\n"
+          "it is its turn: that is said, and is no failure. What is broken is left alone.\n"
+          "Filters are those of quarry ls; all that is said must match.\n",
+          "  quarry prune --dry-run\n"
+          "  quarry prune --filter 'tenant=ci,label=temporary,created>7d'\n"
+          "  quarry prune --yes --filter 'name=test-*,label!=keep'\n",
+          prune_options, false, 0, 0, verb_prune },
         { "trim", "NAME... | --all", "Give back to the pool what volumes no longer use",
           "Volumes may be in use meanwhile. Prints each, and how much less of the pool it\n"
           "takes than before.\n",
@@ -95,15 +105,17 @@ static const Verb verbs[] = {
           "  quarry hold db@before-upgrade\n", no_options, false, 1, ANY, verb_hold },
         { "release", "NAME@SNAPSHOT...", "Let held snapshots be removed again", NULL,
           "  quarry release db@before-upgrade\n", no_options, false, 1, ANY, verb_release },
-        { "update", "NAME [OPTION]...", "Change a volume's labels, owner or schedule, also while in use",
+        { "update", "NAME [OPTION]...", "Change labels, protection, owner or schedule, also while in use",
           "What is not named stays as it is. A label goes with --label KEY- . Owner, group\n"
           "and permissions are those of the root directory; a snapshot has labels only.\n"
+          "What is protected is removed by no rm and no prune; its snapshots are.\n"
           "A schedule is a list of rules: a calendar expression as systemd has them, in\n"
           "UTC, and how many of its snapshots are kept. none: no snapshots; default: as the\n"
           "tenant or else the pool has it. An unchanged volume gets none; missed ones are\n"
           "made up for by one.\n",
           "  quarry update db --label app=db --label old-\n"
           "  quarry update www --uid www-data --mode 0750\n"
+          "  quarry update db --protect\n"
           "  quarry update db --snapshot-schedule 'hourly keep 24, daily keep 7'\n"
           "  quarry update db --snapshot-schedule 'Mon..Fri *-*-* 08:00 keep 10'\n",
           update_options, false, 1, 1, verb_update },

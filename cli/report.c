@@ -128,6 +128,7 @@ int report_error(const char *action, const char *object, const Error *err) {
 void report_done(Report *report) {
         sd_json_variant_unref(report->done);
         sd_json_variant_unref(report->errors);
+        sd_json_variant_unref(report->members);
 }
 
 void report_failure(Report *report, const char *object, const Error *err) {
@@ -175,6 +176,8 @@ int report_finish(Report *report, const char *field) {
                                                 !!report->errors, "errors", SD_JSON_BUILD_VARIANT(report->errors)),
                                 SD_JSON_BUILD_PAIR_CONDITION(
                                                 !report->errors, "errors", SD_JSON_BUILD_EMPTY_ARRAY)));
+                if (report->members)
+                        must(sd_json_variant_merge_object(&document, report->members));
                 report_document(document);
         }
         return report->exit_code;

@@ -27,6 +27,7 @@ typedef struct Report {
         const char *action; /* "cannot remove" */
         sd_json_variant *done;
         sd_json_variant *errors;
+        sd_json_variant *members; /* of the document, beside these; or NULL */
         int exit_code;
 } Report;
 

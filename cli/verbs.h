@@ -16,6 +16,10 @@ int verb_exists(char **arguments);
 int verb_rm(char **arguments);
 extern const Option ls_options[], rm_options[];
 
+/* prune.c */
+int verb_prune(char **arguments);
+extern const Option prune_options[];
+
 /* mount.c */
 int verb_mount(char **arguments);
 int verb_umount(char **arguments);

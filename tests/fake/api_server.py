@@ -53,6 +53,8 @@ def volume(name, **changes):
         "holds": [],
     }
     found.update(changes)
+    if found["tenant"] != "default":
+        found["uuid"] = found["uuid"][:-12] + "%012x" % sum((found["tenant"] + name).encode())
     return {k: v for k, v in found.items() if v is not None}
 
 
@@ -123,6 +125,7 @@ class Server:
         self.requests = []
         self.passphrase = b"sesame"
         self.mount_source = None  # a function that gives a detached mount as descriptor
+        self.before_remove = None  # a function that is called with the reference of what is to be removed
         self.pause = 0.0          # seconds a step of a long call takes
         self.burst = False        # all replies of a call are written at once
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -245,7 +248,12 @@ class Server:
         return {"volume": made, "existed": bool(known)}, ()
 
     def volume_remove(self, parameters, texts, notify):
+        if self.before_remove:
+            self.before_remove(parameters["volume"])
         v = self._find(parameters["volume"])
+        if v.get("protected"):
+            raise Failure("VolumeBusy", f"volume {v['name']} is protected from being removed",
+                          hint=f"quarry update --no-protect {v['name']}")
         if v["holds"] and parameters.get("lazy"):
             return {"users": "mounted at " + v["holds"][-1]["path"]}, ()
         if v["holds"]:

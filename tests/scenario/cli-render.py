@@ -238,6 +238,17 @@ def ls_filters_by_any_column():
     same(names("--filter", "mounted=/srv/*"), ["db"])
     same(names("--filter", "open=yes", "--filter", "fs=none"), ["raw"])
     same(names("--filter", "name=nothing"), [])
+    same(names("--filter", "fs=xfs,size<1G"), ["web2"])
+    same(names("--filter", "size>=10G,unused", "--filter", "label!=app"), ["hurt"])
+    same(names("--filter", "unused"), ["acme/db", "hurt", "vault", "web2", "web10"])
+    same(names("--filter", "unused=no"), ["anonymous", "db", "raw"])
+    same(names("--filter", "tenant=acme,label=note"), ["acme/db"])
+    same(names("--filter", "created<7d"), [])
+    same(len(names("--filter", "created>7d")), 8)
+    same(sorted(world.sent("io.quarry.Volume.List")[-1][1]["fields"]), ["createdAt", "name", "tenant"])
+    assert {"holds", "filesystem", "open"} <= set(quarry("ls", "--filter", "unused", "-o", "name").out and
+                                                  world.sent("io.quarry.Volume.List")[-1][1]["fields"])
+    same(quarry("pool", "ls", "--no-legend", "-o", "name", "--filter", "use%>20,state=active").out, "default\n")
     same([v["name"] for v in quarry("ls", "--json", "--filter", "name=web*", "--sort", "-name").json["volumes"]],
          ["web10", "web2"])
 
@@ -249,6 +260,11 @@ def ls_refuses_what_is_no_column():
     usage(quarry("ls", "-o", "name,"), 'no column ""')
     usage(quarry("ls", "--filter", "name"), "is not COLUMN=VALUE")
     usage(quarry("ls", "--filter", "size=big"), "is not a size")
+    usage(quarry("ls", "--filter", "fs=xfs,colour=red"), "there are: name, size, used, ", "labels, label, created")
+    usage(quarry("ls", "--filter", "unusde"), "nor one of: held, protected, unused, open")
+    usage(quarry("ls", "--filter", "fs=ntfs"), "fs is one of: ext4 xfs none")
+    usage(quarry("ls", "--filter", "created<7"), "such as 7d")
+    usage(quarry("prune", "--yes", "--filter", "fs=ntfs"), "fs is one of: ext4 xfs none", "usage: quarry prune")
     same(world.server.requests, [])
 
 
@@ -591,6 +607,119 @@ def doctor_says_what_is_wrong_and_what_to_do():
     same(quarry("doctor", "--fix").code, 0)
     result = quarry("doctor", "--json")
     same((result.code, result.json["version"], result.json["findings"][0]["kind"]), (1, 1, "strayDevice"))
+
+
+# --- prune, protection
+
+
+@test
+def prune_shows_what_nobody_holds_and_asks():
+    result = quarry("prune", "--dry-run")
+    same((result.code, result.out, result.err), (0, """\
+would remove acme/db (1G, 1.2G used)
+would remove vault (2G, 0B used)
+would remove web2 (512M, 40M used)
+would remove web10 (20G)
+4 volumes, at least 1.24G used
+""", ""))
+    document = quarry("prune", "--dry-run", "--json", "--filter", "fs=xfs").json
+    same(([v["name"] for v in document["wouldRemove"]], document["usedBytes"]), (["web2"], 40 << 20))
+    same((document["version"], document["skipped"], document["errors"]), (1, [], []))
+    t = Terminal("prune", "--filter", "fs=xfs,unused")
+    t.expect("  web2  (512M, 40M used)").expect("1 volume, 40M used")
+    result = t.answer("Remove this volume and everything in it? [y/N] ", "n\n").finish()
+    same((result.code, world.sent("io.quarry.Volume.Remove")), (1, []), str(result))
+    assert "nothing was removed" in result.out, result
+    result = Terminal("prune").answer("Remove these 4 volumes and everything in them? [y/N] ", "y\n").finish()
+    same((result.code, len(world.server.volumes)), (0, 4), str(result))  # the broken one is left alone
+    same(Terminal("prune", "--yes").finish().out, "Nothing is to be removed.\n")
+    result = quarry("prune")
+    same((result.code, result.out, result.err), (0, "", ""))
+
+
+@test
+def prune_removes_what_matches_by_its_uuid():
+    web2 = next(v["uuid"] for v in world.server.volumes if v["name"] == "web2")
+    result = quarry("prune", "--filter", "name=web*,size<1G")
+    same((result.code, result.out, result.err), (0, "web2\n", "  web2  (512M, 40M used)\n1 volume, 40M used\n"))
+    same([r[1] for r in world.sent("io.quarry.Volume.Remove")], [{"volume": web2}])
+    same(quarry("prune", "--json", "--filter", "name=web*", "--filter", "size>1G").json,
+         {"version": 1, "removed": ["web10"], "errors": [], "skipped": [], "usedBytes": 0})
+    same(quarry("prune", "--json", "--filter", "name=acme/db").json,
+         {"version": 1, "removed": ["acme/db"], "errors": [], "skipped": [], "usedBytes": 1288490189})
+
+
+@test
+def prune_skips_what_is_to_stay_or_was_taken_up_meanwhile():
+    by_name = {v["name"]: v for v in world.server.volumes}
+    by_name["vault"]["snapshots"] = 2
+    by_name["web10"]["protected"] = True
+    same(quarry("prune", "--dry-run", "--filter", "name!=db").err,
+         "skipped vault: it has 2 snapshots\nskipped web10: it is protected\n")
+
+    def mounted(uuid):
+        by_name["web2"].update(api_server.mounted("default", "web2"))
+        if by_name["db"]["uuid"] == uuid:  # that of acme
+            world.server.volumes.remove(by_name["db"])
+    world.server.before_remove = mounted
+    result = quarry("prune")
+    same((result.code, result.out), (0, ""), str(result))
+    assert "skipped web2: it is in use: mounted at /run/quarry/mnt/default/web2\n" in result.err, result
+    assert "skipped acme/db: somebody else has removed it\n" in result.err, result
+    by_name["web2"].update(open=False, holds=[])
+
+    def protected(uuid):
+        by_name["web2"]["protected"] = True
+    world.server.before_remove = protected
+    result = quarry("prune", "--json", "--filter", "fs=xfs")
+    same((result.code, result.err), (0, ""))
+    same((result.json["removed"], result.json["errors"], result.json["usedBytes"]), ([], [], 0))
+    same(result.json["skipped"], [{"object": "web2", "reason": "volume web2 is protected from being removed"}])
+    same(quarry("prune", "--json").json["skipped"][0], {"object": "vault", "reason": "it has 2 snapshots"})
+
+
+@test
+def prune_fails_where_a_pool_is_missing_or_a_removal_breaks():
+    world.server.missing = [{"name": "default", "state": "unavailable", "volumes": 8}]
+    world.server.volumes.append(api_server.volume("elsewhere", pool="second", usedBytes=0))
+    result = quarry("prune", "--dry-run")
+    same((result.code, result.out), (1, "would remove elsewhere (10G, 0B used)\n1 volume, 0B used\n"), str(result))
+    assert "cannot ask pool default: it is unavailable" in result.err, result
+
+    def broken(uuid):
+        raise api_server.Failure("Failed", "the disk is gone")
+    world.server.before_remove = broken
+    world.server.missing = []
+    result = quarry("prune", "--filter", "pool=second")
+    same((result.code, result.out), (1, ""), str(result))
+    assert result.err.endswith("quarry: cannot remove elsewhere: the disk is gone\n"), result
+    same(quarry("prune", "--filter", "pool=second", "--json").json["errors"],
+         [{"object": "elsewhere", "kind": "Failed", "message": "the disk is gone"}])
+    same(quarry("prune", "--json", env={"QUARRY_SOCKET": "/none"}).json["error"]["kind"], "Unreachable")
+    usage(quarry("prune", "web2"), '"web2" is one argument too many')
+
+
+@test
+def what_is_protected_is_shown_and_said():
+    result = quarry("create", "new", "--size", "1G", "--protect")
+    same((result.code, result.out), (0, "new\n"), str(result))
+    same(world.sent("io.quarry.Volume.Create")[-1][1].get("protected"), True)
+    for arguments in ([], ["--no-protect"], ["--protect", "--no-protect"]):  # the last one counts
+        quarry("create", "new", "--size", "1G", "--if-absent", *arguments)
+        assert "protected" not in world.sent("io.quarry.Volume.Create")[-1][1], arguments
+    for arguments, protected in ((["--protect"], True), (["--no-protect"], False),
+                                 (["--no-protect", "--protect"], True)):
+        quarry("update", "web2", *arguments)
+        same(world.sent("io.quarry.Volume.Update")[-1][1], {"volume": "web2", "protected": protected})
+    next(v for v in world.server.volumes if v["name"] == "web2")["protected"] = True
+    same(quarry("ls", "--no-legend", "-o", "name,state,protected", "--filter", "protected").out.split(),
+         ["web2", "ready,protected", "yes"])
+    assert "Protected:    yes: it cannot be removed\n" in quarry("inspect", "web2").out
+    assert "Protected:" not in quarry("inspect", "raw").out
+    for arguments in (["rm", "web2"], ["rm", "--lazy", "web2"], ["rm", "--snapshots", "web2"], ["rm", "--dry-run", "web2"]):
+        result = quarry(*arguments)
+        same((result.code, result.out), (4, ""), str(result))
+        assert result.err.endswith("is protected from being removed\n  try: quarry update --no-protect web2\n"), result
 
 
 # --- mount, umount
@@ -1029,6 +1158,9 @@ def completion_knows_verbs_and_options():
     same(complete("quarry ls --sort na"), ["name"])
     same(complete("quarry ls -o name,si"), ["name,size"])
     same(complete("quarry ls --filter sta"), ["state="])
+    same(complete("quarry ls --filter unused,sta"), ["unused,state="])
+    same(complete("quarry prune --filter unu"), ["unused="])
+    same(complete("quarry prune --"), ["--filter", "--dry-run", "--yes", "--json", "--help"])
 
 
 @test
