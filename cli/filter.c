@@ -6,7 +6,7 @@
 #include <quarry/text.h>
 #include <time.h>
 
-static const char *const operators[_FILTER_OPERATOR_MAX] = {
+static const char *const operators[] = {
         [FILTER_IS] = "=",       [FILTER_IS_NOT] = "!=", [FILTER_LESS] = "<",
         [FILTER_AT_MOST] = "<=", [FILTER_MORE] = ">",    [FILTER_AT_LEAST] = ">=",
 };
@@ -178,7 +178,7 @@ static int refuse_column(const Column *columns, const char *name, size_t length,
 static size_t operator_parse(const char *text, FilterOperator *ret) {
         size_t length = 0;
 
-        for (int i = 0; i < _FILTER_OPERATOR_MAX; i++)
+        for (size_t i = 0; i < ELEMENTSOF(operators); i++)
                 if (startswith(text, operators[i]) && strlen(operators[i]) > length) {
                         length = strlen(operators[i]);
                         *ret = (FilterOperator) i;

@@ -17,7 +17,6 @@ typedef enum FilterOperator {
         FILTER_AT_MOST,
         FILTER_MORE,
         FILTER_AT_LEAST,
-        _FILTER_OPERATOR_MAX,
 } FilterOperator;
 
 typedef struct FilterTerm {

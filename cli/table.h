@@ -51,8 +51,8 @@ extern const Option table_option_rows[];
 #define TABLE_FILTER_OPTION \
         { 0, "filter", "FILTER", "Only these, all must match: size>10G,name=db*", option_list, &table_options.filters }
 
-/* Before the daemon is asked: whether the options name columns, and the filter makes sense. Returns 1 if only the list of columns was asked
- * for, which is printed then. */
+/* Before the daemon is asked: whether the options name columns, and the filter makes sense. Returns 1 if only the list
+ * of columns was asked for, which is printed then. */
 int table_check_options(const Column *columns, Error *err);
 
 /* The members of an object that the options ask for or need: what a list must tell. NULL: all. To be freed. */

@@ -291,8 +291,8 @@ static SD_VARLINK_DEFINE_METHOD_FULL(
         SD_VARLINK_DEFINE_INPUT(uid, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
         SD_VARLINK_DEFINE_INPUT(gid, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
         SD_VARLINK_DEFINE_INPUT(mode, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
-        SD_VARLINK_FIELD_COMMENT("Whether it is kept from being removed; its snapshots never are by that. If nothing else is "
-                                 "to be changed, also of a broken volume. Not of snapshots, see Hold"),
+        SD_VARLINK_FIELD_COMMENT("Whether it is kept from being removed; its snapshots never are by that. If nothing "
+                                 "else is to be changed, also of a broken volume. Not of snapshots, see Hold"),
         SD_VARLINK_DEFINE_INPUT(protected, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE),
         SD_VARLINK_FIELD_COMMENT("When snapshots are made of it, and how many of each rule are kept, such as \"hourly "
                                  "keep 24, Mon..Fri *-*-* 08:00 keep 10\": at most 16 rules, each a calendar "
@@ -416,8 +416,8 @@ SD_VARLINK_DEFINE_INTERFACE(
         &vl_method_Hold,
         SD_VARLINK_SYMBOL_COMMENT("Undoes Hold."),
         &vl_method_Release,
-        SD_VARLINK_SYMBOL_COMMENT("Changes labels of a volume or snapshot, whether a volume is protected, or who owns its "
-                                  "root directory; it may be mounted, and one that is not is opened for that."),
+        SD_VARLINK_SYMBOL_COMMENT("Changes labels of a volume or snapshot, whether a volume is protected, or who owns "
+                                  "its root directory; it may be mounted, and one that is not is opened for that."),
         &vl_method_Update,
         SD_VARLINK_SYMBOL_COMMENT("Tells where two images of a volume differ, by the pool's maps and without reading "
                                   "them: what was written, even with the same contents, differs."),

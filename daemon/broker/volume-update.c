@@ -1,5 +1,5 @@
-/* Changing what can be changed of a volume while it is used: labels, whether it is protected, when snapshots are made of
- * it, and who owns the folder that users see. The folder first, then the row: it tells what was done. */
+/* Changing what can be changed of a volume while it is used: labels, whether it is protected, when snapshots are made
+ * of it, and who owns the folder that users see. The folder first, then the row: it tells what was done. */
 
 #include "broker/schedule.h"
 #include "broker/volume.h"
