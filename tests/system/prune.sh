@@ -14,6 +14,7 @@ try quarry create mounted --size 32M
 try quarry create device --size 16M --fs none
 try quarry create hidden --size 32M
 try quarry create pictured --size 32M
+try quarry tenant create ci
 try quarry create ci/run --size 16M --fs none
 try quarry create db --size 64M --protect --label app=db
 try quarry mount mounted

@@ -708,7 +708,8 @@ class PoolUpdate(PoolVerb):
 class PoolRepair(PoolVerb):
     """Of metadata that is damaged under the pool, which is open."""
 
-    word, method, end, jobs = "repair", "Pool.Check", "answer.pool-check---repair.after", {"pool_repair"}
+    word, method, end, jobs = "repair", "Pool.Check", "answer.pool-check---repair.after", {
+        "pool_repair", "pool_open"}
 
     def before(self):
         super().before()

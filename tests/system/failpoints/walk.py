@@ -129,8 +129,8 @@ def outcome_of(verb):
 
 
 def went_in_part(pool_):
-    """Its creation, removal or export failed half way: it can be asked for again."""
-    return unfinished(pool_["uuid"]) or "was exported" in pool_.get("failure", "")
+    """Its creation, removal, export or repair failed half way: it can be asked for again."""
+    return unfinished(pool_["uuid"]) or any(word in pool_.get("failure", "") for word in ("was exported", "damaged"))
 
 
 def settle(strict=True):
