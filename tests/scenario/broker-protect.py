@@ -13,6 +13,7 @@ world = None  # what the test that runs now uses
 def begin(*volumes, **parameters):
     world.worker.add_pool()
     world.start()
+    world.call("Tenant.Create", name="acme")
     for name in volumes:
         world.create(name, **parameters)
 

@@ -251,6 +251,7 @@ def who_asks_for_much_does_not_keep_others_waiting():
     other = threading.Thread(target=lambda: by(BOB, "Volume.Create", volume="b", sizeBytes=GIB))
     other.start()
     eventually(lambda: world.names(tenant="beta") == ["b"], "the other's")
+    world.call("Tenant.Update", name="beta", maxVolumes=1)  # durable behind the row of b, which then waits for a worker
     gate.release()
     thread.join()
     other.join()
