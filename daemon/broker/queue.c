@@ -21,6 +21,7 @@ struct Queue {
         Link **links;
         size_t n_links, links_max, links_room;
         Task *first, **last;
+        uid_t last_owner; /* of the task that was sent last */
         uint64_t argon2_memory, argon2_budget, argon2_used; /* bytes */
 };
 
@@ -124,18 +125,19 @@ static int link_get(Queue *q, Link **ret, Error *err) {
         return 1;
 }
 
-static size_t n_running(const Queue *q, uid_t owner) {
-        size_t n = 0;
+/* What counts against the next task of this owner: those that run, and of two that have as many who had the last turn. */
+static size_t claims(const Queue *q, uid_t owner) {
+        size_t n = q->last_owner == owner;
 
         for (size_t i = 0; i < q->n_links; i++) {
                 const Task *task = link_task(q->links[i]);
 
-                n += task && task->owner == owner;
+                n += task && task->owner == owner ? 2 : 0;
         }
         return n;
 }
 
-/* The first that is urgent, else the first of whoever has fewest that run. Only a change of owner is a new question:
+/* The first that is urgent, else the first of whoever has the fewest claims. Only a change of owner is a new question:
  * who asks for much does so in a row. */
 static Task *task_take(Queue *q) {
         Task **best = NULL, *task;
@@ -150,7 +152,7 @@ static Task *task_take(Queue *q) {
                         break;
                 }
                 if (task->owner != owner)
-                        n = n_running(q, task->owner);
+                        n = claims(q, task->owner);
                 owner = task->owner;
                 if (n < least) {
                         best = at;
@@ -164,6 +166,7 @@ static Task *task_take(Queue *q) {
         if (!*best)
                 q->last = best;
         task->next = NULL;
+        q->last_owner = task->owner;
         return task;
 }
 

@@ -236,11 +236,11 @@ def volumes_from_before_there_were_tenants_have_one():
 
 @test
 def who_asks_for_much_does_not_keep_others_waiting():
-    world.configure("[Jobs]\nWorkers=2\n")
+    world.configure("[Jobs]\nWorkers=1\n")
     begin()
     tenant("beta", users=[BOB])
     gate = Gate()
-    world.worker.rule("volume_create", gate, times=2)
+    world.worker.rule("volume_create", gate)
 
     def hammer():
         calls = [Call(world.socket, "io.quarry.Volume.Create", {"volume": f"a{n}", "sizeBytes": GIB}) for n in range(12)]
@@ -258,7 +258,7 @@ def who_asks_for_much_does_not_keep_others_waiting():
     with world.worker.lock:
         order = [job["volume"]["name"] for verb, job, _ in world.worker.jobs if verb == "volume_create"
                  and job["volume"].get("role") != "template"]
-    same((len(order), order.index("b") in (2, 3)), (13, True), f"{order}")
+    same((len(order), order.index("b") <= 3), (13, True), f"{order}")  # looks of root take turns as well
 
 
 @test
