@@ -112,6 +112,7 @@ static void print_mounts(sd_json_variant *volume) {
 static void print_schedule(sd_json_variant *volume) {
         sd_json_variant *rules = sd_json_variant_by_key(volume, "scheduleRules");
         bool own = *describe_string(volume, "snapshotSchedule");
+        bool default_tenant = streq(describe_string(volume, "tenant"), DEFAULT_TENANT);
 
         if (sd_json_variant_elements(rules) == 0) {
                 print_string("Schedule:", volume, "snapshotSchedule");
@@ -122,7 +123,10 @@ static void print_schedule(sd_json_variant *volume) {
                 const char *last = describe_string(rule, "lastRunAt"), *next = describe_string(rule, "nextRunAt");
 
                 print_field(i == 0 ? "Schedule:" : "", "%s keep %llu%s", describe_string(rule, "expression"),
-                            (unsigned long long) member_number(rule, "keep"), own ? "" : " (of the pool)");
+                            (unsigned long long) member_number(rule, "keep"),
+                            own              ? ""
+                            : default_tenant ? " (of the pool)"
+                                             : " (of its tenant, or the pool)");
                 print_field("", "  last %s, next %s", *last ? last : "never", *next ? next : "not known");
                 if (*describe_string(rule, "failure"))
                         print_field("", "  failed: %s", describe_string(rule, "failure"));

@@ -273,7 +273,7 @@ static void print_verbs(FILE *stream, const char *first) {
         fprintf(stream, "%sVerbs:%s\n", terminal_style(stream, STYLE_BOLD), terminal_style(stream, STYLE_END));
         for (size_t i = 0; i < ELEMENTSOF(verbs); i++)
                 if (!first || startswith(verbs[i].words, first))
-                        fprintf(stream, "  %-14s %s\n", verbs[i].words, verbs[i].summary);
+                        fprintf(stream, "  %-15s %s\n", verbs[i].words, verbs[i].summary);
         fprintf(stream, "\nMore about one: quarry help VERB\n");
 }
 

@@ -62,8 +62,8 @@ static int option_number_limit(const Option *option, const char *value, Error *e
         if (take_none(limit, value))
                 return 0;
         if (number_parse(value, &limit->value) < 0 || limit->value > INT64_MAX)
-                return error_field(err, FIELD_ARGUMENTS, "--%s: \"%s\" is not a number, nor none", option->name,
-                                   text_echo(value, echo));
+                return error_field(err, FIELD_ARGUMENTS, "--%s: \"%s\" is neither a whole number nor none",
+                                   option->name, text_echo(value, echo));
         return 0;
 }
 
@@ -77,28 +77,28 @@ static int option_size_limit(const Option *option, const char *value, Error *err
         return option_size(&size, value, err);
 }
 
-#define LIMIT_OPTIONS                                                                                      \
-        { 0,                                                                                               \
-          "max-volumes",                                                                                   \
-          "N",                                                                                             \
-          "Most volumes that it may own; none",                                                            \
-          option_number_limit,                                                                             \
-          &arg_limits[TENANT_LIMIT_VOLUMES] },                                                             \
-                { 0,                                                                                       \
-                  "max-snapshots",                                                                         \
-                  "N",                                                                                     \
-                  "Most snapshots of them; none",                                                          \
-                  option_number_limit,                                                                     \
-                  &arg_limits[TENANT_LIMIT_SNAPSHOTS] },                                                   \
-                { 0,                                                                                       \
-                  "max-size",                                                                              \
-                  "SIZE",                                                                                  \
-                  "Most in the sizes of its volumes together; none",                                       \
-                  option_size_limit,                                                                       \
-                  &arg_limits[TENANT_LIMIT_SIZE] },                                                        \
-        {                                                                                                  \
-                0, "snapshot-schedule", "RULES", "As in quarry help update; none; default", option_string, \
-                        &arg_schedule                                                                      \
+#define LIMIT_OPTIONS                                                                                        \
+        { 0,                                                                                                 \
+          "max-volumes",                                                                                     \
+          "N",                                                                                               \
+          "Most volumes that it may own, or none",                                                           \
+          option_number_limit,                                                                               \
+          &arg_limits[TENANT_LIMIT_VOLUMES] },                                                               \
+                { 0,                                                                                         \
+                  "max-snapshots",                                                                           \
+                  "N",                                                                                       \
+                  "Most snapshots of them, or none",                                                         \
+                  option_number_limit,                                                                       \
+                  &arg_limits[TENANT_LIMIT_SNAPSHOTS] },                                                     \
+                { 0,                                                                                         \
+                  "max-size",                                                                                \
+                  "SIZE",                                                                                    \
+                  "Most in the sizes of its volumes, or none",                                               \
+                  option_size_limit,                                                                         \
+                  &arg_limits[TENANT_LIMIT_SIZE] },                                                          \
+        {                                                                                                    \
+                0, "snapshot-schedule", "RULES", "As in quarry help update, none or default", option_string, \
+                        &arg_schedule                                                                        \
         }
 #define POOL_OPTION { 0, "pool", "POOL", "Where its volumes lie", option_string, &arg_pool }
 
@@ -266,16 +266,16 @@ static char **group_texts(sd_json_variant *row) {
 }
 
 static const Column columns[] = {
-        { "name", "NAME", "Name", "name", COLUMN_TEXT, true, CUT_END },
-        { "pool", "POOL", "Where its volumes lie", "pool", COLUMN_TEXT, true, CUT_END },
+        { "name", "NAME", "Name", "name", COLUMN_TEXT, true },
+        { "pool", "POOL", "Where its volumes lie", "pool" },
         { "volumes", "VOLUMES", "How many volumes it owns", "volumes", COLUMN_NUMBER, true },
-        { "max-volumes", "MAX", "Most that it may own", "maxVolumes", COLUMN_NUMBER, true },
-        { "snapshots", "SNAPSHOTS", "How many snapshots of them there are", "snapshots", COLUMN_NUMBER, true },
-        { "max-snapshots", "MAX", "Most that there may be", "maxSnapshots", COLUMN_NUMBER, true },
+        { "max-volumes", "MAX-VOL", "Most that it may own", "maxVolumes", COLUMN_NUMBER, true },
+        { "snapshots", "SNAPS", "How many snapshots of them there are", "snapshots", COLUMN_NUMBER, true },
+        { "max-snapshots", "MAX-SNAP", "Most that there may be", "maxSnapshots", COLUMN_NUMBER, true },
         { "size", "SIZE", "Sum of the sizes of its volumes", "sizeBytes", COLUMN_SIZE, true },
-        { "max-size", "MAX", "Most that this may be", "maxSizeBytes", COLUMN_SIZE, true },
+        { "max-size", "MAX-SIZE", "Most that this may be", "maxSizeBytes", COLUMN_SIZE, true },
         { "users", "USERS", "Who may work with its volumes", "users", COLUMN_TEXT, true, CUT_END, user_texts },
-        { "groups", "GROUPS", "The same for groups", "groups", COLUMN_TEXT, true, CUT_END, group_texts },
+        { "groups", "GROUPS", "The same for groups", "groups", COLUMN_TEXT, false, CUT_END, group_texts },
         { "schedule", "SCHEDULE", "When snapshots are made of its volumes", "snapshotSchedule", COLUMN_TEXT, false,
           CUT_END },
         { "created", "CREATED", "When it was made", "createdAt" },
@@ -355,7 +355,7 @@ static int dry_run(char **arguments) {
                 int r = tenant_inspect(*name, &tenant, &err);
                 if (r >= 0 && sd_json_variant_unsigned(sd_json_variant_by_key(tenant, "volumes")) > 0) {
                         r = error_set(&err, ERROR_TENANT_BUSY, EBUSY, "it owns volumes");
-                        error_hint(&err, "quarry ls --tenant %s", *name);
+                        error_hint(&err, "quarry ls --type all --tenant %s", *name);
                 }
                 if (r < 0) {
                         report_failure(&report, *name, &err);

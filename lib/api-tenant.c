@@ -32,9 +32,9 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
         SD_VARLINK_FIELD_COMMENT("RFC 3339, UTC"),
         SD_VARLINK_DEFINE_FIELD(createdAt, SD_VARLINK_STRING, SD_VARLINK_NULLABLE));
 
-#define NAME_INPUT                                                                                    \
-        SD_VARLINK_DEFINE_INPUT(name, SD_VARLINK_STRING, 0),                                          \
-                SD_VARLINK_FIELD_COMMENT("Missing: the only pool that it is in, or the default one"), \
+#define NAME_INPUT                                                                                                 \
+        SD_VARLINK_DEFINE_INPUT(name, SD_VARLINK_STRING, 0),                                                       \
+                SD_VARLINK_FIELD_COMMENT("Missing: the only pool that it is in; one that is in several needs it"), \
                 SD_VARLINK_DEFINE_INPUT(pool, SD_VARLINK_STRING, SD_VARLINK_NULLABLE)
 #define SCHEDULE_INPUT                                                                                   \
         SD_VARLINK_FIELD_COMMENT(                                                                        \

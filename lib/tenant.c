@@ -6,7 +6,7 @@
 #include <string.h>
 
 static const char *const limit_words[_TENANT_LIMIT_MAX] = {
-#define LIMIT_WORD(limit, member, word) [TENANT_LIMIT_##limit] = #member,
+#define LIMIT_WORD(limit, member, word, option) [TENANT_LIMIT_##limit] = #member,
         TENANT_LIMITS(LIMIT_WORD)
 #undef LIMIT_WORD
 };

@@ -130,9 +130,9 @@ static int no_tenant(Manager *m, const Caller *caller, const char *tenant, const
         int r;
 
         if (!caller->admin && !inactive) {
-                r = error_set(err, ERROR_PERMISSION_DENIED, EPERM, "user %u may not create volumes of tenant %s",
-                              caller->uid, tenant);
-                error_hint(err, "a tenant's members may, root, and members of group " ADMIN_GROUP);
+                r = error_set(err, ERROR_PERMISSION_DENIED, EPERM, "user %u may not create volumes of tenant %s%s%s",
+                              caller->uid, tenant, *pool ? " in pool " : "", pool);
+                error_hint(err, "see whose member you are: quarry tenant ls; others take root or group " ADMIN_GROUP);
                 return r;
         }
         if (!caller->admin)
@@ -203,6 +203,7 @@ int find_place(Manager *m, const Caller *caller, const char *tenant, const char 
 }
 
 int find_tenant(Manager *m, const Caller *caller, const char *name, const char *pool, TenantEntry **ret, Error *err) {
+        unsigned n = 0;
         int r;
 
         r = tenant_name_check(name, "name", err);
@@ -213,10 +214,18 @@ int find_tenant(Manager *m, const Caller *caller, const char *name, const char *
         if (streq(name, DEFAULT_TENANT) && caller->admin)
                 return error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP,
                                  "tenant " DEFAULT_TENANT " is root's: it has no members and no limits");
+        for (PoolEntry *p = m->registry.pools; p && isempty(pool); p = p->next) {
+                const TenantEntry *entry = registry_find_tenant(p, name);
+
+                n += entry && policy_may_see_tenant(caller, entry);
+        }
+        if (n > 1)
+                return error_field(err, "pool", "tenant %s is in %u pools: say which, --pool", name, n);
         r = tenant_of_name(m, caller, name, pool, ret, err);
-        if (r < 0 && err->kind == ERROR_PERMISSION_DENIED) {
+        if (r < 0 && (err->kind == ERROR_PERMISSION_DENIED || err->kind == ERROR_NO_SUCH_TENANT)) {
                 *err = (Error) {};
-                r = error_set(err, ERROR_NO_SUCH_TENANT, ESRCH, "there is no tenant %s", name);
+                r = error_set(err, ERROR_NO_SUCH_TENANT, ESRCH, "there is no tenant %s%s%s", name,
+                              isempty(pool) ? "" : " in pool ", pool);
                 error_hint(err, "quarry tenant ls");
         }
         return r;

@@ -14,6 +14,6 @@ int find_pool(Manager *manager, const Caller *caller, const char *name, PoolEntr
  * default tenant. ERROR_POOL_UNAVAILABLE unless the pool can be worked with. */
 int find_place(Manager *manager, const Caller *caller, const char *tenant, const char *pool, PoolEntry **ret_pool,
                TenantEntry **ret_tenant, Error *err);
-/* In the pool of this name, or the one that is meant by "". */
+/* In the pool of this name; "": the only one that it is in, ERROR_BAD_REQUEST if there are several. */
 int find_tenant(Manager *manager, const Caller *caller, const char *name, const char *pool, TenantEntry **ret,
                 Error *err);

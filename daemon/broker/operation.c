@@ -175,7 +175,10 @@ bool operation_outlives_worker(Operation *op, const Error *err) {
 }
 
 static void tell(Operation *op, const Error *err) {
-        const char *object = op->volume ? op->volume->volume.spec.name : op->pool ? op->pool->info.name : "quarryd";
+        const char *object = op->volume ? VOLUME_REFERENCE(&op->volume->volume.spec)
+                             : op->name ? op->name /* a tenant's */
+                             : op->pool ? op->pool->info.name
+                                        : "quarryd";
 
         if (!op->verb)
                 log_debug(object, "a look for uid %u is over", op->caller.uid);

@@ -46,11 +46,11 @@ typedef struct Search {
 
 static int on_tenant(TenantEntry *entry, void *userdata) {
         Search *search = userdata;
-        char *to = isempty(search->name) ? search->name : search->other;
+        bool is_first = search->name[0] == 0;
 
         if (!streq(entry->tenant.name, search->name) && policy_is_member(search->caller, entry))
-                buffer_format(to, TENANT_NAME_MAX + 1, "%s", entry->tenant.name);
-        return !isempty(search->other);
+                buffer_format(is_first ? search->name : search->other, TENANT_NAME_MAX + 1, "%s", entry->tenant.name);
+        return search->other[0] != 0;
 }
 
 static void search(const Manager *m, const Caller *caller, Search *ret) {

@@ -25,11 +25,20 @@ uint64_t quota_use(const TenantEntry *tenant, TenantLimit limit) {
 
 static const char *limit_word(TenantLimit limit) {
         static const char *const words[_TENANT_LIMIT_MAX] = {
-#define LIMIT_WORD(limit, member, word) [TENANT_LIMIT_##limit] = word,
+#define LIMIT_WORD(limit, member, word, option) [TENANT_LIMIT_##limit] = (word),
                 TENANT_LIMITS(LIMIT_WORD)
 #undef LIMIT_WORD
         };
         return words[limit];
+}
+
+static const char *limit_option(TenantLimit limit) {
+        static const char *const options[_TENANT_LIMIT_MAX] = {
+#define LIMIT_OPTION(limit, member, word, option) [TENANT_LIMIT_##limit] = (option),
+                TENANT_LIMITS(LIMIT_OPTION)
+#undef LIMIT_OPTION
+        };
+        return options[limit];
 }
 
 static const char *amount_format(TenantLimit limit, uint64_t amount, char buf[static SIZE_TEXT_MAX]) {
@@ -53,7 +62,8 @@ static int check(const TenantEntry *tenant, TenantLimit limit, uint64_t more, Er
                       tenant->tenant.name, amount_format(limit, max, max_text), limit_word(limit),
                       amount_format(limit, use, use_text), amount_format(limit, more, more_text),
                       limit != TENANT_LIMIT_SIZE && more == 1 ? "is" : "are");
-        error_hint(err, "remove some, or have an administrator raise it: quarry tenant update %s", tenant->tenant.name);
+        error_hint(err, "remove some, or have an administrator raise the limit: quarry tenant update %s %s",
+                   tenant->tenant.name, limit_option(limit));
         return r;
 }
 

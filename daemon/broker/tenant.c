@@ -221,7 +221,7 @@ static int remove_start(Operation *op, Error *err) {
                 r = error_set(err, ERROR_TENANT_BUSY, EBUSY, "tenant %s owns %zu volume%s and %zu snapshot%s", op->name,
                               entry->n_volumes, entry->n_volumes == 1 ? "" : "s", entry->n_snapshots,
                               entry->n_snapshots == 1 ? "" : "s");
-                error_hint(err, "quarry ls --tenant %s", op->name);
+                error_hint(err, "quarry ls --type all --tenant %s", op->name);
                 return r;
         }
         r = pool_entry_check_changes(op->pool, err);

@@ -337,6 +337,17 @@ static int entry_add(Image *image, const char *name, uint64_t usec, Error *err) 
         return r;
 }
 
+/* A rule that lets an old one go for the new one has one more only until then. */
+static int quota_check_image(const Image *image, Error *err) {
+        const char *rule = image->group->rule;
+        const PlanRule *planned = rule ? volume_plan_find(image->origin->plan, rule) : NULL;
+        unsigned n = 0;
+
+        for (const VolumeEntry *s = image->origin->snapshots; s && planned; s = s->next_snapshot)
+                n += streq_ptr(s->volume.rule, rule);
+        return planned && n >= planned->keep ? 0 : quota_check_snapshots(image->origin->tenant, 1, err);
+}
+
 static int entries_add(SnapshotGroup *group, Error *err) {
         char common[SNAPSHOT_NAME_MAX + 1];
         struct timespec ts;
@@ -349,7 +360,7 @@ static int entries_add(SnapshotGroup *group, Error *err) {
         for (size_t i = 0; i < group->n && r >= 0; i++)
                 r = volume_check_ready(group->images[i].origin, err);
         for (size_t i = 0; i < group->n && r >= 0; i++) {
-                r = quota_check_snapshots(group->images[i].origin->tenant, 1, err);
+                r = quota_check_image(&group->images[i], err);
                 if (r >= 0)
                         r = entry_add(&group->images[i], *group->images[i].name ? group->images[i].name : common, usec,
                                       err);

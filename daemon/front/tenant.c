@@ -66,7 +66,7 @@ static int dispatch_limit(const char *name, sd_json_variant *v, sd_json_dispatch
         }
 #define IDS_FIELD(name, member) \
         { name, SD_JSON_VARIANT_ARRAY, dispatch_ids, offsetof(Parameters, update.member), SD_JSON_NULLABLE }
-#define LIMIT_FIELD(limit, member, word) \
+#define LIMIT_FIELD(limit, member, word, option) \
         { #member, _SD_JSON_VARIANT_TYPE_INVALID, dispatch_limit, offsetof(Parameters, update), SD_JSON_NULLABLE },
 #define SCHEDULE_FIELD                                                               \
         { "snapshotSchedule", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, \

@@ -7,14 +7,14 @@
 #include <quarry/error.h>
 #include <quarry/volume.h>
 
-/* THE table of limits: enum, member of the JSON object, what is said behind an amount. */
-#define TENANT_LIMITS(X)                        \
-        X(VOLUMES, maxVolumes, "volumes")       \
-        X(SNAPSHOTS, maxSnapshots, "snapshots") \
-        X(SIZE, maxSizeBytes, "in volumes")
+/* THE table of limits: enum, member of the JSON object, what is said behind an amount, option of the command line. */
+#define TENANT_LIMITS(X)                                             \
+        X(VOLUMES, maxVolumes, "volumes", "--max-volumes N")         \
+        X(SNAPSHOTS, maxSnapshots, "snapshots", "--max-snapshots N") \
+        X(SIZE, maxSizeBytes, "in volumes", "--max-size SIZE")
 
 typedef enum TenantLimit {
-#define TENANT_LIMIT_ENUM(limit, member, word) TENANT_LIMIT_##limit,
+#define TENANT_LIMIT_ENUM(limit, member, word, option) TENANT_LIMIT_##limit,
         TENANT_LIMITS(TENANT_LIMIT_ENUM)
 #undef TENANT_LIMIT_ENUM
                 _TENANT_LIMIT_MAX,

@@ -203,6 +203,23 @@ def a_tenants_schedule_is_that_of_its_volumes():
 
 
 @test
+def a_schedule_goes_on_at_the_limit():
+    def every_second(job):
+        base = job["calendar"]["baseUsec"]
+        return {"elapses": [(base // 1000000 + 1) * 1000000 for _ in job["calendar"]["expressions"]]}
+    world.worker.host_calendar = every_second
+    begin(maxSnapshots=2, snapshotSchedule="*:*:* keep 2")
+    world.create("acme/a")
+
+    def names():
+        return world.names(type="snapshot")
+    eventually(lambda: len(names()) == 2, "two snapshots", 20)
+    before = names()
+    eventually(lambda: not set(before) & set(names()), "two others", 20)
+    same(use()[1] <= 3, True)
+
+
+@test
 def a_tenant_in_two_pools_is_one_name_space():
     world.worker.add_pool("default")
     world.worker.add_pool("fast")
@@ -215,6 +232,10 @@ def a_tenant_in_two_pools_is_one_name_space():
     world.refused("VolumeExists", "Volume.Create", volume="fast:acme/a", sizeBytes=GIB)
     contains(by(BOB, "Volume.Inspect", volume="acme/a"), "NoSuchVolume")
     contains(by(BOB, "Volume.Create", volume="c", sizeBytes=GIB), "'pool': 'fast'")
+    contains(by(BOB, "Volume.Create", volume="a", sizeBytes=GIB), "VolumeExists: the name a is taken")
+    contains(by(BOB, "Volume.Create", volume="default:x", sizeBytes=GIB), "PermissionDenied", "in pool default")
+    for method in ("Inspect", "Update", "Remove"):
+        same(world.refused("BadRequest", f"Tenant.{method}", name="acme").parameters["field"], "pool")
     contains(world.refused("TenantBusy", "Tenant.Remove", name="acme", pool="fast").message, "2 volumes")
 
 
