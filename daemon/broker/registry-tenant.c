@@ -59,7 +59,8 @@ int registry_tenant_of(PoolEntry *pool, const Volume *volume, TenantEntry **ret,
         Tenant tenant;
 
         *ret = NULL;
-        if (volume->spec.role == ROLE_TEMPLATE || streq(name, DEFAULT_TENANT))
+        /* What is being freed is nobody's any more: its tenant may be gone. */
+        if (volume->spec.role == ROLE_TEMPLATE || volume->state == VOLUME_FREEING || streq(name, DEFAULT_TENANT))
                 return 0;
         *ret = registry_find_tenant(pool, name);
         if (*ret)

@@ -301,6 +301,7 @@ void volume_entry_set_freeing(VolumeEntry *entry) {
         count(entry->pool, entry, false);
         origin_unlink(entry);
         entry->origin = NULL;
+        entry->tenant = NULL;
         volume_plan_free(TAKE_PTR(entry->plan));
         entry->volume.state = VOLUME_FREEING;
         count(entry->pool, entry, true);

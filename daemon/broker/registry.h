@@ -42,7 +42,7 @@ typedef struct TenantEntry {
 typedef struct VolumeEntry {
         Volume volume; /* first: the trees compare by it */
         PoolEntry *pool;
-        TenantEntry *tenant; /* NULL: the default tenant, or none */
+        TenantEntry *tenant; /* NULL: the default tenant, or none: of a template, or of what is being freed */
         struct VolumeEntry *origin;         /* of a snapshot: what it is of */
         struct VolumeEntry *snapshots;      /* of a volume: the first of its snapshots, */
         struct VolumeEntry *next_snapshot;  /* and the next one; the newest first */

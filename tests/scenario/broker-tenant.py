@@ -292,5 +292,20 @@ def a_worker_that_dies_changes_nothing_of_what_is_owned():
     same(use(), (1, 0, 1))
 
 
+@test
+def what_is_being_freed_brings_its_tenant_not_back():
+    begin()
+    world.create("acme/a", 20 * GIB)
+    world.restart()  # what it uses is not known, and may be much
+    world.worker.rule("volume_free", fail("Failed", "not now"), times=1000)
+    world.call("Volume.Remove", volume="acme/a")
+    world.call("Tenant.Remove", name="acme")
+    world.kill()
+    world.start()
+    same(tenants(), [])
+    world.worker.forget_rules()
+    tenant("acme", users=[BOB])
+
+
 if __name__ == "__main__":
     sys.exit(main())
