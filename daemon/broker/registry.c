@@ -66,10 +66,13 @@ static void count(PoolEntry *pool, const VolumeEntry *entry, bool more) {
         }
         if (v->spec.role != ROLE_VOLUME || !has_name(entry))
                 return;
+        if (entry->expected_size > promised)
+                promised = entry->expected_size;
         pool->n_volumes += one;
         pool->provisioned += more ? promised : -promised;
         if (tenant) {
                 tenant->n_volumes += one;
+                tenant->n_snapshots += entry->expects_snapshot ? one : 0;
                 tenant->provisioned += more ? promised : -promised;
         }
 }
@@ -446,6 +449,13 @@ void volume_entry_resize(VolumeEntry *entry, uint64_t size) {
 void volume_entry_set_pending(VolumeEntry *entry, uint64_t size) {
         count(entry->pool, entry, false);
         entry->volume.pending_size = size;
+        count(entry->pool, entry, true);
+}
+
+void volume_entry_expect(VolumeEntry *entry, uint64_t size, bool snapshot) {
+        count(entry->pool, entry, false);
+        entry->expected_size = size;
+        entry->expects_snapshot = snapshot;
         count(entry->pool, entry, true);
 }
 

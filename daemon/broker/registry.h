@@ -65,6 +65,8 @@ typedef struct VolumeEntry {
         uint64_t limit_failed; /* or failed to, when: CLOCK_MONOTONIC, microseconds */
         uint64_t made_usec; /* when it became ready, if this quarryd made it: CLOCK_REALTIME, microseconds */
         uint64_t used_at;   /* a template, for the last time: CLOCK_MONOTONIC, microseconds; */
+        uint64_t expected_size; /* that it may have when what runs on it ends, 0 for none; */
+        bool expects_snapshot;  /* and that it will have one more then: both count already */
         unsigned n_copies;  /* so many are being made of it, */
         bool discarded;     /* and it goes with the last of them */
         uint64_t growth;    /* bytes by which it grew in the last minutes */
@@ -247,5 +249,7 @@ void registry_plan_volume(Registry *registry, VolumeEntry *entry);
 /* Gives a volume another size; or notes to which it grows, 0 for none, which is promised to it from then on. */
 void volume_entry_resize(VolumeEntry *entry, uint64_t size);
 void volume_entry_set_pending(VolumeEntry *entry, uint64_t size);
+/* Counts what it may come to have before it does, so that nobody else is promised that meanwhile. */
+void volume_entry_expect(VolumeEntry *entry, uint64_t size, bool snapshot);
 
 void volume_entry_set_holds(VolumeEntry *entry, Hold *holds, size_t n); /* takes over */

@@ -144,6 +144,7 @@ static void on_row_swapped(const Error *err, void *userdata) {
 
         if (err) {
                 swap(op->volume, op->size_before);
+                volume_entry_expect(op->volume, 0, false);
                 op->failure = *err;
                 if (err->kind == ERROR_NO_SPACE) {
                         volume_spare_drop(op, on_copy_gone);
@@ -154,6 +155,7 @@ static void on_row_swapped(const Error *err, void *userdata) {
                 operation_finish(op, &op->failure);
                 return;
         }
+        volume_entry_expect(op->volume, 0, false);
         operation_forget_job(op);
         volume_spare_drop(op, on_old_gone);
 }
@@ -181,6 +183,7 @@ static void on_shrunk(JobResult *result, int *mount_fd, const Error *err, void *
         }
         entry->open = false;
         op->size_before = entry->volume.spec.size;
+        volume_entry_expect(entry, op->size_before, false); /* it keeps that if this cannot be noted */
         swap(entry, op->size);
         if (catalog_put_volume(op->pool->catalog, &entry->volume, on_row_swapped, op, &failure) < 0)
                 on_row_swapped(&failure, op);

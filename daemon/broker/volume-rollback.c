@@ -12,13 +12,19 @@
 
 #include <time.h>
 
+/* What it was to have counts until here, should it not come to it. */
+static void finish(Operation *op, const Error *err) {
+        volume_entry_expect(op->volume, 0, false);
+        operation_finish(op, err);
+}
+
 /* --- what fails is undone --------------------------------------------------------------------------------- */
 
 static void on_undone(Operation *op, const Error *err) {
         op->failure.undo_failed = err;
         if (err)
                 log_error(op->volume->volume.spec.name, "cannot clean up behind a failed rollback: %s", err->text);
-        operation_finish(op, &op->failure);
+        finish(op, &op->failure);
 }
 
 /* Nothing was made under the spare id. */
@@ -75,7 +81,7 @@ static void on_swapped(const Error *err, void *userdata) {
                 /* It may have reached the disk, and then the copy is the volume: nothing is deleted before the catalog
                  * was read anew, and nobody mounts what may be the wrong one. */
                 pool_check_catalog(op->pool);
-                operation_finish(op, err);
+                finish(op, err);
                 return;
         }
         op->volume->used_is_known = false;
@@ -83,7 +89,7 @@ static void on_swapped(const Error *err, void *userdata) {
                 kept->volume.state = VOLUME_READY;
         if (op->volume->volume.has_spare)
                 volume_spare_resume(op->manager, op->volume);
-        operation_finish(op, NULL);
+        finish(op, NULL);
 }
 
 /* before-rollback-20261126T153000Z, with a number behind it if that is taken. */
@@ -153,6 +159,7 @@ static void swap(Operation *op) {
         Error err = {};
 
         op->size_before = op->volume->volume.spec.size;
+        volume_entry_expect(op->volume, op->volume->expected_size, false); /* it comes now */
         volume_entry_swap_spare(op->volume);
         volume_entry_resize(op->volume, op->job.source.spec.size);
         if (op->discard)
@@ -204,16 +211,16 @@ static void on_claimed(JobResult *result, int *mount_fd, const Error *err, void 
                 if (err->kind == ERROR_VOLUME_BUSY)
                         error_hint(&failure, "quarry umount %s; or end those processes",
                                    VOLUME_REFERENCE(&op->volume->volume.spec));
-                operation_finish(op, &failure);
+                finish(op, &failure);
                 return;
         }
         op->volume->open = false;
         if (volume_entry_take_spare(op->volume) < 0) {
                 error_set(&failure, ERROR_NO_SPACE, ENOSPC, "pool %s has no thin id left", op->pool->info.name);
-                operation_finish(op, &failure);
+                finish(op, &failure);
         } else if (catalog_put_volume(op->pool->catalog, &op->volume->volume, on_row_written, op, &failure) < 0) {
                 volume_entry_drop_spare(op->volume);
-                operation_finish(op, &failure);
+                finish(op, &failure);
         }
 }
 
@@ -222,9 +229,9 @@ static void on_without_spare(Operation *op, const Error *err) {
         Error failure = {};
 
         if (err)
-                operation_finish(op, err);
+                finish(op, err);
         else if (operation_run_job(op, JOB_VOLUME_CLAIM, on_claimed, &failure) < 0)
-                operation_finish(op, &failure);
+                finish(op, &failure);
 }
 
 static int rollback_check(const Operation *op, const VolumeEntry *snapshot, Error *err) {
@@ -246,22 +253,31 @@ static int rollback_check(const Operation *op, const VolumeEntry *snapshot, Erro
         return r < 0 ? r : space_check_create(op->pool, err);
 }
 
+/* Copying takes a while, in which others ask for space. */
+static void expect(Operation *op, uint64_t wanted) {
+        uint64_t size = op->volume->volume.spec.size;
+
+        volume_entry_expect(op->volume, wanted > size ? wanted : size, !op->discard);
+}
+
 static void on_guarded(Operation *op, const Error *err) {
         const VolumeEntry *snapshot = registry_find_uuid(&op->manager->registry, op->job.source.uuid);
         Error failure = {};
         int r;
 
         if (err) {
-                operation_finish(op, err);
+                finish(op, err);
                 return;
         }
         r = rollback_check(op, snapshot, &failure);
         if (r >= 0)
                 r = operation_set_source(op, snapshot, &failure);
-        if (r < 0)
-                operation_finish(op, &failure);
-        else
-                volume_spare_drop(op, on_without_spare);
+        if (r < 0) {
+                finish(op, &failure);
+                return;
+        }
+        expect(op, snapshot->volume.spec.size);
+        volume_spare_drop(op, on_without_spare);
 }
 
 static int rollback_start(Operation *op, Error *err) {

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Tenants: what they may have, who makes and removes them, and what a restart leaves. TAP on stdout."""
 
+import contextlib
 import glob
 import sqlite3
 import sys
@@ -305,6 +306,32 @@ def what_is_being_freed_brings_its_tenant_not_back():
     same(tenants(), [])
     world.worker.forget_rules()
     tenant("acme", users=[BOB])
+
+
+@test
+def what_a_rollback_comes_to_have_counts_while_it_runs():
+    begin(maxSnapshots=2, maxSizeBytes=5 * GIB)
+    world.create("acme/a", 4 * GIB)
+    world.create("acme/b")
+    world.call("Volume.Snapshot", volumes=["acme/a@s"])
+    world.call("Volume.Resize", volume="acme/a", sizeBytes=GIB)
+    for rule, left in ((fail("NoSpace", "full"), (2, 1, 2)), (lambda job, work: work(), (2, 2, 5))):
+        gate = Gate()
+
+        def held(job, work, gate=gate, rule=rule):
+            return gate(job, lambda: rule(job, work))
+        world.worker.rule("volume_rollback", held)
+        rollback = world.begin("Volume.Rollback", volume="acme/a@s")
+        gate.wait()
+        same(use(), (2, 2, 5))
+        world.refused("QuotaExceeded", "Volume.Snapshot", volumes=["acme/b@s"])
+        world.refused("QuotaExceeded", "Volume.Create", volume="acme/c", sizeBytes=GIB)
+        gate.release()
+        with contextlib.suppress(Failure):
+            rollback.result()
+        same(use(), left)
+    world.call("Volume.Rollback", volume="acme/a@s", discardCurrent=True)
+    same(use(), (2, 2, 5))
 
 
 if __name__ == "__main__":
