@@ -1,5 +1,7 @@
 #include "broker/quota.h"
 
+#include "broker/operation.h"
+
 #include <quarry/text.h>
 
 #include <inttypes.h>
@@ -48,9 +50,19 @@ static const char *amount_format(TenantLimit limit, uint64_t amount, char buf[st
         return buf;
 }
 
+/* A limit that is being lowered holds from the moment on at which it was judged. */
+static uint64_t limit_now(const TenantEntry *tenant, TenantLimit limit) {
+        const Operation *change = tenant->pool ? tenant->pool->tenant_lane.running : NULL;
+        uint64_t max = tenant->tenant.limits[limit];
+
+        if (!change || !streq_ptr(change->name, tenant->tenant.name) || !change->tenant_update.has_limit[limit])
+                return max;
+        return change->tenant_update.limits[limit] < max ? change->tenant_update.limits[limit] : max;
+}
+
 static int check(const TenantEntry *tenant, TenantLimit limit, uint64_t more, Error *err) {
         char max_text[SIZE_TEXT_MAX], use_text[SIZE_TEXT_MAX], more_text[SIZE_TEXT_MAX];
-        uint64_t max = tenant ? tenant->tenant.limits[limit] : TENANT_UNLIMITED, use;
+        uint64_t max = tenant ? limit_now(tenant, limit) : TENANT_UNLIMITED, use;
         int r;
 
         if (max == TENANT_UNLIMITED)

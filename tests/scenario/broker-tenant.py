@@ -334,5 +334,25 @@ def what_a_rollback_comes_to_have_counts_while_it_runs():
     same(use(), (2, 2, 5))
 
 
+@test
+def a_limit_that_is_being_lowered_holds_already():
+    begin()
+    gate = Gate()
+    world.worker.rule("host_calendar", gate)
+    update = world.begin("Tenant.Update", name="acme", maxVolumes=0, snapshotSchedule="weekly keep 1")
+    gate.wait()
+    world.refused("QuotaExceeded", "Volume.Create", volume="acme/a", sizeBytes=GIB)
+    gate.release()
+    same(update.result()["tenant"]["maxVolumes"], 0)
+    gate = Gate()
+    world.worker.rule("host_calendar", gate)
+    update = world.begin("Tenant.Update", name="acme", maxVolumes=1, snapshotSchedule="daily keep 1")
+    gate.wait()
+    world.refused("QuotaExceeded", "Volume.Create", volume="acme/a", sizeBytes=GIB)  # one that is raised not yet
+    gate.release()
+    update.result()
+    world.create("acme/a")
+
+
 if __name__ == "__main__":
     sys.exit(main())
