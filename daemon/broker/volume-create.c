@@ -316,9 +316,8 @@ static int create(Manager *m, const Caller *caller, VolumeSpec *spec, int *key_f
 
         /* A tenant's names are one name space over all pools: the mount points are. */
         entry = registry_find_anywhere(&m->registry, spec->tenant, spec->name);
-        if (entry && !policy_may_see_volume(caller, entry)) /* its tenant's, in another pool */
-                return error_set(err, ERROR_VOLUME_EXISTS, EEXIST, "the name %s is taken in tenant %s", spec->name,
-                                 spec->tenant);
+        if (entry && !policy_may_see_volume(caller, entry)) /* it is in a pool where the tenant has other members */
+                return error_set(err, ERROR_VOLUME_EXISTS, EEXIST, "volume %s exists already", spec->name);
         if (entry) {
                 r = judge_existing(entry, spec, if_absent, watcher, err);
                 if (r > 0)

@@ -233,7 +233,7 @@ def a_tenant_in_two_pools_is_one_name_space():
     world.refused("VolumeExists", "Volume.Create", volume="fast:acme/a", sizeBytes=GIB)
     contains(by(BOB, "Volume.Inspect", volume="acme/a"), "NoSuchVolume")
     contains(by(BOB, "Volume.Create", volume="c", sizeBytes=GIB), "'pool': 'fast'")
-    contains(by(BOB, "Volume.Create", volume="a", sizeBytes=GIB), "VolumeExists: the name a is taken")
+    contains(by(BOB, "Volume.Create", volume="a", sizeBytes=GIB), "VolumeExists: volume a exists already")
     contains(by(BOB, "Volume.Create", volume="default:x", sizeBytes=GIB), "PermissionDenied", "in pool default")
     for method in ("Inspect", "Update", "Remove"):
         same(world.refused("BadRequest", f"Tenant.{method}", name="acme").parameters["field"], "pool")
@@ -352,6 +352,29 @@ def a_limit_that_is_being_lowered_holds_already():
     gate.release()
     update.result()
     world.create("acme/a")
+
+
+@test
+def members_in_one_pool_learn_nothing_of_the_volumes_in_another():
+    world.worker.add_pool("default")
+    world.worker.add_pool("fast")
+    world.start()
+    tenant("acme", users=[ALICE])
+    tenant("acme", pool="fast", users=[BOB])
+    same_as = {"sizeBytes": GIB, "ifAbsent": True}
+    gate = Gate()
+    world.worker.rule("volume_create", gate)
+    running = world.begin("Volume.Create", volume="fast:acme/a", sizeBytes=GIB, uid=ALICE, gid=ALICE, mode=0o700)
+    gate.wait()
+    for moment in ("while it is made", "once it is"):
+        for volume in ("a", "fast:acme/a", "default:acme/a"):
+            answer = by(ALICE, "Volume.Create", volume=volume, **same_as)
+            same(answer in ("VolumeExists: volume a exists already",
+                            f"PermissionDenied: user {ALICE} may not create volumes of tenant acme"), True,
+                 f"{volume} {moment}: {answer}")
+        gate.release()
+        if moment == "while it is made":
+            running.result()
 
 
 if __name__ == "__main__":
