@@ -82,12 +82,20 @@ int find_volume(Manager *m, const Caller *caller, const char *reference, VolumeE
         Reference ref;
         VolumeEntry *entry;
         PoolEntry *pool = NULL;
+        bool is_uuid;
         sd_id128_t uuid;
         int r;
 
         r = reference_parse(reference, "volume", &ref, err);
-        if (r >= 0)
-                r = policy_tenant(m, caller, ref.tenant, "volume", tenant, err);
+        if (r < 0)
+                return r;
+        is_uuid = isempty(ref.tenant) && isempty(ref.pool) && isempty(ref.snapshot) &&
+                  strlen(ref.name) == UUID_TEXT_MAX - 1 && sd_id128_from_string(ref.name, &uuid) >= 0;
+        r = policy_tenant(m, caller, ref.tenant, "volume", tenant, err);
+        if (r < 0 && is_uuid) { /* of several tenants it is a UUID, whichever of them the volume is of */
+                *err = (Error) {};
+                return by_uuid(m, caller, uuid, reference, ret, err);
+        }
         if (r >= 0 && caller->admin)
                 r = find_check(m, err);
         if (r < 0)
@@ -103,8 +111,7 @@ int find_volume(Manager *m, const Caller *caller, const char *reference, VolumeE
                 *ret = entry;
                 return 0;
         }
-        if (isempty(ref.tenant) && !pool && isempty(ref.snapshot) && strlen(ref.name) == UUID_TEXT_MAX - 1 &&
-            sd_id128_from_string(ref.name, &uuid) >= 0)
+        if (is_uuid)
                 return by_uuid(m, caller, uuid, reference, ret, err);
         return caller->admin ? tell_missing(m, &ref, reference, pool, err) : no_volume(m, caller, reference, err);
 }

@@ -377,5 +377,17 @@ def members_in_one_pool_learn_nothing_of_the_volumes_in_another():
             running.result()
 
 
+@test
+def a_member_of_several_tenants_may_name_a_uuid():
+    begin()
+    tenant("beta", users=[ALICE, BOB])
+    world.create("acme/a")
+    uuid = world.inspect("acme/a")["uuid"]
+    contains(by(ALICE, "Volume.Inspect", volume=uuid), "'name': 'a'")
+    world.call("Tenant.Update", name="acme", removeUsers=[ALICE])
+    tenant("gamma", users=[ALICE])
+    contains(by(ALICE, "Volume.Inspect", volume=uuid), "NoSuchVolume")
+
+
 if __name__ == "__main__":
     sys.exit(main())
