@@ -74,6 +74,7 @@ static void let_all_go(PoolEntry *pool, const Error *err) {
                    pool->info.name);
         (void) registry_each_volume(pool, let_waiters_go, &failure);
         operation_let_go(pool->lane.running, &failure);
+        operation_let_go(pool->tenant_lane.running, &failure);
 }
 
 static void on_touched(const Error *err, void *userdata) {

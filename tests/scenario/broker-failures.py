@@ -578,6 +578,11 @@ def who_waits_for_a_disk_that_fails_is_told():
     mounts = [world.begin("Volume.Mount", volume="db", timeout=60)]
     gate.wait()
     mounts.append(world.begin("Volume.Mount", volume="db", timeout=60))  # waits behind it
+    calendar = Gate()
+    world.worker.rule("host_calendar", calendar)
+    mounts.append(world.begin("Tenant.Create", name="acme", snapshotSchedule="hourly keep 1", timeout=40))
+    calendar.wait()
+    mounts.append(world.begin("Tenant.Create", name="beta", timeout=40))
     log = os.stat(f"{CATALOGS}/{pool}/catalog.db-wal").st_size
     before = resource.prlimit(world.process.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(world.process.pid, resource.RLIMIT_FSIZE, (log, before[1]))
@@ -587,10 +592,11 @@ def who_waits_for_a_disk_that_fails_is_told():
         except Failure as failure:
             contains(failure.message, "the disk of pool default fails")
         else:
-            raise AssertionError("the mount succeeded")
+            raise AssertionError("it succeeded")
     same(world.pool()["state"], "unavailable")
     resource.prlimit(world.process.pid, resource.RLIMIT_FSIZE, before)
     gate.release()
+    calendar.release()
     eventually(lambda: world.pool()["state"] == "active", "the pool comes back", 60)
     world.call("Volume.Mount", volume="db")
     world.check_consistent()
