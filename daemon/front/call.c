@@ -33,11 +33,18 @@ static Call *call_new(sd_varlink *link, sd_varlink_method_flags_t flags, const c
 
 int call_begin(sd_varlink *link, sd_varlink_method_flags_t flags, const char *interface, CallReply reply, Call **ret) {
         _cleanup_(call_freep) Call *call = call_new(link, flags, interface, reply);
+        Error err = {};
+        int r;
 
         if (!call)
                 return -ENOMEM;
         if (server_call_waits(call->server, link))
                 return 0;
+        if (server_call_enter(call->server, &call->caller, &err) < 0) {
+                r = call_error(link, interface, &err);
+                return r > 0 ? 0 : r;
+        }
+        call->entered = true;
         *ret = TAKE_PTR(call);
         return 1;
 }
@@ -69,6 +76,8 @@ int call_begin_on_volume(sd_varlink *link, sd_json_variant *parameters, sd_varli
 void call_free(Call *call) {
         if (!call)
                 return;
+        if (call->entered)
+                server_call_leave(call->server, &call->caller);
         sd_varlink_unref(call->link);
         server_caller_done(&call->caller);
         free(call);

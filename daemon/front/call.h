@@ -20,6 +20,7 @@ struct Call {
         Caller caller;
         const char *interface; /* whose errors are answered with */
         bool more, oneway; /* wants progress; wants no answer */
+        bool entered; /* it counts, see server_call_enter() */
         CallReply reply;
         sd_id128_t object; /* what the call is about, for reply */
         Reference filter;  /* the same, for a list, */

@@ -30,6 +30,16 @@
  * to 16 MiB, and parse for seconds what it holds, before anybody can look at it. */
 #define INPUT_OF_OTHERS_MAX (256 << 10)
 
+/* Calls of one of them at once, as many as there can be connections: a client that goes away, or wants no answer, leaves
+ * its call behind, and could leave any number. */
+#define CALLS_PER_OTHER_MAX 1024u
+
+typedef struct User {
+        struct User *next;
+        uid_t uid;
+        unsigned n_calls;
+} User;
+
 typedef struct Connection {
         struct Connection *newer, *older; /* in the order of their last call */
         sd_varlink *link;
@@ -44,6 +54,7 @@ struct Server {
         Manager *manager;
         sd_varlink_server *varlink;
         Connection *newest, *oldest;
+        User *users; /* who have calls, and are no administrators: few */
 };
 
 Manager *server_manager(Server *server) {
@@ -225,6 +236,43 @@ static void on_disconnect(sd_varlink_server *varlink, sd_varlink *link, void *us
         connection_free(c);
 }
 
+/* --- calls ---------------------------------------------------------------------------------------------- */
+
+static User **user_find(Server *s, uid_t uid) {
+        User **at = &s->users;
+
+        while (*at && (*at)->uid != uid)
+                at = &(*at)->next;
+        return at;
+}
+
+int server_call_enter(Server *s, const Caller *caller, Error *err) {
+        User **at = user_find(s, caller->uid);
+
+        if (caller->admin)
+                return 0;
+        if (!*at) {
+                *at = calloc(1, sizeof(**at));
+                if (!*at)
+                        return error_oom(err);
+                (*at)->uid = caller->uid;
+        }
+        if ((*at)->n_calls >= CALLS_PER_OTHER_MAX)
+                return error_set(err, ERROR_OVERLOADED, EBUSY, "user %u has %u requests that are not done yet",
+                                 caller->uid, (*at)->n_calls);
+        (*at)->n_calls++;
+        return 0;
+}
+
+void server_call_leave(Server *s, const Caller *caller) {
+        User **at = user_find(s, caller->uid), *user = *at;
+
+        if (caller->admin || !user || --user->n_calls > 0)
+                return;
+        *at = user->next;
+        free(user);
+}
+
 /* --- before the pools are there ------------------------------------------------------------------------- */
 
 bool server_call_waits(Server *s, sd_varlink *link) {
@@ -325,6 +373,12 @@ void server_free(Server *s) {
 
                 connection_unlink(s, c);
                 connection_free(c);
+        }
+        while (s->users) {
+                User *next = s->users->next;
+
+                free(s->users);
+                s->users = next;
         }
         free(s);
 }

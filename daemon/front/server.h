@@ -22,3 +22,8 @@ void server_caller_done(Caller *caller);
 /* Every call asks this first. While the pools are still being activated it waits: returns true, and the handler
  * returns 0. It is called again when they are there. */
 bool server_call_waits(Server *server, sd_varlink *link);
+
+/* A call begins, and ends: also one whose client is gone, or that wants no answer. ERROR_OVERLOADED for one too many of
+ * a user who is no administrator. */
+int server_call_enter(Server *server, const Caller *caller, Error *err);
+void server_call_leave(Server *server, const Caller *caller);

@@ -3,12 +3,14 @@
 
 import contextlib
 import glob
+import json
 import sqlite3
 import sys
 import threading
 
 from tap import contains, eventually, same, test
 from world import GIB, Call, Failure, as_user, main
+from wire import connect
 from worker import CATALOGS, Gate, die_after, fail
 
 world = None  # what the test that runs now uses
@@ -387,6 +389,28 @@ def a_member_of_several_tenants_may_name_a_uuid():
     world.call("Tenant.Update", name="acme", removeUsers=[ALICE])
     tenant("gamma", users=[ALICE])
     contains(by(ALICE, "Volume.Inspect", volume=uuid), "NoSuchVolume")
+
+
+@test
+def a_member_leaves_no_more_calls_behind_than_there_can_be_connections():
+    begin()
+    world.create("acme/a")
+    gate = Gate()
+    world.worker.rule("volume_trim", gate)
+    trim = json.dumps({"method": "io.quarry.Volume.Trim", "parameters": {"volume": "a"}, "oneway": True})
+
+    def flood():
+        connection = connect(world.socket)
+        for _ in range(300):
+            connection.send_bytes((trim.encode() + b"\0") * 10)
+        return "sent"
+    same(as_user(ALICE, ALICE, [], flood), "sent")
+    eventually(lambda: "Overloaded" in by(ALICE, "Volume.Inspect", volume="a"), "no more is taken")
+    contains(by(BOB, "Volume.List"), "'volumes': []")
+    world.create("acme/b")
+    gate.release()
+    eventually(lambda: "'name': 'a'" in by(ALICE, "Volume.Inspect", volume="a"), "what was begun is done")
+    same(world.worker.count("volume_trim") <= 1024, True)
 
 
 if __name__ == "__main__":
