@@ -26,6 +26,11 @@
 #define IDLE_OTHERS_MAX 48u
 #define GROUPS_MAX 65536u
 
+/* Whose member somebody is, is only known once the pools are there. Until then so many connections of others, and so many
+ * of one of them, may send descriptors: each may hold 253. */
+#define EARLY_MAX 16u
+#define EARLY_PER_OTHER_MAX 4u
+
 /* What others may send before it is a call: a request of theirs has some hundred bytes, while the library would take up
  * to 16 MiB, and parse for seconds what it holds, before anybody can look at it. */
 #define INPUT_OF_OTHERS_MAX (256 << 10)
@@ -45,6 +50,7 @@ typedef struct Connection {
         sd_varlink *link;
         uid_t uid;
         bool admin;
+        bool early; /* it may send descriptors for now */
         bool waits; /* for the pools */
         bool waited; /* the call that begins now has been waiting */
         sd_event_source *input_source; /* of others: tells when something arrives, before the library reads it */
@@ -190,9 +196,29 @@ static int input_watch(Server *s, Connection *c) {
         return sd_event_source_set_priority(c->input_source, SD_EVENT_PRIORITY_IMPORTANT);
 }
 
+static bool may_come_early(const Server *s, const Caller *caller) {
+        unsigned n = 0, n_user = 0;
+
+        for (const Connection *c = s->newest; c; c = c->older)
+                if (c->early) {
+                        n++;
+                        n_user += c->uid == caller->uid;
+                }
+        return !s->manager->ready && n < EARLY_MAX && n_user < EARLY_PER_OTHER_MAX;
+}
+
+static void early_end(Server *s, Connection *c) {
+        _cleanup_(server_caller_done) Caller caller = {};
+
+        c->early = false;
+        if (server_caller(c->link, s->manager, &caller) < 0 || !policy_has_tenant(s->manager, &caller))
+                (void) sd_varlink_set_allow_fd_passing_input(c->link, 0);
+}
+
 static int on_connect(sd_varlink_server *varlink, sd_varlink *link, void *userdata) {
         _cleanup_(server_caller_done) Caller caller = {};
         Server *s = userdata;
+        bool member, early;
         Connection *c;
         int r;
 
@@ -200,7 +226,9 @@ static int on_connect(sd_varlink_server *varlink, sd_varlink *link, void *userda
         if (r < 0)
                 return r;
         /* Descriptors that others send are dropped by the kernel: they could use up ours. */
-        r = sd_varlink_set_allow_fd_passing_input(link, caller.admin || policy_has_tenant(s->manager, &caller));
+        member = caller.admin || policy_has_tenant(s->manager, &caller);
+        early = !member && may_come_early(s, &caller);
+        r = sd_varlink_set_allow_fd_passing_input(link, member || early);
         if (r >= 0)
                 r = sd_varlink_set_allow_fd_passing_output(link, 1);
         if (r < 0)
@@ -208,7 +236,7 @@ static int on_connect(sd_varlink_server *varlink, sd_varlink *link, void *userda
         c = calloc(1, sizeof(*c));
         if (!c)
                 return -ENOMEM;
-        *c = (Connection) { .link = link, .uid = caller.uid, .admin = caller.admin };
+        *c = (Connection) { .link = link, .uid = caller.uid, .admin = caller.admin, .early = early };
         r = caller.admin ? 0 : input_watch(s, c);
         if (r < 0) {
                 connection_free(c);
@@ -298,6 +326,8 @@ static void on_ready(void *userdata) {
 
         for (Connection *c = s->newest, *next; c; c = next) {
                 next = c->older;
+                if (c->early)
+                        early_end(s, c);
                 if (!c->waits)
                         continue;
                 c->waits = false;

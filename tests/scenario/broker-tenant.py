@@ -10,7 +10,7 @@ import threading
 
 from tap import contains, eventually, same, test
 from world import GIB, Call, Failure, as_user, main
-from wire import connect
+from wire import connect, sealed
 from worker import CATALOGS, Gate, die_after, fail
 
 world = None  # what the test that runs now uses
@@ -411,6 +411,23 @@ def a_member_leaves_no_more_calls_behind_than_there_can_be_connections():
     gate.release()
     eventually(lambda: "'name': 'a'" in by(ALICE, "Volume.Inspect", volume="a"), "what was begun is done")
     same(world.worker.count("volume_trim") <= 1024, True)
+
+
+@test
+def a_member_gives_a_passphrase_while_the_pools_are_looked_for():
+    begin()
+    world.stop()
+    gate = Gate()
+    world.worker.rule("pool_open", gate)
+    world.start()
+    secret = sealed(b"sesame")
+    threading.Timer(0.5, gate.release).start()
+
+    def create():
+        return Call(world.socket, "io.quarry.Volume.Create", {
+            "volume": "vault", "sizeBytes": GIB, "keySource": "passphrase", "keyFileDescriptor": 0},
+            fds=[secret]).result()
+    contains(as_user(ALICE, ALICE, [], create), "'name': 'vault'")
 
 
 if __name__ == "__main__":
