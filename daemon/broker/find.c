@@ -76,6 +76,18 @@ static int tell_missing(Manager *m, const Reference *ref, const char *text, cons
         return r;
 }
 
+/* Pools that come from elsewhere may have the same name twice: the one that the caller may see is meant. */
+static VolumeEntry *find_visible(const Manager *m, const Caller *caller, const PoolEntry *pool, const char *tenant,
+                                 const char *name) {
+        for (PoolEntry *p = m->registry.pools; p; p = p->next) {
+                VolumeEntry *entry = !pool || p == pool ? registry_find_in_pool(p, tenant, name) : NULL;
+
+                if (entry && policy_may_see_volume(caller, entry))
+                        return entry;
+        }
+        return NULL;
+}
+
 /* A name that looks like a UUID is a name first: Docker's rule allows it. */
 int find_volume(Manager *m, const Caller *caller, const char *reference, VolumeEntry **ret, Error *err) {
         char name[FULL_NAME_MAX + 1], tenant[TENANT_NAME_MAX + 1];
@@ -106,8 +118,8 @@ int find_volume(Manager *m, const Caller *caller, const char *reference, VolumeE
                 if (!pool)
                         return caller->admin ? no_pool(m, ref.pool, err) : no_volume(m, caller, reference, err);
         }
-        entry = pool ? registry_find_in_pool(pool, tenant, name) : registry_find_anywhere(&m->registry, tenant, name);
-        if (entry && policy_may_see_volume(caller, entry)) {
+        entry = find_visible(m, caller, pool, tenant, name);
+        if (entry) {
                 *ret = entry;
                 return 0;
         }

@@ -430,5 +430,20 @@ def a_member_gives_a_passphrase_while_the_pools_are_looked_for():
     contains(as_user(ALICE, ALICE, [], create), "'name': 'vault'")
 
 
+@test
+def a_name_that_is_there_twice_is_the_members_own():
+    world.worker.add_pool("default")
+    world.worker.add_pool("fast")
+    world.start()
+    tenant("acme", users=[BOB])
+    tenant("acme", pool="fast", users=[ALICE])
+    world.create("fast:acme/a")
+    world.call("Pool.Export", name="fast")
+    world.create("acme/a")
+    world.call("Pool.Import")
+    contains(by(ALICE, "Volume.Inspect", volume="a"), "'pool': 'fast'")
+    contains(by(BOB, "Volume.Inspect", volume="a"), "'pool': 'default'")
+
+
 if __name__ == "__main__":
     sys.exit(main())
