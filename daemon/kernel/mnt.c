@@ -190,7 +190,7 @@ int mnt_unmount_lazy(const char *target) {
 
 /* Opens folder, which lies in the folder of dir_fd, after making it if need be. */
 static int folder_enter(int dir_fd, const char *folder) {
-        if (mkdirat(dir_fd, folder, 0755) < 0 && errno != EEXIST)
+        if (mkdirat(dir_fd, folder, 0711) < 0 && errno != EEXIST)
                 return -errno;
         return RET_NERRNO(openat(dir_fd, folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
 }

@@ -36,7 +36,7 @@ int udev_describe(sd_id128_t volume, const char *tenant, const char *name, bool 
         if (!names_are_valid(tenant, name) ||
             !buffer_format(text, sizeof(text), "QUARRY_TENANT=%s\nQUARRY_NAME=%s\n", tenant, name))
                 return -EINVAL;
-        if ((mkdir("/run/quarry", 0755) < 0 && errno != EEXIST) || (mkdir(UDEV_ROOT, 0755) < 0 && errno != EEXIST))
+        if ((mkdir("/run/quarry", 0755) < 0 && errno != EEXIST) || (mkdir(UDEV_ROOT, 0700) < 0 && errno != EEXIST))
                 return -errno;
         description_path(volume, encrypted, path);
         return file_write_atomic(AT_FDCWD, path, text, strlen(text), 0644);
@@ -66,8 +66,8 @@ static int link_replace(const char *target, const char *link, const char *folder
 
         buffer_format(fresh, sizeof(fresh), "%s/.%d", folder, (int) getpid());
         for (unsigned i = 0; i < LINK_TRIES; i++) {
-                if ((mkdir(DEVICE_LINK_ROOT, 0755) < 0 && errno != EEXIST) ||
-                    (mkdir(folder, 0755) < 0 && errno != EEXIST))
+                if ((mkdir(DEVICE_LINK_ROOT, 0711) < 0 && errno != EEXIST) ||
+                    (mkdir(folder, 0711) < 0 && errno != EEXIST))
                         return -errno;
                 if (unlink(fresh) < 0 && errno != ENOENT)
                         return -errno;

@@ -59,6 +59,9 @@ refused "nor makes anything for it" 6 'may not create' as bob quarry create acme
 refused "nor clones into it" 3 'there is no volume' as bob quarry clone acme/db@one acme/intruder
 refused "nor out of it" 6 'may not create' as alice quarry clone db@one beta/stolen
 refused "names do not cross" 2 '' as alice quarry inspect acme/../beta/db
+for folder in /run/quarry/mnt /run/quarry/mnt/acme /dev/quarry /dev/quarry/acme /run/quarry/udev; do
+    ok "$folder is not listed by them" bash -c "[ -d $folder ] && ! setpriv --reuid=bob --regid=bob --init-groups ls $folder 2>/dev/null"
+done
 like "what runs is not seen" "$(as bob quarry ls --type all)" '^NAME[^\n]*$'
 
 # --- limits ---
