@@ -105,7 +105,7 @@ static const Verb verbs[] = {
           "  quarry hold db@before-upgrade\n", no_options, false, 1, ANY, verb_hold },
         { "release", "NAME@SNAPSHOT...", "Let held snapshots be removed again", NULL,
           "  quarry release db@before-upgrade\n", no_options, false, 1, ANY, verb_release },
-        { "update", "NAME [OPTION]...", "Change labels, protection, owner or schedule, also while in use",
+        { "update", "NAME [OPTION]...", "Change labels, protection, owner, schedule, also in use",
           "What is not named stays as it is. A label goes with --label KEY- . Owner, group\n"
           "and permissions are those of the root directory; a snapshot has labels only.\n"
           "What is protected is removed by no rm and no prune; its snapshots are.\n"

@@ -372,7 +372,7 @@ def members_in_one_pool_learn_nothing_of_the_volumes_in_another():
         for volume in ("a", "fast:acme/a", "default:acme/a"):
             answer = by(ALICE, "Volume.Create", volume=volume, **same_as)
             same(answer in ("VolumeExists: volume a exists already",
-                            f"PermissionDenied: user {ALICE} may not create volumes of tenant acme"), True,
+                            f"PermissionDenied: user {ALICE} may not create volumes of tenant acme in pool fast"), True,
                  f"{volume} {moment}: {answer}")
         gate.release()
         if moment == "while it is made":
