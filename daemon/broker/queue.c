@@ -125,7 +125,7 @@ static int link_get(Queue *q, Link **ret, Error *err) {
         return 1;
 }
 
-/* What counts against the next task of this owner: those that run, and of two that have as many who had the last turn. */
+/* What counts against the next task of this owner: those that run; of two that have as many, who had the last turn. */
 static size_t claims(const Queue *q, uid_t owner) {
         size_t n = q->last_owner == owner;
 

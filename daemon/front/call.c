@@ -42,7 +42,7 @@ int call_begin(sd_varlink *link, sd_varlink_method_flags_t flags, const char *in
                 return 0;
         if (server_call_enter(call->server, &call->caller, &err) < 0) {
                 r = call_error(link, interface, &err);
-                return r > 0 ? 0 : r;
+                return r < 0 ? r : 0;
         }
         call->entered = true;
         *ret = TAKE_PTR(call);
@@ -60,7 +60,7 @@ int call_begin_on_volume(sd_varlink *link, sd_json_variant *parameters, sd_varli
         if (*ret_r != 0)
                 return 0;
         *ret_r = call_begin(link, flags, API_VOLUME, reply, &call);
-        if (*ret_r <= 0)
+        if (!call) /* it waits, was answered, or failed */
                 return 0;
         *ret_r = 0;
         r = find_volume(server_manager(call->server), &call->caller, *(const char **) p, ret_entry, &err);

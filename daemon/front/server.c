@@ -26,8 +26,8 @@
 #define IDLE_OTHERS_MAX 48u
 #define GROUPS_MAX 65536u
 
-/* Whose member somebody is, is only known once the pools are there. Until then so many connections of others, and so many
- * of one of them, may send descriptors: each may hold 253. */
+/* Whose member somebody is, is only known once the pools are there. Until then so many connections of others, and so
+ * many of one of them, may send descriptors: each may hold 253. */
 #define EARLY_MAX 16u
 #define EARLY_PER_OTHER_MAX 4u
 
@@ -35,8 +35,8 @@
  * to 16 MiB, and parse for seconds what it holds, before anybody can look at it. */
 #define INPUT_OF_OTHERS_MAX (256 << 10)
 
-/* Calls of one of them at once, as many as there can be connections: a client that goes away, or wants no answer, leaves
- * its call behind, and could leave any number. */
+/* Calls of one of them at once, as many as there can be connections: a client that goes away, or wants no answer,
+ * leaves its call behind, and could leave any number. */
 #define CALLS_PER_OTHER_MAX 1024u
 
 typedef struct User {
@@ -50,7 +50,7 @@ typedef struct Connection {
         sd_varlink *link;
         uid_t uid;
         bool admin;
-        bool early; /* it may send descriptors for now */
+        bool early; /* it may send descriptors until the pools are there */
         bool waits; /* for the pools */
         bool waited; /* the call that begins now has been waiting */
         sd_event_source *input_source; /* of others: tells when something arrives, before the library reads it */
