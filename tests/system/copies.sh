@@ -5,7 +5,7 @@
 . "$(dirname "$0")/common"
 
 state_is() { [ "$(json '.pools[0].state' quarry pool inspect default)" = "$1" ]; }
-bytes() { cat /dev/vda /dev/vdb | cksum; }
+bytes() { bytes_of /dev/vda && bytes_of /dev/vdb; }
 
 try quarry pool create default /dev/vda
 try quarry create db --size 32M
@@ -14,7 +14,7 @@ try quarry umount db
 
 try systemctl stop quarryd.socket quarryd.service quarry-worker.socket
 try /usr/lib/quarry/quarry-worker --close-pools
-try dd if=/dev/vda of=/dev/vdb bs=1M conv=fsync status=none
+try dd if=/dev/vda of=/dev/vdb bs=4M iflag=direct oflag=direct conv=sparse status=none
 try udevadm settle
 both=$(bytes)
 try systemctl start quarry-worker.socket quarryd.socket quarryd.service

@@ -20,10 +20,10 @@ done &
 writer=$!
 
 mkfs.ext4 -q -F /dev/vdb
-print=$(cksum </dev/vdb)
+print=$(bytes_of /dev/vdb)
 refused "a device that bears a filesystem" 1 "ext4.*" quarry pool extend default /dev/vdb
 like "is refused with what to run" "$err" 'wipefs'
-is "untouched" "$(cksum </dev/vdb)" "$print"
+is "untouched" "$(bytes_of /dev/vdb)" "$print"
 refused "its own device is passed over, and the other one refused" 1 '/dev/vdb bears' quarry pool extend default /dev/vda /dev/vdb
 refused "no device at all" 1 'no such|No such|does not exist|cannot' quarry pool extend default /dev/nope
 refused "a size for a pool of devices" 2 'takes whole devices' quarry pool extend default --size 2G

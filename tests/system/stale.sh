@@ -112,8 +112,7 @@ try quarry create vault --size 64M --encrypt
 try wait_for 30 nothing_waits_to_be_closed
 vault=$(volume_uuid vault)
 sectors=$(blockdev --getsz /dev/vdb)
-foreign() { cksum </dev/vdb; }
-before=$(foreign)
+before=$(bytes_of /dev/vdb)
 try dmsetup create "quarry-$vault-crypt" --table "0 $sectors linear /dev/vdb 0"
 refused "a device of our name that is no LUKS mapping is not used" 1 "quarry-$vault-crypt.* sits on /dev/vdb" quarry mount vault
 refused "nor closed" 1 "sits on /dev/vdb" quarry rm vault
@@ -126,7 +125,7 @@ refused "nor closed" 1 "sits on /dev/vdb" quarry rm vault
 sleep 12 # by then it was looked at whether somebody uses the volume
 ok "nor taken away later" dmsetup info "quarry-$vault-crypt"
 is "nothing was mounted" "$(volume_mounts)" 0
-is "and not a byte was written there" "$(foreign)" "$before"
+is "and not a byte was written there" "$(bytes_of /dev/vdb)" "$before"
 try dmsetup remove "quarry-$vault-crypt"
 exits "without it the volume mounts" 0 quarry mount vault
 

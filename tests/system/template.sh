@@ -100,12 +100,12 @@ exits "all are removed" 0 quarry rm --yes "${names[@]}"
 ok "the last volume takes them with it" wait_for 30 there_are 0
 
 # --- a large volume is removed at once ---
-fill() { # 2 GiB
+fill() { # GIB
     try quarry create big --size 100G --fs none
-    dd if=/dev/zero of="$(quarry mount big)" bs=4M count=512 oflag=direct status=none
+    dd if=/dev/zero of="$(quarry mount big)" bs=4M count=$(($1 * 256)) oflag=direct status=none
     try quarry umount big
 }
-fill
+fill 2
 used=$(json '.pools[0].dataUsedBytes' quarry pool inspect default)
 exits "rm of 2 GiB" 0 quarry rm --yes big
 freeing=$(json '.pools[0].freeingBytes // 0' quarry pool inspect default)
@@ -115,11 +115,11 @@ exits "its name is free" 0 quarry create big --size 16M --fs none
 ok "the space comes back" wait_for 120 eval '[ "$(quarry pool inspect default --json | jq ".pools[0].dataUsedBytes")" -lt '$((used / 10))' ]'
 ok "and only the new one is left" wait_for 30 there_are 1
 try quarry rm --yes big
-fill
+fill 1
 try quarry rm --yes big
 systemctl kill -s KILL quarryd
 ok "a restart goes on with it" wait_for 120 there_are 0
-fill
+fill 1
 try quarry rm --yes big
 exits "the pool can be removed meanwhile" 0 quarry pool rm --yes default
 is "no device is left" "$(dmsetup ls)" "No devices found"
