@@ -38,10 +38,10 @@ try quarry create db --size 200M
 try quarry create vault --size 200M --encrypt
 try quarry create raw --size 64M --fs none
 for v in db vault; do
-    try dd if=/dev/urandom of="$(quarry mount $v)/file" bs=1M count=30 conv=fsync status=none
+    try dd if=/dev/urandom of="$(quarry mount $v)/file" bs=1M count=8 conv=fsync status=none
     try quarry umount $v
 done
-try dd if=/dev/urandom of="$(quarry mount raw)" bs=1M count=10 conv=fsync status=none
+try dd if=/dev/urandom of="$(quarry mount raw)" bs=1M count=4 conv=fsync status=none
 try quarry umount raw
 before=$(contents)
 

@@ -93,7 +93,7 @@ try quarry create shut --size 1G --fs xfs
 for v in db enc shut; do
     path=$(quarry mount $v)
     ok "a burst into $v, in a pool with room, is written" \
-        dd if=/dev/urandom of="$path/big" bs=1M count=60 conv=fsync status=none
+        dd if=/dev/zero of="$path/big" bs=1M count=60 conv=fsync status=none
     rm "$path/big"
     sync -f "$path"
 done
