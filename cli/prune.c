@@ -184,10 +184,23 @@ static bool is_wanted(const Prune *p) {
         return terminal_confirm(question);
 }
 
+/* Nobody is there to see what goes: then it was said before, or it is said that all may. */
+static int check_meant(Error *err) {
+        int r;
+
+        if (arg_dry_run || arg_yes || table_options.filters || terminal_can_ask())
+                return 0;
+        r = error_field(err, FIELD_ARGUMENTS, "prune: without a terminal, a filter is needed, or --yes for all volumes");
+        error_hint(err, "quarry prune --dry-run");
+        return r;
+}
+
 int verb_prune(char **arguments) {
         _cleanup_(prune_done) Prune p = { .report = { .action = "cannot ask pool" }, .used_is_all = true };
         Error err = {};
 
+        if (check_meant(&err) < 0)
+                return report_error(NULL, NULL, &err);
         if (choose_all(&p, &err) < 0)
                 return report_error("cannot prune", NULL, &err);
         if (arg_dry_run) {

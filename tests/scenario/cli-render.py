@@ -633,7 +633,7 @@ would remove web10 (20G)
     result = Terminal("prune").answer("Remove these 4 volumes and everything in them? [y/N] ", "y\n").finish()
     same((result.code, len(world.server.volumes)), (0, 4), str(result))  # the broken one is left alone
     same(Terminal("prune", "--yes").finish().out, "Nothing is to be removed.\n")
-    result = quarry("prune")
+    result = quarry("prune", "--yes")
     same((result.code, result.out, result.err), (0, "", ""))
 
 
@@ -662,7 +662,7 @@ def prune_skips_what_is_to_stay_or_was_taken_up_meanwhile():
         if by_name["db"]["uuid"] == uuid:  # that of acme
             world.server.volumes.remove(by_name["db"])
     world.server.before_remove = mounted
-    result = quarry("prune")
+    result = quarry("prune", "--yes")
     same((result.code, result.out), (0, ""), str(result))
     assert "skipped web2: it is in use: mounted at /run/quarry/mnt/default/web2\n" in result.err, result
     assert "skipped acme/db: somebody else has removed it\n" in result.err, result
@@ -675,7 +675,7 @@ def prune_skips_what_is_to_stay_or_was_taken_up_meanwhile():
     same((result.code, result.err), (0, ""))
     same((result.json["removed"], result.json["errors"], result.json["usedBytes"]), ([], [], 0))
     same(result.json["skipped"], [{"object": "web2", "reason": "volume web2 is protected from being removed"}])
-    same(quarry("prune", "--json").json["skipped"][0], {"object": "vault", "reason": "it has 2 snapshots"})
+    same(quarry("prune", "--json", "--yes").json["skipped"][0], {"object": "vault", "reason": "it has 2 snapshots"})
 
 
 @test
@@ -695,7 +695,8 @@ def prune_fails_where_a_pool_is_missing_or_a_removal_breaks():
     assert result.err.endswith("quarry: cannot remove elsewhere: the disk is gone\n"), result
     same(quarry("prune", "--filter", "pool=second", "--json").json["errors"],
          [{"object": "elsewhere", "kind": "Failed", "message": "the disk is gone"}])
-    same(quarry("prune", "--json", env={"QUARRY_SOCKET": "/none"}).json["error"]["kind"], "Unreachable")
+    same(quarry("prune", "--json", "--yes", env={"QUARRY_SOCKET": "/none"}).json["error"]["kind"], "Unreachable")
+    usage(quarry("prune"), "a filter is needed, or --yes")
     usage(quarry("prune", "web2"), '"web2" is one argument too many')
 
 
