@@ -88,7 +88,7 @@ is "as JSON" "$(jq -c '[.version, .removed, [.skipped[].object], .errors]' <<<"$
     '[1,["device","mounted","store"],["pictured"],[]]'
 ok "with its snapshots the last one goes" quarry rm --yes --snapshots pictured
 exits "nothing is left to prune" 0 quarry prune --yes
-refused "all is not meant where nobody is asked" 2 "a filter is needed, or --yes" quarry prune
 is "and nothing is said" "$out$err" ""
+refused "all is not meant where nobody is asked" 2 "a filter is needed, or --yes" quarry prune
 
 finish
