@@ -190,7 +190,7 @@ static int check_meant(Error *err) {
 
         if (arg_dry_run || arg_yes || table_options.filters || terminal_can_ask())
                 return 0;
-        r = error_field(err, FIELD_ARGUMENTS, "prune: without a terminal, a filter is needed, or --yes for all volumes");
+        r = error_field(err, FIELD_ARGUMENTS, "prune: without a terminal it needs a filter, or --yes for all volumes");
         error_hint(err, "quarry prune --dry-run");
         return r;
 }

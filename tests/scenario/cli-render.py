@@ -696,7 +696,7 @@ def prune_fails_where_a_pool_is_missing_or_a_removal_breaks():
     same(quarry("prune", "--filter", "pool=second", "--json").json["errors"],
          [{"object": "elsewhere", "kind": "Failed", "message": "the disk is gone"}])
     same(quarry("prune", "--json", "--yes", env={"QUARRY_SOCKET": "/none"}).json["error"]["kind"], "Unreachable")
-    usage(quarry("prune"), "a filter is needed, or --yes")
+    usage(quarry("prune"), "needs a filter, or --yes")
     usage(quarry("prune", "web2"), '"web2" is one argument too many')
 
 
