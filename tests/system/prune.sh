@@ -89,6 +89,6 @@ is "as JSON" "$(jq -c '[.version, .removed, [.skipped[].object], .errors]' <<<"$
 ok "with its snapshots the last one goes" quarry rm --yes --snapshots pictured
 exits "nothing is left to prune" 0 quarry prune --yes
 is "and nothing is said" "$out$err" ""
-refused "all is not meant where nobody is asked" 2 "a filter is needed, or --yes" quarry prune
+refused "all is not meant where nobody is asked" 2 "needs a filter, or --yes" quarry prune
 
 finish
