@@ -80,10 +80,13 @@ static int schedule_start(Operation *op, Error *err) {
                               : row_write(op, err);
 }
 
-static int change(Operation *op, Error *err) {
+/* entry: what is there, or NULL */
+static int change(Operation *op, const TenantEntry *entry, Error *err) {
         int r;
 
         r = tenant_apply(&op->tenant, &op->tenant_update, err);
+        if (r >= 0 && entry)
+                r = quota_check_limits(entry, &op->tenant, err);
         if (r < 0)
                 return r;
         return op->schedule ? schedule_start(op, err) : row_write(op, err);
@@ -97,7 +100,7 @@ static int create_start(Operation *op, Error *err) {
         if (!registry_find_tenant(op->pool, op->name)) {
                 tenant_init(op->name, &op->tenant);
                 op->tenant.created_usec = clock_usec(CLOCK_REALTIME);
-                return change(op, err);
+                return change(op, NULL, err);
         }
         r = error_set(err, ERROR_TENANT_EXISTS, EEXIST, "tenant %s exists already in pool %s", op->name,
                       op->pool->info.name);
@@ -167,19 +170,10 @@ static int no_tenant(const Operation *op, Error *err) {
 /* What is there when it is its turn is changed, not what was there when it was asked for. */
 static int update_start(Operation *op, Error *err) {
         const TenantEntry *entry = registry_find_tenant(op->pool, op->name);
-        Tenant wanted;
-        int r;
 
         if (!entry)
                 return no_tenant(op, err);
-        if (tenant_copy(&entry->tenant, &op->tenant) < 0)
-                return error_oom(err);
-        wanted = op->tenant; /* borrowed: only its limits count */
-        for (int i = 0; i < _TENANT_LIMIT_MAX; i++)
-                if (op->tenant_update.has_limit[i])
-                        wanted.limits[i] = op->tenant_update.limits[i];
-        r = quota_check_limits(entry, &wanted, err);
-        return r < 0 ? r : change(op, err);
+        return tenant_copy(&entry->tenant, &op->tenant) < 0 ? error_oom(err) : change(op, entry, err);
 }
 
 int tenant_update(Manager *m, const Caller *caller, const TenantEntry *tenant, TenantUpdate *update,

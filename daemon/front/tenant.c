@@ -86,6 +86,28 @@ static int change_reply(Call *call, Operation *op) {
         return entry ? reply_tenant(call->link, entry) : -ESRCH;
 }
 
+/* What a method about one tenant begins with; as call_begin_on_volume(). */
+static int begin_on_tenant(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+                           const sd_json_dispatch_field *table, Parameters *p, CallReply reply, Call **ret_call,
+                           TenantEntry **ret_entry, int *ret_r) {
+        _cleanup_(call_freep) Call *call = NULL;
+        Error err = {};
+
+        *ret_r = sd_varlink_dispatch(link, parameters, table, p);
+        if (*ret_r != 0)
+                return 0;
+        *ret_r = call_begin(link, flags, API_TENANT, reply, &call);
+        if (!call) /* it waits, was answered, or failed */
+                return 0;
+        *ret_r = 0;
+        if (find_tenant(server_manager(call->server), &call->caller, p->name, p->pool ?: "", ret_entry, &err) < 0) {
+                *ret_r = call_error(link, API_TENANT, &err);
+                return 0;
+        }
+        *ret_call = TAKE_PTR(call);
+        return 1;
+}
+
 static int vl_method_create(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
                             void *userdata) {
         static const sd_json_dispatch_field table[] = {
@@ -138,24 +160,16 @@ static int vl_method_update(sd_varlink *link, sd_json_variant *parameters, sd_va
         };
         _cleanup_(parameters_done) Parameters p = {};
         TenantEntry *tenant;
-        Call *call = NULL;
         Error err = {};
-        Manager *m;
+        Call *call;
         int r;
 
-        r = sd_varlink_dispatch(link, parameters, table, &p);
-        if (r != 0)
+        if (!begin_on_tenant(link, parameters, flags, table, &p, change_reply, &call, &tenant, &r))
                 return r;
-        r = call_begin(link, flags, API_TENANT, change_reply, &call);
-        if (r <= 0)
-                return r;
-        m = server_manager(call->server);
         Watcher watcher = call_watcher(call);
-        r = find_tenant(m, &call->caller, p.name, p.pool ?: "", &tenant, &err);
+        r = remove_limits(&p, &p.update, &err);
         if (r >= 0)
-                r = remove_limits(&p, &p.update, &err);
-        if (r >= 0)
-                r = tenant_update(m, &call->caller, tenant, &p.update, &watcher, &err);
+                r = tenant_update(server_manager(call->server), &call->caller, tenant, &p.update, &watcher, &err);
         return call_end(call, r, &err);
 }
 
@@ -168,20 +182,14 @@ static int vl_method_remove(sd_varlink *link, sd_json_variant *parameters, sd_va
         static const sd_json_dispatch_field table[] = { NAME_FIELDS, {} };
         Parameters p = {};
         TenantEntry *tenant;
-        Call *call = NULL;
         Error err = {};
+        Call *call;
         int r;
 
-        r = sd_varlink_dispatch(link, parameters, table, &p);
-        if (r != 0)
-                return r;
-        r = call_begin(link, flags, API_TENANT, remove_reply, &call);
-        if (r <= 0)
+        if (!begin_on_tenant(link, parameters, flags, table, &p, remove_reply, &call, &tenant, &r))
                 return r;
         Watcher watcher = call_watcher(call);
-        r = find_tenant(server_manager(call->server), &call->caller, p.name, p.pool ?: "", &tenant, &err);
-        if (r >= 0)
-                r = tenant_remove(server_manager(call->server), &call->caller, tenant, &watcher, &err);
+        r = tenant_remove(server_manager(call->server), &call->caller, tenant, &watcher, &err);
         return call_end(call, r, &err);
 }
 
@@ -240,17 +248,11 @@ static int vl_method_inspect(sd_varlink *link, sd_json_variant *parameters, sd_v
         _cleanup_(call_freep) Call *call = NULL;
         Parameters p = {};
         TenantEntry *tenant;
-        Error err = {};
         int r;
 
-        r = sd_varlink_dispatch(link, parameters, table, &p);
-        if (r != 0)
-                return r;
-        r = call_begin(link, flags, API_TENANT, NULL, &call);
-        if (r <= 0)
-                return r;
-        r = find_tenant(server_manager(call->server), &call->caller, p.name, p.pool ?: "", &tenant, &err);
-        return r < 0 ? call_error(link, API_TENANT, &err) : reply_tenant(link, tenant);
+        return begin_on_tenant(link, parameters, flags, table, &p, NULL, &call, &tenant, &r)
+                       ? reply_tenant(link, tenant)
+                       : r;
 }
 
 int front_tenant_bind(sd_varlink_server *server) {
