@@ -61,7 +61,7 @@ wait
 is "the same rm by 2 at once: one of them has it" "$(cat /tmp/same.[12] | sort | xargs)" "0 3"
 try quarry rm mixed
 is "none is listed" "$(quarry ls --no-legend)" ""
-ok "none is in the pool" wait_for 60 eval '[ -z "$(thin_ids)" ]' # templates go behind the last volume
+ok "none is in the pool" no_thin_device_is_left
 is "none is in the kernel" "$(volume_devices)" ""
 is "the pool is empty again" "$(json '.pools[0] | [.dataUsedBytes, .volumes, .provisionedBytes] | map(tostring) | join(" ")' quarry pool inspect default)" "0 0 0"
 

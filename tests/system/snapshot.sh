@@ -148,6 +148,6 @@ for name in a b c encrypted-ext4 encrypted-xfs plain-xfs; do
     findmnt -n "$root/$name" >/dev/null && quarry umount $name >/dev/null
     ok "$name goes, with its snapshots" quarry rm --yes --snapshots $name
 done
-is "no thin device is left" "$(thin_ids)" ""
+ok "no thin device is left" no_thin_device_is_left
 is "nor a device" "$(volume_devices)" ""
 finish

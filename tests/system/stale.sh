@@ -85,7 +85,7 @@ ok "after a restart of the daemon it waits on" wait_for 30 eval '[ "$(quarry ls 
 is "with its user" "$(nsenter -t $holder -m cat $root/db/file)" kept
 end $holder
 ok "when that ends, it is gone" wait_for 60 eval '[ -z "$(quarry ls --no-legend)" ]'
-is "no thin device is left" "$(thin_ids)" ""
+ok "no thin device is left" no_thin_device_is_left
 is "no device" "$(volume_devices)" ""
 is "no mount point" "$(find /run/quarry/mnt -mindepth 2)" ""
 is "no description for udev" "$(ls /run/quarry/udev)" ""
