@@ -108,6 +108,8 @@ install: all
 	$(Q)install -m 0644 daemon/units/tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/quarry.conf
 	$(Q)install -m 0644 udev/*.rules $(DESTDIR)$(PREFIX)/lib/udev/rules.d/
 	$(Q)for m in docs/*.[158]; do install -m 0644 "$$m" "$(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/"; done
+	$(Q)$(foreach p,$(wildcard docs/quarry-*.1),for v in $$(sed -nE 's/^\.Ss quarry ([a-z]+)( .*)?/\1/p' $(p) | sort -u); do \
+	    [ -e docs/quarry-$$v.1 ] || ln -sf $(notdir $(p)) $(DESTDIR)$(PREFIX)/share/man/man1/quarry-$$v.1; done;)
 	$(Q)install -m 0644 docs/*.varlink $(DESTDIR)$(PREFIX)/share/doc/quarry/
 	$(Q)install -m 0644 cli/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/quarry
 	$(Q)[ -e $(DESTDIR)$(SYSCONFDIR)/quarry/quarry.conf ] || \

@@ -22,6 +22,7 @@ typedef struct Verb {
         bool is_listing;   /* has table_option_rows too */
         unsigned min, max; /* number of arguments */
         int (*run)(char **arguments);
+        const char *page; /* of the manual, quarry-PAGE(1); NULL: quarry(1) */
 } Verb;
 
 static int verb_help(char **arguments);
@@ -38,20 +39,20 @@ static const Verb verbs[] = {
           "  quarry create db --size 10G\n"
           "  quarry create vault --size 2G --encrypt --label app=vault\n"
           "  quarry create www --size 50G --fs xfs --uid www-data --mode 0750\n",
-          create_options, false, 1, 1, verb_create },
+          create_options, false, 1, 1, verb_create, "volume" },
         { "ls", "[OPTION]...", "List volumes and snapshots", NULL,
           "  quarry ls\n"
           "  quarry ls --type snapshot -o name,used,created --sort -created\n"
           "  quarry ls -o name,used,labels --sort -used --filter label=app=db\n"
           "  quarry ls --filter 'unused,size>10G,created<7d' -o +created\n"
           "  quarry ls --json | jq -r '.volumes[].name'\n",
-          ls_options, true, 0, 0, verb_ls },
+          ls_options, true, 0, 0, verb_ls, "volume" },
         { "inspect", "NAME...", "Show everything about volumes and snapshots", NULL,
           "  quarry inspect db\n"
           "  quarry inspect db www --json\n",
-          no_options, false, 1, ANY, verb_inspect },
+          no_options, false, 1, ANY, verb_inspect, "volume" },
         { "exists", "NAME", "Tell by the exit code whether a volume is there: 0 yes, 3 no", NULL,
-          "  quarry exists db || quarry create db --size 10G\n", no_options, false, 1, 1, verb_exists },
+          "  quarry exists db || quarry create db --size 10G\n", no_options, false, 1, 1, verb_exists, "volume" },
         { "mount", "NAME [TARGET] [OPTION]...", "Mount a volume, and print where",
           "Without TARGET it is mounted at /run/quarry/mnt/TENANT/NAME. With TARGET, an\n"
           "existing directory, it is attached there by your own rights, which takes root.\n"
@@ -60,13 +61,13 @@ static const Verb verbs[] = {
           "  cd \"$(quarry mount db)\"\n"
           "  quarry mount db /srv/db --read-only\n"
           "  pass show vault | tr -d '\\n' | quarry mount vault --key-file -\n",
-          mount_options, false, 1, 2, verb_mount },
+          mount_options, false, 1, 2, verb_mount, "mount" },
         { "umount", "NAME|TARGET...", "Take mounts of volumes away",
           "NAME: the mount at the standard place. TARGET: a path that begins with / or .\n"
           "and was given to quarry mount. A volume that nobody uses any more is closed.\n",
           "  quarry umount db\n"
           "  quarry umount --lazy /srv/db\n",
-          umount_options, false, 1, ANY, verb_umount },
+          umount_options, false, 1, ANY, verb_umount, "mount" },
         { "rm", "NAME... [OPTION]...", "Remove volumes and everything in them",
           "Asks first on a terminal. A volume that is in use is refused; with --lazy it is\n"
           "removed behind its last user, also if the daemon is restarted meanwhile.\n"
@@ -76,7 +77,7 @@ static const Verb verbs[] = {
           "  quarry rm db@monday\n"
           "  quarry rm --snapshots db\n"
           "  quarry rm --dry-run db www\n",
-          rm_options, false, 1, ANY, verb_rm },
+          rm_options, false, 1, ANY, verb_rm, "volume" },
         { "prune", "[--filter FILTER]... [--dry-run] [--yes]", "Remove volumes that nobody holds",
           "Shows which they are and what they take, and asks on a terminal. Those that are\n"
           "protected or have snapshots stay, and so does what somebody begins to use before\n"
@@ -85,13 +86,13 @@ static const Verb verbs[] = {
           "  quarry prune --dry-run\n"
           "  quarry prune --filter 'tenant=ci,label=temporary,created>7d'\n"
           "  quarry prune --yes --filter 'name=test-*,label!=keep'\n",
-          prune_options, false, 0, 0, verb_prune },
+          prune_options, false, 0, 0, verb_prune, "volume" },
         { "trim", "NAME... | --all", "Give back to the pool what volumes no longer use",
           "Volumes may be in use meanwhile. Prints each, and how much less of the pool it\n"
           "takes than before.\n",
           "  quarry trim db\n"
           "  quarry trim --all\n",
-          trim_options, false, 0, ANY, verb_trim },
+          trim_options, false, 0, ANY, verb_trim, "volume" },
         { "snapshot", "NAME[@SNAPSHOT]... [--name SNAPSHOT]", "Make read-only images of volumes as they are now",
           "Volumes may be in use: their filesystems are frozen for the moment it takes, so\n"
           "that each image is whole. Those of several volumes are of one instant, all or\n"
@@ -100,11 +101,11 @@ static const Verb verbs[] = {
           "  quarry snapshot db@before-upgrade\n"
           "  quarry snapshot db www uploads --name nightly\n"
           "  cd \"$(quarry mount --read-only db@before-upgrade)\"\n",
-          snapshot_options, false, 1, ANY, verb_snapshot },
+          snapshot_options, false, 1, ANY, verb_snapshot, "snapshot" },
         { "hold", "NAME@SNAPSHOT...", "Keep snapshots from being removed and from expiring", NULL,
-          "  quarry hold db@before-upgrade\n", no_options, false, 1, ANY, verb_hold },
+          "  quarry hold db@before-upgrade\n", no_options, false, 1, ANY, verb_hold, "snapshot" },
         { "release", "NAME@SNAPSHOT...", "Let held snapshots be removed again", NULL,
-          "  quarry release db@before-upgrade\n", no_options, false, 1, ANY, verb_release },
+          "  quarry release db@before-upgrade\n", no_options, false, 1, ANY, verb_release, "snapshot" },
         { "update", "NAME [OPTION]...", "Change labels, protection, owner, schedule, also in use",
           "What is not named stays as it is. A label goes with --label KEY- . Owner, group\n"
           "and permissions are those of the root directory; a snapshot has labels only.\n"
@@ -118,12 +119,12 @@ static const Verb verbs[] = {
           "  quarry update db --protect\n"
           "  quarry update db --snapshot-schedule 'hourly keep 24, daily keep 7'\n"
           "  quarry update db --snapshot-schedule 'Mon..Fri *-*-* 08:00 keep 10'\n",
-          update_options, false, 1, 1, verb_update },
+          update_options, false, 1, 1, verb_update, "volume" },
         { "rename", "NAME NEW", "Give a volume another name, also while it is used",
           "NEW is the name alone: tenant and pool stay. The mount at the standard place\n"
           "moves, and those of its snapshots; files that are open stay so. Mounts at other\n"
           "places are not touched. Prints the new name.\n",
-          "  quarry rename db db-old\n", no_options, false, 2, 2, verb_rename },
+          "  quarry rename db db-old\n", no_options, false, 2, 2, verb_rename, "volume" },
         { "resize", "NAME SIZE|+SIZE|-SIZE [OPTION]...", "Give a volume another size",
           "A volume may be in use while it grows, and so does its filesystem. Only ext4 can\n"
           "shrink, while nobody uses it: on a copy that is checked before and behind, and\n"
@@ -131,7 +132,7 @@ static const Verb verbs[] = {
           "  quarry resize db 20G\n"
           "  quarry resize db +5G\n"
           "  quarry resize db -2G\n",
-          resize_options, false, 2, 2, verb_resize },
+          resize_options, false, 2, 2, verb_resize, "volume" },
         { "diff", "FROM TO [--ranges | --total]", "Tell where two images of a volume differ",
           "FROM and TO are two snapshots of a volume, or a snapshot and the volume as it is\n"
           "now. By the pool's maps, in whole chunks of the pool: what was written differs,\n"
@@ -140,19 +141,19 @@ static const Verb verbs[] = {
           "  quarry diff db@monday db@tuesday\n"
           "  quarry diff --ranges db@monday db\n"
           "  quarry diff --json db@monday db@tuesday | jq '.ranges[]'\n",
-          diff_options, false, 2, 2, verb_diff },
+          diff_options, false, 2, 2, verb_diff, "snapshot" },
         { "clone", "NAME@SNAPSHOT NEW [OPTION]...", "Make a volume of a snapshot",
           "It holds the same, can be written, has UUIDs of its own, and can be mounted\n"
           "beside its origin. The snapshot may be removed then. Labels are not taken over.\n",
           "  quarry clone db@nightly db-test\n"
           "  quarry clone db@nightly team/db-test --label purpose=test\n",
-          clone_options, false, 2, 2, verb_clone },
+          clone_options, false, 2, 2, verb_clone, "snapshot" },
         { "rollback", "NAME@SNAPSHOT [OPTION]...", "Let a volume be what it was when a snapshot was made",
           "Nobody may use it meanwhile. What it is now is kept as a snapshot, which is\n"
           "printed, unless it is to be discarded; snapshots made since then stay, too.\n",
           "  quarry umount db && quarry rollback db@before-upgrade\n"
           "  quarry rollback --yes --discard-current db@before-upgrade\n",
-          rollback_options, false, 1, 1, verb_rollback },
+          rollback_options, false, 1, 1, verb_rollback, "snapshot" },
         { "pool create", "NAME (DEVICE... | --vg VG | --file PATH) [OPTION]...",
           "Make a pool that volumes are taken from",
           "Nothing is ever wiped: a device that is in use or bears a signature is refused.\n"
@@ -160,20 +161,20 @@ static const Verb verbs[] = {
           "  quarry pool create default /dev/nvme1n1\n"
           "  quarry pool create default --vg vg0 --size 500G\n"
           "  quarry pool create try --file /var/lib/quarry-try.img --size 10G\n",
-          pool_create_options, false, 1, ANY, verb_pool_create },
+          pool_create_options, false, 1, ANY, verb_pool_create, "pool" },
         { "pool ls", "[OPTION]...", "List pools", NULL,
           "  quarry pool ls\n"
           "  quarry pool ls -o +origin,devices\n",
-          no_options, true, 0, 0, verb_pool_ls },
+          no_options, true, 0, 0, verb_pool_ls, "pool" },
         { "pool inspect", "NAME...", "Show everything about pools", NULL, "  quarry pool inspect default\n", no_options,
-          false, 1, ANY, verb_pool_inspect },
+          false, 1, ANY, verb_pool_inspect, "pool" },
         { "pool extend", "NAME (DEVICE... | --size SIZE)", "Give a pool more space while it is in use",
           "DEVICE...: added to a pool of whole devices; nothing is ever wiped, as with pool\n"
           "create. --size: how much a pool in a volume group or a file is to have then.\n"
           "The same command can be given again after a failure.\n",
           "  quarry pool extend default /dev/nvme2n1\n"
           "  quarry pool extend default --size 800G\n",
-          pool_extend_options, false, 1, ANY, verb_pool_extend },
+          pool_extend_options, false, 1, ANY, verb_pool_extend, "pool" },
         { "pool check", "NAME [--repair]", "Look whether a pool's metadata is sound, or repair it",
           "Volumes may be in use while it is checked; --repair needs the pool for itself.\n"
           "The repaired metadata is written to free space of the volume group, and the\n"
@@ -181,60 +182,60 @@ static const Verb verbs[] = {
           "Takes an administrator.\n",
           "  quarry pool check default\n"
           "  quarry pool check default --repair\n",
-          pool_check_options, false, 1, 1, verb_pool_check },
+          pool_check_options, false, 1, 1, verb_pool_check, "pool" },
         { "pool update", "NAME --snapshot-schedule RULES", "Change how a pool treats its volumes",
           "The schedule is for volumes that have none of their own; see quarry help update.\n",
           "  quarry pool update default --snapshot-schedule 'daily keep 7, weekly keep 4'\n"
           "  quarry pool update default --snapshot-schedule none\n",
-          pool_update_options, false, 1, 1, verb_pool_update },
+          pool_update_options, false, 1, 1, verb_pool_update, "pool" },
         { "pool rm", "NAME... [OPTION]...", "Destroy pools that hold no volumes",
           "Asks first on a terminal.\n"
           "--forget: the pool is unavailable, and its disks are gone for good. Nothing is\n"
           "destroyed; it and its volumes are no longer listed.\n",
           "  quarry pool rm try\n"
           "  quarry pool rm broken --forget\n",
-          pool_rm_options, false, 1, ANY, verb_pool_rm },
+          pool_rm_options, false, 1, ANY, verb_pool_rm, "pool" },
         { "pool import", "[DEVICE...]", "Take over pools from disks of another host",
           "Looks at every block device if none is named. Prints the names of the pools that\n"
           "are new on this host.\n",
           "  quarry pool import\n"
           "  quarry pool import /dev/sdc\n",
-          no_options, false, 0, ANY, verb_pool_import },
+          no_options, false, 0, ANY, verb_pool_import, "pool" },
         { "pool export", "NAME", "Give a pool up, so that its disks can move to another host", NULL,
-          "  quarry pool export archive\n", no_options, false, 1, 1, verb_pool_export },
+          "  quarry pool export archive\n", no_options, false, 1, 1, verb_pool_export, "pool" },
         { "tenant create", "NAME [OPTION]...", "Make a tenant, who owns volumes and has limits",
           "Its members work with its volumes, TENANT/NAME, without being administrators: a\n"
           "member of one tenant need not name it. To others its volumes do not exist.\n"
           "Tenant default is root's, and always there.\n",
           "  quarry tenant create acme --user alice --group acme-ops --max-size 200G\n"
           "  quarry tenant create web --max-volumes 20 --snapshot-schedule 'daily keep 7'\n",
-          tenant_create_options, false, 1, 1, verb_tenant_create },
+          tenant_create_options, false, 1, 1, verb_tenant_create, "tenant" },
         { "tenant ls", "[OPTION]...", "List tenants, with what they have of what they may have", NULL,
           "  quarry tenant ls\n"
           "  quarry tenant ls -o name,size,max-size --sort -size\n",
-          no_options, true, 0, 0, verb_tenant_ls },
+          no_options, true, 0, 0, verb_tenant_ls, "tenant" },
         { "tenant inspect", "NAME... [--pool POOL]", "Show everything about tenants", NULL,
-          "  quarry tenant inspect acme\n", tenant_inspect_options, false, 1, ANY, verb_tenant_inspect },
+          "  quarry tenant inspect acme\n", tenant_inspect_options, false, 1, ANY, verb_tenant_inspect, "tenant" },
         { "tenant update", "NAME [OPTION]...", "Change a tenant's members, limits and schedule",
           "What is not named stays. A limit below what there is already is refused.\n",
           "  quarry tenant update acme --user bob --remove-user alice\n"
           "  quarry tenant update acme --max-size 500G --max-volumes none\n",
-          tenant_update_options, false, 1, 1, verb_tenant_update },
+          tenant_update_options, false, 1, 1, verb_tenant_update, "tenant" },
         { "tenant rm", "NAME... [OPTION]...", "Remove tenants that own nothing", NULL, "  quarry tenant rm acme\n",
-          tenant_rm_options, false, 1, ANY, verb_tenant_rm },
+          tenant_rm_options, false, 1, ANY, verb_tenant_rm, "tenant" },
         { "status", "[OPTION]...", "Show in one screen whether all is well, and what to do if not",
           "Pools with their space, volumes that are not as they should be, and schedules\n"
           "that failed. The exit code is 0 if all is well, else 1.\n",
           "  quarry status\n"
           "  quarry status --json | jq .problems\n",
-          no_options, false, 0, 0, verb_status },
+          no_options, false, 0, 0, verb_status, "status" },
         { "doctor", "[OPTION]...", "Look whether all is well, and repair what is safe to repair",
           "Compares the catalogs with the pools, the kernel and the set-up of the host, and\n"
           "says what does not fit and what to do about it. The exit code is 0 if nothing is\n"
           "found, or everything that was found is repaired, else 1. Takes an administrator.\n",
           "  quarry doctor\n"
           "  quarry doctor --fix\n",
-          doctor_options, false, 0, 0, verb_doctor },
+          doctor_options, false, 0, 0, verb_doctor, "status" },
         { "help", "[VERB]", "Show what a verb does, and its options", NULL, "  quarry help pool create\n", no_options,
           false, 0, 2, verb_help },
 };
@@ -274,7 +275,8 @@ static void print_verbs(FILE *stream, const char *first) {
         for (size_t i = 0; i < ELEMENTSOF(verbs); i++)
                 if (!first || startswith(verbs[i].words, first))
                         fprintf(stream, "  %-15s %s\n", verbs[i].words, verbs[i].summary);
-        fprintf(stream, "\nMore about one: quarry help VERB\n");
+        fprintf(stream, "\nMore about one: quarry help VERB\n"
+                        "More about all: man quarry\n");
 }
 
 static void print_top_help(FILE *stream) {
@@ -307,6 +309,7 @@ static void print_verb_help(const Verb *verb) {
         printf("\n%sOptions:%s\n", bold, end);
         option_print(verb_options(verb, tables));
         printf("\n%sExamples:%s\n%s", bold, end, verb->examples);
+        printf("\nMore: man quarry%s%s\n", verb->page ? "-" : "", verb->page ?: "");
 }
 
 static int unknown_verb(char *const *words) {

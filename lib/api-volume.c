@@ -175,7 +175,7 @@ static SD_VARLINK_DEFINE_METHOD_FULL(
         SD_VARLINK_DEFINE_INPUT(gid, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
         SD_VARLINK_FIELD_COMMENT("Permission bits of the root directory as a number; default 493 (0755)"),
         SD_VARLINK_DEFINE_INPUT(mode, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
-        SD_VARLINK_FIELD_COMMENT("Options for mkfs, such as \"-m 1\"; see quarry-create in quarry(1) for the list"),
+        SD_VARLINK_FIELD_COMMENT("Options for mkfs, such as \"-m 1\"; see quarry-volume(1) for the list"),
         SD_VARLINK_DEFINE_INPUT(mkfsOptions, SD_VARLINK_STRING, SD_VARLINK_ARRAY | SD_VARLINK_NULLABLE),
         SD_VARLINK_FIELD_COMMENT("Nobody removes it until Update says otherwise"),
         SD_VARLINK_DEFINE_INPUT(protected, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE),
