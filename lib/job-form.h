@@ -1,0 +1,36 @@
+#pragma once
+
+#include <quarry/job.h>
+
+/* What belongs to a verb's job; everything else is refused. */
+enum {
+        WITH_POOL = 1 << 0,    /* the uuid */
+        WITH_SPEC = 1 << 1,    /* pool_spec, whole */
+        WITH_DEVICES = 1 << 2, /* pool_spec, of which only the devices */
+        WITH_VOLUME = 1 << 3,
+        WITH_MOUNT = 1 << 4, /* read_only, detached */
+        WITH_GROWTH = 1 << 5,
+        WITH_LAZY = 1 << 6,
+        WITH_FIX = 1 << 7,
+        WITH_STOPPED = 1 << 8,
+        WITH_IMAGES = 1 << 9,
+        WITH_OFFSET = 1 << 10,
+        WITH_SOURCE = 1 << 11,
+        MAY_HAVE_SOURCE = 1 << 12, /* or none */
+        WITH_SPARE = 1 << 13,      /* the volume has one */
+        WITH_OWNER = 1 << 14,
+        WITH_TOTAL = 1 << 15,      /* total_only */
+        WITH_CALENDAR = 1 << 16,
+        WITH_PENDING = 1 << 17,    /* the volume has a pending size, */
+        WITH_OLD_NAME = 1 << 18,   /* or an old name */
+        WITH_OLD_KEY = 1 << 19,    /* needs_old_key */
+        WITH_REPEATED = 1 << 20,   /* repeated */
+};
+
+typedef struct JobForm {
+        const char *word;
+        unsigned parts;
+} JobForm;
+
+/* THE table of verbs. */
+extern const JobForm job_forms[_JOB_VERB_MAX];
