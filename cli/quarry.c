@@ -229,6 +229,14 @@ static const Verb verbs[] = {
           "  quarry status\n"
           "  quarry status --json | jq .problems\n",
           no_options, false, 0, 0, verb_status, "status" },
+        { "df", "[NAME]... [OPTION]...", "Show how full pools, tenants and volumes are",
+          "Volumes are sorted by what they take, and the first ten shown, unless some are\n"
+          "named. How full a filesystem is only its mount tells: what has been deleted in\n"
+          "it counts as used here until it is trimmed.\n",
+          "  quarry df\n"
+          "  quarry df db www\n"
+          "  quarry df --all --sort -snapshots-used\n",
+          df_options, true, 0, ANY, verb_df, "status" },
         { "doctor", "[OPTION]...", "Look whether all is well, and repair what is safe to repair",
           "Compares the catalogs with the pools, the kernel and the set-up of the host, and\n"
           "says what does not fit and what to do about it. The exit code is 0 if nothing is\n"

@@ -1,31 +1,35 @@
 /* quarry status */
 
-#include "client.h"
 #include "describe.h"
 #include "must.h"
+#include "overview.h"
 #include "report.h"
 #include "table.h"
+#include "tenant.h"
 #include "terminal.h"
 #include "verbs.h"
 #include "volume.h"
 
-#include <quarry/config.h>
 #include <quarry/pool.h>
+#include <quarry/tenant.h>
 #include <quarry/text.h>
 
-#include <grp.h>
 #include <stdarg.h>
 
-/* What is wrong, as {"object","message","hint"}. */
+#define DAY (24u * 3600u)
+#define NEAR_PART 10u /* a limit of which a 10th is left is near */
+
+/* What is wrong, and what is going to be, as {"object","message","hint"}. */
 typedef struct Status {
-        sd_json_variant *problems;
+        sd_json_variant *problems, *notices;
 } Status;
 
 static void status_done(Status *status) {
         sd_json_variant_unref(status->problems);
+        sd_json_variant_unref(status->notices);
 }
 
-_printf_(4, 5) static void add(Status *status, const char *object, const char *message, const char *hint, ...) {
+_printf_(4, 5) static void add(sd_json_variant **list, const char *object, const char *message, const char *hint, ...) {
         _cleanup_free_ char *what_to_do = NULL;
         va_list ap;
 
@@ -34,15 +38,33 @@ _printf_(4, 5) static void add(Status *status, const char *object, const char *m
         va_end(ap);
         must(n < 0 ? -ENOMEM : 0);
         must(sd_json_variant_append_arraybo(
-                        &status->problems,
+                        list,
                         SD_JSON_BUILD_PAIR_STRING("object", object),
                         SD_JSON_BUILD_PAIR_STRING("message", message),
                         SD_JSON_BUILD_PAIR_STRING("hint", what_to_do)));
 }
 
+static void look_at_space(Status *status, sd_json_variant *pool, const char *object) {
+        const char *name = describe_string(pool, "name"), *space = describe_string(pool, "space");
+        int origin = pool_origin_from_string(describe_string(pool, "origin"));
+        sd_json_variant *lasts = sd_json_variant_by_key(pool, "fullInSeconds");
+        uint64_t seconds = sd_json_variant_unsigned(lasts);
+        _cleanup_free_ char *when = overview_full_in(pool), *message = NULL;
+        char buf[SPACE_ADVICE_MAX];
+
+        if (*space && !streq(space, "ok")) {
+                message = must_have(format_new("its space is %s: %s", space, pool_space_meaning(space)));
+                add(&status->problems, object, message, "%s", pool_space_advice(name, origin, buf));
+        } else if (lasts && seconds < 7 * DAY) {
+                message = must_have(format_new("it is full in %s, if it fills as within the last day", when));
+                add(seconds < DAY ? &status->problems : &status->notices, object, message, "%s; quarry df",
+                    pool_space_advice(name, origin, buf));
+        }
+}
+
 static void look_at_pool(Status *status, sd_json_variant *pool) {
         const char *name = describe_string(pool, "name"), *state = describe_string(pool, "state");
-        const char *space = describe_string(pool, "space"), *advice = describe_string(pool, "advice");
+        const char *advice = describe_string(pool, "advice");
         _cleanup_free_ char *object = must_have(format_new("pool %s", name));
 
         if (!streq(state, "active")) {
@@ -51,18 +73,11 @@ static void look_at_pool(Status *status, sd_json_variant *pool) {
                         format_new("it is %s%s%s", state, *failure ? ": " : "", failure));
 
                 if (*advice)
-                        add(status, object, message, "%s", advice);
+                        add(&status->problems, object, message, "%s", advice);
                 else
-                        add(status, object, message, "quarry pool inspect %s", name);
+                        add(&status->problems, object, message, "quarry pool inspect %s", name);
         }
-        if (*space && !streq(space, "ok")) {
-                _cleanup_free_ char *message = must_have(
-                        format_new("its space is %s: %s", space, pool_space_meaning(space)));
-                char buf[SPACE_ADVICE_MAX];
-
-                add(status, object, message, "%s",
-                    pool_space_advice(name, pool_origin_from_string(describe_string(pool, "origin")), buf));
-        }
+        look_at_space(status, pool, object);
 }
 
 static void look_at_rules(Status *status, sd_json_variant *volume, const char *reference) {
@@ -77,107 +92,134 @@ static void look_at_rules(Status *status, sd_json_variant *volume, const char *r
                 message = must_have(format_new("no snapshot by the rule \"%s\" at %s: %s",
                                                describe_string(rule, "expression"), describe_string(rule, "lastRunAt"),
                                                describe_string(rule, "failure")));
-                add(status, reference, message, "quarry snapshot %s; it is tried again at %s", reference,
+                add(&status->problems, reference, message, "quarry snapshot %s; it is tried again at %s", reference,
                     describe_string(rule, "nextRunAt"));
         }
 }
 
-static const char *const volume_members[] = { "name",    "tenant",  "pool",          "state",
-                                              "failure", "stopped", "scheduleRules", NULL };
+static const char *const volume_fields[] = { "name",    "tenant",  "pool",          "state",
+                                             "failure", "stopped", "scheduleRules", NULL };
 
 static void look_at_volume(Status *status, sd_json_variant *volume) {
         const char *state = describe_string(volume, "state"), *failure = describe_string(volume, "failure");
         _cleanup_free_ char *reference = volume_reference(volume);
 
-        if (streq(state, "broken") || streq(state, "removing")) {
+        if (streq(state, "broken") || (streq(state, "removing") && *failure)) {
                 _cleanup_free_ char *message = must_have(
                         format_new("it is %s%s%s", state, *failure ? ": " : "", failure));
-                add(status, reference, message, "quarry inspect %s; quarry rm %s", reference, reference);
-        }
+                add(&status->problems, reference, message, "quarry inspect %s; quarry rm %s", reference, reference);
+        } else if (streq(state, "removing"))
+                add(&status->notices, reference, "it is being removed, behind its last user",
+                    "quarry inspect %s tells where it is mounted", reference);
         if (sd_json_variant_boolean(sd_json_variant_by_key(volume, "stopped")))
-                add(status, reference, "it gets no new space, because its pool has none", "quarry pool inspect %s",
-                    describe_string(volume, "pool"));
+                add(&status->problems, reference, "it gets no new space, because its pool has none",
+                    "quarry df; quarry trim %s", reference);
         look_at_rules(status, volume, reference);
 }
 
-/* Whoever may see nothing gets empty lists, which must not look as if all were well. */
-static int check_caller(Error *err) {
-        const struct group *group = getgrnam(ADMIN_GROUP);
+/* --- limits ----------------------------------------------------------------------------------------------- */
 
-        if (geteuid() == 0 || (group && group_member(group->gr_gid)))
-                return 0;
-        error_set(err, ERROR_PERMISSION_DENIED, EPERM, "only administrators see the pools and volumes");
-        error_hint(err, "run it as root or as a member of group " ADMIN_GROUP);
-        return error_code(err);
-}
-
-/* Which columns say how it stands with a pool. */
-static const Column columns[] = {
-        { "name", "POOL", "Name", "name", COLUMN_TEXT, true, CUT_END },
-        { "state", "STATE", "State", "state", COLUMN_TEXT, true },
-        { "size", "SIZE", "Space", "dataSizeBytes", COLUMN_SIZE, true },
-        { "use%",
-          "USE%",
-          "Share taken",
-          "dataUsedBytes",
-          COLUMN_PERCENT,
-          true,
-          CUT_NOTHING,
-          NULL,
-          { "dataSizeBytes" } },
-        { "space", "SPACE", "How it stands with it", "space", COLUMN_TEXT, true },
-        { "volumes", "VOLUMES", "Volumes", "volumes", COLUMN_NUMBER, true },
-        {},
+/* In the order of TenantLimit. */
+static const char *const limit_options[] = {
+#define LIMIT_OPTION(limit, member, word, option) option,
+        TENANT_LIMITS(LIMIT_OPTION)
+#undef LIMIT_OPTION
 };
 
-static void print_problems(sd_json_variant *problems) {
-        const char *bold = terminal_style(stdout, STYLE_BOLD), *end = terminal_style(stdout, STYLE_END);
+static const char *const limit_words[] = {
+#define LIMIT_WORD(limit, member, word, option) word,
+        TENANT_LIMITS(LIMIT_WORD)
+#undef LIMIT_WORD
+};
 
-        for (size_t i = 0; i < sd_json_variant_elements(problems); i++) {
-                sd_json_variant *problem = sd_json_variant_by_index(problems, i);
+static char *amount_text(const char *limit, uint64_t amount) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *v = NULL;
 
-                printf("%s%s%s%s: %s\n  what to do: %s\n", i == 0 ? "\n" : "", bold, describe_string(problem, "object"),
-                       end, describe_string(problem, "message"), describe_string(problem, "hint"));
+        if (!strstr(limit, "Bytes"))
+                return must_have(format_new("%llu", (unsigned long long) amount));
+        must(sd_json_variant_new_unsigned(&v, amount));
+        return table_size(v);
+}
+
+/* A limit that is reached is what it is for: only more than it allows is a problem. */
+static void look_at_tenant(Status *status, sd_json_variant *tenant, bool is_member) {
+        const char *name = describe_string(tenant, "name"), *pool = describe_string(tenant, "pool");
+        _cleanup_free_ char *object = must_have(format_new("tenant %s", name));
+
+        for (int i = 0; i < _TENANT_LIMIT_MAX; i++) {
+                const char *limit = tenant_limit_to_string((TenantLimit) i);
+                uint64_t use, most;
+
+                if (!overview_limit(tenant, limit, &use, &most) || most == 0 || use < most - most / NEAR_PART)
+                        continue;
+                _cleanup_free_ char *use_text = amount_text(limit, use), *most_text = amount_text(limit, most);
+                _cleanup_free_ char *message = must_have(
+                        format_new("it has %s of the %s %s that it may have in pool %s", use_text, most_text,
+                                   limit_words[i], pool));
+                if (is_member)
+                        add(use > most ? &status->problems : &status->notices, object, message,
+                            "quarry df --all; an administrator can raise it");
+                else
+                        add(use > most ? &status->problems : &status->notices, object, message,
+                            "quarry tenant update %s --pool %s %s; quarry df --all --filter tenant=%s", name, pool,
+                            limit_options[i], name);
         }
-        if (sd_json_variant_elements(problems) == 0)
+}
+
+static void print_list(sd_json_variant *list, const char *title, Style style) {
+        const char *begin = terminal_style(stdout, style), *end = terminal_style(stdout, STYLE_END);
+
+        for (size_t i = 0; i < sd_json_variant_elements(list); i++) {
+                sd_json_variant *entry = sd_json_variant_by_index(list, i);
+
+                printf("%s%s%s%s%s: %s\n  what to do: %s\n", i == 0 ? "\n" : "", i == 0 ? title : "", begin,
+                       describe_string(entry, "object"), end, describe_string(entry, "message"),
+                       describe_string(entry, "hint"));
+        }
+}
+
+static void print(const Overview *o, const Status *status) {
+        bool is_member = sd_json_variant_elements(o->tenants) > 0 && sd_json_variant_elements(o->pools) == 0;
+
+        if (is_member)
+                (void) table_print_beside(tenant_columns, o->tenants, "name", SIZE_MAX);
+        else if (sd_json_variant_elements(o->pools) > 0)
+                (void) table_print_beside(overview_pool_columns, o->pools, "pool", SIZE_MAX);
+        else
+                puts("No pools yet. How to make one: quarry help pool create");
+        print_list(status->problems, "", STYLE_RED);
+        if (sd_json_variant_elements(status->problems) == 0)
                 puts("\nAll is well.");
+        print_list(status->notices, "Before long:\n", STYLE_BOLD);
 }
 
 int verb_status(char **arguments) {
-        _cleanup_(sd_json_variant_unrefp) sd_json_variant *pools = NULL, *volumes = NULL, *parameters = NULL,
-                                                          *document = NULL;
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *document = NULL;
+        _cleanup_(overview_done) Overview o = {};
         _cleanup_(status_done) Status status = {};
         Error err = {};
 
-        must(sd_json_buildo(
-                        &parameters,
-                        SD_JSON_BUILD_PAIR_STRING("type", "all"),
-                        SD_JSON_BUILD_PAIR("fields", SD_JSON_BUILD_STRV((char **) volume_members))));
-        Call list_pools = { .method = API_POOL ".List", .collect = "pools" };
-        Call list_volumes = { .method = API_VOLUME ".List", .parameters = parameters, .collect = "volumes" };
-        if (client_call(&list_pools, &pools, NULL, &err) < 0 || client_call(&list_volumes, &volumes, NULL, &err) < 0)
-                return report_error("cannot tell how it stands", NULL, &err);
-        if (sd_json_variant_elements(pools) == 0 && check_caller(&err) < 0)
+        if (overview_ask(volume_fields, &o, &err) < 0)
                 return report_error("cannot tell how it stands", NULL, &err);
 
         must(sd_json_variant_new_array(&status.problems, NULL, 0));
-        for (size_t i = 0; i < sd_json_variant_elements(pools); i++)
-                look_at_pool(&status, sd_json_variant_by_index(pools, i));
-        for (size_t i = 0; i < sd_json_variant_elements(volumes); i++)
-                look_at_volume(&status, sd_json_variant_by_index(volumes, i));
+        must(sd_json_variant_new_array(&status.notices, NULL, 0));
+        for (size_t i = 0; i < sd_json_variant_elements(o.pools); i++)
+                look_at_pool(&status, sd_json_variant_by_index(o.pools, i));
+        for (size_t i = 0; i < sd_json_variant_elements(o.volumes); i++)
+                look_at_volume(&status, sd_json_variant_by_index(o.volumes, i));
+        for (size_t i = 0; i < sd_json_variant_elements(o.tenants); i++)
+                look_at_tenant(&status, sd_json_variant_by_index(o.tenants, i), sd_json_variant_elements(o.pools) == 0);
 
         if (arg_json) {
                 must(sd_json_buildo(
                                 &document,
-                                SD_JSON_BUILD_PAIR_VARIANT("pools", pools),
-                                SD_JSON_BUILD_PAIR_VARIANT("problems", status.problems)));
+                                SD_JSON_BUILD_PAIR_VARIANT("pools", o.pools),
+                                SD_JSON_BUILD_PAIR_VARIANT("tenants", o.tenants),
+                                SD_JSON_BUILD_PAIR_VARIANT("problems", status.problems),
+                                SD_JSON_BUILD_PAIR_VARIANT("notices", status.notices)));
                 report_document(document);
-        } else {
-                if (sd_json_variant_elements(pools) > 0)
-                        table_print(columns, pools);
-                else
-                        puts("No pools.");
-                print_problems(status.problems);
-        }
+        } else
+                print(&o, &status);
         return sd_json_variant_elements(status.problems) == 0 ? EXIT_DONE : EXIT_FAILED;
 }

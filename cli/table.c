@@ -471,3 +471,27 @@ void table_print(const Column *columns, sd_json_variant *rows) {
                 grid_fit(&grid, available);
         grid_print(&grid);
 }
+
+sd_json_variant *table_first(sd_json_variant *rows, size_t n) {
+        sd_json_variant *first = NULL;
+
+        must(sd_json_variant_new_array(&first, NULL, 0));
+        for (size_t i = 0; i < n && i < sd_json_variant_elements(rows); i++)
+                must(sd_json_variant_append_array(&first, sd_json_variant_by_index(rows, i)));
+        return first;
+}
+
+size_t table_print_beside(const Column *columns, sd_json_variant *rows, const char *sort, size_t n) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *sorted = NULL, *first = NULL;
+        TableOptions options = table_options;
+        Filter terms = filter;
+
+        table_options = (TableOptions) { .sort = sort, .no_legend = options.no_legend, .bytes = options.bytes };
+        filter = (Filter) {};
+        sorted = table_select(columns, rows);
+        first = table_first(sorted, n);
+        table_print(columns, first);
+        table_options = options;
+        filter = terms;
+        return sd_json_variant_elements(rows) - sd_json_variant_elements(first);
+}

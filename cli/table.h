@@ -63,6 +63,13 @@ sd_json_variant *table_select(const Column *columns, sd_json_variant *rows);
 
 void table_print(const Column *columns, sd_json_variant *rows);
 
+/* Another table beside the one that the options are about: its usual columns, all rows, sorted like this. Only the
+ * first n are printed, and the number of the others is returned. */
+size_t table_print_beside(const Column *columns, sd_json_variant *rows, const char *sort, size_t n);
+
+/* The first n of an array; the caller owns the result. */
+sd_json_variant *table_first(sd_json_variant *rows, size_t n);
+
 /* "10G", or the plain number with --bytes; "-" where v is no number. To be freed. */
 char *table_size(sd_json_variant *v);
 

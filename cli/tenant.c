@@ -1,5 +1,6 @@
 /* quarry tenant ... */
 
+#include "tenant.h"
 #include "client.h"
 #include "describe.h"
 #include "must.h"
@@ -265,7 +266,7 @@ static char **group_texts(sd_json_variant *row) {
         return names(sd_json_variant_by_key(row, "groups"), group_name);
 }
 
-static const Column columns[] = {
+const Column tenant_columns[] = {
         { "name", "NAME", "Name", "name", COLUMN_TEXT, true },
         { "pool", "POOL", "Where its volumes lie", "pool" },
         { "volumes", "VOLUMES", "How many volumes it owns", "volumes", COLUMN_NUMBER, true },
@@ -286,7 +287,7 @@ int verb_tenant_ls(char **arguments) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *all = NULL, *rows = NULL, *document = NULL;
         Error err = {};
 
-        int r = table_check_options(columns, &err);
+        int r = table_check_options(tenant_columns, &err);
         if (r != 0)
                 return r < 0 ? report_error("cannot list tenants", NULL, &err) : EXIT_DONE;
 
@@ -294,7 +295,7 @@ int verb_tenant_ls(char **arguments) {
         if (client_call(&call, &all, NULL, &err) < 0)
                 return report_error("cannot list tenants", NULL, &err);
 
-        rows = table_select(columns, all);
+        rows = table_select(tenant_columns, all);
         if (arg_json) {
                 must(sd_json_buildo(&document, SD_JSON_BUILD_PAIR_VARIANT("tenants", rows)));
                 return report_document(document);
@@ -302,7 +303,7 @@ int verb_tenant_ls(char **arguments) {
         if (sd_json_variant_elements(all) == 0 && isatty(STDOUT_FILENO))
                 puts("No tenants. How to make one: quarry help tenant create");
         else
-                table_print(columns, rows);
+                table_print(tenant_columns, rows);
         return EXIT_DONE;
 }
 

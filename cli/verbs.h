@@ -49,6 +49,10 @@ extern const Option doctor_options[];
 /* status.c */
 int verb_status(char **arguments);
 
+/* df.c */
+int verb_df(char **arguments);
+extern const Option df_options[];
+
 /* trim.c */
 int verb_trim(char **arguments);
 extern const Option trim_options[];

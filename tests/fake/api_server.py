@@ -114,11 +114,23 @@ def default_pools():
     ]
 
 
+def snapshot(name, **changes):
+    return volume(name, type="snapshot", holds=[], held=False, **changes)
+
+
+def tenant(name, **changes):
+    found = {"name": name, "pool": "default", "users": [0], "groups": [], "volumes": 1, "snapshots": 0,
+             "sizeBytes": GIB, "createdAt": "2026-02-03T10:00:00Z"}
+    found.update(changes)
+    return found
+
+
 class Server:
     """Serves until close(). requests holds (method, parameters, texts of passed descriptors, seals)."""
 
     def __init__(self, path):
         self.volumes, self.pools = default_volumes(), default_pools()
+        self.tenants = []
         self.findings = []
         self.missing = []         # pools that a list of volumes lacks
         self.damaged = None  # what is wrong with the metadata of pools
@@ -217,7 +229,9 @@ class Server:
     # --- io.quarry.Volume
 
     def volume_list(self, parameters, texts, notify):
-        chosen = [v for v in self.volumes if parameters.get("tenant", v["tenant"]) == v["tenant"]
+        kind = parameters.get("type", "volume")
+        chosen = [v for v in self.volumes if kind in ("all", v.get("type", "volume"))
+                  and parameters.get("tenant", v["tenant"]) == v["tenant"]
                   and parameters.get("pool", v["pool"]) == v["pool"]]
         if "fields" in parameters:
             chosen = [{name: v[name] for name in parameters["fields"] if name in v} for v in chosen]
@@ -296,6 +310,85 @@ class Server:
             raise Failure("BadRequest", f"volume {v['name']} is not mounted", field="volume")
         return {"users": "used by sleep (pid 7)"} if parameters.get("lazy") else {}, ()
 
+    def volume_snapshot(self, parameters, texts, notify):
+        made = []
+        for reference in parameters["volumes"]:
+            name, _, own = reference.partition("@")
+            v = self._find(name)
+            made.append(snapshot(f"{v['name']}@{own or parameters.get('name', '20261126T153000Z')}",
+                                 tenant=v["tenant"]))
+        self._steps(notify, "freezing the filesystem", "making the snapshot")
+        self.volumes += made
+        return {"snapshots": made}, ()
+
+    def volume_hold(self, parameters, texts, notify):
+        self._find(parameters["volume"])["held"] = True
+        return {}, ()
+
+    def volume_release(self, parameters, texts, notify):
+        self._find(parameters["volume"])["held"] = False
+        return {}, ()
+
+    def volume_update(self, parameters, texts, notify):
+        v = self._find(parameters["volume"])
+        for label in parameters.get("labels", []):
+            key, _, value = label.partition("=")
+            v["labels"][key] = value
+        return {"volume": v}, ()
+
+    def volume_rename(self, parameters, texts, notify):
+        return {"volume": {**self._find(parameters["volume"]), "name": parameters["name"]}}, ()
+
+    def volume_resize(self, parameters, texts, notify):
+        v = self._find(parameters["volume"])
+        size = parameters.get("sizeBytes",
+                              v["sizeBytes"] + parameters.get("addBytes", 0) - parameters.get("subtractBytes", 0))
+        return {"volume": {**v, "sizeBytes": size}}, ()
+
+    def volume_clone(self, parameters, texts, notify):
+        self._find(parameters["volume"])
+        tenant_name, _, name = parameters["name"].rpartition("/")
+        return {"volume": volume(name, tenant=tenant_name or "default")}, ()
+
+    def volume_rollback(self, parameters, texts, notify):
+        v = self._find(parameters["volume"])
+        name = v["name"].partition("@")[0]
+        kept = {} if parameters.get("discardCurrent") else {
+            "snapshot": snapshot(f"{name}@before-rollback-20261126T153000Z")}
+        return {"volume": volume(name), **kept}, ()
+
+    # --- io.quarry.Tenant
+
+    def _find_tenant(self, name):
+        for t in self.tenants:
+            if t["name"] == name:
+                return t
+        raise Failure("NoSuchTenant", f"there is no tenant {name}", "io.quarry.Tenant", hint="quarry tenant ls")
+
+    def tenant_list(self, parameters, texts, notify):
+        return {"tenants": self.tenants}, ()
+
+    def tenant_inspect(self, parameters, texts, notify):
+        return {"tenant": self._find_tenant(parameters["name"])}, ()
+
+    def tenant_create(self, parameters, texts, notify):
+        if parameters["name"] in [t["name"] for t in self.tenants]:
+            raise Failure("TenantExists", f"there is a tenant {parameters['name']} already", "io.quarry.Tenant")
+        made = tenant(parameters["name"], volumes=0, sizeBytes=0,
+                      **{k: v for k, v in parameters.items() if k in ("users", "groups") or k.startswith("max")})
+        self.tenants.append(made)
+        return {"tenant": made}, ()
+
+    def tenant_update(self, parameters, texts, notify):
+        return {"tenant": self._find_tenant(parameters["name"])}, ()
+
+    def tenant_remove(self, parameters, texts, notify):
+        t = self._find_tenant(parameters["name"])
+        if t["volumes"]:
+            raise Failure("TenantBusy", f"tenant {t['name']} owns {t['volumes']} volumes", "io.quarry.Tenant")
+        self.tenants.remove(t)
+        return {}, ()
+
     # --- io.quarry.Pool
 
     def _find_pool(self, name):
@@ -328,6 +421,9 @@ class Server:
         if damage and parameters.get("repair"):
             return {"sound": True, "keptMetadata": "vg0/old", **damage}, ()
         return {"sound": not damage, **damage}, ()
+
+    def pool_update(self, parameters, texts, notify):
+        return {"pool": self._find_pool(parameters["name"])}, ()
 
     def pool_remove(self, parameters, texts, notify):
         p = self._find_pool(parameters["name"])

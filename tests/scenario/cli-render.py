@@ -1,163 +1,20 @@
 #!/usr/bin/python3
-"""The quarry command against a stand-in for the daemon: what it sends, prints and exits with. TAP on stdout.
-
-QUARRY is the program (default build/gcc/quarry). Needs no storage; as root it also attaches a mount, in a mount
-namespace of its own.
-"""
+"""The quarry command against a stand-in for the daemon: what it sends, prints and exits with. TAP on stdout."""
 
 import ctypes
-import fcntl
 import json
 import os
-import pty
 import re
-import select
-import shutil
 import signal
 import socket
-import struct
 import subprocess
 import sys
-import tempfile
 import termios
-import time
 
-TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, os.path.join(TOP, "tests/fake"))
-import api_server  # noqa: E402
+from console import ESCAPES, TOP, Terminal, api_server, libc, main, quarry, usage
+from tap import same, test
 
-QUARRY = os.path.abspath(os.environ.get("QUARRY", os.path.join(TOP, "build/gcc/quarry")))
-ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-libc = ctypes.CDLL(None, use_errno=True)
-
-tests = []
-world = None  # what the test that runs now uses
-
-
-def test(function):
-    tests.append(function)
-    return function
-
-
-class Result:
-    def __init__(self, code, out, err):
-        self.code, self.out, self.err = code, out, err
-
-    def __repr__(self):
-        return f"exit {self.code}\n--- stdout\n{self.out}\n--- stderr\n{self.err}"
-
-    @property
-    def json(self):
-        return json.loads(self.out)
-
-
-class World:
-    """A daemon with fresh data, and a folder."""
-
-    def __init__(self):
-        self.folder = tempfile.mkdtemp(prefix="quarry-cli-")
-        self.public = tempfile.mkdtemp(prefix="quarry-cli-public-")
-        os.chmod(self.public, 0o755)
-        self.socket = os.path.join(self.folder, "sock")
-        self.server = api_server.Server(self.socket)
-        self.environment = {
-            "PATH": os.path.dirname(QUARRY) + ":" + os.environ["PATH"],
-            "TERM": "xterm",
-            "LANG": "C.UTF-8",
-            "QUARRY_SOCKET": self.socket,
-        }
-        for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"):
-            if name in os.environ:
-                self.environment[name] = os.environ[name]
-
-    def close(self):
-        self.server.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
-        shutil.rmtree(self.public, ignore_errors=True)
-
-    def file(self, name, data):
-        path = os.path.join(self.folder, name)
-        with open(path, "wb") as f:
-            f.write(data)
-        return path
-
-    def sent(self, method):
-        return [r for r in self.server.requests if r[0] == method]
-
-
-def program_for(user):
-    """Another user may not reach the checkout: it gets a copy beside the socket."""
-    if user is None:
-        return QUARRY
-    copy = os.path.join(world.public, "quarry")
-    if not os.path.exists(copy):
-        shutil.copy(QUARRY, copy)
-    return copy
-
-
-def quarry(*arguments, stdin=b"", env=None, stdout=subprocess.PIPE, user=None):
-    done = subprocess.run(
-        [program_for(user), *arguments], input=stdin, stdout=stdout, stderr=subprocess.PIPE, timeout=20, user=user,
-        env={**world.environment, **(env or {})})
-    return Result(done.returncode, (done.stdout or b"").decode(), done.stderr.decode())
-
-
-class Terminal:
-    """quarry on a terminal of its own."""
-
-    def __init__(self, *arguments, columns=80, env=None):
-        self.master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 25, columns, 0, 0))
-        self.slave = slave
-        self.text = ""
-
-        def setup():
-            os.setsid()
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # who runs the tests in the background ignores it
-            fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
-
-        self.process = subprocess.Popen([QUARRY, *arguments], stdin=slave, stdout=slave, stderr=slave,
-                                        preexec_fn=setup, env={**world.environment, **(env or {})})
-
-    def _read(self, seconds):
-        if not select.select([self.master], [], [], seconds)[0]:
-            return False
-        self.text += os.read(self.master, 65536).decode(errors="replace")
-        return True
-
-    def expect(self, text):
-        end = time.monotonic() + 10
-        while text not in self.text:
-            assert time.monotonic() < end, f"waited for {text!r}, got {self.text!r}"
-            self._read(0.1)
-        return self
-
-    def answer(self, prompt, text):
-        """Types once the prompt is there; what was shown before is forgotten."""
-        self.expect(prompt)
-        self.shown = self.text
-        self.text = self.text.split(prompt, 1)[1]
-        os.write(self.master, text.encode())
-        return self
-
-    def finish(self):
-        code = self.process.wait(timeout=20)
-        while self._read(0.05):
-            pass
-        os.close(self.slave)
-        os.close(self.master)
-        return Result(code, self.text.replace("\r\n", "\n"), "")
-
-
-def same(have, want, what=""):
-    assert have == want, f"{what}\n--- have\n{have}\n--- want\n{want}"
-
-
-def usage(result, *parts):
-    same(result.code, 2, str(result))
-    same(result.out, "")
-    for part in parts:
-        assert part in result.err, f"{part!r} is not in {result.err!r}"
+world = None  # set by console for each test
 
 
 # --- listings
@@ -1179,38 +1036,6 @@ def completion_knows_live_names():
     same(complete("quarry exists db v"), [])
     world.environment["QUARRY_SOCKET"] = "/none"
     same(complete("quarry rm web"), [])
-
-
-def main():
-    global world
-    failed = 0
-
-    if not os.access(QUARRY, os.X_OK):
-        print(f"Bail out! {QUARRY} is not there: make it first, or set QUARRY")
-        return 1
-    if os.geteuid() == 0 and libc.unshare(0x00020000) == 0:  # CLONE_NEWNS
-        libc.mount(b"none", b"/", None, 0x4000 | 0x40000, None)  # MS_REC | MS_PRIVATE
-
-    chosen = [t for t in tests if len(sys.argv) < 2 or any(a in t.__name__ for a in sys.argv[1:])]
-    print(f"1..{len(chosen)}")
-    for number, function in enumerate(chosen, 1):
-        title = function.__name__.replace("_", " ")
-        world = World()
-        try:
-            skipped = function()
-            print(f"ok {number} - {title}" + (f" # SKIP {skipped}" if skipped else ""), flush=True)
-        except Exception as e:  # noqa: BLE001 - any exception fails the test, and the others go on
-            failed += 1
-            print(f"not ok {number} - {title}")
-            line = e.__traceback__
-            while line.tb_next and line.tb_next.tb_frame.f_code.co_filename == __file__:
-                line = line.tb_next
-            text = f"line {line.tb_lineno}: {type(e).__name__}: {e}"
-            print("\n".join("# " + part for part in text.splitlines()), flush=True)
-        finally:
-            os.chdir("/")
-            world.close()
-    return 1 if failed else 0
 
 
 if __name__ == "__main__":

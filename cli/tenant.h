@@ -1,0 +1,7 @@
+#pragma once
+
+/* What other verbs need of tenants. */
+
+#include "table.h"
+
+extern const Column tenant_columns[];
