@@ -1,10 +1,9 @@
-/* The test machine's first process, in the initrd: mounts the checkout from the host, stacks the
- * root (quarry as installed for this run, over the image of the Debian root, under a writable
- * layer) and becomes systemd. In C because each process that a shell script starts costs a slow
- * machine 30 ms, and because busybox cannot mount an erofs image without a loop device.
+/* The test machine's first process, in the initrd: stacks the root (quarry as installed for this
+ * run, over the image of the Debian root, under a writable layer) and becomes systemd. In C because
+ * each process that a shell script starts costs a slow machine 30 ms.
  *
- * Kernel arguments: quarry.run=NAME is the folder below build/vm that holds this run's stage,
- * quarry.keep=1 says that /dev/sda has the writable layer. */
+ * SCSI disk 0 has the image of the root, 1 that of what is installed. With the kernel's argument
+ * quarry.keep=1 disk 2 has the writable layer. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -47,45 +46,53 @@ static void load_modules(const char *pattern) {
         globfree(&found);
 }
 
-static void read_command_line(char *ret_run, size_t size, int *ret_keep) {
-        static char line[4096];
+static int is_kept(void) {
+        char line[4096];
         FILE *f = fopen("/proc/cmdline", "re");
 
         must(f && fgets(line, sizeof line, f) ? 0 : -1, "/proc/cmdline");
         fclose(f);
-        for (char *word = strtok(line, " \n"); word; word = strtok(NULL, " \n"))
-                if (strncmp(word, "quarry.run=", 11) == 0)
-                        snprintf(ret_run, size, "checkout/build/vm/%s", word + 11);
-                else if (strcmp(word, "quarry.keep=1") == 0)
-                        *ret_keep = 1;
+        return strstr(line, "quarry.keep=1") != NULL;
+}
+
+/* Which of /dev/sda, ... it is, the kernel decides anew at each boot; its number is what qemu was told. */
+static void mount_disk(const char *type, int number, const char *folder, unsigned long flags) {
+        char pattern[64], device[32];
+        glob_t found;
+
+        snprintf(pattern, sizeof pattern, "/sys/class/scsi_disk/0:0:%d:0/device/block/*", number);
+        for (int i = 0; i < 1000 && glob(pattern, 0, NULL, &found) != 0; i++)
+                usleep(10000);
+        must(found.gl_pathc == 1 ? 0 : -1, pattern);
+        snprintf(device, sizeof device, "/dev%s", strrchr(found.gl_pathv[0], '/'));
+        globfree(&found);
+        mount_on(type, device, folder, flags, NULL);
 }
 
 int main(void) {
-        char run[256] = "";
-        int keep = 0;
+        int keep;
 
         mount_on("proc", "proc", "/proc", 0, NULL);
         mount_on("devtmpfs", "dev", "/dev", 0, "mode=0755");
-        read_command_line(run, sizeof run, &keep);
+        mount_on("sysfs", "sys", "/sys", 0, NULL);
+        keep = is_kept();
         load_modules("/modules/*");
 
         mount_on("tmpfs", "run", "/run", MS_NOSUID | MS_NODEV, "mode=0755");
         must(mkdir("/run/layer", 0700), "/run/layer");
         must(chdir("/run/layer"), "/run/layer");
-        mount_on("9p", "checkout", "checkout", MS_RDONLY, "trans=virtio,version=9p2000.L,msize=512000,cache=loose");
-        mount_on("erofs", "checkout/build/boot/rootfs.erofs", "rootfs", MS_RDONLY, NULL);
-        mount_on(NULL, run, "run", MS_BIND, NULL);
+        mount_disk("erofs", 0, "rootfs", MS_RDONLY);
+        mount_disk("erofs", 1, "stage", MS_RDONLY);
         if (keep) {
                 load_modules("/modules.keep/*");
-                for (int i = 0; i < 1000 && access("/dev/sda", F_OK) < 0; i++)
-                        usleep(10000);
-                mount_on("ext4", "/dev/sda", "upper", 0, NULL);
+                mount_disk("ext4", 2, "upper", 0);
         } else
                 mount_on("tmpfs", "upper", "upper", 0, "mode=0755,size=75%");
         (void) mkdir("upper/files", 0755);
         (void) mkdir("upper/work", 0755);
-        mount_on("overlay", "root", "/new", 0, "lowerdir=run/stage:rootfs,upperdir=upper/files,workdir=upper/work");
+        mount_on("overlay", "root", "/new", 0, "lowerdir=stage:rootfs,upperdir=upper/files,workdir=upper/work");
 
+        must(umount("/sys"), "/sys");
         must(mount("/run", "/new/run", NULL, MS_MOVE, NULL), "/new/run");
         must(mount("/dev", "/new/dev", NULL, MS_MOVE, NULL), "/new/dev");
         must(mount("/proc", "/new/proc", NULL, MS_MOVE, NULL), "/new/proc");
