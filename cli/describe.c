@@ -3,6 +3,8 @@
 #include "must.h"
 #include "terminal.h"
 
+#include <grp.h>
+#include <pwd.h>
 #include <quarry/pool.h>
 #include <quarry/text.h>
 #include <quarry/volume.h>
@@ -133,6 +135,17 @@ static void print_schedule(sd_json_variant *volume) {
         }
 }
 
+/* With the names that this host has for the numbers. */
+static void print_root(sd_json_variant *volume) {
+        uint32_t uid = (uint32_t) member_number(volume, "uid"), gid = (uint32_t) member_number(volume, "gid");
+        const struct passwd *user = getpwuid(uid);
+        const struct group *group = getgrgid(gid);
+
+        print_field("Root made as:", "uid %u%s%s%s, gid %u%s%s%s, mode %04llo", uid, user ? " (" : "",
+                    user ? user->pw_name : "", user ? ")" : "", gid, group ? " (" : "", group ? group->gr_name : "",
+                    group ? ")" : "", (unsigned long long) member_number(volume, "mode"));
+}
+
 void describe_volume(sd_json_variant *volume) {
         uint64_t size = member_number(volume, "sizeBytes");
 
@@ -153,10 +166,7 @@ void describe_volume(sd_json_variant *volume) {
         print_encryption(sd_json_variant_by_key(volume, "encryption"));
         print_mounts(volume);
         if (!streq(describe_string(volume, "filesystem"), "none"))
-                print_field("Root made as:", "uid %llu, gid %llu, mode %04llo",
-                            (unsigned long long) member_number(volume, "uid"),
-                            (unsigned long long) member_number(volume, "gid"),
-                            (unsigned long long) member_number(volume, "mode"));
+                print_root(volume);
         print_schedule(volume);
         print_string("Made by:", volume, "rule");
         print_labels(sd_json_variant_by_key(volume, "labels"));

@@ -21,7 +21,17 @@ int option_flag(const Option *option, const char *value, Error *err) {
 }
 
 int option_switch(const Option *option, const char *value, Error *err) {
-        *(OptionNumber *) option->target = (OptionNumber) { .set = true, .value = !startswith(option->name, "no-") };
+        OptionNumber *number = option->target;
+        bool on = !startswith(option->name, "no-");
+        const char *name = option->name + (on ? 0 : strlen("no-"));
+
+        if (number->set && number->value != on) {
+                char field[sizeof(err->field)];
+
+                buffer_format(field, sizeof(field), "--%s", option->name);
+                return error_field(err, field, "--%s and --no-%s exclude each other", name, name);
+        }
+        *number = (OptionNumber) { .set = true, .value = on };
         return 0;
 }
 

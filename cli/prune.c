@@ -12,11 +12,12 @@
 
 #include <quarry/text.h>
 
-static bool arg_dry_run, arg_yes;
+static bool arg_dry_run, arg_snapshots, arg_yes;
 
 const Option prune_options[] = {
         TABLE_FILTER_OPTION,
         { 0, "dry-run", NULL, "Say what would be removed, and remove nothing", option_flag, &arg_dry_run },
+        { 0, "snapshots", NULL, "Also those that have snapshots, with them", option_flag, &arg_snapshots },
         { 'y', "yes", NULL, "Do not ask", option_flag, &arg_yes },
         {},
 };
@@ -34,11 +35,15 @@ static void prune_done(Prune *p) {
         sd_json_variant_unref(p->skipped);
 }
 
+static uint64_t snapshots_of(sd_json_variant *volume) {
+        return sd_json_variant_unsigned(sd_json_variant_by_key(volume, "snapshots"));
+}
+
 static void count_used(Prune *p, sd_json_variant *volume) {
         sd_json_variant *used = sd_json_variant_by_key(volume, "usedBytes");
 
         p->used += sd_json_variant_unsigned(used);
-        p->used_is_all = p->used_is_all && used;
+        p->used_is_all = p->used_is_all && used && snapshots_of(volume) == 0; /* what they hold comes to it */
 }
 
 static void skip(Prune *p, const char *reference, const char *reason) {
@@ -69,12 +74,12 @@ static bool is_candidate(sd_json_variant *volume, sd_json_variant *missing_pools
 }
 
 static void choose(Prune *p, sd_json_variant *volume) {
-        uint64_t snapshots = sd_json_variant_unsigned(sd_json_variant_by_key(volume, "snapshots"));
+        uint64_t snapshots = snapshots_of(volume);
         _cleanup_free_ char *reference = volume_reference(volume);
 
         if (sd_json_variant_boolean(sd_json_variant_by_key(volume, "protected")))
                 skip(p, reference, "it is protected");
-        else if (snapshots > 0) {
+        else if (snapshots > 0 && !arg_snapshots) {
                 _cleanup_free_ char *reason = must_have(format_new(
                         "it has %llu snapshot%s", (unsigned long long) snapshots, snapshots == 1 ? "" : "s"));
                 skip(p, reference, reason);
@@ -122,8 +127,13 @@ static void print_chosen(const Prune *p, FILE *stream) {
         for (size_t i = 0; i < n; i++) {
                 sd_json_variant *volume = sd_json_variant_by_index(p->chosen, i);
                 _cleanup_free_ char *extent = volume_extent(volume), *reference = volume_reference(volume);
+                uint64_t snapshots = snapshots_of(volume);
 
-                fprintf(stream, arg_dry_run ? "would remove %s (%s)\n" : "  %s  (%s)\n", reference, extent);
+                fprintf(stream, arg_dry_run ? "would remove %s (%s" : "  %s  (%s", reference, extent);
+                if (snapshots > 0)
+                        fprintf(stream, ", and %llu snapshot%s", (unsigned long long) snapshots,
+                                snapshots == 1 ? "" : "s");
+                fputs(")\n", stream);
         }
         print_sum(p, stream, n);
 }
@@ -144,7 +154,10 @@ static int remove_one(sd_json_variant *volume, const char *reference, Error *err
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
         _cleanup_free_ char *what = must_have(format_new("removing %s", reference));
 
-        must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRING("volume", describe_string(volume, "uuid"))));
+        must(sd_json_buildo(
+                        &parameters,
+                        SD_JSON_BUILD_PAIR_STRING("volume", describe_string(volume, "uuid")),
+                        SD_JSON_BUILD_PAIR_CONDITION(arg_snapshots, "snapshots", SD_JSON_BUILD_BOOLEAN(true))));
         Call call = { .method = API_VOLUME ".Remove", .parameters = parameters, .what = what };
         return client_call(&call, NULL, NULL, err);
 }

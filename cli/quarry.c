@@ -78,10 +78,11 @@ static const Verb verbs[] = {
           "  quarry rm --snapshots db\n"
           "  quarry rm --dry-run db www\n",
           rm_options, false, 1, ANY, verb_rm, "volume" },
-        { "prune", "[--filter FILTER]... [--dry-run] [--yes]", "Remove volumes that nobody holds",
+        { "prune", "[--filter FILTER]... [OPTION]...", "Remove volumes that nobody holds",
           "Shows which they are and what they take, and asks on a terminal. Those that are\n"
-          "protected or have snapshots stay, and so does what somebody begins to use before\n"
-          "it is its turn: that is said, and is no failure. What is broken is left alone.\n"
+          "protected stay, those that have snapshots unless --snapshots is given, and what\n"
+          "somebody begins to use before it is its turn: that is said, and is no failure.\n"
+          "What is broken is left alone.\n"
           "Filters are those of quarry ls; all that is said must match.\n",
           "  quarry prune --dry-run\n"
           "  quarry prune --filter 'tenant=ci,label=temporary,created>7d'\n"
@@ -208,7 +209,8 @@ static const Verb verbs[] = {
           "member of one tenant need not name it. To others its volumes do not exist.\n"
           "Tenant default is root's, and always there.\n",
           "  quarry tenant create acme --user alice --group acme-ops --max-size 200G\n"
-          "  quarry tenant create web --max-volumes 20 --snapshot-schedule 'daily keep 7'\n",
+          "  quarry tenant create web --max-volumes 20 --snapshot-schedule 'daily keep 7'\n"
+          "  quarry tenant create ci --group ci --if-absent\n",
           tenant_create_options, false, 1, 1, verb_tenant_create, "tenant" },
         { "tenant ls", "[OPTION]...", "List tenants, with what they have of what they may have", NULL,
           "  quarry tenant ls\n"

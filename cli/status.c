@@ -14,6 +14,8 @@
 #include <quarry/tenant.h>
 #include <quarry/text.h>
 
+#include <grp.h>
+#include <pwd.h>
 #include <stdarg.h>
 
 #define DAY (24u * 3600u)
@@ -141,6 +143,33 @@ static char *amount_text(const char *limit, uint64_t amount) {
         return table_size(v);
 }
 
+/* Who gets the number next would be a member. */
+static void look_at_members(Status *status, sd_json_variant *tenant, const char *object, const char *option,
+                            bool (*exists)(uint32_t id)) {
+        _cleanup_free_ char *field = must_have(format_new("%ss", option));
+        sd_json_variant *ids = sd_json_variant_by_key(tenant, field);
+
+        for (size_t i = 0; i < sd_json_variant_elements(ids); i++) {
+                uint32_t id = (uint32_t) sd_json_variant_unsigned(sd_json_variant_by_index(ids, i));
+                _cleanup_free_ char *message = NULL;
+
+                if (exists(id))
+                        continue;
+                message = must_have(
+                        format_new("its member %s %u is none of this host: who gets this number is one", option, id));
+                add(&status->notices, object, message, "quarry tenant update %s --pool %s --remove-%s %u",
+                    describe_string(tenant, "name"), describe_string(tenant, "pool"), option, id);
+        }
+}
+
+static bool user_exists(uint32_t id) {
+        return getpwuid(id);
+}
+
+static bool group_exists(uint32_t id) {
+        return getgrgid(id);
+}
+
 /* A limit that is reached is what it is for: only more than it allows is a problem. */
 static void look_at_tenant(Status *status, sd_json_variant *tenant, bool is_member) {
         const char *name = describe_string(tenant, "name"), *pool = describe_string(tenant, "pool");
@@ -164,6 +193,10 @@ static void look_at_tenant(Status *status, sd_json_variant *tenant, bool is_memb
                             "quarry tenant update %s --pool %s %s; quarry df --all --filter tenant=%s", name, pool,
                             limit_options[i], name);
         }
+        if (is_member)
+                return;
+        look_at_members(status, tenant, object, "user", user_exists);
+        look_at_members(status, tenant, object, "group", group_exists);
 }
 
 static void print_list(sd_json_variant *list, const char *title, Style style) {

@@ -22,7 +22,7 @@ typedef struct Limit {
 static IdSet arg_users, arg_groups, arg_remove_users, arg_remove_groups;
 static Limit arg_limits[_TENANT_LIMIT_MAX];
 static const char *arg_pool, *arg_schedule;
-static bool arg_dry_run;
+static bool arg_dry_run, arg_if_absent;
 
 /* --- options ---------------------------------------------------------------------------------------------- */
 
@@ -35,6 +35,16 @@ static int add_id(const Option *option, const char *value, int (*parse)(const Op
         int r = parse(&single, value, err);
         if (r < 0)
                 return r;
+        const IdSet *other = option->target == &arg_users          ? &arg_remove_users
+                             : option->target == &arg_remove_users ? &arg_users
+                             : option->target == &arg_groups       ? &arg_remove_groups
+                                                                   : &arg_groups;
+        if (id_set_has(other, number.value)) {
+                const char *what = startswith(option->name, "remove-") ?: option->name;
+
+                return error_field(err, FIELD_ARGUMENTS, "--%s and --remove-%s exclude each other for %s", what, what,
+                                   value);
+        }
         r = id_set_add(option->target, number.value);
         if (r == -E2BIG)
                 return error_field(err, FIELD_ARGUMENTS, "--%s: more than %u of them; a group can hold more",
@@ -108,6 +118,7 @@ const Option tenant_create_options[] = {
         { 0, "group", "GROUP", "The same for a group's members", option_groups, &arg_groups },
         LIMIT_OPTIONS,
         POOL_OPTION,
+        { 0, "if-absent", NULL, "Success if the same tenant is there already", option_flag, &arg_if_absent },
         {},
 };
 
@@ -194,6 +205,8 @@ int verb_tenant_create(char **arguments) {
         add_ids(&parameters, "users", &arg_users);
         add_ids(&parameters, "groups", &arg_groups);
         add_limits(&parameters, true);
+        if (arg_if_absent)
+                must(sd_json_variant_set_field_boolean(&parameters, "ifAbsent", true));
         if (arg_schedule)
                 must(sd_json_variant_set_field_string(&parameters, "snapshotSchedule", arg_schedule));
         Call call = { .method = API_TENANT ".Create", .parameters = parameters };

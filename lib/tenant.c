@@ -130,8 +130,12 @@ void tenant_update_done(TenantUpdate *update) {
 static int members_apply(IdSet *set, const IdSet *add, const IdSet *remove, const char *field, Error *err) {
         int r = 0;
 
-        for (size_t i = 0; i < remove->n; i++)
+        for (size_t i = 0; i < remove->n; i++) {
+                if (id_set_has(add, remove->list[i]))
+                        return error_field(err, field, "%" PRIu32 " is both to be added and to be removed",
+                                           remove->list[i]);
                 id_set_remove(set, remove->list[i]);
+        }
         for (size_t i = 0; i < add->n && r >= 0; i++) {
                 if (add->list[i] == UINT32_MAX)
                         return error_field(err, field, "%" PRIu32 " is nobody's", add->list[i]);
@@ -141,6 +145,21 @@ static int members_apply(IdSet *set, const IdSet *add, const IdSet *remove, cons
                 return error_field(err, field, "a tenant has at most %u of them; a group can hold more",
                                    TENANT_MEMBERS_MAX);
         return r < 0 ? error_oom(err) : 0;
+}
+
+static bool id_sets_are_equal(const IdSet *a, const IdSet *b) {
+        return a->n == b->n && (a->n == 0 || memcmp(a->list, b->list, a->n * sizeof(*a->list)) == 0);
+}
+
+const char *tenant_difference(const Tenant *a, const Tenant *b) {
+        if (!id_sets_are_equal(&a->users, &b->users))
+                return "users";
+        if (!id_sets_are_equal(&a->groups, &b->groups))
+                return "groups";
+        for (int i = 0; i < _TENANT_LIMIT_MAX; i++)
+                if (a->limits[i] != b->limits[i])
+                        return tenant_limit_to_string((TenantLimit) i);
+        return streq_ptr(a->schedule, b->schedule) ? NULL : "snapshotSchedule";
 }
 
 int tenant_apply(Tenant *tenant, const TenantUpdate *update, Error *err) {

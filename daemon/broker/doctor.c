@@ -145,11 +145,11 @@ static int compare_row(VolumeEntry *entry, void *userdata) {
         if (v->state != VOLUME_READY || entry->lane.running || v->created_usec >= rows->look->began_usec ||
             entry->made_usec >= rows->look->began_usec || bit_is_set(rows->seen, v->thin_id))
                 return 0;
-        f = finding_add(&rows->look->op->findings, FINDING_VOLUME_WITHOUT_THIN, v->spec.name,
+        f = finding_add(&rows->look->op->findings, FINDING_VOLUME_WITHOUT_THIN, VOLUME_REFERENCE(&v->spec),
                         "the catalog of pool %s has this volume, and the pool has no thin device %u: its contents are "
                         "lost",
                         entry->pool->info.name, v->thin_id);
-        finding_hint(f, "quarry rm %s, and restore it from a backup", v->spec.name);
+        finding_hint(f, "quarry rm %s, and restore it from a backup", VOLUME_REFERENCE(&v->spec));
         return 0;
 }
 
@@ -170,6 +170,24 @@ static void compare_pool(Look *look, const PoolLook *p, PoolEntry *pool, const J
 
 /* --- what the broker itself knows -------------------------------------------------------------------------- */
 
+/* Pools that come from elsewhere may bring a name that is there: of the two only the first is found by it. */
+static void audit_name(Look *look, VolumeEntry *entry) {
+        const VolumeSpec *spec = &entry->volume.spec;
+
+        if (spec->role != ROLE_VOLUME)
+                return;
+        for (PoolEntry *p = entry->pool->next; p; p = p->next) {
+                Finding *f;
+
+                if (!registry_find_in_pool(p, spec->tenant, spec->name))
+                        continue;
+                f = finding_add(&look->op->findings, FINDING_NAME_TWICE, VOLUME_REFERENCE(spec),
+                                "there is a volume of this name in pool %s, and another one in pool %s",
+                                entry->pool->info.name, p->info.name);
+                finding_hint(f, "quarry rename %s:%s NEW", p->info.name, VOLUME_REFERENCE(spec));
+        }
+}
+
 static int audit_volume(VolumeEntry *entry, void *userdata) {
         const Volume *v = &entry->volume;
         Look *look = userdata;
@@ -177,12 +195,13 @@ static int audit_volume(VolumeEntry *entry, void *userdata) {
 
         if (entry->lane.running)
                 return 0;
+        audit_name(look, entry);
         if (v->state == VOLUME_BROKEN) {
-                f = finding_add(&look->op->findings, FINDING_VOLUME_BROKEN, v->spec.name, "this volume is broken: %s",
-                                v->failure ?: "it is not known why");
-                finding_hint(f, "quarry rm %s", v->spec.name);
+                f = finding_add(&look->op->findings, FINDING_VOLUME_BROKEN, VOLUME_REFERENCE(&v->spec),
+                                "this volume is broken: %s", v->failure ?: "it is not known why");
+                finding_hint(f, "quarry rm %s", VOLUME_REFERENCE(&v->spec));
         } else if (v->state == VOLUME_REMOVING && !entry->removal_waits)
-                f = finding_add(&look->op->findings, FINDING_REMOVAL_UNFINISHED, v->spec.name,
+                f = finding_add(&look->op->findings, FINDING_REMOVAL_UNFINISHED, VOLUME_REFERENCE(&v->spec),
                                 "the removal of this volume did not come to its end: %s",
                                 v->failure ?: "it was cut short");
         if (f)

@@ -221,6 +221,23 @@ int find_place(Manager *m, const Caller *caller, const char *tenant, const char 
         return 0;
 }
 
+int find_tenant_anywhere(const Manager *m, const Caller *caller, const char *name, Error *err) {
+        if (caller->admin && (streq(name, DEFAULT_TENANT) || inactive_pool(m)))
+                return 0;
+        for (PoolEntry *p = m->registry.pools; p; p = p->next) {
+                const TenantEntry *entry = registry_find_tenant(p, name);
+
+                if (entry && policy_may_see_tenant(caller, entry))
+                        return 0;
+        }
+        if (inactive_pool(m))
+                return error_set(err, ERROR_POOL_UNAVAILABLE, ENODEV,
+                                 "whether you are a member of tenant %s cannot be told: a pool is not active", name);
+        error_set(err, ERROR_NO_SUCH_TENANT, ESRCH, "there is no tenant %s", name);
+        error_hint(err, "quarry tenant ls");
+        return error_code(err);
+}
+
 int find_tenant(Manager *m, const Caller *caller, const char *name, const char *pool, TenantEntry **ret, Error *err) {
         unsigned n = 0;
         int r;

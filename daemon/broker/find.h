@@ -14,6 +14,8 @@ int find_pool(Manager *manager, const Caller *caller, const char *name, PoolEntr
  * default tenant. ERROR_POOL_UNAVAILABLE unless the pool can be worked with. */
 int find_place(Manager *manager, const Caller *caller, const char *tenant, const char *pool, PoolEntry **ret_pool,
                TenantEntry **ret_tenant, Error *err);
+/* Whether there is a tenant of this name, in any pool, as far as the caller may see: else ERROR_NO_SUCH_TENANT. */
+int find_tenant_anywhere(const Manager *manager, const Caller *caller, const char *name, Error *err);
 /* In the pool of this name; "": the only one that it is in, ERROR_BAD_REQUEST if there are several. */
 int find_tenant(Manager *manager, const Caller *caller, const char *name, const char *pool, TenantEntry **ret,
                 Error *err);

@@ -94,13 +94,43 @@ static int change(Operation *op, const TenantEntry *entry, Error *err) {
 
 /* --- create ----------------------------------------------------------------------------------------------- */
 
+/* op->tenant is what was asked for, but for the schedule. */
+static int judge_existing(Operation *op, const TenantEntry *have, Error *err) {
+        const char *difference;
+        Schedule schedule;
+        int r = 0;
+
+        if (op->schedule && !streq(op->schedule, SCHEDULE_DEFAULT)) {
+                r = schedule_parse(op->schedule, "snapshotSchedule", &schedule, err);
+                op->tenant.schedule = r >= 0 ? schedule_format(&schedule) : NULL;
+                if (r >= 0 && !op->tenant.schedule)
+                        r = error_oom(err);
+        }
+        if (r < 0)
+                return r;
+        difference = tenant_difference(&have->tenant, &op->tenant);
+        if (!difference) {
+                operation_finish(op, NULL);
+                return 0;
+        }
+        r = error_set(err, ERROR_TENANT_EXISTS, EEXIST, "tenant %s exists in pool %s with different %s", op->name,
+                      op->pool->info.name, difference);
+        error_hint(err, "quarry tenant inspect %s --pool %s", op->name, op->pool->info.name);
+        return r;
+}
+
 static int create_start(Operation *op, Error *err) {
+        const TenantEntry *have = registry_find_tenant(op->pool, op->name);
         int r;
 
-        if (!registry_find_tenant(op->pool, op->name)) {
-                tenant_init(op->name, &op->tenant);
+        tenant_init(op->name, &op->tenant);
+        if (!have) {
                 op->tenant.created_usec = clock_usec(CLOCK_REALTIME);
                 return change(op, NULL, err);
+        }
+        if (op->tenant_update.if_absent && !have->goes) {
+                r = tenant_apply(&op->tenant, &op->tenant_update, err);
+                return r < 0 ? r : judge_existing(op, have, err);
         }
         r = error_set(err, ERROR_TENANT_EXISTS, EEXIST, "tenant %s exists already in pool %s", op->name,
                       op->pool->info.name);

@@ -115,6 +115,8 @@ static int vl_method_create(sd_varlink *link, sd_json_variant *parameters, sd_va
                 IDS_FIELD("users", add_users),
                 IDS_FIELD("groups", add_groups),
                 TENANT_LIMITS(LIMIT_FIELD) SCHEDULE_FIELD,
+                { "ifAbsent", SD_JSON_VARIANT_BOOLEAN, call_dispatch_bool, offsetof(Parameters, update.if_absent),
+                  SD_JSON_NULLABLE },
                 {},
         };
         _cleanup_(parameters_done) Parameters p = {};

@@ -284,7 +284,9 @@ static int list_judge(const Caller *caller, Manager *m, const char *pool, const 
                 return error_set(err, ERROR_NO_SUCH_POOL, ENXIO, "there is no pool %.40s", pool);
         buffer_format(ret->tenant, sizeof(ret->tenant), "%s", tenant ?: "");
         buffer_format(ret->pool, sizeof(ret->pool), "%s", pool ?: "");
-        return caller->admin ? find_check(m, err) : 0;
+        if (caller->admin && find_check(m, err) < 0)
+                return error_code(err);
+        return tenant ? find_tenant_anywhere(m, caller, tenant, err) : 0;
 }
 
 static int vl_method_list(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,

@@ -22,6 +22,7 @@
         X(VOLUME_WITHOUT_THIN, "volumeWithoutThin", false) \
         X(VOLUME_BROKEN, "volumeBroken", false)            \
         X(REMOVAL_UNFINISHED, "removalUnfinished", true)   \
+        X(NAME_TWICE, "nameTwice", false)                  \
         X(POOL_ENTRY, "poolEntry", false)                  \
         X(POOL_UNAVAILABLE, "poolUnavailable", false)      \
         X(POOL_SILENT, "poolSilent", false)                \

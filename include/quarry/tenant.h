@@ -58,9 +58,13 @@ typedef struct TenantUpdate {
         bool has_limit[_TENANT_LIMIT_MAX];
         uint64_t limits[_TENANT_LIMIT_MAX];
         const char *schedule; /* borrowed; NULL: as it is; SCHEDULE_DEFAULT; SCHEDULE_NONE */
+        bool if_absent;       /* of a new one: that it is there already, just so, is a success */
 } TenantUpdate;
 
 void tenant_update_done(TenantUpdate *update);
+
+/* The first member, as in JSON, in which they differ beside name and age; NULL: none. */
+const char *tenant_difference(const Tenant *a, const Tenant *b);
 
 /* All of the update but the schedule. ERROR_BAD_REQUEST for too many members, or for an id that can be nobody's. */
 int tenant_apply(Tenant *tenant, const TenantUpdate *update, Error *err);

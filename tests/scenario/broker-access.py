@@ -153,6 +153,9 @@ def lists_have_what_may_be_seen():
         for tenant in TENANTS:
             answer = ask(caller, "Volume.List", tenant=tenant)
             same(f"of-{tenant}" in answer, tenant in sees, f"list of {tenant} by {caller}")
+            missing = ask(caller, "Volume.List", tenant="gone").replace("gone", tenant)
+            same(kind(missing), "NoSuchTenant", f"list of no tenant by {caller}")
+            same(answer == missing, tenant not in sees, f"list of {tenant} by {caller}")
             same(tenant == "default" or (f"'name': '{tenant}'" in ask(caller, "Tenant.List")) == (tenant in sees), True,
                  f"tenant {tenant} by {caller}")
         same("'default'" in ask(caller, "Pool.List"), "default" in sees, f"pools by {caller}")

@@ -246,6 +246,28 @@ def a_lazy_removal_that_dies_before_its_row_leaves_the_volume():
 
 
 @test
+def a_name_that_two_pools_have_is_found():
+    world.worker.add_pool()
+    world.worker.add_pool("second")
+    world.start()
+    world.call("Tenant.Create", name="acme", pool="second")
+    for name in ("second:acme/db", "second:db"):
+        world.create(name)
+    world.call("Volume.Snapshot", volumes=["second:db@s"])
+    world.call("Pool.Export", name="second")
+    for name in ("db", "www"):
+        world.create(name)
+    world.call("Volume.Snapshot", volumes=["db@s"])
+    world.call("Pool.Import")
+    findings = world.call("Doctor.Examine")["findings"]
+    same([(f["kind"], f["object"]) for f in findings], [("nameTwice", "db")])
+    assert " in pool default" in findings[0]["message"] and " in pool second" in findings[0]["message"], findings
+    pool = "second" if "second:" in findings[0]["hint"] else "default"
+    world.call("Volume.Rename", volume=f"{pool}:db", name="db2")
+    same(world.call("Doctor.Examine")["findings"], [])
+
+
+@test
 def unmount_says_who_keeps_it_open():
     world.worker.add_pool()
     world.start()

@@ -445,5 +445,31 @@ def a_name_that_is_there_twice_is_the_members_own():
     contains(by(BOB, "Volume.Inspect", volume="a"), "'pool': 'default'")
 
 
+@test
+def what_is_asked_for_if_absent_must_be_just_so():
+    begin(maxVolumes=3, snapshotSchedule="hourly keep 3")
+    same_again = {"name": "acme", "users": [ALICE], "maxVolumes": 3, "snapshotSchedule": "hourly keep 3"}
+    before = world.call("Tenant.Inspect", name="acme")
+    same(world.call("Tenant.Create", ifAbsent=True, **same_again), before)
+    world.refused("TenantExists", "Tenant.Create", **same_again)
+    for difference, changes in (("users", {"users": [ALICE, BOB]}), ("groups", {"groups": [7]}),
+                                ("maxVolumes", {"maxVolumes": 4}), ("maxSizeBytes", {"maxSizeBytes": GIB}),
+                                ("snapshotSchedule", {"snapshotSchedule": "default"})):
+        failure = world.refused("TenantExists", "Tenant.Create", ifAbsent=True, **{**same_again, **changes})
+        contains(failure.message, f"with different {difference}")
+    world.refused("BadRequest", "Tenant.Create", ifAbsent=True, **{**same_again, "snapshotSchedule": "never"})
+    same(world.call("Tenant.Inspect", name="acme"), before)
+    same(world.call("Tenant.Create", name="web", ifAbsent=True)["tenant"]["name"], "web")
+
+
+@test
+def a_member_is_not_added_and_removed_at_once():
+    begin(groups=[7])
+    for changes in ({"addUsers": [ALICE], "removeUsers": [BOB, ALICE]}, {"addGroups": [7], "removeGroups": [7]}):
+        failure = world.refused("BadRequest", "Tenant.Update", name="acme", **changes)
+        contains(failure.message, "is both to be added and to be removed")
+    same(world.call("Tenant.Inspect", name="acme")["tenant"]["users"], [ALICE])
+
+
 if __name__ == "__main__":
     sys.exit(main())

@@ -223,7 +223,7 @@ Encryption:   LUKS2, aes-xts-plain64, 512-bit key, 4096-byte sectors
 Key:          host: opens by itself on this host
 Mounted at:   /run/quarry/mnt/default/db
               /srv/db (read-only)
-Root made as: uid 0, gid 0, mode 0755
+Root made as: uid 0 (root), gid 0 (root), mode 0755
 Labels:       app=db
               tier=prod
 Created:      2026-02-03T10:00:00Z
@@ -507,6 +507,19 @@ def prune_removes_what_matches_by_its_uuid():
 
 
 @test
+def prune_takes_snapshots_along_when_told_so():
+    web2 = next(v for v in world.server.volumes if v["name"] == "web2")
+    web2["snapshots"] = 2
+    result = quarry("prune", "--dry-run", "--filter", "name=web2")
+    same((result.out, result.err), ("", "skipped web2: it has 2 snapshots\n"))
+    result = quarry("prune", "--dry-run", "--snapshots", "--filter", "name=web2")
+    same((result.out, result.err),
+         ("would remove web2 (512M, 40M used, and 2 snapshots)\n1 volume, at least 40M used\n", ""))
+    same(quarry("prune", "--yes", "--snapshots", "--filter", "name=web2").out, "web2\n")
+    same(world.sent("io.quarry.Volume.Remove")[-1][1], {"volume": web2["uuid"], "snapshots": True})
+
+
+@test
 def prune_skips_what_is_to_stay_or_was_taken_up_meanwhile():
     by_name = {v["name"]: v for v in world.server.volumes}
     by_name["vault"]["snapshots"] = 2
@@ -562,11 +575,13 @@ def what_is_protected_is_shown_and_said():
     result = quarry("create", "new", "--size", "1G", "--protect")
     same((result.code, result.out), (0, "new\n"), str(result))
     same(world.sent("io.quarry.Volume.Create")[-1][1].get("protected"), True)
-    for arguments in ([], ["--no-protect"], ["--protect", "--no-protect"]):  # the last one counts
+    for arguments in ([], ["--no-protect"], ["--no-protect", "--no-protect"]):
         quarry("create", "new", "--size", "1G", "--if-absent", *arguments)
         assert "protected" not in world.sent("io.quarry.Volume.Create")[-1][1], arguments
-    for arguments, protected in ((["--protect"], True), (["--no-protect"], False),
-                                 (["--no-protect", "--protect"], True)):
+    for verb in (["create", "x", "--size", "1G"], ["update", "web2"]):
+        for pair in (["--protect", "--no-protect"], ["--no-protect", "--protect"]):
+            usage(quarry(*verb, *pair), "--protect and --no-protect exclude each other", "usage: quarry " + verb[0])
+    for arguments, protected in ((["--protect"], True), (["--no-protect"], False)):
         quarry("update", "web2", *arguments)
         same(world.sent("io.quarry.Volume.Update")[-1][1], {"volume": "web2", "protected": protected})
     next(v for v in world.server.volumes if v["name"] == "web2")["protected"] = True
@@ -859,6 +874,33 @@ def pools_are_removed_imported_exported():
     same(quarry("pool", "export", "nix", "--json").json["errors"][0]["object"], "nix")
 
 
+# --- tenants
+
+
+@test
+def a_tenant_is_asked_for_by_names():
+    same(quarry("tenant", "create", "acme", "--user", "root", "--user", "4001", "--group", "daemon", "--max-size", "2G",
+                "--if-absent").out, "acme\n")
+    same(world.sent("io.quarry.Tenant.Create")[-1][1],
+         {"name": "acme", "users": [0, 4001], "groups": [1], "maxSizeBytes": 2 << 30, "ifAbsent": True})
+    same(quarry("tenant", "ls", "--no-legend", "-o", "name,users,groups").out, "acme  root,4001  daemon\n")
+    same(quarry("tenant", "ls", "--json").json["tenants"][0]["users"], [0, 4001])
+    out = quarry("tenant", "inspect", "acme").out
+    assert "Users:        root\n              4001\nGroups:       daemon\n" in out, out
+    notices = quarry("status", "--json").json["notices"]
+    same([(n["object"], n["hint"]) for n in notices],
+         [("tenant acme", "quarry tenant update acme --pool default --remove-user 4001")])
+
+
+@test
+def a_member_cannot_be_added_and_removed_at_once():
+    for pair in (["--user", "root", "--remove-user", "0"], ["--remove-user", "root", "--user", "root"]):
+        usage(quarry("tenant", "update", "acme", *pair), "--user and --remove-user exclude each other for ")
+    usage(quarry("tenant", "update", "acme", "--group", "0", "--remove-group", "root"),
+          "--group and --remove-group exclude each other for root", "usage: quarry tenant update")
+    same(world.server.requests, [])
+
+
 # --- the command as a whole
 
 
@@ -1018,7 +1060,7 @@ def completion_knows_verbs_and_options():
     same(complete("quarry ls --filter sta"), ["state="])
     same(complete("quarry ls --filter unused,sta"), ["unused,state="])
     same(complete("quarry prune --filter unu"), ["unused="])
-    same(complete("quarry prune --"), ["--filter", "--dry-run", "--yes", "--json", "--help"])
+    same(complete("quarry prune --"), ["--filter", "--dry-run", "--snapshots", "--yes", "--json", "--help"])
 
 
 @test
