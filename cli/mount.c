@@ -10,7 +10,9 @@
 #include "volume.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <quarry/fd.h>
+#include <quarry/mount.h>
 #include <quarry/mountinfo.h>
 #include <quarry/text.h>
 #include <quarry/volume.h>
@@ -19,11 +21,27 @@
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 
-static const char *arg_key_file;
-static bool arg_read_only, arg_lazy;
+static const char *arg_key_file, *arg_userns;
+static MountSpec arg_mount;
+static bool arg_lazy;
+
+static int option_mount(const Option *option, const char *value, Error *err) {
+        return mount_spec_add_options(option->target, value, err);
+}
+
+static int option_range(const Option *option, const char *value, Error *err) {
+        return mount_spec_add_range(option->target, value, err);
+}
+
+static int option_context(const Option *option, const char *value, Error *err) {
+        return mount_spec_set_context(option->target, value, err);
+}
 
 const Option mount_options[] = {
-        { 0, "read-only", NULL, "Nothing can be written", option_flag, &arg_read_only },
+        { 'o', "options", "OPTION,...", "Such as ro, noexec, noatime", option_mount, &arg_mount },
+        { 0, "idmap", "UID:GID:COUNT", "Show ids 0, 1 ... as these of the host", option_range, &arg_mount },
+        { 0, "userns", "PID", "Show ids as that process's user namespace", option_string, &arg_userns },
+        { 0, "context", "CONTEXT", "SELinux context of all files", option_context, &arg_mount },
         { 0, "key-file", "FILE", "FILE holds the passphrase; - is stdin", option_string, &arg_key_file },
         {},
 };
@@ -33,16 +51,52 @@ const Option umount_options[] = {
         {},
 };
 
-static int open_volume(const char *name, bool detached, sd_json_variant **ret, int *ret_fd, Error *err) {
-        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
-        _cleanup_free_ char *what = must_have(format_new("mounting %s", name));
+/* By the caller's rights: to whom a process is closed, its user namespace is. */
+static int userns_open(const char *pid, Error *err) {
+        _cleanup_free_ char *path = NULL;
+        char echo[TEXT_ECHO_MAX];
+        uint64_t number;
+        int fd;
 
+        if (number_parse(pid, &number) < 0 || number == 0)
+                return error_field(err, "--userns", "--userns: \"%s\" is not the number of a process",
+                                   text_echo(pid, echo));
+        path = must_have(format_new("/proc/%" PRIu64 "/ns/user", number));
+        fd = RET_NERRNO(open(path, O_RDONLY | O_CLOEXEC));
+        if (fd == -ENOENT)
+                return error_field(err, "--userns", "there is no process %s", pid);
+        if (fd == -EACCES || fd == -EPERM)
+                return error_set(err, ERROR_PERMISSION_DENIED, fd, "no access to the user namespace of process %s",
+                                 pid);
+        return fd < 0 ? error_errno(err, fd, "cannot open %s", path) : fd;
+}
+
+static int open_volume(const char *name, bool detached, sd_json_variant **ret, int *ret_fd, Error *err) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL, *how = NULL;
+        _cleanup_free_ char *what = must_have(format_new("mounting %s", name));
+        _cleanup_close_ int userns_fd = -EBADF;
+        int r;
+
+        arg_mount.userns = arg_userns;
+        r = mount_spec_validate(&arg_mount, detached, err);
+        if (r >= 0 && arg_userns)
+                r = userns_fd = userns_open(arg_userns, err);
+        if (r < 0)
+                return r;
+        must(mount_spec_to_json(&arg_mount, &how));
+        sd_json_variant *ranges = sd_json_variant_by_key(how, "idmap");
         must(sd_json_buildo(
                         &parameters,
                         SD_JSON_BUILD_PAIR_STRING("volume", name),
-                        SD_JSON_BUILD_PAIR_CONDITION(arg_read_only, "readOnly", SD_JSON_BUILD_BOOLEAN(true)),
+                        SD_JSON_BUILD_PAIR_CONDITION(
+                                        arg_mount.said > 0, "options",
+                                        SD_JSON_BUILD_VARIANT(sd_json_variant_by_key(how, "options"))),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!ranges, "idmap", SD_JSON_BUILD_VARIANT(ranges)),
+                        SD_JSON_BUILD_PAIR_CONDITION(
+                                        !isempty(arg_mount.context), "context",
+                                        SD_JSON_BUILD_STRING(arg_mount.context)),
                         SD_JSON_BUILD_PAIR_CONDITION(detached, "detached", SD_JSON_BUILD_BOOLEAN(true))));
-        Call call = { .method = API_VOLUME ".Mount", .parameters = parameters, .what = what };
+        Call call = { .method = API_VOLUME ".Mount", .parameters = parameters, .what = what, .userns_fd = &userns_fd };
         return unlock_call(&call, name, arg_key_file, ret, ret_fd, err);
 }
 
@@ -76,23 +130,46 @@ static int mount_attach(int mount_fd, int target_fd, const char *target, Error *
         if (r != -EPERM)
                 return error_errno(err, r, "cannot attach it to %s", target);
         error_set(err, ERROR_PERMISSION_DENIED, r, "attaching it to %s takes root", target);
-        error_hint(err, "without a target it is mounted at a place that quarry keeps");
+        error_hint(err, "%s",
+                   mount_spec_has_map(&arg_mount) ? "or namespaces of your own, such as those of: podman unshare"
+                                                  : "without a target it is mounted at a place that quarry keeps");
         return error_code(err);
+}
+
+/* What the daemon makes is nosuid and nodev in any case: this takes the right to mount. */
+static int mount_trust(int mount_fd, const char *target, Error *err) {
+        struct mount_attr attributes = {
+                .attr_clr = (arg_mount.options & MOUNT_SUID ? MOUNT_ATTR_NOSUID : 0) |
+                            (arg_mount.options & MOUNT_DEV ? MOUNT_ATTR_NODEV : 0),
+        };
+
+        if (attributes.attr_clr == 0 || mount_fd < 0 ||
+            mount_setattr(mount_fd, "", AT_EMPTY_PATH, &attributes, sizeof(attributes)) >= 0)
+                return 0;
+        return errno == EPERM ? error_set(err, ERROR_PERMISSION_DENIED, EPERM, "attaching it to %s takes root", target)
+                              : error_errno(err, errno, "cannot set mount options suid and dev");
 }
 
 /* Returns 1 if the volume is attached there already, as asked for: a second mount would only hide the first. */
 static int target_has_it(int mount_fd, int target_fd, const char *target, Error *err) {
+        char have[MOUNT_OPTIONS_TEXT_MAX], want[MOUNT_OPTIONS_TEXT_MAX];
         struct statvfs wanted, there;
+        unsigned options;
         struct stat a, b;
 
         if (fstat(mount_fd, &a) < 0 || fstat(target_fd, &b) < 0 || a.st_dev != b.st_dev || a.st_ino != b.st_ino)
                 return 0;
         if (fstatvfs(mount_fd, &wanted) < 0 || fstatvfs(target_fd, &there) < 0)
                 return error_errno(err, errno, "cannot look at %s", target);
-        if ((wanted.f_flag & ST_RDONLY) == (there.f_flag & ST_RDONLY))
+        options = mount_options_of(there.f_flag);
+        if (mount_spec_has_map(&arg_mount) || a.st_uid != b.st_uid || a.st_gid != b.st_gid)
+                error_set(err, ERROR_VOLUME_BUSY, EBUSY, "it is mounted at %s already, perhaps with other ids", target);
+        else if (options != mount_options_of(wanted.f_flag))
+                error_set(err, ERROR_VOLUME_BUSY, EBUSY, "it is mounted at %s already, with options %s, not %s", target,
+                          mount_options_format(options, have),
+                          mount_options_format(mount_options_of(wanted.f_flag), want));
+        else
                 return 1;
-        error_set(err, ERROR_VOLUME_BUSY, EBUSY, "it is mounted at %s already, %s", target,
-                  there.f_flag & ST_RDONLY ? "read-only" : "writable");
         error_hint(err, "quarry umount %s", target);
         return error_code(err);
 }
@@ -108,6 +185,8 @@ static int mount_volume(const char *name, const char *target, char **ret_path, E
                         return target_fd;
         }
         r = open_volume(name, target, &reply, &mount_fd, err);
+        if (r >= 0 && target)
+                r = mount_trust(mount_fd, target, err);
         if (r >= 0 && target)
                 r = target_has_it(mount_fd, target_fd, target, err);
         if (r == 0 && target)
@@ -140,18 +219,21 @@ int verb_mount(char **arguments) {
 
 /* --- umount ---------------------------------------------------------------------------------------------- */
 
-static int call_unmount(const char *name, Error *err) {
+/* By its UUID, if name is only what it is called. */
+static int call_unmount(const char *name, const char *uuid, Error *err) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL, *reply = NULL;
         _cleanup_free_ char *what = must_have(format_new("unmounting %s", name));
 
         must(sd_json_buildo(
                         &parameters,
-                        SD_JSON_BUILD_PAIR_STRING("volume", name),
+                        SD_JSON_BUILD_PAIR_STRING("volume", uuid ?: name),
                         SD_JSON_BUILD_PAIR_CONDITION(arg_lazy, "lazy", SD_JSON_BUILD_BOOLEAN(true))));
         Call call = { .method = API_VOLUME ".Unmount", .parameters = parameters, .what = what };
         int r = client_call(&call, &reply, NULL, err);
         if (r >= 0)
                 report_users(name, "is unmounted, and stays open", reply);
+        else if (uuid && err->kind == ERROR_NO_SUCH_VOLUME) /* the daemon knows only what it was asked */
+                error_set(err, ERROR_NO_SUCH_VOLUME, 0, "there is no volume %s", name);
         return r;
 }
 
@@ -192,6 +274,7 @@ static int device_volume(dev_t device, sd_id128_t *ret) {
 static int unmount_path(const char *typed, Error *err) {
         _cleanup_free_ char *path = realpath(typed, NULL);
         char uuid[UUID_TEXT_MAX];
+        const char *name;
         sd_id128_t volume;
         dev_t device = 0;
         int r;
@@ -207,8 +290,9 @@ static int unmount_path(const char *typed, Error *err) {
                 return error_code(err);
         }
 
-        if (startswith(path, MOUNT_ROOT "/"))
-                return call_unmount(uuid_format(volume, uuid), err);
+        name = startswith(path, MOUNT_ROOT "/");
+        if (name)
+                return call_unmount(name, uuid_format(volume, uuid), err);
         if (umount2(path, UMOUNT_NOFOLLOW | (arg_lazy ? MNT_DETACH : 0)) >= 0)
                 return 0;
         if (errno == EBUSY) {
@@ -229,7 +313,7 @@ int verb_umount(char **arguments) {
                 bool is_path = **name == '/' || **name == '.'; /* no name begins so */
                 Error err = {};
 
-                if ((is_path ? unmount_path(*name, &err) : call_unmount(*name, &err)) < 0)
+                if ((is_path ? unmount_path(*name, &err) : call_unmount(*name, NULL, &err)) < 0)
                         report_failure(&report, *name, &err);
                 else
                         report_success(&report, *name);

@@ -56,10 +56,17 @@ static const Verb verbs[] = {
         { "mount", "NAME [TARGET] [OPTION]...", "Mount a volume, and print where",
           "Without TARGET it is mounted at /run/quarry/mnt/TENANT/NAME. With TARGET, an\n"
           "existing directory, it is attached there by your own rights, which takes root.\n"
+          "Options: rw ro, exec noexec, relatime noatime strictatime, diratime nodiratime,\n"
+          "symfollow nosymfollow, nosuid suid, nodev dev; the first of each if none is\n"
+          "said. suid and dev are for administrators. They and other ids need a TARGET.\n"
+          "--idmap, for a rootless container: id 0 of the volume is shown as UID, 1 as\n"
+          "UID + 1 and so on; given again, it goes on behind. What is shown must be yours.\n"
           "A volume without filesystem is opened, and its device is printed.\n"
           "A passphrase is asked for on the terminal when one is needed.\n",
           "  cd \"$(quarry mount db)\"\n"
-          "  quarry mount db /srv/db --read-only\n"
+          "  quarry mount db /srv/db -o ro,noexec\n"
+          "  quarry mount db /srv/db --idmap 1000:1000:1 --idmap 100000:100000:65536\n"
+          "  podman unshare sh -c 'quarry mount acme/db ~/db --userns $$'\n"
           "  pass show vault | tr -d '\\n' | quarry mount vault --key-file -\n",
           mount_options, false, 1, 2, verb_mount, "mount" },
         { "umount", "NAME|TARGET...", "Take mounts of volumes away",
@@ -101,7 +108,7 @@ static const Verb verbs[] = {
           "  quarry snapshot db\n"
           "  quarry snapshot db@before-upgrade\n"
           "  quarry snapshot db www uploads --name nightly\n"
-          "  cd \"$(quarry mount --read-only db@before-upgrade)\"\n",
+          "  cd \"$(quarry mount -o ro db@before-upgrade)\"\n",
           snapshot_options, false, 1, ANY, verb_snapshot, "snapshot" },
         { "hold", "NAME@SNAPSHOT...", "Keep snapshots from being removed and from expiring", NULL,
           "  quarry hold db@before-upgrade\n", no_options, false, 1, ANY, verb_hold, "snapshot" },

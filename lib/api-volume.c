@@ -229,11 +229,38 @@ static SD_VARLINK_DEFINE_METHOD_FULL(
         SD_VARLINK_FIELD_COMMENT("With lazy: who uses it, one sentence for people; missing: it is removed"),
         SD_VARLINK_DEFINE_OUTPUT(users, SD_VARLINK_STRING, SD_VARLINK_NULLABLE));
 
+static SD_VARLINK_DEFINE_STRUCT_TYPE(
+        IdRange,
+        SD_VARLINK_FIELD_COMMENT("The first uid and gid of the host, 1 or more"),
+        SD_VARLINK_DEFINE_FIELD(uid, SD_VARLINK_INT, 0),
+        SD_VARLINK_DEFINE_FIELD(gid, SD_VARLINK_INT, 0),
+        SD_VARLINK_FIELD_COMMENT("How many"),
+        SD_VARLINK_DEFINE_FIELD(count, SD_VARLINK_INT, 0));
+
 static SD_VARLINK_DEFINE_METHOD_FULL(
         Mount,
         SD_VARLINK_SUPPORTS_MORE,
         VOLUME_INPUT,
+        SD_VARLINK_FIELD_COMMENT("The same as option ro"),
         SD_VARLINK_DEFINE_INPUT(readOnly, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("rw ro, exec noexec, relatime noatime strictatime, diratime nodiratime, symfollow "
+                                 "nosymfollow, nosuid suid, nodev dev: of each group one, the first is what is not "
+                                 "said. suid and dev are for administrators and with detached only: the mount that is "
+                                 "passed is nosuid and nodev nevertheless, and who attaches it changes that with "
+                                 "mount_setattr(2)"),
+        SD_VARLINK_DEFINE_INPUT(options, SD_VARLINK_STRING, SD_VARLINK_ARRAY | SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("With detached: the ids from 0 on that files have in the volume are shown as those of "
+                                 "the first range, those behind them as those of the next, all others as nobody's. "
+                                 "At most 16, which do not overlap. For others than administrators: the caller's own "
+                                 "uid and gid with count 1, or ids that subuid(5) and subgid(5) give to the caller"),
+        SD_VARLINK_DEFINE_INPUT_BY_TYPE(idmap, IdRange, SD_VARLINK_ARRAY | SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("With detached, instead of idmap: index of the passed descriptor of a user namespace, "
+                                 "by whose map ids are shown. For others than administrators: one that the caller "
+                                 "made. Not the host's"),
+        SD_VARLINK_DEFINE_INPUT(userNamespaceFileDescriptor, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("SELinux context of all files, one for all mounts of the volume. Refused by a kernel "
+                                 "that runs without SELinux"),
+        SD_VARLINK_DEFINE_INPUT(context, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
         SD_VARLINK_FIELD_COMMENT("Do not attach it anywhere: pass a detached mount, to be attached with move_mount(2)"),
         SD_VARLINK_DEFINE_INPUT(detached, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE),
         KEY_INPUT,
@@ -401,7 +428,8 @@ SD_VARLINK_DEFINE_INTERFACE(
                                   "protected. The keyslots of an encrypted one are destroyed first."),
         &vl_method_Remove,
         SD_VARLINK_SYMBOL_COMMENT("Opens a volume and mounts it at its standard place, /run/quarry/mnt/"
-                                  "TENANT/NAME, nosuid and nodev. Mounted already: answers where."),
+                                  "TENANT/NAME, nosuid and nodev. Mounted already with the same options: answers "
+                                  "where."),
         &vl_method_Mount,
         SD_VARLINK_SYMBOL_COMMENT("Takes away the standard mount, and closes the devices unless somebody else "
                                   "uses them."),
@@ -446,6 +474,8 @@ SD_VARLINK_DEFINE_INTERFACE(
         &vl_type_Encryption,
         SD_VARLINK_SYMBOL_COMMENT("Somewhere that the volume is mounted"),
         &vl_type_MountPoint,
+        SD_VARLINK_SYMBOL_COMMENT("Ids of the host by which a mount shows those of the volume"),
+        &vl_type_IdRange,
         &vl_type_Range,
         &vl_type_ScheduleRule,
         &vl_type_Volume,

@@ -8,7 +8,7 @@ enum {
         WITH_SPEC = 1 << 1,    /* pool_spec, whole */
         WITH_DEVICES = 1 << 2, /* pool_spec, of which only the devices */
         WITH_VOLUME = 1 << 3,
-        WITH_MOUNT = 1 << 4, /* read_only, detached */
+        WITH_MOUNT = 1 << 4, /* mount, detached */
         WITH_GROWTH = 1 << 5,
         WITH_LAZY = 1 << 6,
         WITH_FIX = 1 << 7,

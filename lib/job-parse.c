@@ -234,7 +234,7 @@ static int calendar_from_json(sd_json_variant *v, JobCalendar *ret, Error *err) 
 typedef struct ParsedJob {
         Job job;
         const char *verb;
-        sd_json_variant *pool_spec, *growth, *volume, *source, *images, *calendar;
+        sd_json_variant *pool_spec, *growth, *volume, *source, *images, *calendar, *mount;
 } ParsedJob;
 
 static int part_check(bool there, bool wanted, const char *field, const char *verb, Error *err) {
@@ -251,7 +251,6 @@ static int parts_check(const ParsedJob *p, unsigned parts, Error *err) {
                 bool is_given;
         } options[] = {
                 { "totalOnly", WITH_TOTAL, p->job.total_only },
-                { "readOnly", WITH_MOUNT, p->job.read_only },
                 { "detached", WITH_MOUNT, p->job.detached },
                 { "lazy", WITH_LAZY, p->job.lazy },
                 { "fix", WITH_FIX, p->job.fix },
@@ -275,6 +274,8 @@ static int parts_check(const ParsedJob *p, unsigned parts, Error *err) {
                 r = part_check(p->images, parts & WITH_IMAGES, "images", p->verb, err);
         if (r >= 0)
                 r = part_check(p->calendar, parts & WITH_CALENDAR, "calendar", p->verb, err);
+        if (r >= 0)
+                r = part_check(p->mount, parts & WITH_MOUNT, "mount", p->verb, err);
         for (size_t i = 0; r >= 0 && i < ELEMENTSOF(options); i++)
                 if (!(parts & options[i].part))
                         r = part_check(options[i].is_given, false, options[i].field, p->verb, err);
@@ -292,7 +293,7 @@ int job_from_json(sd_json_variant *v, Job *ret, Error *err) {
                 { "images", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(ParsedJob, images), 0 },
                 { "totalOnly", BOOLEAN, offsetof(ParsedJob, job.total_only), 0 },
                 { "calendar", OBJECT, offsetof(ParsedJob, calendar), 0 },
-                { "readOnly", BOOLEAN, offsetof(ParsedJob, job.read_only), 0 },
+                { "mount", OBJECT, offsetof(ParsedJob, mount), 0 },
                 { "stopped", BOOLEAN, offsetof(ParsedJob, job.stopped), 0 },
                 { "detached", BOOLEAN, offsetof(ParsedJob, job.detached), 0 },
                 { "lazy", BOOLEAN, offsetof(ParsedJob, job.lazy), 0 },
@@ -337,6 +338,8 @@ int job_from_json(sd_json_variant *v, Job *ret, Error *err) {
                 r = images_from_json(p.images, &job, err);
         if (r >= 0 && p.calendar)
                 r = calendar_from_json(p.calendar, &job.calendar, err);
+        if (r >= 0 && p.mount)
+                r = mount_spec_from_json(p.mount, job.detached, &job.mount, err);
         if (r < 0)
                 return r;
 

@@ -159,7 +159,8 @@ static int calendar_to_json(const JobCalendar *calendar, sd_json_variant **ret) 
 
 int job_to_json(const Job *job, sd_json_variant **ret) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *pool_spec = NULL, *growth = NULL, *volume = NULL,
-                                                          *images = NULL, *source = NULL, *calendar = NULL;
+                                                          *images = NULL, *source = NULL, *calendar = NULL,
+                                                          *mount = NULL;
         const char *word = job_verb_to_string(job->verb);
         int r = 0;
 
@@ -181,6 +182,8 @@ int job_to_json(const Job *job, sd_json_variant **ret) {
                 r = images_to_json(job, &images);
         if (r >= 0 && (parts & WITH_CALENDAR))
                 r = calendar_to_json(&job->calendar, &calendar);
+        if (r >= 0 && (parts & WITH_MOUNT))
+                r = mount_spec_to_json(&job->mount, &mount);
         if (r < 0)
                 return r;
 
@@ -196,8 +199,7 @@ int job_to_json(const Job *job, sd_json_variant **ret) {
                         SD_JSON_BUILD_PAIR_CONDITION(!!calendar, "calendar", SD_JSON_BUILD_VARIANT(calendar)),
                         SD_JSON_BUILD_PAIR_CONDITION(
                                         !!(parts & WITH_TOTAL), "totalOnly", SD_JSON_BUILD_BOOLEAN(job->total_only)),
-                        SD_JSON_BUILD_PAIR_CONDITION(
-                                        !!(parts & WITH_MOUNT), "readOnly", SD_JSON_BUILD_BOOLEAN(job->read_only)),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!mount, "mount", SD_JSON_BUILD_VARIANT(mount)),
                         SD_JSON_BUILD_PAIR_CONDITION(
                                         !!(parts & WITH_STOPPED), "stopped", SD_JSON_BUILD_BOOLEAN(job->stopped)),
                         SD_JSON_BUILD_PAIR_CONDITION(

@@ -87,6 +87,7 @@ static int line_parse(char *line, MountEntry *ret) {
         entry.options = options;
         entry.fstype = unescape(fstype);
         entry.source = unescape(source);
+        entry.super_options = line;
         *ret = entry;
         return 0;
 }
@@ -109,4 +110,18 @@ bool mount_options_contain(const char *options, const char *option) {
                         return true;
         }
         return false;
+}
+
+/* The kernel puts it in quotes if it has a comma. */
+bool mount_context(const char *super_options, char *buf, size_t size) {
+        static const char key[] = "context=";
+        const char *value = NULL, *end;
+
+        for (const char *p = super_options; !value && *p; p += strcspn(p, ","), p += *p == ',')
+                value = startswith(p, key);
+        if (!value)
+                return buffer_format(buf, size, "%s", "");
+        value += *value == '"';
+        end = value[-1] == '"' ? strchr(value, '"') : NULL;
+        return buffer_format(buf, size, "%.*s", (int) (end ? (size_t) (end - value) : strcspn(value, ",")), value);
 }

@@ -18,6 +18,7 @@ void operation_free(Operation *op) {
                 close(op->key_fd);
         if (op->mount_fd >= 0)
                 close(op->mount_fd);
+        closep(&op->userns_fd);
         free(op->path);
         free(op->users);
         free(op->damage);
@@ -52,9 +53,13 @@ int operation_new(Manager *m, const char *verb, const Caller *caller, const Watc
                 (void) error_oom(err);
                 return -ENOMEM;
         }
-        *op = (Operation) {
-                .manager = m, .verb = verb, .caller = *caller, .start = start, .key_fd = -EBADF, .mount_fd = -EBADF
-        };
+        *op = (Operation) { .manager = m,
+                            .verb = verb,
+                            .caller = *caller,
+                            .start = start,
+                            .key_fd = -EBADF,
+                            .userns_fd = -EBADF,
+                            .mount_fd = -EBADF };
         op->caller.groups = NULL;
         op->caller.n_groups = 0;
         if (watcher) {
@@ -157,8 +162,8 @@ int operation_run_job(Operation *op, JobVerb verb, JobDone on_done, Error *err) 
                         op->job.volume.pending_size = op->volume->volume.pending_size;
         }
         op->job.repeated = op->deaths > 0;
-        return queue_submit(op->manager->queue, op->caller.uid, &op->job, op->key_fd, operation_progress(op), on_done,
-                            op, err);
+        return queue_submit(op->manager->queue, op->caller.uid, &op->job, op->key_fd, op->userns_fd,
+                            operation_progress(op), on_done, op, err);
 }
 
 void operation_forget_job(Operation *op) {

@@ -34,7 +34,7 @@ struct Operation {
 
         /* asked for */
         Job job;
-        int key_fd;
+        int key_fd, userns_fd;
 
         /* answered */
         char *path;

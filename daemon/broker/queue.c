@@ -39,8 +39,8 @@ static bool fits_budget(const Queue *q, const Task *task) {
 
 static void task_free(Task *task) {
         sd_json_variant_unref(task->job);
-        if (task->key_fd >= 0)
-                close(task->key_fd);
+        closep(&task->key_fd);
+        closep(&task->userns_fd);
         free(task);
 }
 
@@ -236,16 +236,19 @@ static void enqueue(Queue *q, Task *task) {
                 q->last = &task->next;
 }
 
-int queue_submit(Queue *q, uid_t owner, const Job *job, int key_fd, JobProgress on_progress, JobDone on_done,
-                 void *userdata, Error *err) {
+int queue_submit(Queue *q, uid_t owner, const Job *job, int key_fd, int userns_fd, JobProgress on_progress,
+                 JobDone on_done, void *userdata, Error *err) {
         Task *task = calloc(1, sizeof(*task));
         int r;
 
         if (!task)
                 return error_oom(err);
-        *task = (Task) {
-                .owner = owner, .key_fd = -EBADF, .on_progress = on_progress, .on_done = on_done, .userdata = userdata
-        };
+        *task = (Task) { .owner = owner,
+                         .key_fd = -EBADF,
+                         .userns_fd = -EBADF,
+                         .on_progress = on_progress,
+                         .on_done = on_done,
+                         .userdata = userdata };
         r = job_to_json(job, &task->job);
         if (r >= 0 && key_fd >= 0) {
                 task->key_fd = r = fcntl(key_fd, F_DUPFD_CLOEXEC, 3);
@@ -253,6 +256,8 @@ int queue_submit(Queue *q, uid_t owner, const Job *job, int key_fd, JobProgress 
                         r = -errno;
                 task->derives_key = true;
         }
+        if (r >= 0 && userns_fd >= 0)
+                task->userns_fd = r = RET_NERRNO(fcntl(userns_fd, F_DUPFD_CLOEXEC, 3));
         if (r < 0) {
                 task_free(task);
                 return error_errno(err, r, "cannot prepare the job");

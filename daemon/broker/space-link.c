@@ -62,10 +62,12 @@ int space_link_new(sd_event *event, sd_id128_t pool, SpaceReport on_report, void
 
         if (!s)
                 return error_oom(err);
-        *s = (SpaceLink) { .event = sd_event_ref(event),
-                           .on_report = on_report,
-                           .userdata = userdata,
-                           .task = { .key_fd = -EBADF, .on_report = on_report, .userdata = userdata } };
+        *s = (SpaceLink) {
+                .event = sd_event_ref(event),
+                .on_report = on_report,
+                .userdata = userdata,
+                .task = { .key_fd = -EBADF, .userns_fd = -EBADF, .on_report = on_report, .userdata = userdata }
+        };
         r = job_to_json(&job, &s->task.job);
         if (r >= 0)
                 r = sd_event_add_time(event, &s->pause, CLOCK_MONOTONIC, 0, 0, on_pause_over, s);

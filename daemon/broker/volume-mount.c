@@ -68,32 +68,61 @@ static int mount_start(Operation *op, Error *err) {
         return r < 0 ? r : operation_run_job(op, JOB_VOLUME_MOUNT, on_mounted, err);
 }
 
-int volume_mount(Manager *m, const Caller *caller, VolumeEntry *entry, bool read_only, bool detached, int key_fd,
-                 const Watcher *watcher, Error *err) {
-        Operation *op;
-        int r = 0;
+/* Of a volume without filesystem, what is opened is a device. */
+static int mount_judge_raw(const VolumeEntry *entry, const MountSpec *spec, bool detached, Error *err) {
+        const char *name = entry->volume.spec.name;
+        unsigned said = spec->said & ~(entry->volume.spec.role == ROLE_SNAPSHOT ? (unsigned) MOUNT_READ_ONLY : 0);
 
-        if (detached && entry->volume.spec.fs == FILESYSTEM_NONE)
-                r = error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP, "volume %s has no filesystem to mount elsewhere",
-                              entry->volume.spec.name);
-        if (read_only && entry->volume.spec.fs == FILESYSTEM_NONE && entry->volume.spec.role != ROLE_SNAPSHOT)
-                r = error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP,
-                              "volume %s has no filesystem: read-only does not apply", entry->volume.spec.name);
-        if (!read_only && entry->volume.spec.fs != FILESYSTEM_NONE && entry->volume.spec.role == ROLE_SNAPSHOT) {
+        if (detached)
+                return error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP, "volume %s has no filesystem to mount elsewhere",
+                                 name);
+        if (said || !isempty(spec->context))
+                return error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP,
+                                 "volume %s has no filesystem: mount options and contexts do not apply", name);
+        return 0;
+}
+
+static int mount_judge(const Caller *caller, const VolumeEntry *entry, const MountSpec *spec, bool detached,
+                       Error *err) {
+        const char *ref = VOLUME_REFERENCE(&entry->volume.spec);
+        int r;
+
+        if ((spec->options & (MOUNT_SUID | MOUNT_DEV)) && !caller->admin)
+                return error_set(err, ERROR_PERMISSION_DENIED, EPERM,
+                                 "mount options suid and dev are for administrators");
+        r = mount_spec_validate(spec, detached, err);
+        if (r < 0 || entry->volume.spec.fs == FILESYSTEM_NONE)
+                return r < 0 ? r : mount_judge_raw(entry, spec, detached, err);
+        if (entry->volume.spec.role == ROLE_SNAPSHOT && !(spec->options & MOUNT_READ_ONLY)) {
                 r = error_set(err, ERROR_NOT_SUPPORTED, EROFS, "snapshot %s can only be read", entry->volume.spec.name);
-                error_hint(err, "quarry mount --read-only %s; or make a volume of it: quarry clone %s NAME",
-                           VOLUME_REFERENCE(&entry->volume.spec), VOLUME_REFERENCE(&entry->volume.spec));
+                error_hint(err, "quarry mount -o ro %s; or make a volume of it: quarry clone %s NAME", ref, ref);
         }
+        return r;
+}
+
+int volume_mount(Manager *m, const Caller *caller, VolumeEntry *entry, const MountSpec *spec, bool detached, int key_fd,
+                 int userns_fd, const Watcher *watcher, Error *err) {
+        const unsigned attached = MOUNT_SUID | MOUNT_DEV;
+        Operation *op;
+        int r;
+
+        r = mount_judge(caller, entry, spec, detached, err);
         if (r >= 0)
                 r = operation_new(m, "mount", caller, watcher, mount_start, &op, err);
         if (r < 0) {
-                if (key_fd >= 0)
-                        close(key_fd);
+                closep(&key_fd);
+                closep(&userns_fd);
                 return r;
         }
-        op->job.read_only = read_only;
+        op->job.mount = *spec;
+        op->job.mount.options &= ~attached;
+        op->job.mount.said &= ~attached;
+        op->job.mount.has_giver = !caller->admin;
+        op->job.mount.giver_uid = caller->admin ? 0 : caller->uid;
+        op->job.mount.giver_gid = caller->admin ? 0 : caller->gid;
         op->job.detached = detached;
         op->key_fd = key_fd;
+        op->userns_fd = userns_fd;
         operation_begin_on_volume(op, entry);
         return 0;
 }

@@ -32,9 +32,10 @@ int volume_rollback(Manager *manager, const Caller *caller, VolumeEntry *snapsho
 int volume_remove(Manager *manager, const Caller *caller, VolumeEntry *entry, bool lazy, bool snapshots,
                   const Watcher *watcher, Error *err);
 
-/* Takes over key_fd. The operation ends with path, or with mount_fd when detached. */
-int volume_mount(Manager *manager, const Caller *caller, VolumeEntry *entry, bool read_only, bool detached, int key_fd,
-                 const Watcher *watcher, Error *err);
+/* Takes over key_fd and userns_fd, that of spec's user namespace, in every case. The operation ends with path, or with
+ * mount_fd when detached: then options suid and dev are allowed to administrators, and left to who attaches it. */
+int volume_mount(Manager *manager, const Caller *caller, VolumeEntry *entry, const MountSpec *spec, bool detached,
+                 int key_fd, int userns_fd, const Watcher *watcher, Error *err);
 /* The operation's users are those who keep its devices open. lazy: who uses it under the mount that goes keeps it. */
 int volume_unmount(Manager *manager, const Caller *caller, VolumeEntry *entry, bool lazy, const Watcher *watcher,
                    Error *err);

@@ -188,7 +188,7 @@ int call_dispatch_strv(const char *name, sd_json_variant *v, sd_json_dispatch_fl
         return sd_json_dispatch_strv(name, v, flags, userdata);
 }
 
-int call_take_key(sd_varlink *link, int index, int *ret, Error *err) {
+int call_take_fd(sd_varlink *link, int index, const char *field, int *ret, Error *err) {
         int fd;
 
         if (index < 0) {
@@ -197,7 +197,11 @@ int call_take_key(sd_varlink *link, int index, int *ret, Error *err) {
         }
         fd = sd_varlink_peek_dup_fd(link, index); /* the call may be begun again */
         if (fd < 0)
-                return error_field(err, "keyFileDescriptor", "no descriptor %d came with the message", index);
+                return error_field(err, field, "no descriptor %d came with the message", index);
         *ret = fd;
         return 0;
+}
+
+int call_take_key(sd_varlink *link, int index, int *ret, Error *err) {
+        return call_take_fd(link, index, "keyFileDescriptor", ret, err);
 }

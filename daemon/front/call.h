@@ -59,5 +59,7 @@ int call_dispatch_index(const char *name, sd_json_variant *v, sd_json_dispatch_f
 int call_dispatch_strv(const char *name, sd_json_variant *v, sd_json_dispatch_flags_t flags, void *userdata);
 int call_dispatch_bool(const char *name, sd_json_variant *v, sd_json_dispatch_flags_t flags, void *userdata);
 
-/* Duplicates the passphrase's descriptor that came with the message; index < 0: none, *ret is -EBADF. */
+/* Duplicates the descriptor that came with the message, for the request's field; index < 0: none, *ret is -EBADF. */
+int call_take_fd(sd_varlink *link, int index, const char *field, int *ret, Error *err);
+/* That of a passphrase. */
 int call_take_key(sd_varlink *link, int index, int *ret, Error *err);

@@ -337,8 +337,7 @@ static int vl_method_list(sd_varlink *link, sd_json_variant *parameters, sd_varl
 
 typedef struct VolumeParameters {
         const char *volume; /* first: see call_begin_on_volume() */
-        bool read_only, detached, lazy, snapshots;
-        int key;
+        bool lazy, snapshots;
 } VolumeParameters;
 
 #define VOLUME_FIELD                                                                                           \
@@ -400,47 +399,6 @@ static int vl_method_remove(sd_varlink *link, sd_json_variant *parameters, sd_va
         return call_end(call, r, &err);
 }
 
-static int mount_reply(Call *call, Operation *op) {
-        int index;
-
-        if (op->mount_fd < 0)
-                return sd_varlink_replybo(call->link, SD_JSON_BUILD_PAIR_STRING("path", op->path));
-        index = sd_varlink_push_fd(call->link, op->mount_fd);
-        if (index < 0)
-                return index;
-        TAKE_FD(op->mount_fd);
-        return sd_varlink_replybo(call->link, SD_JSON_BUILD_PAIR_INTEGER("mountFileDescriptor", index));
-}
-
-static int vl_method_mount(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-                           void *userdata) {
-        static const sd_json_dispatch_field table[] = { VOLUME_FIELD,
-                                                        { "readOnly", SD_JSON_VARIANT_BOOLEAN, call_dispatch_bool,
-                                                          offsetof(VolumeParameters, read_only), SD_JSON_NULLABLE },
-                                                        { "detached", SD_JSON_VARIANT_BOOLEAN, call_dispatch_bool,
-                                                          offsetof(VolumeParameters, detached), SD_JSON_NULLABLE },
-                                                        { "keyFileDescriptor", _SD_JSON_VARIANT_TYPE_INVALID,
-                                                          call_dispatch_index, offsetof(VolumeParameters, key),
-                                                          SD_JSON_NULLABLE },
-                                                        {} };
-        VolumeParameters p = { .key = -1 };
-        int r, key_fd = -EBADF;
-        VolumeEntry *entry;
-        Error err = {};
-        Call *call;
-
-        if (!call_begin_on_volume(link, parameters, flags, table, &p, mount_reply, &call, &entry, &r))
-                return r;
-        r = call_take_key(link, p.key, &key_fd, &err);
-        if (r >= 0) {
-                Watcher watcher = call_watcher(call);
-
-                r = volume_mount(server_manager(call->server), &call->caller, entry, p.read_only, p.detached, key_fd,
-                                 &watcher, &err);
-        }
-        return call_end(call, r, &err);
-}
-
 static int vl_method_unmount(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
                              void *userdata) {
         static const sd_json_dispatch_field table[] = { VOLUME_FIELD, LAZY_FIELD, {} };
@@ -485,6 +443,8 @@ int front_volume_bind(sd_varlink_server *server) {
                 r = front_snapshot_bind(server);
         if (r >= 0)
                 r = front_change_bind(server);
+        if (r >= 0)
+                r = front_mount_bind(server);
         if (r < 0)
                 return r;
         return sd_varlink_server_bind_method_many(
@@ -493,7 +453,6 @@ int front_volume_bind(sd_varlink_server *server) {
                 API_VOLUME ".List", vl_method_list,
                 API_VOLUME ".Inspect", vl_method_inspect,
                 API_VOLUME ".Remove", vl_method_remove,
-                API_VOLUME ".Mount", vl_method_mount,
                 API_VOLUME ".Unmount", vl_method_unmount,
                 API_VOLUME ".Trim", vl_method_trim);
 }

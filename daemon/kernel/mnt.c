@@ -1,5 +1,6 @@
 #include "kernel/mnt.h"
 
+#include <quarry/fd.h>
 #include <quarry/mountinfo.h>
 #include <quarry/text.h>
 
@@ -40,13 +41,59 @@ static void context_message(int context, char *message, size_t size) {
         }
 }
 
-static int filesystem_open(const char *device, const char *fstype, bool is_image, unsigned attributes, char *message,
-                           size_t size) {
+static bool has_selinux(void) {
+        _cleanup_free_ char *filesystems = NULL;
+
+        return file_read(AT_FDCWD, "/proc/filesystems", 64u << 10, &filesystems, NULL) >= 0 &&
+               strstr(filesystems, "\tselinuxfs\n");
+}
+
+/* That a filesystem is mounted with, or "". */
+static int context_of(const char *device, char buf[static MOUNT_CONTEXT_MAX + 1]) {
+        _cleanup_free_ char *text = NULL;
+        struct stat status;
+        MountEntry mount;
+        int r;
+
+        if (stat(device, &status) < 0)
+                return -errno;
+        r = mountinfo_read(&text);
+        if (r < 0)
+                return r;
+        buf[0] = 0;
+        for (char *rest = text; (r = mountinfo_next(&rest, &mount)) != 0;)
+                if (r > 0 && mount.device == status.st_rdev)
+                        return mount_context(mount.super_options, buf, MOUNT_CONTEXT_MAX + 1) ? 1 : -EOVERFLOW;
+        return 0;
+}
+
+/* What is to be said to the kernel about it. */
+static int context_choose(const char *device, const char *wanted, char buf[static MOUNT_CONTEXT_MAX + 1]) {
+        int r;
+
+        buf[0] = 0;
+        if (!has_selinux())
+                return isempty(wanted) ? 0 : -EOPNOTSUPP;
+        r = context_of(device, buf);
+        if (r < 0 || isempty(wanted))
+                return r;
+        if (r > 0 && !streq(buf, wanted))
+                return -EEXIST;
+        buffer_format(buf, MOUNT_CONTEXT_MAX + 1, "%s", wanted);
+        return 0;
+}
+
+static int filesystem_open(const char *device, const char *fstype, bool is_image, unsigned attributes,
+                           const char *label, char *message, size_t size) {
         _cleanup_close_ int context = -EBADF;
+        char chosen[MOUNT_CONTEXT_MAX + 1];
         int r;
 
         if (message)
                 message[0] = 0;
+        r = context_choose(device, label, chosen);
+        if (r < 0)
+                return r;
         context = fsopen(fstype, FSOPEN_CLOEXEC);
         if (context < 0)
                 return -errno;
@@ -55,6 +102,8 @@ static int filesystem_open(const char *device, const char *fstype, bool is_image
                 r = RET_NERRNO(fsconfig(context, FSCONFIG_SET_FLAG, "ro", NULL, 0));
         if (r >= 0 && streq(fstype, "xfs"))
                 r = RET_NERRNO(fsconfig(context, FSCONFIG_SET_FLAG, "nouuid", NULL, 0));
+        if (r >= 0 && !isempty(chosen))
+                r = RET_NERRNO(fsconfig(context, FSCONFIG_SET_STRING, "context", chosen, 0));
         if (r >= 0)
                 r = RET_NERRNO(fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0));
         if (r >= 0)
@@ -64,13 +113,18 @@ static int filesystem_open(const char *device, const char *fstype, bool is_image
         return r;
 }
 
-int mnt_filesystem(const char *device, const char *fstype, MntAccess access, char *message, size_t size) {
+int mnt_filesystem_labelled(const char *device, const char *fstype, MntAccess access, const char *context,
+                            char *message, size_t size) {
         return filesystem_open(device, fstype, access == MNT_IMAGE, access == MNT_WRITABLE ? 0 : MOUNT_ATTR_RDONLY,
-                               message, size);
+                               context, message, size);
+}
+
+int mnt_filesystem(const char *device, const char *fstype, MntAccess access, char *message, size_t size) {
+        return mnt_filesystem_labelled(device, fstype, access, NULL, message, size);
 }
 
 int mnt_filesystem_noexec(const char *device, const char *fstype, char *message, size_t size) {
-        return filesystem_open(device, fstype, false, MOUNT_ATTR_NOEXEC, message, size);
+        return filesystem_open(device, fstype, false, MOUNT_ATTR_NOEXEC, NULL, message, size);
 }
 
 /* --- a folder inside a mount ---------------------------------------------------------------------------- */
@@ -158,16 +212,32 @@ static int stage_clone(int mount_fd, const char *folder) {
         return stage_run(&stage);
 }
 
-int mnt_subtree(int mount_fd, const char *folder, bool read_only) {
-        struct mount_attr attributes = { .attr_set = MOUNT_ATTR_RDONLY };
-        _cleanup_close_ int fd = -EBADF;
+int mnt_subtree(int mount_fd, const char *folder) {
+        return stage_clone(mount_fd, folder);
+}
 
-        fd = stage_clone(mount_fd, folder);
-        if (fd < 0)
-                return fd;
-        if (read_only && mount_setattr(fd, "", AT_EMPTY_PATH, &attributes, sizeof(attributes)) < 0)
-                return -errno;
-        return TAKE_FD(fd);
+#define ATTRIBUTES \
+        (MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOEXEC | MOUNT_ATTR__ATIME | MOUNT_ATTR_NODIRATIME | MOUNT_ATTR_NOSYMFOLLOW)
+
+int mnt_set_options(int mount_fd, unsigned options) {
+        struct mount_attr attributes = {
+                .attr_clr = ATTRIBUTES,
+                .attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (options & MOUNT_READ_ONLY ? MOUNT_ATTR_RDONLY : 0) |
+                            (options & MOUNT_NOEXEC ? MOUNT_ATTR_NOEXEC : 0) |
+                            (options & MOUNT_NOATIME       ? MOUNT_ATTR_NOATIME
+                             : options & MOUNT_STRICTATIME ? MOUNT_ATTR_STRICTATIME
+                                                           : MOUNT_ATTR_RELATIME) |
+                            (options & MOUNT_NODIRATIME ? MOUNT_ATTR_NODIRATIME : 0) |
+                            (options & MOUNT_NOSYMFOLLOW ? MOUNT_ATTR_NOSYMFOLLOW : 0),
+        };
+
+        return RET_NERRNO(mount_setattr(mount_fd, "", AT_EMPTY_PATH, &attributes, sizeof(attributes)));
+}
+
+int mnt_set_owners(int mount_fd, int userns_fd) {
+        struct mount_attr attributes = { .attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t) userns_fd };
+
+        return RET_NERRNO(mount_setattr(mount_fd, "", AT_EMPTY_PATH, &attributes, sizeof(attributes)));
 }
 
 int mnt_clone(const char *target) {
@@ -299,7 +369,7 @@ int mnt_point_remove(const char *target) {
         return rmdir(target) < 0 && errno != ENOENT ? -errno : 0;
 }
 
-int mnt_point_device(const char *target, dev_t *ret_device, bool *ret_read_only) {
+int mnt_point_device(const char *target, dev_t *ret_device, unsigned *ret_options) {
         _cleanup_close_ int fd = -EBADF;
         struct statvfs filesystem;
         struct stat status;
@@ -314,7 +384,7 @@ int mnt_point_device(const char *target, dev_t *ret_device, bool *ret_read_only)
         if (fstat(fd, &status) < 0 || fstatvfs(fd, &filesystem) < 0)
                 return -errno;
         *ret_device = status.st_dev;
-        *ret_read_only = (filesystem.f_flag & ST_RDONLY) != 0;
+        *ret_options = mount_options_of(filesystem.f_flag);
         return 1;
 }
 

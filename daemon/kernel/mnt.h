@@ -2,7 +2,7 @@
 
 /* Mounts by descriptor: fsopen(2), fsmount(2), open_tree(2), move_mount(2). Return >= 0 or -errno. */
 
-#include <quarry/base.h>
+#include <quarry/mount.h>
 
 #include <sys/types.h>
 
@@ -13,11 +13,23 @@
 typedef enum MntAccess { MNT_WRITABLE, MNT_READ_ONLY, MNT_IMAGE } MntAccess;
 int mnt_filesystem(const char *device, const char *fstype, MntAccess access, char *message, size_t size);
 
+/* The same with a SELinux context for all files in it; NULL or empty: none. It is the superblock's: while the
+ * filesystem is mounted, the one that it has is the only one that it can be mounted with (-EEXIST), and the one that it
+ * gets without any. -EOPNOTSUPP if the kernel runs without SELinux. */
+int mnt_filesystem_labelled(const char *device, const char *fstype, MntAccess access, const char *context,
+                            char *message, size_t size);
+
 /* The same with noexec: for the catalog. */
 int mnt_filesystem_noexec(const char *device, const char *fstype, char *message, size_t size);
 
 /* A detached mount of a folder inside a mount: what users see. Returns the descriptor. */
-int mnt_subtree(int mount_fd, const char *folder, bool read_only);
+int mnt_subtree(int mount_fd, const char *folder);
+
+/* Lets a mount have exactly these options (MOUNT_*), without suid and dev in any case. */
+int mnt_set_options(int mount_fd, unsigned options);
+/* Lets a detached mount show the ids that a user namespace has for those of the filesystem. -EINVAL if the filesystem
+ * cannot, or no id is mapped. */
+int mnt_set_owners(int mount_fd, int userns_fd);
 
 /* A detached mount of what is mounted at target, with the same attributes, and without what is mounted in it. Returns
  * the descriptor. */
@@ -44,5 +56,5 @@ int mnt_count(dev_t device, int *ret_fd);
 /* Whether something is mounted below (not at) the path: 1 with where that is, which the caller frees; 0. */
 int mnt_find_below(const char *path, char **ret);
 
-/* Whether a device is mounted at target now (top-most mount). 1 with *ret_device and *ret_read_only, 0. */
-int mnt_point_device(const char *target, dev_t *ret_device, bool *ret_read_only);
+/* Whether a device is mounted at target now (top-most mount). 1 with *ret_device and *ret_options (MOUNT_*), 0. */
+int mnt_point_device(const char *target, dev_t *ret_device, unsigned *ret_options);

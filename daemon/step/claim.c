@@ -42,12 +42,12 @@ static int in_use(sd_id128_t uuid, dev_t devices[static 2]) {
 static int claim_run(StepContext *c, Error *err) {
         const VolumeSpec *spec = &c->job->volume.spec;
         char target[MOUNT_PATH_MAX], who[384];
-        bool read_only;
+        unsigned options;
         dev_t devices[2], mounted;
         int n = 0, r;
 
         volume_mount_path(spec->tenant, spec->name, target);
-        r = mnt_point_device(target, &mounted, &read_only);
+        r = mnt_point_device(target, &mounted, &options);
         bool at_standard_place = r > 0;
 
         for (unsigned i = 0; i < CLAIM_TRIES; i++) {

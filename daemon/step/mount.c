@@ -38,25 +38,43 @@ static int busy_error(StepContext *c, const char *target, Error *err) {
         return r;
 }
 
-static int mount_run(StepContext *c, Error *err) {
+static int root_error(StepContext *c, int r, const char *message, Error *err) {
         const VolumeSpec *spec = &c->job->volume.spec;
-        _cleanup_close_ int root = -EBADF;
-        char device[DEVICE_PATH_MAX], message[256];
+        const char *context = c->job->mount.context;
 
-        dm_device_path(c->device, device);
-        root = mnt_filesystem(device, filesystem_to_string(spec->fs),
-                              spec->role == ROLE_SNAPSHOT ? MNT_IMAGE
-                              : c->job->read_only         ? MNT_READ_ONLY
-                                                          : MNT_WRITABLE,
-                              message, sizeof(message));
-        if (root < 0)
-                return error_set(err, ERROR_FAILED, root, "cannot mount volume %s: %s", spec->name,
-                                 isempty(message) ? strerror(-root) : message);
-        c->mount_fd = mnt_subtree(root, ROOT_FOLDER, c->job->read_only);
-        if (c->mount_fd < 0)
-                return error_errno(err, c->mount_fd, "cannot mount the directory '" ROOT_FOLDER "' of volume %s",
-                                   spec->name);
-        return 0;
+        if (isempty(context) || (r != -EOPNOTSUPP && r != -EEXIST && r != -EINVAL))
+                return error_set(err, ERROR_FAILED, r, "cannot mount volume %s: %s", spec->name,
+                                 isempty(message) ? strerror(-r) : message);
+        if (r == -EOPNOTSUPP)
+                return error_set(err, ERROR_NOT_SUPPORTED, r,
+                                 "this kernel runs without SELinux: a context would mean nothing");
+        if (r == -EEXIST)
+                return error_set(err, ERROR_VOLUME_BUSY, EBUSY,
+                                 "volume %s is mounted without this SELinux context, which is one for all its mounts",
+                                 spec->name);
+        return error_set(err, ERROR_FAILED, r,
+                         "cannot mount volume %s: the kernel refuses the SELinux context %s: it may not be known to "
+                         "its policy, or differ from that of another mount of the volume",
+                         spec->name, context);
+}
+
+int mount_shape(StepContext *c, Error *err) {
+        const MountSpec *m = &c->job->mount;
+        int r;
+
+        r = mnt_set_options(c->mount_fd, m->options);
+        if (r < 0)
+                return error_errno(err, r, "cannot set the options of the mount");
+        if (!mount_spec_has_map(m))
+                return 0;
+        r = mnt_set_owners(c->mount_fd, c->userns_fd);
+        if (r == -EINVAL)
+                return error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP, "volume %s cannot be mounted with other ids: %s",
+                                 c->job->volume.spec.name,
+                                 m->userns
+                                         ? "its filesystem does not know how, or no id is mapped in the user namespace"
+                                         : "its filesystem does not know how");
+        return r < 0 ? error_errno(err, r, "cannot mount volume %s with other ids", c->job->volume.spec.name) : 0;
 }
 
 static int mount_undo(StepContext *c, Error *err) {
@@ -65,25 +83,50 @@ static int mount_undo(StepContext *c, Error *err) {
         return 0;
 }
 
+static int mount_run(StepContext *c, Error *err) {
+        const VolumeSpec *spec = &c->job->volume.spec;
+        _cleanup_close_ int root = -EBADF;
+        char device[DEVICE_PATH_MAX], message[256];
+        int r;
+
+        dm_device_path(c->device, device);
+        root = mnt_filesystem_labelled(device, filesystem_to_string(spec->fs),
+                                       spec->role == ROLE_SNAPSHOT               ? MNT_IMAGE
+                                       : c->job->mount.options & MOUNT_READ_ONLY ? MNT_READ_ONLY
+                                                                                 : MNT_WRITABLE,
+                                       c->job->mount.context, message, sizeof(message));
+        if (root < 0)
+                return root_error(c, root, message, err);
+        c->mount_fd = mnt_subtree(root, ROOT_FOLDER);
+        if (c->mount_fd < 0)
+                return error_errno(err, c->mount_fd, "cannot mount the directory '" ROOT_FOLDER "' of volume %s",
+                                   spec->name);
+        r = mount_shape(c, err);
+        if (r < 0)
+                (void) mount_undo(c, NULL);
+        return r;
+}
+
 /* Mounted already, at its place and from its device: then that is the answer. */
 static int attach_probe(StepContext *c, Error *err) {
         const VolumeSpec *spec = &c->job->volume.spec;
-        char target[MOUNT_PATH_MAX];
-        bool read_only;
+        char target[MOUNT_PATH_MAX], have[MOUNT_OPTIONS_TEXT_MAX], wanted[MOUNT_OPTIONS_TEXT_MAX];
+        unsigned options;
         dev_t device;
         int r;
 
         volume_mount_path(spec->tenant, spec->name, target);
-        r = mnt_point_device(target, &device, &read_only);
+        r = mnt_point_device(target, &device, &options);
         if (r < 0)
                 return error_errno(err, r, "cannot look at %s", target);
         if (r == 0)
                 return 0;
         if (device != c->device)
                 return error_set(err, ERROR_FAILED, EBUSY, "something else is mounted at %s", target);
-        if (read_only != c->job->read_only) {
-                r = error_set(err, ERROR_VOLUME_BUSY, EBUSY, "volume %s is mounted read-%s at %s", spec->name,
-                              read_only ? "only" : "write", target);
+        if (options != c->job->mount.options) {
+                r = error_set(err, ERROR_VOLUME_BUSY, EBUSY, "volume %s is mounted at %s with options %s, not %s",
+                              spec->name, target, mount_options_format(options, have),
+                              mount_options_format(c->job->mount.options, wanted));
                 error_hint(err, "quarry umount %s", VOLUME_REFERENCE(spec));
                 return r;
         }
@@ -121,12 +164,12 @@ static int attach_undo(StepContext *c, Error *err) {
 /* What is mounted at its place may be another volume's: pools that were brought together can hold the same name. */
 static int is_mounted(StepContext *c, const char *target, Error *err) {
         char crypt[KERNEL_NAME_MAX], thin[KERNEL_NAME_MAX];
-        bool read_only;
+        unsigned options;
         dev_t device;
         DmInfo info;
         int r;
 
-        r = mnt_point_device(target, &device, &read_only);
+        r = mnt_point_device(target, &device, &options);
         if (r < 0)
                 return error_errno(err, r, "cannot look at %s", target);
         volume_crypt_name(c->job->volume.uuid, crypt);

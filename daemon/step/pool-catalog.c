@@ -40,20 +40,20 @@ static int catalog_format_run(StepContext *c, Error *err) {
 
 static int catalog_mount_probe(StepContext *c, Error *err) {
         char target[CATALOG_PATH_MAX];
-        bool read_only;
+        unsigned options;
         dev_t device;
         int r;
 
         pool_catalog_path(c->pool.uuid, target);
-        r = mnt_point_device(target, &device, &read_only);
+        r = mnt_point_device(target, &device, &options);
         if (r < 0)
                 return error_errno(err, r, "cannot look at %s", target);
         if (r == 0)
                 return 0;
         /* The kernel made it read-only after an error: it is mounted anew, unless a broker still has it open. */
-        if (device == c->catalog_lv && read_only && mnt_unmount(target) >= 0)
+        if (device == c->catalog_lv && (options & MOUNT_READ_ONLY) && mnt_unmount(target) >= 0)
                 return 0;
-        if (device != c->catalog_lv || read_only)
+        if (device != c->catalog_lv || (options & MOUNT_READ_ONLY))
                 return error_set(err, ERROR_POOL_UNAVAILABLE, EBUSY, "something else is mounted at %s", target);
         return 1;
 }

@@ -317,7 +317,7 @@ static int pool_find_probe(StepContext *c, Error *err) {
         char path[CATALOG_PATH_MAX];
         DmPoolStatus status;
         uint64_t size;
-        bool read_only;
+        unsigned options;
         int r;
 
         if (c->job->verb == JOB_POOL_CHECK) {
@@ -332,9 +332,9 @@ static int pool_find_probe(StepContext *c, Error *err) {
         r = dm_pool_table(c->pool.uuid, &c->metadata_lv, &c->data_lv, &size);
         if (r >= 0) {
                 pool_catalog_path(c->pool.uuid, path);
-                r = mnt_point_device(path, &c->catalog_lv, &read_only);
+                r = mnt_point_device(path, &c->catalog_lv, &options);
         }
-        c->pool_is_open = r > 0 && (!read_only || c->job->verb == JOB_POOL_RECOVER);
+        c->pool_is_open = r > 0 && (!(options & MOUNT_READ_ONLY) || c->job->verb == JOB_POOL_RECOVER);
         return c->pool_is_open ? 1 : 0;
 }
 
@@ -437,6 +437,8 @@ void step_context_done(StepContext *c) {
         luks_free(c->luks);
         if (c->mount_fd >= 0)
                 close(c->mount_fd);
+        if (c->userns_fd >= 0)
+                close(c->userns_fd);
         if (c->lvm_pool)
                 lvm_pools_free(c->lvm_pool, 1);
         pool_info_done(&c->pool);

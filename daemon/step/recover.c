@@ -54,31 +54,34 @@ static int check(StepContext *c, Error *err) {
         return c->job->volume.spec.fs == FILESYSTEM_EXT4 ? fsck_ext4(c, err) : 0;
 }
 
-static int mount_again(StepContext *c, const char *device, const char *target, bool read_only, Error *err) {
+static int mount_again(StepContext *c, const char *device, const char *target, unsigned options, Error *err) {
         const VolumeSpec *spec = &c->job->volume.spec;
         _cleanup_close_ int root = -EBADF, folder = -EBADF;
         char message[256];
         int r;
 
-        root = mnt_filesystem(device, filesystem_to_string(spec->fs), read_only ? MNT_READ_ONLY : MNT_WRITABLE, message,
-                              sizeof(message));
+        root = mnt_filesystem(device, filesystem_to_string(spec->fs),
+                              options & MOUNT_READ_ONLY ? MNT_READ_ONLY : MNT_WRITABLE, message, sizeof(message));
         if (root < 0)
                 return error_set(err, ERROR_VOLUME_BROKEN, root, "cannot mount volume %s again: %s", spec->name,
                                  isempty(message) ? strerror(-root) : message);
-        folder = mnt_subtree(root, ROOT_FOLDER, read_only);
-        r = folder < 0 ? folder : mnt_attach(folder, target);
+        folder = r = mnt_subtree(root, ROOT_FOLDER);
+        if (r >= 0)
+                r = mnt_set_options(folder, options);
+        if (r >= 0)
+                r = mnt_attach(folder, target);
         return r < 0 ? error_errno(err, r, "cannot mount volume %s again", spec->name) : 0;
 }
 
 static int recover_run(StepContext *c, Error *err) {
         const VolumeSpec *spec = &c->job->volume.spec;
         char target[MOUNT_PATH_MAX], device[DEVICE_PATH_MAX];
-        bool read_only;
+        unsigned options;
         dev_t mounted;
         int r;
 
         volume_mount_path(spec->tenant, spec->name, target);
-        r = mnt_point_device(target, &mounted, &read_only);
+        r = mnt_point_device(target, &mounted, &options);
         if (r <= 0 || mounted != c->device || mnt_count(c->device, NULL) != 1)
                 return in_use(c, err);
         r = mnt_unmount(target);
@@ -89,7 +92,7 @@ static int recover_run(StepContext *c, Error *err) {
         log_info(spec->name, "its filesystem stopped itself when the pool was full: checking it");
         dm_device_path(c->device, device);
         r = check(c, err);
-        return r < 0 ? r : mount_again(c, device, target, read_only, err);
+        return r < 0 ? r : mount_again(c, device, target, options, err);
 }
 
 const Step step_recover = { "checking the filesystem", recover_probe, recover_run, NULL };

@@ -30,11 +30,11 @@ static int look(StepContext *c, Error *err) {
 
 /* 1: it is mounted there; 0: nothing is, or something else. */
 static int is_at(StepContext *c, const char *target, bool *ret_taken, Error *err) {
-        bool read_only;
+        unsigned options;
         dev_t device;
         int r;
 
-        r = mnt_point_device(target, &device, &read_only);
+        r = mnt_point_device(target, &device, &options);
         if (r < 0)
                 return error_errno(err, r, "cannot look at %s", target);
         if (ret_taken)

@@ -15,6 +15,7 @@ typedef struct StepContext {
         const Config *config;
         const char *host; /* tag by which this host owns pools */
         int key_fd;       /* the passphrase given by the caller, or -EBADF; borrowed */
+        int userns_fd;    /* whose ids a mount is to show, or -EBADF */
         JobResult *result;
 
         /* the volume */
@@ -73,9 +74,13 @@ int luks_unlock_volume(StepContext *context, Error *err);
 extern const Step step_luks_format, step_luks_identify, step_luks_open, step_luks_close, step_luks_destroy;
 /* format.c: its filesystem, and the folder in it that users see */
 extern const Step step_format, step_root;
+/* idmap.c: by which ids a mount shows its files' owners */
+extern const Step step_idmap;
 /* mount.c */
 /* Refuses (ERROR_VOLUME_BUSY) when something is mounted in the volume of this name, whose own mount is at target. */
 int mount_check_below(const char *name, const char *target, Error *err);
+/* Gives context->mount_fd, which nobody sees yet, the options and ids that the job wants. */
+int mount_shape(StepContext *context, Error *err);
 extern const Step step_mount, step_attach, step_unmount, step_mount_point_remove;
 /* limit.c: a filesystem that gets no new space while its pool has none */
 bool limit_is_set(sd_id128_t volume);

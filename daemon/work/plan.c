@@ -36,8 +36,8 @@ static const Step *const *plan_volume_mount(const Job *job) {
                 return encrypted ? PLAN(&step_thin_open, &step_luks_open, &step_link)
                                  : PLAN(&step_thin_open, &step_link);
         if (job->detached)
-                return encrypted ? PLAN(&step_thin_open, &step_luks_open, &step_mount, &step_limit_mounted)
-                                 : PLAN(&step_thin_open, &step_mount, &step_limit_mounted);
+                return encrypted ? PLAN(&step_idmap, &step_thin_open, &step_luks_open, &step_mount, &step_limit_mounted)
+                                 : PLAN(&step_idmap, &step_thin_open, &step_mount, &step_limit_mounted);
         return encrypted ? PLAN(&step_thin_open, &step_luks_open, &step_mount, &step_limit_mounted, &step_attach)
                          : PLAN(&step_thin_open, &step_mount, &step_limit_mounted, &step_attach);
 }

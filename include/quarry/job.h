@@ -6,6 +6,7 @@
 #include <quarry/base.h>
 #include <quarry/error.h>
 #include <quarry/finding.h>
+#include <quarry/mount.h>
 #include <quarry/pool.h>
 #include <quarry/thin-report.h>
 #include <quarry/volume.h>
@@ -92,7 +93,7 @@ typedef struct Job {
         Volume source;       /* what the volume is made from, or null: JOB_VOLUME_CREATE, a template;
                                 JOB_VOLUME_CLONE, JOB_VOLUME_ROLLBACK, a snapshot;
                                 JOB_VOLUME_DIFF: compared with */
-        bool read_only;      /* JOB_VOLUME_MOUNT */
+        MountSpec mount;     /* JOB_VOLUME_MOUNT */
         bool stopped;        /* JOB_VOLUME_LIMIT, JOB_VOLUME_MOUNT: the filesystem is to get no new space */
         bool detached;       /* JOB_VOLUME_MOUNT: hand over a descriptor, attach nothing */
         bool lazy;           /* JOB_VOLUME_UMOUNT: who uses it keeps it, and it is closed behind the last of them;

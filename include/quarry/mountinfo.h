@@ -14,6 +14,7 @@ typedef struct MountEntry {
         const char *options; /* of the mount point: "rw,nosuid,..." */
         const char *fstype;
         const char *source;
+        const char *super_options; /* of the filesystem: "rw,errors=continue" */
 } MountEntry;
 
 /* The mounts of our own mount namespace, as text for mountinfo_next(). The caller frees *ret. -errno. */
@@ -25,3 +26,7 @@ int mountinfo_next(char **text, MountEntry *ret);
 
 /* Whether a comma-separated list of options holds this one. */
 bool mount_options_contain(const char *options, const char *option);
+
+/* The SELinux context that a filesystem is mounted with, by its own options; "" if it has none. False if it does not
+ * fit. */
+bool mount_context(const char *super_options, char *buf, size_t size);

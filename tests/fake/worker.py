@@ -126,6 +126,7 @@ class Worker:
         self.rules = []      # [verb, object, calls to let pass, calls to hit, rule]
         self.jobs = []       # (verb, job, passphrase or None) in the order of arrival
         self.violations = []
+        self.namespaces = []  # what came along as a user namespace, in the order of arrival
         self.running = self.running_max = 0
         self.busy = set()    # (pool, thin id) of volumes that are worked on
         self.idle = threading.Condition(self.lock)  # one of them no longer is
@@ -207,6 +208,9 @@ class Worker:
             self._watch(connection, job["pool"])
         if "keyFileDescriptor" in call["parameters"]:
             key = read_key(connection.fds[call["parameters"]["keyFileDescriptor"]])
+        if "userNamespaceFileDescriptor" in call["parameters"]:
+            fd = connection.fds[call["parameters"]["userNamespaceFileDescriptor"]]
+            self.namespaces.append(os.readlink(f"/proc/self/fd/{fd}"))
         for fd in connection.fds:
             os.close(fd)
         connection.fds = []

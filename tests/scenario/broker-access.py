@@ -246,5 +246,39 @@ def descriptors_are_taken_of_members():
     same(world.descriptors() <= before + 1, True, "descriptors that stay")
 
 
+@test
+def whose_ids_are_shown_reaches_the_worker():
+    begin()
+    world.create("acme/db")
+    theirs = os.open("/proc/self/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    shown = os.readlink("/proc/self/ns/user")
+    for caller, sees in MAY_SEE.items():
+        world.worker.namespaces.clear()
+        answer = ask(caller, "Volume.Mount", fds=[theirs], volume="acme/db", detached=True, userNamespaceFileDescriptor=0)
+        same(kind(answer), "done" if "acme" in sees else "NoSuchVolume", caller)
+        same(world.worker.namespaces, [shown] if "acme" in sees else [], caller)
+        if "acme" not in sees:
+            continue
+        how = world.worker.jobs[-1][1]["mount"]
+        uid, gid, _ = CALLERS[caller]
+        admin = "default" in sees  # whose ids need not be the own
+        same((how["userNamespace"], how.get("giverUid"), how.get("giverGid")), (True, *((None, None) if admin else (uid, gid))))
+        ask(caller, "Volume.Mount", volume="acme/db", detached=True, idmap=[{"uid": 5, "gid": 6, "count": 7}])
+        how = world.worker.jobs[-1][1]["mount"]
+        same((how["idmap"], how.get("giverUid")), ([{"uid": 5, "gid": 6, "count": 7}], None if admin else uid))
+        for option in ("suid", "dev"):
+            answer = ask(caller, "Volume.Mount", volume="acme/db", detached=True, options=[option])
+            same(kind(answer), "done" if admin else "PermissionDenied", f"{option} by {caller}")
+            same(world.worker.jobs[-1][1]["mount"]["options"], [], "what a worker is told of it")
+    before = world.descriptors()
+    for _ in range(50):
+        for parameters in ({"volume": "acme/db", "detached": True, "userNamespaceFileDescriptor": 3},
+                           {"volume": "acme/db", "userNamespaceFileDescriptor": 0},
+                           {"volume": "acme/gone", "detached": True, "userNamespaceFileDescriptor": 0}):
+            same(kind(ask("a member", "Volume.Mount", fds=[theirs], **parameters)) != "done", True, parameters)
+    os.close(theirs)
+    same(world.descriptors() <= before + 1, True, "descriptors that stay")
+
+
 if __name__ == "__main__":
     sys.exit(main())

@@ -73,7 +73,37 @@ def a_detached_mount_is_passed_as_descriptor():
     world.create("raw", filesystem="none")
     world.refused("NotSupported", "Volume.Mount", volume="raw", detached=True)
     world.refused("NotSupported", "Volume.Mount", volume="raw", readOnly=True)
+    world.refused("NotSupported", "Volume.Mount", volume="raw", options=["noexec"])
+    world.refused("NotSupported", "Volume.Mount", volume="raw", context="a:b:c")
     same(world.call("Volume.Mount", volume="raw"), {"path": "/dev/quarry/default/raw"})
+
+
+@test
+def how_it_is_mounted_is_judged_and_passed_on():
+    world.worker.add_pool()
+    world.start()
+    world.create("db")
+    for parameters, kind in (({"options": ["fast"]}, "BadRequest"), ({"options": ["ro", "rw"]}, "BadRequest"),
+                             ({"readOnly": True, "options": ["rw"]}, "BadRequest"),
+                             ({"options": ["suid"]}, "NotSupported"), ({"options": ["dev"]}, "NotSupported"),
+                             ({"context": "web"}, "BadRequest"), ({"context": "a:b:c:"}, "BadRequest"),
+                             ({"idmap": [{"uid": 5, "gid": 5, "count": 1}]}, "NotSupported"),
+                             ({"detached": True, "idmap": [{"uid": 0, "gid": 5, "count": 1}]}, "BadRequest"),
+                             ({"detached": True, "idmap": [{"uid": 5, "gid": 5, "count": 1 << 32}]}, "BadRequest"),
+                             ({"detached": True, "idmap": [{"uid": 5, "gid": 5, "count": 2},
+                                                           {"uid": 6, "gid": 9, "count": 1}]}, "BadRequest"),
+                             ({"detached": True, "idmap": [{"uid": 10 * i + 1, "gid": 10 * i + 1, "count": 1}
+                                                           for i in range(17)]}, "BadRequest"),
+                             ({"detached": True, "userNamespaceFileDescriptor": 0}, "BadRequest")):
+        world.refused(kind, "Volume.Mount", volume="db", **parameters)
+    world.call("Volume.Mount", volume="db", readOnly=True, options=["ro", "noexec", "noexec"], context="a:b:c:s0-s1:c1,c2")
+    same(world.worker.jobs[-1][1]["mount"], {"options": ["ro", "noexec"], "context": "a:b:c:s0-s1:c1,c2"})
+    world.call("Volume.Mount", volume="db", options=[], idmap=[], context=None, readOnly=False)
+    same(world.worker.jobs[-1][1]["mount"], {"options": []})
+    world.call("Volume.Mount", volume="db", detached=True, options=["suid", "nodev", "noatime"],
+               idmap=[{"uid": 5, "gid": 6, "count": 1}, {"uid": 100, "gid": 100, "count": 50}])
+    same(world.worker.jobs[-1][1]["mount"], {"options": ["noatime"], "idmap": [
+        {"uid": 5, "gid": 6, "count": 1}, {"uid": 100, "gid": 100, "count": 50}]})
 
 
 @test

@@ -604,9 +604,41 @@ def mount_prints_the_path():
     same((result.code, result.out, result.err), (0, "/run/quarry/mnt/default/web2\n", ""))
     same(world.server.requests[-1][1], {"volume": "web2"})
     same(quarry("mount", "raw").out, "/dev/quarry/default/raw\n")
-    same(quarry("mount", "acme/db", "--read-only", "--json").json,
+    same(quarry("mount", "acme/db", "-o", "ro,noexec", "--json").json,
          {"version": 1, "volume": "acme/db", "path": "/run/quarry/mnt/acme/db"})
-    same(world.server.requests[-1][1], {"volume": "acme/db", "readOnly": True})
+    same(world.server.requests[-1][1], {"volume": "acme/db", "options": ["ro", "noexec"]})
+    same(quarry("mount", "acme/db", "--options", "noatime", "--context", "system_u:object_r:web_t:s0:c1,c2").code, 0)
+    same(world.server.requests[-1][1],
+         {"volume": "acme/db", "options": ["noatime"], "context": "system_u:object_r:web_t:s0:c1,c2"})
+
+
+@test
+def mount_refuses_before_it_asks():
+    folder = os.path.dirname(world.file("there", b""))
+    for arguments, words in ((["-o", "fast"], '"fast" is no mount option that is known here: rw, ro, exec, noexec'),
+                             (["-o", ""], '"" is no mount option'),
+                             (["-o", "ro,noexec,rw"], "ro and rw contradict each other"),
+                             (["-o", "noatime", "-o", "strictatime"], "noatime and strictatime contradict"),
+                             (["--idmap", "1000:1000"], '"1000:1000" is no range of ids: UID:GID:COUNT'),
+                             (["--idmap", "0:1:1"], "UID, GID and COUNT are 1 or more"),
+                             (["--idmap", "5:5:0"], "UID, GID and COUNT are 1 or more"),
+                             (["--idmap", "5:4294967290:10"], "no id of it is above 4294967294"),
+                             (["--idmap", "5:5:10", "--idmap", "14:90:1"], "ranges 5:5:10 and 14:90:1 overlap"),
+                             (["--idmap", "5:5:1", "--userns", str(os.getpid())], "only one of them"),
+                             (["--userns", "me"], '"me" is not the number of a process'),
+                             (["--userns", "99999999"], "there is no process 99999999"),
+                             (["--context", "web"], '"web" is no SELinux context')):
+        before = len(world.server.requests)
+        result = quarry("mount", "db", folder, *arguments)
+        same(result.code, 2, arguments)
+        same(words in result.err, True, result.err)
+        same(len(world.server.requests), before, arguments)
+    for arguments, words in ((["--idmap", "5:5:1"], "other ids need a target"),
+                             (["--userns", str(os.getpid())], "other ids need a target"),
+                             (["-o", "suid"], "options suid and dev need a target")):
+        result = quarry("mount", "db", *arguments)
+        same(result.code, 1, arguments)
+        same(words in result.err, True, result.err)
 
 
 @test

@@ -37,7 +37,7 @@ for kind in "plain ext4" "host xfs" "passphrase ext4"; do
     echo one >"$root/$v/file"
     try quarry snapshot "$v@s"
     echo two >"$root/$v/file"
-    try quarry mount --read-only "$v@s" "${unlock[@]}"
+    try quarry mount -o ro "$v@s" "${unlock[@]}"
     if [ "$key" = passphrase ]; then
         refused "$kind: a clone takes the passphrase" 6 '--key-file' quarry clone "$v@s" "$v-c"
         refused "$kind: the right one" 6 'passphrase does not open' quarry clone "$v@s" "$v-c" --key-file /run/wrong
@@ -131,7 +131,7 @@ exits "rollback" 0 quarry rollback $v@first
 kept=$out
 like "prints what is kept" "$kept" "^$v@before-rollback-20[0-9]{6}T[0-9]{6}Z\$"
 is "the volume is what it was" "$(content $v)" first
-try quarry mount --read-only "$kept"
+try quarry mount -o ro "$kept"
 is "and what it was before is kept" "$(cat "$root/$kept/file")" second
 try quarry umount "$kept"
 exits "forth again, and nothing is kept" 0 quarry rollback --yes --discard-current "$kept"

@@ -92,7 +92,7 @@ for key in plain encrypted; do
     try quarry mount "$key"
     write_to $root/$key/log
     try quarry snapshot $key@s
-    try quarry mount --read-only $key@s
+    try quarry mount -o ro $key@s
     mkdir /run/bind-$key && mount --bind $root/$key /run/bind-$key
     exec 8<$root/$key/log
     mkdir $root/$key/in && mount -t tmpfs none $root/$key/in

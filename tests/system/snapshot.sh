@@ -41,7 +41,7 @@ for kind in "plain ext4" "plain xfs" "encrypted ext4" "encrypted xfs"; do
     at=$(tail -n 1 "$root/$name/log")
     ok "$kind: the writer goes on" wait_for 30 eval '[ "$(tail -n 1 '"$root/$name/log"')" -gt '"$at"' ]'
     is "$kind: nothing is suspended" "$(dmsetup info -c --noheadings -o suspended | sort -u)" Active
-    exits "$kind: it is mounted read-only beside its origin" 0 quarry mount --read-only "$name@one"
+    exits "$kind: it is mounted read-only beside its origin" 0 quarry mount -o ro "$name@one"
     is "$kind: at its place" "$out" "$root/$name@one"
     last=$(tail -n 1 "$root/$name@one/log")
     ok "$kind: it has what was synced before" [ "$last" -ge "$before" ]
@@ -53,7 +53,7 @@ for kind in "plain ext4" "plain xfs" "encrypted ext4" "encrypted xfs"; do
     not_ok "$kind: its place goes with it" test -e "$root/$name@one"
     kill $writer && wait $writer
     rm "$root/$name/unsynced"
-    exits "$kind: mounted again" 0 quarry mount --read-only "$name@one"
+    exits "$kind: mounted again" 0 quarry mount -o ro "$name@one"
     is "$kind: it is as it was" "$(tail -n 1 "$root/$name@one/log") $(cat "$root/$name@one/unsynced")" "$last unsynced"
     device=$(findmnt -no SOURCE "$root/$name@one" | sed 's/\[.*//')
     exec 9<"$device"
@@ -111,8 +111,8 @@ wait_for 20 test -s $root/b/n
 exits "three volumes, one of them closed" 0 quarry snapshot a b c --name group
 is "all are printed" "$(sort <<<"$out" | xargs)" "a@group b@group c@group"
 kill $writer && wait $writer
-try quarry mount --read-only a@group
-try quarry mount --read-only b@group
+try quarry mount -o ro a@group
+try quarry mount -o ro b@group
 a=$(cat $root/a@group/n) b=$(cat $root/b@group/n)
 ok "they are of one instant: a is b, or one ahead" [ $((10#$a - 10#$b)) -ge 0 -a $((10#$a - 10#$b)) -le 1 ]
 refused "one that is there already, and none is made" 7 'a@group exists' quarry snapshot c@other a@group

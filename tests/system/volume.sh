@@ -54,7 +54,7 @@ exits "mount at a place of the caller's" 0 quarry mount db /srv/db
 is "prints it" "$out" /srv/db
 exits "once more" 0 quarry mount db /srv/db
 is "which does not stack" "$(grep -c ' /srv/db ' /proc/self/mountinfo)" 1
-refused "nor read-only over it" 4 'mounted at /srv/db already, writable' quarry mount db /srv/db --read-only
+refused "nor read-only over it" 4 'mounted at /srv/db already, with options rw, not ro' quarry mount db /srv/db -o ro
 is "shows the same files" "$(cat /srv/db/file)" hello
 is "is nosuid and nodev too" "$(findmnt -no OPTIONS /srv/db | grep -o 'nosuid\|nodev' | xargs)" "nosuid nodev"
 is "inspect names both mounts" "$(json '.volumes[0].holds[].path' quarry inspect db | sort | xargs)" "$root/db /srv/db"
@@ -66,10 +66,10 @@ ok "closes the volume" wait_for 20 eval '! dmsetup info quarry-'"$uuid"
 is "the mount point is empty" "$(ls -A $root/db)" ""
 not_ok "and not even root can write there" touch $root/db/lost
 not_ok "nor make a directory" mkdir $root/db/lost
-exits "mount --read-only" 0 quarry mount --read-only db
+exits "mount -o ro" 0 quarry mount -o ro db
 is "reads" "$(cat $root/db/file)" hello
 not_ok "does not write" touch $root/db/file
-refused "mounting it for writing meanwhile" 4 'mounted read-only' quarry mount db
+refused "mounting it for writing meanwhile" 4 'with options ro, not rw' quarry mount db
 is "inspect shows read-only" "$(json '.volumes[0].holds[0].readOnly' quarry inspect db)" true
 try quarry umount db
 refused "a target that is not there" 2 '/srv/nope does not exist' quarry mount db /srv/nope

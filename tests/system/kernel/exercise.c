@@ -332,7 +332,7 @@ static void mounts(void **state) {
         _cleanup_close_ int fd = -EBADF, subtree = -EBADF;
         char path[DEVICE_PATH_MAX], message[256];
         dev_t thin, device;
-        bool read_only;
+        unsigned options;
 
         assert_int_equal(dm_thin_create(pool, 3), 0);
         assert_int_equal(dm_thin_open(pool, volume, 3, SIZE, false, &thin), 0);
@@ -342,7 +342,7 @@ static void mounts(void **state) {
         assert_int_equal(mnt_filesystem(path, "nofs", MNT_WRITABLE, message, sizeof(message)), -ENODEV);
         assert_shell("mkfs.ext4 -qF %s", path);
 
-        assert_int_equal(mnt_point_device(TARGET, &device, &read_only), 0);
+        assert_int_equal(mnt_point_device(TARGET, &device, &options), 0);
         assert_int_equal(mnt_point_make(MOUNT_ROOT, "/etc/x"), -EINVAL);
         assert_int_equal(mnt_point_make(MOUNT_ROOT, TARGET), 0);
         assert_int_equal(mnt_point_make(MOUNT_ROOT, TARGET), 0);
@@ -353,19 +353,19 @@ static void mounts(void **state) {
         fd = mnt_filesystem(path, "ext4", MNT_WRITABLE, message, sizeof(message));
         assert_true(fd >= 0);
         assert_int_equal(mkdirat(fd, "data", 0755), 0);
-        assert_int_equal(mnt_subtree(fd, "missing", false), -ENOENT);
+        assert_int_equal(mnt_subtree(fd, "missing"), -ENOENT);
         close(TAKE_FD(fd));
         fd = mnt_filesystem(path, "ext4", MNT_WRITABLE, message, sizeof(message));
         double t = now_ms();
-        subtree = mnt_subtree(fd, "data", false);
+        subtree = mnt_subtree(fd, "data");
         print_message("# mnt_subtree %.1f ms\n", now_ms() - t);
         assert_true(subtree >= 0);
         close(TAKE_FD(fd));
         assert_int_equal(mnt_attach(subtree, TARGET), 0);
         close(TAKE_FD(subtree));
-        assert_int_equal(mnt_point_device(TARGET, &device, &read_only), 1);
+        assert_int_equal(mnt_point_device(TARGET, &device, &options), 1);
         assert_int_equal(device, thin);
-        assert_false(read_only);
+        assert_int_equal(options, 0);
         assert_int_equal(mnt_point_make(MOUNT_ROOT, TARGET), -EBUSY);
         assert_int_equal(mnt_point_remove(TARGET), -EBUSY);
         assert_shell("grep ' /data " TARGET " ' /proc/self/mountinfo | grep nosuid | grep nodev | grep ' shared:'");
@@ -375,13 +375,14 @@ static void mounts(void **state) {
         /* Read-only, while it is mounted for writing elsewhere. */
         fd = mnt_filesystem(path, "ext4", MNT_READ_ONLY, message, sizeof(message));
         assert_true(fd >= 0);
-        subtree = mnt_subtree(fd, "data", true);
+        subtree = mnt_subtree(fd, "data");
         assert_true(subtree >= 0);
+        assert_int_equal(mnt_set_options(subtree, MOUNT_READ_ONLY | MOUNT_NOATIME), 0);
         close(TAKE_FD(fd));
         assert_int_equal(mnt_attach(subtree, TARGET), 0);
         close(TAKE_FD(subtree));
-        assert_int_equal(mnt_point_device(TARGET, &device, &read_only), 1);
-        assert_true(read_only);
+        assert_int_equal(mnt_point_device(TARGET, &device, &options), 1);
+        assert_int_equal(options, MOUNT_READ_ONLY | MOUNT_NOATIME);
         assert_shell("grep -q hello " TARGET "/file && ! touch " TARGET "/file2 2>/dev/null");
         assert_int_equal(mnt_unmount(TARGET), 0);
         assert_int_equal(mnt_point_remove(TARGET), 0);

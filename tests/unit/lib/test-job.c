@@ -26,7 +26,10 @@ static Job job_make(JobVerb verb) {
                                   .key_source = KEY_SOURCE_HOST, .uid = 1000, .gid = 4294967294, .mode = 01777 },
                 },
                 .growth = { .data = GIB, .metadata = MIB },
-                .read_only = true,
+                .mount = { .options = MOUNT_READ_ONLY | MOUNT_NOEXEC, .said = MOUNT_READ_ONLY | MOUNT_NOEXEC,
+                           .idmap = { { 1000, 1001, 1 }, { 100000, 200000, 65535 } }, .n_idmap = 2,
+                           .context = "system_u:object_r:container_file_t:s0:c1,c2",
+                           .has_giver = true, .giver_uid = 1000, .giver_gid = 1001 },
                 .stopped = true,
                 .detached = true,
                 .lazy = true,
@@ -116,7 +119,8 @@ static void test_what_a_verb_needs_arrives_and_nothing_else(void **state) {
                 assert_int_equal(back.growth.data, verb == JOB_POOL_EXTEND ? GIB : 0);
                 assert_int_equal(back.growth.metadata, verb == JOB_POOL_EXTEND ? MIB : 0);
                 assert_int_equal(back.stopped, verb == JOB_VOLUME_MOUNT || verb == JOB_VOLUME_LIMIT);
-                assert_int_equal(back.read_only, verb == JOB_VOLUME_MOUNT);
+                assert_memory_equal(&back.mount, verb == JOB_VOLUME_MOUNT ? &job.mount : &(MountSpec) {},
+                                    sizeof(MountSpec));
                 assert_int_equal(back.detached, verb == JOB_VOLUME_MOUNT);
                 assert_int_equal(back.lazy, verb == JOB_VOLUME_UMOUNT || verb == JOB_VOLUME_CLAIM);
                 assert_int_equal(back.fix, verb == JOB_HOST_AUDIT);
@@ -328,9 +332,20 @@ static const struct {
         { JOB_POOL_OPEN, "path", "\"/etc/shadow\"", "path" },
         { JOB_POOL_OPEN, "poolSpec", "{}", "poolSpec" },
         { JOB_POOL_OPEN, "volume", "{}", "volume" },
-        { JOB_POOL_OPEN, "readOnly", "true", "readOnly" },
+        { JOB_POOL_OPEN, "mount", "{\"options\":[]}", "mount" },
         { JOB_VOLUME_UMOUNT, "detached", "true", "detached" },
-        { JOB_VOLUME_MOUNT, "readOnly", "1", "readOnly" },
+        { JOB_VOLUME_MOUNT, "mount", NULL, "mount" },
+        { JOB_VOLUME_MOUNT, "mount.options", NULL, "mount" },
+        { JOB_VOLUME_MOUNT, "mount.options", "[5]", "options" },
+        { JOB_VOLUME_MOUNT, "mount.options", "[\"ro\",\"rw\"]", "options" },
+        { JOB_VOLUME_MOUNT, "mount.options", "[\"suid\"]", "mount" },
+        { JOB_VOLUME_MOUNT, "mount.options", "[\"dev\"]", "mount" },
+        { JOB_VOLUME_MOUNT, "mount.idmap", "[{\"uid\":1,\"gid\":1}]", "idmap" },
+        { JOB_VOLUME_MOUNT, "mount.idmap", "[{\"uid\":0,\"gid\":1,\"count\":1}]", "idmap" },
+        { JOB_VOLUME_MOUNT, "mount.userNamespace", "true", "idmap" },
+        { JOB_VOLUME_MOUNT, "mount.context", "\"a:b\"", "context" },
+        { JOB_VOLUME_MOUNT, "mount.giverGid", NULL, "mount" },
+        { JOB_VOLUME_MOUNT, "mount.giverUid", "4294967296", "mount" },
         { JOB_POOL_SCAN, "pool", "\"" UUID "\"", "pool" },
         { JOB_POOL_CREATE, "poolSpec", NULL, "poolSpec" },
         { JOB_POOL_CREATE, "poolSpec", "[]", "poolSpec" },
