@@ -13,6 +13,8 @@
 PREFIX ?= /usr
 SYSCONFDIR ?= /etc
 UNITDIR ?= $(PREFIX)/lib/systemd/system
+ZSHDIR ?= $(PREFIX)/share/zsh/vendor-completions
+FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 OPT ?= -O2
 CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
 VERSION := 0.1.0
@@ -100,7 +102,7 @@ install: all
 	$(Q)install -d $(addprefix $(DESTDIR),$(PREFIX)/bin $(PREFIX)/lib/quarry $(UNITDIR) \
 	    $(PREFIX)/lib/sysusers.d $(PREFIX)/lib/tmpfiles.d $(PREFIX)/lib/udev/rules.d \
 	    $(PREFIX)/share/man/man1 $(PREFIX)/share/man/man5 $(PREFIX)/share/man/man8 \
-	    $(PREFIX)/share/bash-completion/completions $(PREFIX)/share/doc/quarry $(SYSCONFDIR)/quarry/quarry.conf.d)
+	    $(PREFIX)/share/bash-completion/completions $(ZSHDIR) $(FISHDIR) $(PREFIX)/share/doc/quarry $(SYSCONFDIR)/quarry/quarry.conf.d)
 	$(Q)install -m 0755 $(OUT)/quarry $(DESTDIR)$(PREFIX)/bin/quarry
 	$(Q)install -m 0755 $(OUT)/quarryd $(OUT)/quarry-worker $(DESTDIR)$(PREFIX)/lib/quarry/
 	$(Q)$(foreach f,$(wildcard daemon/units/*.service daemon/units/*.socket),$(call installed,$(f),$(UNITDIR));)
@@ -112,6 +114,8 @@ install: all
 	    [ -e docs/quarry-$$v.1 ] || ln -sf $(notdir $(p)) $(DESTDIR)$(PREFIX)/share/man/man1/quarry-$$v.1; done;)
 	$(Q)install -m 0644 docs/*.varlink $(DESTDIR)$(PREFIX)/share/doc/quarry/
 	$(Q)install -m 0644 cli/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/quarry
+	$(Q)install -m 0644 cli/completion.zsh $(DESTDIR)$(ZSHDIR)/_quarry
+	$(Q)install -m 0644 cli/completion.fish $(DESTDIR)$(FISHDIR)/quarry.fish
 	$(Q)[ -e $(DESTDIR)$(SYSCONFDIR)/quarry/quarry.conf ] || \
 	    install -m 0644 daemon/units/quarry.conf $(DESTDIR)$(SYSCONFDIR)/quarry/quarry.conf
 

@@ -6,7 +6,6 @@
 #include "overview.h"
 #include "report.h"
 #include "table.h"
-#include "tenant.h"
 #include "verbs.h"
 #include "volume.h"
 
@@ -33,7 +32,7 @@ static const char *const volume_fields[] = { "name",      "tenant",         "poo
                                              "type",      "state",          "stopped",   "sizeBytes",
                                              "usedBytes", "exclusiveBytes", "snapshots", NULL };
 
-static const Column columns[] = {
+const Column df_columns[] = {
         { "name",
           "NAME",
           "Name, with the tenant unless it is \"default\"",
@@ -212,7 +211,7 @@ static void print(sd_json_variant *pools, sd_json_variant *tenants, sd_json_vari
         if (sd_json_variant_elements(volumes) == 0)
                 return;
         fputs(sd_json_variant_elements(pools) + sd_json_variant_elements(tenants) > 0 ? "\n" : "", stdout);
-        table_print(columns, first);
+        table_print(df_columns, first);
         tell_rest(sd_json_variant_elements(volumes) - sd_json_variant_elements(first), "volumes");
 }
 
@@ -223,7 +222,7 @@ int verb_df(char **arguments) {
         Error err = {};
 
         table_options.sort = table_options.sort ?: "-total";
-        int r = table_check_options(columns, &err);
+        int r = table_check_options(df_columns, &err);
         if (r == 0)
                 r = overview_ask(volume_fields, &o, &err);
         if (r != 0)
@@ -238,7 +237,7 @@ int verb_df(char **arguments) {
         }
         pools = *arguments ? owners(o.pools, "pool", volumes) : sd_json_variant_ref(o.pools);
         tenants = *arguments ? owners(o.tenants, "tenant", volumes) : sd_json_variant_ref(o.tenants);
-        rows = table_select(columns, volumes);
+        rows = table_select(df_columns, volumes);
         if (arg_json) {
                 for (size_t i = 0; i < sd_json_variant_elements(rows); i++)
                         report_add(&report, sd_json_variant_by_index(rows, i));

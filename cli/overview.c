@@ -17,14 +17,14 @@ void overview_done(Overview *o) {
         sd_json_variant_unref(o->missing);
 }
 
-static bool sees_all(void) {
+bool overview_sees_all(void) {
         const struct group *group = getgrnam(ADMIN_GROUP);
 
         return geteuid() == 0 || (group && group_member(group->gr_gid));
 }
 
 static int check_sight(const Overview *o, Error *err) {
-        if (sd_json_variant_elements(o->pools) + sd_json_variant_elements(o->tenants) > 0 || sees_all())
+        if (sd_json_variant_elements(o->pools) + sd_json_variant_elements(o->tenants) > 0 || overview_sees_all())
                 return 0;
         error_set(err, ERROR_PERMISSION_DENIED, EPERM,
                   "you are a member of no tenant, and what there is besides only administrators see");

@@ -11,6 +11,9 @@ typedef struct Overview {
         sd_json_variant *missing; /* pools that cannot be asked; NULL: none */
 } Overview;
 
+/* Whether the caller is an administrator. */
+bool overview_sees_all(void);
+
 void overview_done(Overview *overview);
 
 /* fields: which members of volumes. ERROR_PERMISSION_DENIED for who may see nothing: empty lists would look as if all

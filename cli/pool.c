@@ -45,7 +45,7 @@ const Option pool_rm_options[] = {
         {},
 };
 
-static const Column columns[] = {
+const Column pool_columns[] = {
         { "name", "NAME", "Name", "name", COLUMN_TEXT, true, CUT_END },
         { "size", "SIZE", "Space for the contents of volumes", "dataSizeBytes", COLUMN_SIZE, true },
         { "used", "USED", "How much of it is taken", "dataUsedBytes", COLUMN_SIZE, true },
@@ -268,7 +268,7 @@ int verb_pool_ls(char **arguments) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *all = NULL, *rows = NULL, *document = NULL;
         Error err = {};
 
-        int r = table_check_options(columns, &err);
+        int r = table_check_options(pool_columns, &err);
         if (r != 0)
                 return r < 0 ? report_error("cannot list pools", NULL, &err) : EXIT_DONE;
 
@@ -276,7 +276,7 @@ int verb_pool_ls(char **arguments) {
         if (client_call(&call, &all, NULL, &err) < 0)
                 return report_error("cannot list pools", NULL, &err);
 
-        rows = table_select(columns, all);
+        rows = table_select(pool_columns, all);
         if (arg_json) {
                 must(sd_json_buildo(&document, SD_JSON_BUILD_PAIR_VARIANT("pools", rows)));
                 return report_document(document);
@@ -284,7 +284,7 @@ int verb_pool_ls(char **arguments) {
         if (sd_json_variant_elements(all) == 0 && isatty(STDOUT_FILENO))
                 puts("No pools yet. How to make one: quarry help pool create");
         else
-                table_print(columns, rows);
+                table_print(pool_columns, rows);
         return EXIT_DONE;
 }
 

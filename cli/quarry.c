@@ -1,10 +1,12 @@
 /* The quarry command: which words are verbs, and what help says about them. */
 
+#include "complete.h"
 #include "must.h"
 #include "report.h"
 #include "table.h"
 #include "terminal.h"
 #include "verbs.h"
+#include "volume.h"
 
 #include <limits.h>
 #include <locale.h>
@@ -12,20 +14,8 @@
 
 #define ANY UINT_MAX
 
-typedef struct Verb {
-        const char *words;
-        const char *synopsis; /* what follows the words */
-        const char *summary;  /* one line, begins with a verb */
-        const char *text;     /* what one has to know, or NULL */
-        const char *examples; /* whole lines */
-        const Option *options;
-        bool is_listing;   /* has table_option_rows too */
-        unsigned min, max; /* number of arguments */
-        int (*run)(char **arguments);
-        const char *page; /* of the manual, quarry-PAGE(1); NULL: quarry(1) */
-} Verb;
-
 static int verb_help(char **arguments);
+static int verb_complete(char **arguments);
 
 static const Option no_options[] = { {} };
 
@@ -46,14 +36,14 @@ static const Verb verbs[] = {
           "  quarry ls -o name,used,labels --sort -used --filter label=app=db\n"
           "  quarry ls --filter 'unused,size>10G,created<7d' -o +created\n"
           "  quarry ls --json | jq -r '.volumes[].name'\n",
-          ls_options, true, 0, 0, verb_ls, "volume" },
-        { "inspect", "NAME...", "Show everything about volumes and snapshots", NULL,
+          ls_options, true, 0, 0, verb_ls, "volume", volume_columns },
+        { "inspect", "NAME[@SNAPSHOT]...", "Show everything about volumes and snapshots", NULL,
           "  quarry inspect db\n"
           "  quarry inspect db www --json\n",
           no_options, false, 1, ANY, verb_inspect, "volume" },
-        { "exists", "NAME", "Tell by the exit code whether a volume is there: 0 yes, 3 no", NULL,
+        { "exists", "NAME[@SNAPSHOT]", "Tell by the exit code whether a volume is there: 0 yes, 3 no", NULL,
           "  quarry exists db || quarry create db --size 10G\n", no_options, false, 1, 1, verb_exists, "volume" },
-        { "mount", "NAME [TARGET] [OPTION]...", "Mount a volume, and print where",
+        { "mount", "NAME[@SNAPSHOT] [TARGET] [OPTION]...", "Mount a volume, and print where",
           "Without TARGET it is mounted at /run/quarry/mnt/TENANT/NAME. With TARGET, an\n"
           "existing directory, it is attached there by your own rights, which takes root.\n"
           "Options: rw ro, exec noexec, relatime noatime strictatime, diratime nodiratime,\n"
@@ -69,13 +59,13 @@ static const Verb verbs[] = {
           "  podman unshare sh -c 'quarry mount acme/db ~/db --userns $$'\n"
           "  pass show vault | tr -d '\\n' | quarry mount vault --key-file -\n",
           mount_options, false, 1, 2, verb_mount, "mount" },
-        { "umount", "NAME|TARGET...", "Take mounts of volumes away",
+        { "umount", "NAME[@SNAPSHOT]|TARGET...", "Take mounts of volumes away",
           "NAME: the mount at the standard place. TARGET: a path that begins with / or .\n"
           "and was given to quarry mount. A volume that nobody uses any more is closed.\n",
           "  quarry umount db\n"
           "  quarry umount --lazy /srv/db\n",
           umount_options, false, 1, ANY, verb_umount, "mount" },
-        { "rm", "NAME... [OPTION]...", "Remove volumes and everything in them",
+        { "rm", "NAME[@SNAPSHOT]... [OPTION]...", "Remove volumes and everything in them",
           "Asks first on a terminal. A volume that is in use is refused; with --lazy it is\n"
           "removed behind its last user, also if the daemon is restarted meanwhile.\n"
           "One that has snapshots is refused unless they are removed with it; one that is\n"
@@ -94,14 +84,14 @@ static const Verb verbs[] = {
           "  quarry prune --dry-run\n"
           "  quarry prune --filter 'tenant=ci,label=temporary,created>7d'\n"
           "  quarry prune --yes --filter 'name=test-*,label!=keep'\n",
-          prune_options, false, 0, 0, verb_prune, "volume" },
+          prune_options, false, 0, 0, verb_prune, "volume", volume_columns },
         { "trim", "NAME... | --all", "Give back to the pool what volumes no longer use",
           "Volumes may be in use meanwhile. Prints each, and how much less of the pool it\n"
           "takes than before.\n",
           "  quarry trim db\n"
           "  quarry trim --all\n",
           trim_options, false, 0, ANY, verb_trim, "volume" },
-        { "snapshot", "NAME[@SNAPSHOT]... [--name SNAPSHOT]", "Make read-only images of volumes as they are now",
+        { "snapshot", "NAME[@NEW]... [--name NEW]", "Make read-only images of volumes as they are now",
           "Volumes may be in use: their filesystems are frozen for the moment it takes, so\n"
           "that each image is whole. Those of several volumes are of one instant, all or\n"
           "none. Without a name the snapshot is called by the time, in UTC. Prints each.\n",
@@ -114,7 +104,7 @@ static const Verb verbs[] = {
           "  quarry hold db@before-upgrade\n", no_options, false, 1, ANY, verb_hold, "snapshot" },
         { "release", "NAME@SNAPSHOT...", "Let held snapshots be removed again", NULL,
           "  quarry release db@before-upgrade\n", no_options, false, 1, ANY, verb_release, "snapshot" },
-        { "update", "NAME [OPTION]...", "Change labels, protection, owner, schedule, also in use",
+        { "update", "NAME[@SNAPSHOT] [OPTION]...", "Change labels, protection, owner, schedule, also in use",
           "What is not named stays as it is. A label goes with --label KEY- . Owner, group\n"
           "and permissions are those of the root directory; a snapshot has labels only.\n"
           "What is protected is removed by no rm and no prune; its snapshots are.\n"
@@ -173,7 +163,7 @@ static const Verb verbs[] = {
         { "pool ls", "[OPTION]...", "List pools", NULL,
           "  quarry pool ls\n"
           "  quarry pool ls -o +origin,devices\n",
-          no_options, true, 0, 0, verb_pool_ls, "pool" },
+          no_options, true, 0, 0, verb_pool_ls, "pool", pool_columns },
         { "pool inspect", "NAME...", "Show everything about pools", NULL, "  quarry pool inspect default\n", no_options,
           false, 1, ANY, verb_pool_inspect, "pool" },
         { "pool extend", "NAME (DEVICE... | --size SIZE)", "Give a pool more space while it is in use",
@@ -222,7 +212,7 @@ static const Verb verbs[] = {
         { "tenant ls", "[OPTION]...", "List tenants, with what they have of what they may have", NULL,
           "  quarry tenant ls\n"
           "  quarry tenant ls -o name,size,max-size --sort -size\n",
-          no_options, true, 0, 0, verb_tenant_ls, "tenant" },
+          no_options, true, 0, 0, verb_tenant_ls, "tenant", tenant_columns },
         { "tenant inspect", "NAME... [--pool POOL]", "Show everything about tenants", NULL,
           "  quarry tenant inspect acme\n", tenant_inspect_options, false, 1, ANY, verb_tenant_inspect, "tenant" },
         { "tenant update", "NAME [OPTION]...", "Change a tenant's members, limits and schedule",
@@ -245,7 +235,7 @@ static const Verb verbs[] = {
           "  quarry df\n"
           "  quarry df db www\n"
           "  quarry df --all --sort -snapshots-used\n",
-          df_options, true, 0, ANY, verb_df, "status" },
+          df_options, true, 0, ANY, verb_df, "status", df_columns },
         { "doctor", "[OPTION]...", "Look whether all is well, and repair what is safe to repair",
           "Compares the catalogs with the pools, the kernel and the set-up of the host, and\n"
           "says what does not fit and what to do about it. The exit code is 0 if nothing is\n"
@@ -253,8 +243,15 @@ static const Verb verbs[] = {
           "  quarry doctor\n"
           "  quarry doctor --fix\n",
           doctor_options, false, 0, 0, verb_doctor, "status" },
-        { "help", "[VERB]", "Show what a verb does, and its options", NULL, "  quarry help pool create\n", no_options,
-          false, 0, 2, verb_help },
+        { "help", "[VERB]...", "Show what a verb does, and its options", NULL, "  quarry help pool create\n",
+          no_options, false, 0, 2, verb_help },
+        { "complete", "-- WORD...", "Print what the last word can be: for shells",
+          "WORD...: what is typed behind quarry; the last one may be empty. Each line is a\n"
+          "word, and behind a tab what it means. What ends in / = or , is not yet whole.\n",
+          "  quarry complete -- rm we\n"
+          "  quarry complete -- ls --sort ''\n",
+          no_options, false, 0, ANY, verb_complete },
+        {},
 };
 
 static bool arg_help, arg_version;
@@ -270,28 +267,12 @@ static const Option top_options[] = {
         {},
 };
 
-/* The verb that begins at words, and of how many words it is; NULL if there is none. */
-static const Verb *verb_find(char *const *words, size_t *ret_length) {
-        for (size_t i = 0; i < ELEMENTSOF(verbs); i++) {
-                const char *second = strchr(verbs[i].words, ' ');
-                size_t first = second ? (size_t) (second - verbs[i].words) : strlen(verbs[i].words);
-
-                if (!words[0] || strlen(words[0]) != first || strncmp(words[0], verbs[i].words, first) != 0)
-                        continue;
-                if (second && (!words[1] || !streq(words[1], second + 1)))
-                        continue;
-                *ret_length = second ? 2 : 1;
-                return &verbs[i];
-        }
-        return NULL;
-}
-
 /* The verbs whose words begin with this one, or all. */
 static void print_verbs(FILE *stream, const char *first) {
         fprintf(stream, "%sVerbs:%s\n", terminal_style(stream, STYLE_BOLD), terminal_style(stream, STYLE_END));
-        for (size_t i = 0; i < ELEMENTSOF(verbs); i++)
-                if (!first || startswith(verbs[i].words, first))
-                        fprintf(stream, "  %-15s %s\n", verbs[i].words, verbs[i].summary);
+        for (const Verb *v = verbs; v->words; v++)
+                if (!first || startswith(v->words, first))
+                        fprintf(stream, "  %-15s %s\n", v->words, v->summary);
         fprintf(stream, "\nMore about one: quarry help VERB\n"
                         "More about all: man quarry\n");
 }
@@ -304,18 +285,6 @@ static void print_top_help(FILE *stream) {
         print_verbs(stream, NULL);
 }
 
-/* All that a verb understands, the general ones last. */
-static const Option *const *verb_options(const Verb *verb, const Option *ret[static 4]) {
-        size_t n = 0;
-
-        ret[n++] = verb->options;
-        if (verb->is_listing)
-                ret[n++] = table_option_rows;
-        ret[n++] = common_options;
-        ret[n] = NULL;
-        return ret;
-}
-
 static void print_verb_help(const Verb *verb) {
         const Option *tables[4];
         const char *bold = terminal_style(stdout, STYLE_BOLD), *end = terminal_style(stdout, STYLE_END);
@@ -324,7 +293,7 @@ static void print_verb_help(const Verb *verb) {
         if (verb->text)
                 printf("\n%s", verb->text);
         printf("\n%sOptions:%s\n", bold, end);
-        option_print(verb_options(verb, tables));
+        option_print(verb_options(verb, common_options, tables));
         printf("\n%sExamples:%s\n%s", bold, end, verb->examples);
         printf("\nMore: man quarry%s%s\n", verb->page ? "-" : "", verb->page ?: "");
 }
@@ -351,7 +320,7 @@ static int verb_help(char **arguments) {
                 print_top_help(stdout);
                 return EXIT_DONE;
         }
-        const Verb *verb = verb_find(arguments, &length);
+        const Verb *verb = verb_find(verbs, arguments, &length);
         if (verb)
                 print_verb_help(verb);
         else if (streq(arguments[0], "pool") && !arguments[1])
@@ -360,6 +329,11 @@ static int verb_help(char **arguments) {
                 print_verbs(stdout, "tenant ");
         else
                 return unknown_verb(arguments);
+        return EXIT_DONE;
+}
+
+static int verb_complete(char **arguments) {
+        complete_print(verbs, common_options, top_options, arguments);
         return EXIT_DONE;
 }
 
@@ -382,7 +356,7 @@ static int run_verb(const Verb *verb, char **words) {
         int r;
 
         report_set_usage(verb->words, verb->synopsis);
-        r = option_parse(verb_options(verb, tables), words, &arguments, &err);
+        r = option_parse(verb_options(verb, common_options, tables), words, &arguments, &err);
         if (r >= 0 && arg_help) {
                 print_verb_help(verb);
                 return EXIT_DONE;
@@ -425,7 +399,7 @@ static int run(char **words) {
                 puts("quarry " QUARRY_VERSION);
                 return EXIT_DONE;
         }
-        const Verb *verb = verb_find(words, &length);
+        const Verb *verb = verb_find(verbs, words, &length);
         if (verb)
                 return run_verb(verb, words + length);
         if (words[0] && words[1] && (streq(words[1], "--help") || streq(words[1], "-h")))

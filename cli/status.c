@@ -5,7 +5,6 @@
 #include "overview.h"
 #include "report.h"
 #include "table.h"
-#include "tenant.h"
 #include "terminal.h"
 #include "verbs.h"
 #include "volume.h"

@@ -1,6 +1,5 @@
 /* quarry tenant ... */
 
-#include "tenant.h"
 #include "client.h"
 #include "describe.h"
 #include "must.h"

@@ -4,12 +4,13 @@
  * and counted by the table's limits, and returns the exit code. */
 
 #include "option.h"
+#include "table.h"
 
 /* create.c */
 int verb_create(char **arguments);
 extern const Option create_options[];
 
-/* volume.c */
+/* volume.c, see volume.h too */
 int verb_ls(char **arguments);
 int verb_inspect(char **arguments);
 int verb_exists(char **arguments);
@@ -52,6 +53,7 @@ int verb_status(char **arguments);
 /* df.c */
 int verb_df(char **arguments);
 extern const Option df_options[];
+extern const Column df_columns[];
 
 /* trim.c */
 int verb_trim(char **arguments);
@@ -73,6 +75,7 @@ int verb_pool_update(char **arguments);
 int verb_pool_export(char **arguments);
 extern const Option pool_create_options[], pool_extend_options[], pool_check_options[], pool_update_options[],
         pool_rm_options[];
+extern const Column pool_columns[];
 
 /* tenant.c */
 int verb_tenant_create(char **arguments);
@@ -81,3 +84,4 @@ int verb_tenant_inspect(char **arguments);
 int verb_tenant_update(char **arguments);
 int verb_tenant_rm(char **arguments);
 extern const Option tenant_create_options[], tenant_inspect_options[], tenant_update_options[], tenant_rm_options[];
+extern const Column tenant_columns[];

@@ -24,7 +24,7 @@ static int option_type(const Option *option, const char *value, Error *err) {
 const Option ls_options[] = {
         { 0, "pool", "POOL", "Only volumes of this pool", option_string, &arg_pool },
         { 0, "tenant", "TENANT", "Only volumes of this tenant", option_string, &arg_tenant },
-        { 0, "type", "TYPE", "volume (the default), snapshot or all", option_type, &arg_type },
+        { 0, "type", "volume|snapshot|all", "What is listed (volume)", option_type, &arg_type },
         {},
 };
 

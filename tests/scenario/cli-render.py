@@ -11,7 +11,7 @@ import subprocess
 import sys
 import termios
 
-from console import ESCAPES, TOP, Terminal, api_server, libc, main, quarry, usage
+from console import ESCAPES, Terminal, api_server, libc, main, quarry, usage
 from tap import same, test
 
 world = None  # set by console for each test
@@ -1054,62 +1054,6 @@ def output_that_cannot_be_written_is_a_failure():
         result = quarry("ls", stdout=full)
     same(result.code, 1, str(result))
     assert "cannot write the output" in result.err, result
-
-
-# --- completion
-
-
-def complete(line):
-    """What TAB would offer behind this line."""
-    words = line.split(" ")
-    if "=" in words[-1]:
-        name, _, value = words[-1].partition("=")
-        words[-1:] = [name, "=", value] if value else [name, "="]
-    script = """
-        compopt() { :; }
-        source "$1"; shift
-        COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
-        _quarry quarry "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
-        printf '%s\\n' "${COMPREPLY[@]}"
-    """
-    done = subprocess.run(["bash", "-c", script, "bash", TOP + "/cli/completion.bash", *words],
-                          env=world.environment, capture_output=True, timeout=20, text=True)
-    same(done.stderr, "", line)
-    return done.stdout.split()
-
-
-@test
-def completion_knows_verbs_and_options():
-    same(complete("quarry e"), ["exists"])
-    assert {"ls", "pool", "--help"} <= set(complete("quarry "))
-    same(complete("quarry pool i"), ["inspect", "import"])
-    same(complete("quarry help pool e"), ["extend", "export"])
-    same(complete("quarry create db --key"), ["--key", "--key-file"])
-    same(complete("quarry create db --fs "), ["ext4", "xfs", "none"])
-    same(complete("quarry create db --fs=x"), ["xfs"])
-    same(complete("quarry ls --sort na"), ["name"])
-    same(complete("quarry ls -o name,si"), ["name,size"])
-    same(complete("quarry ls --filter sta"), ["state="])
-    same(complete("quarry ls --filter unused,sta"), ["unused,state="])
-    same(complete("quarry prune --filter unu"), ["unused="])
-    same(complete("quarry prune --"), ["--filter", "--dry-run", "--snapshots", "--yes", "--json", "--help"])
-
-
-@test
-def completion_knows_live_names():
-    same(complete("quarry rm web"), ["web2", "web10"])
-    same(complete("quarry rm --dry-run db web1"), ["web10"])
-    same(complete("quarry umount acme/"), ["acme/db"])
-    same(complete("quarry mount vau"), ["vault"])
-    same(complete("quarry pool inspect "), ["default", "try"])
-    same(complete("quarry create x --pool t"), ["try"])
-    same(complete("quarry create x --pool=t"), ["try"])
-    os.mkdir(world.folder + "/target")
-    same(complete(f"quarry mount db {world.folder}/t"), [world.folder + "/target"])
-    same(complete(f"quarry create x --key-file {world.folder}/so"), [world.folder + "/sock"])
-    same(complete("quarry exists db v"), [])
-    world.environment["QUARRY_SOCKET"] = "/none"
-    same(complete("quarry rm web"), [])
 
 
 if __name__ == "__main__":

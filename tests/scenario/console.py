@@ -99,7 +99,7 @@ def quarry(*arguments, stdin=b"", env=None, stdout=subprocess.PIPE, user=None):
 class Terminal:
     """quarry on a terminal of its own."""
 
-    def __init__(self, *arguments, columns=80, env=None):
+    def __init__(self, *arguments, columns=80, env=None, program=QUARRY):
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 25, columns, 0, 0))
         self.slave = slave
@@ -110,7 +110,7 @@ class Terminal:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # who runs the tests in the background ignores it
             fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
 
-        self.process = subprocess.Popen([QUARRY, *arguments], stdin=slave, stdout=slave, stderr=slave,
+        self.process = subprocess.Popen([program, *arguments], stdin=slave, stdout=slave, stderr=slave,
                                         preexec_fn=setup, env={**world.environment, **(env or {})})
 
     def _read(self, seconds):

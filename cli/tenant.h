@@ -1,7 +1,0 @@
-#pragma once
-
-/* What other verbs need of tenants. */
-
-#include "table.h"
-
-extern const Column tenant_columns[];
