@@ -53,13 +53,17 @@ json_of "pool rm refused" '.errors[0].kind == "PoolBusy"' quarry pool rm default
 json_of "pool export" '.exported == ["default"]' quarry pool export default
 json_of "pool import" '.pools[0].name == "default"' quarry pool import
 json_of "bad usage" '.error.kind == "BadRequest"' quarry create x --size many
+json_of "status" '.problems == [] and .pools[0].name == "default"' quarry status
+json_of "df" '.volumes[0].name == "a" and .volumes[0].totalBytes > 0 and .errors == []' quarry df
+json_of "df of one" '.volumes[0].name == "a"' quarry df a
 json_of "rm" '.removed == ["a"]' quarry rm a
 
 # --- completion with live names ---
 for name in web-one web-two other; do try quarry create $name --size 16M --fs none; done
 complete_words() { # WORD...: what TAB offers for the last
     bash -c '. /usr/share/bash-completion/completions/quarry
-        COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+        COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMP_LINE="$*"
+        COMP_POINT=${#COMP_LINE}
         compopt() { :; }
         _quarry quarry "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
         printf "%s\n" "${COMPREPLY[@]}"' bash "$@" | sort | xargs
@@ -70,6 +74,7 @@ is "names of pools" "$(complete_words quarry pool rm '')" "default"
 is "of options' values" "$(complete_words quarry create x --pool d)" "default"
 is "verbs" "$(complete_words quarry um)" "umount"
 is "options" "$(complete_words quarry create x --fs)" "--fs"
+is "for zsh and fish, too" "$(quarry complete -- pool rm '')" "default"
 
 # --- on a terminal of 80 columns ---
 terminal() { # COMMAND: what it shows there, without colours
