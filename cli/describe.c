@@ -157,7 +157,9 @@ void describe_volume(sd_json_variant *volume) {
         if (sd_json_variant_boolean(sd_json_variant_by_key(volume, "protected")))
                 print_field("Protected:", "yes: it cannot be removed");
         if (sd_json_variant_boolean(sd_json_variant_by_key(volume, "stopped")))
-                print_field("Stopped:", "it gets no new space until its pool has some");
+                print_field("Stopped:", streq(describe_string(volume, "stoppedBy"), "tenant")
+                                                ? "it gets no new space until its tenant uses less of the pool"
+                                                : "it gets no new space until its pool has some");
         print_size("Size:", sd_json_variant_by_key(volume, "sizeBytes"), 0);
         print_size("Used:", sd_json_variant_by_key(volume, "usedBytes"), size);
         print_exclusive(volume);
@@ -252,6 +254,20 @@ static void print_limited(const char *name, sd_json_variant *tenant, const char 
                 print_field(name, "%s, no limit", have_text);
 }
 
+/* It is counted from time to time. */
+static void print_use(sd_json_variant *tenant) {
+        sd_json_variant *age = sd_json_variant_by_key(tenant, "usedAgeSeconds");
+
+        if (!age) {
+                print_field("Used:", "not counted yet");
+                return;
+        }
+        print_limited("Used:", tenant, "usedBytes", "maxUsedBytes", true);
+        print_field("", "as of %llu s ago", (unsigned long long) sd_json_variant_unsigned(age));
+        if (sd_json_variant_boolean(sd_json_variant_by_key(tenant, "stopped")))
+                print_field("Stopped:", "its filesystems get no new space until it uses less");
+}
+
 void describe_tenant(sd_json_variant *tenant, char *const *users, char *const *groups) {
         print_string("Name:", tenant, "name");
         print_string("Pool:", tenant, "pool");
@@ -260,6 +276,8 @@ void describe_tenant(sd_json_variant *tenant, char *const *users, char *const *g
         print_limited("Volumes:", tenant, "volumes", "maxVolumes", false);
         print_limited("Snapshots:", tenant, "snapshots", "maxSnapshots", false);
         print_limited("Size:", tenant, "sizeBytes", "maxSizeBytes", true);
+        if (sd_json_variant_by_key(tenant, "maxUsedBytes"))
+                print_use(tenant);
         print_string("Schedule:", tenant, "snapshotSchedule");
         print_string("Created:", tenant, "createdAt");
 }

@@ -218,7 +218,7 @@ static const Verb verbs[] = {
         { "tenant update", "NAME [OPTION]...", "Change a tenant's members, limits and schedule",
           "What is not named stays. A limit below what there is already is refused.\n",
           "  quarry tenant update acme --user bob --remove-user alice\n"
-          "  quarry tenant update acme --max-size 500G --max-volumes none\n",
+          "  quarry tenant update acme --max-size 500G --max-used 200G --max-volumes none\n",
           tenant_update_options, false, 1, 1, verb_tenant_update, "tenant" },
         { "tenant rm", "NAME... [OPTION]...", "Remove tenants that own nothing", NULL, "  quarry tenant rm acme\n",
           tenant_rm_options, false, 1, ANY, verb_tenant_rm, "tenant" },

@@ -81,7 +81,25 @@ static void look_at_pool(Status *status, sd_json_variant *pool) {
         look_at_space(status, pool, object);
 }
 
-static void look_at_rules(Status *status, sd_json_variant *volume, const char *reference) {
+/* Whether its tenant may have no more snapshots, which is what a rule fails of then. */
+static bool tenant_is_full(const Overview *o, sd_json_variant *volume) {
+        static const char *const limits[] = { "maxSnapshots", "maxUsedBytes" };
+
+        for (size_t i = 0; i < sd_json_variant_elements(o->tenants); i++) {
+                sd_json_variant *tenant = sd_json_variant_by_index(o->tenants, i);
+                uint64_t use, most;
+
+                if (!streq(describe_string(tenant, "name"), describe_string(volume, "tenant")) ||
+                    !streq(describe_string(tenant, "pool"), describe_string(volume, "pool")))
+                        continue;
+                for (size_t j = 0; j < ELEMENTSOF(limits); j++)
+                        if (overview_limit(tenant, limits[j], &use, &most) && use >= most)
+                                return true;
+        }
+        return false;
+}
+
+static void look_at_rules(const Overview *o, Status *status, sd_json_variant *volume, const char *reference) {
         sd_json_variant *rules = sd_json_variant_by_key(volume, "scheduleRules");
 
         for (size_t i = 0; i < sd_json_variant_elements(rules); i++) {
@@ -93,15 +111,20 @@ static void look_at_rules(Status *status, sd_json_variant *volume, const char *r
                 message = must_have(format_new("no snapshot by the rule \"%s\" at %s: %s",
                                                describe_string(rule, "expression"), describe_string(rule, "lastRunAt"),
                                                describe_string(rule, "failure")));
-                add(&status->problems, reference, message, "quarry snapshot %s; it is tried again at %s", reference,
-                    describe_string(rule, "nextRunAt"));
+                if (tenant_is_full(o, volume))
+                        add(&status->problems, reference, message,
+                            "quarry tenant inspect %s; remove snapshots, or have its limit raised; it is tried again at %s",
+                            describe_string(volume, "tenant"), describe_string(rule, "nextRunAt"));
+                else
+                        add(&status->problems, reference, message, "quarry snapshot %s; it is tried again at %s",
+                            reference, describe_string(rule, "nextRunAt"));
         }
 }
 
-static const char *const volume_fields[] = { "name",    "tenant",  "pool",          "state",
-                                             "failure", "stopped", "scheduleRules", NULL };
+static const char *const volume_fields[] = { "name",    "tenant",    "pool",          "state", "failure",
+                                             "stopped", "stoppedBy", "scheduleRules", NULL };
 
-static void look_at_volume(Status *status, sd_json_variant *volume) {
+static void look_at_volume(const Overview *o, Status *status, sd_json_variant *volume) {
         const char *state = describe_string(volume, "state"), *failure = describe_string(volume, "failure");
         _cleanup_free_ char *reference = volume_reference(volume);
 
@@ -112,10 +135,13 @@ static void look_at_volume(Status *status, sd_json_variant *volume) {
         } else if (streq(state, "removing"))
                 add(&status->notices, reference, "it is being removed, behind its last user",
                     "quarry inspect %s tells where it is mounted", reference);
-        if (sd_json_variant_boolean(sd_json_variant_by_key(volume, "stopped")))
+        if (streq(describe_string(volume, "stoppedBy"), "tenant"))
+                add(&status->problems, reference, "it gets no new space, because its tenant uses more than it may",
+                    "quarry tenant inspect %s; quarry trim %s", describe_string(volume, "tenant"), reference);
+        else if (sd_json_variant_boolean(sd_json_variant_by_key(volume, "stopped")))
                 add(&status->problems, reference, "it gets no new space, because its pool has none",
                     "quarry df; quarry trim %s", reference);
-        look_at_rules(status, volume, reference);
+        look_at_rules(o, status, volume, reference);
 }
 
 /* --- limits ----------------------------------------------------------------------------------------------- */
@@ -239,7 +265,7 @@ int verb_status(char **arguments) {
         for (size_t i = 0; i < sd_json_variant_elements(o.pools); i++)
                 look_at_pool(&status, sd_json_variant_by_index(o.pools, i));
         for (size_t i = 0; i < sd_json_variant_elements(o.volumes); i++)
-                look_at_volume(&status, sd_json_variant_by_index(o.volumes, i));
+                look_at_volume(&o, &status, sd_json_variant_by_index(o.volumes, i));
         for (size_t i = 0; i < sd_json_variant_elements(o.tenants); i++)
                 look_at_tenant(&status, sd_json_variant_by_index(o.tenants, i), sd_json_variant_elements(o.pools) == 0);
 

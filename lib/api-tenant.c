@@ -4,13 +4,18 @@
 
 #include "api-errors.h"
 
-#define LIMITS(define)                                                                                 \
-        SD_VARLINK_FIELD_COMMENT("Most volumes that it may own"),                                      \
-                define(maxVolumes, SD_VARLINK_INT, SD_VARLINK_NULLABLE),                               \
-                SD_VARLINK_FIELD_COMMENT("Most snapshots of them"),                                    \
-                define(maxSnapshots, SD_VARLINK_INT, SD_VARLINK_NULLABLE),                             \
-                SD_VARLINK_FIELD_COMMENT("Most bytes in the sizes of its volumes, written to or not"), \
-                define(maxSizeBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE)
+#define LIMITS(define)                                                                                               \
+        SD_VARLINK_FIELD_COMMENT("Most volumes that it may own"),                                                    \
+                define(maxVolumes, SD_VARLINK_INT, SD_VARLINK_NULLABLE),                                             \
+                SD_VARLINK_FIELD_COMMENT("Most snapshots of them"),                                                  \
+                define(maxSnapshots, SD_VARLINK_INT, SD_VARLINK_NULLABLE),                                           \
+                SD_VARLINK_FIELD_COMMENT("Most bytes in the sizes of its volumes, written to or not"),               \
+                define(maxSizeBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE),                                           \
+                SD_VARLINK_FIELD_COMMENT("Most bytes of the pool that its volumes and snapshots may take together, " \
+                                         "what these share once. It is counted in the background: above it nothing " \
+                                         "is made for the tenant, and its filesystems get no new space unless "      \
+                                         "UsedLimitAction= of quarry.conf(5) says otherwise."),                      \
+                define(maxUsedBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE)
 
 static SD_VARLINK_DEFINE_STRUCT_TYPE(
         Tenant,
@@ -25,6 +30,11 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
         SD_VARLINK_DEFINE_FIELD(volumes, SD_VARLINK_INT, 0),
         SD_VARLINK_DEFINE_FIELD(snapshots, SD_VARLINK_INT, 0),
         SD_VARLINK_DEFINE_FIELD(sizeBytes, SD_VARLINK_INT, 0),
+        SD_VARLINK_FIELD_COMMENT("As it was so long ago; of a tenant that has such a limit, once it was counted"),
+        SD_VARLINK_DEFINE_FIELD(usedBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
+        SD_VARLINK_DEFINE_FIELD(usedAgeSeconds, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("True while its filesystems get no new space because it uses more than it may"),
+        SD_VARLINK_DEFINE_FIELD(stopped, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE),
         LIMITS(SD_VARLINK_DEFINE_FIELD),
         SD_VARLINK_FIELD_COMMENT("When snapshots are made of its volumes that have no schedule of their own; missing: "
                                  "as the pool has it"),

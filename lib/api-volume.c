@@ -5,6 +5,11 @@
 #include "api-errors.h"
 
 static SD_VARLINK_DEFINE_ENUM_TYPE(
+        StoppedBy,
+        SD_VARLINK_DEFINE_ENUM_VALUE(pool),
+        SD_VARLINK_DEFINE_ENUM_VALUE(tenant));
+
+static SD_VARLINK_DEFINE_ENUM_TYPE(
         Filesystem,
         SD_VARLINK_FIELD_COMMENT("ext4; the default"),
         SD_VARLINK_DEFINE_ENUM_VALUE(ext4),
@@ -121,8 +126,10 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
         SD_VARLINK_DEFINE_FIELD(open, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE),
         SD_VARLINK_FIELD_COMMENT("The standard mount point while mounted there"),
         SD_VARLINK_DEFINE_FIELD(mountPoint, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
-        SD_VARLINK_FIELD_COMMENT("True while its filesystem gets no new space, because its pool has none"),
+        SD_VARLINK_FIELD_COMMENT("True while its filesystem gets no new space"),
         SD_VARLINK_DEFINE_FIELD(stopped, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("Then, why: its pool has none left, or its tenant uses more than it may"),
+        SD_VARLINK_DEFINE_FIELD_BY_TYPE(stoppedBy, StoppedBy, SD_VARLINK_NULLABLE),
         SD_VARLINK_FIELD_COMMENT("Every mount of it, the standard one included"),
         SD_VARLINK_DEFINE_FIELD_BY_TYPE(holds, MountPoint, SD_VARLINK_ARRAY | SD_VARLINK_NULLABLE),
         SD_VARLINK_FIELD_COMMENT("Of a volume: when snapshots are made of it, \"none\" if it is said that none are. "
@@ -154,6 +161,9 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
 #define KEY_INPUT                                                                                             \
         SD_VARLINK_FIELD_COMMENT("Index of the passed descriptor that holds the passphrase: a sealed memfd"), \
                 SD_VARLINK_DEFINE_INPUT(keyFileDescriptor, SD_VARLINK_INT, SD_VARLINK_NULLABLE)
+#define DRY_RUN_INPUT                                                                                         \
+        SD_VARLINK_FIELD_COMMENT("Only say whether what is known now speaks against it, and change nothing"), \
+                SD_VARLINK_DEFINE_INPUT(dryRun, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE)
 
 static SD_VARLINK_DEFINE_METHOD_FULL(
         Create,
@@ -383,6 +393,7 @@ static SD_VARLINK_DEFINE_METHOD_FULL(
         SD_VARLINK_DEFINE_INPUT(volume, SD_VARLINK_STRING, 0),
         SD_VARLINK_FIELD_COMMENT("Keep nothing of what the volume is now"),
         SD_VARLINK_DEFINE_INPUT(discardCurrent, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE),
+        DRY_RUN_INPUT,
         PROGRESS_OUTPUT,
         SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(volume, Volume, SD_VARLINK_NULLABLE),
         SD_VARLINK_FIELD_COMMENT("What the volume was; missing: that is discarded"),
@@ -406,6 +417,7 @@ static SD_VARLINK_DEFINE_METHOD_FULL(
         SD_VARLINK_FIELD_COMMENT("How much more, or less, than it has when it is this call's turn"),
         SD_VARLINK_DEFINE_INPUT(addBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
         SD_VARLINK_DEFINE_INPUT(subtractBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
+        DRY_RUN_INPUT,
         KEY_INPUT,
         PROGRESS_OUTPUT,
         SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(volume, Volume, SD_VARLINK_NULLABLE));
@@ -470,6 +482,7 @@ SD_VARLINK_DEFINE_INTERFACE(
         &vl_type_Filesystem,
         &vl_type_KeySource,
         &vl_type_VolumeState,
+        &vl_type_StoppedBy,
         &vl_type_MissingPool,
         &vl_type_Encryption,
         SD_VARLINK_SYMBOL_COMMENT("Somewhere that the volume is mounted"),

@@ -65,6 +65,13 @@ static int set_auto_extend_step(Config *config, const char *value) {
         return set_percent(value, 1, &config->auto_extend_step);
 }
 
+static int set_used_limit_action(Config *config, const char *value) {
+        if (!streq(value, "stop") && !streq(value, "refuse"))
+                return -EINVAL;
+        config->used_limit_stops = streq(value, "stop");
+        return 0;
+}
+
 static int set_workers_max(Config *config, const char *value) {
         uint64_t n = 0;
         int r = set_number(value, 0, 256, &n);
@@ -157,6 +164,7 @@ static const Setting settings[] = {
         { "Pool", "MaxOverprovision", set_overprovision_max, "a whole number, 1 to 1000000" },
         { "Pool", "AutoExtendThreshold", set_auto_extend_threshold, "a whole number, 50 to 100" },
         { "Pool", "AutoExtendStep", set_auto_extend_step, "a whole number, 1 to 100" },
+        { "Tenants", "UsedLimitAction", set_used_limit_action, "stop or refuse" },
         { "Jobs", "Workers", set_workers_max, "a whole number, 0 to 256" },
         { "Encryption", "KeyCommand", set_key_command, "an absolute path and arguments, in double quotes if need be" },
         { "Encryption", "Argon2Memory", set_argon2_memory, "a size, 32K to 4G" },
@@ -275,6 +283,7 @@ int config_set_defaults(Config *config) {
                 .overprovision_max = 1000,
                 .auto_extend_threshold = 80,
                 .auto_extend_step = 20,
+                .used_limit_stops = true,
                 .argon2_memory = UINT64_C(256) << 20,
                 .argon2_memory_total = UINT64_C(1) << 30,
         };

@@ -25,6 +25,7 @@ enum {
         WITH_OLD_NAME = 1 << 18,   /* or an old name */
         WITH_OLD_KEY = 1 << 19,    /* needs_old_key */
         WITH_REPEATED = 1 << 20,   /* repeated */
+        WITH_THIN_IDS = 1 << 21,
 };
 
 typedef struct JobForm {
@@ -34,3 +35,7 @@ typedef struct JobForm {
 
 /* THE table of verbs. */
 extern const JobForm job_forms[_JOB_VERB_MAX];
+
+/* -ENOMEM; from_json: -EINVAL. */
+int thin_ids_to_json(const uint32_t *ids, size_t n, sd_json_variant **ret);
+int thin_ids_from_json(sd_json_variant *list, uint32_t **ret, size_t *ret_n);

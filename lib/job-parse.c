@@ -231,10 +231,22 @@ static int calendar_from_json(sd_json_variant *v, JobCalendar *ret, Error *err) 
         return 0;
 }
 
+static int ids_from_json(sd_json_variant *v, Job *job, Error *err) {
+        size_t n = sd_json_variant_elements(v);
+        int r;
+
+        if (n == 0 || n > JOB_THIN_IDS_MAX)
+                return error_field(err, "thinIds", "1 to %u thin devices are looked at together", JOB_THIN_IDS_MAX);
+        r = thin_ids_from_json(v, &job->thin_ids, &job->n_thin_ids);
+        return r == -EINVAL ? error_field(err, "thinIds", "a thin id is no number up to %u", THIN_ID_MAX)
+               : r < 0      ? error_oom(err)
+                            : 0;
+}
+
 typedef struct ParsedJob {
         Job job;
         const char *verb;
-        sd_json_variant *pool_spec, *growth, *volume, *source, *images, *calendar, *mount;
+        sd_json_variant *pool_spec, *growth, *volume, *source, *images, *calendar, *mount, *thin_ids;
 } ParsedJob;
 
 static int part_check(bool there, bool wanted, const char *field, const char *verb, Error *err) {
@@ -276,6 +288,8 @@ static int parts_check(const ParsedJob *p, unsigned parts, Error *err) {
                 r = part_check(p->calendar, parts & WITH_CALENDAR, "calendar", p->verb, err);
         if (r >= 0)
                 r = part_check(p->mount, parts & WITH_MOUNT, "mount", p->verb, err);
+        if (r >= 0)
+                r = part_check(p->thin_ids, parts & WITH_THIN_IDS, "thinIds", p->verb, err);
         for (size_t i = 0; r >= 0 && i < ELEMENTSOF(options); i++)
                 if (!(parts & options[i].part))
                         r = part_check(options[i].is_given, false, options[i].field, p->verb, err);
@@ -294,6 +308,7 @@ int job_from_json(sd_json_variant *v, Job *ret, Error *err) {
                 { "totalOnly", BOOLEAN, offsetof(ParsedJob, job.total_only), 0 },
                 { "calendar", OBJECT, offsetof(ParsedJob, calendar), 0 },
                 { "mount", OBJECT, offsetof(ParsedJob, mount), 0 },
+                { "thinIds", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(ParsedJob, thin_ids), 0 },
                 { "stopped", BOOLEAN, offsetof(ParsedJob, job.stopped), 0 },
                 { "detached", BOOLEAN, offsetof(ParsedJob, job.detached), 0 },
                 { "lazy", BOOLEAN, offsetof(ParsedJob, job.lazy), 0 },
@@ -340,6 +355,8 @@ int job_from_json(sd_json_variant *v, Job *ret, Error *err) {
                 r = calendar_from_json(p.calendar, &job.calendar, err);
         if (r >= 0 && p.mount)
                 r = mount_spec_from_json(p.mount, job.detached, &job.mount, err);
+        if (r >= 0 && p.thin_ids)
+                r = ids_from_json(p.thin_ids, &job, err);
         if (r < 0)
                 return r;
 

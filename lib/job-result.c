@@ -1,4 +1,4 @@
-#include <quarry/job.h>
+#include "job-form.h"
 
 #include <quarry/text.h>
 
@@ -73,11 +73,11 @@ static int spaces_to_json(const JobResult *result, sd_json_variant **ret) {
         return 0;
 }
 
-static int thin_ids_to_json(const JobResult *result, sd_json_variant **ret) {
+int thin_ids_to_json(const uint32_t *ids, size_t n, sd_json_variant **ret) {
         int r = sd_json_variant_new_array(ret, NULL, 0);
 
-        for (size_t i = 0; r >= 0 && i < result->n_thin_ids; i++)
-                r = sd_json_variant_append_arrayb(ret, SD_JSON_BUILD_UNSIGNED(result->thin_ids[i]));
+        for (size_t i = 0; r >= 0 && i < n; i++)
+                r = sd_json_variant_append_arrayb(ret, SD_JSON_BUILD_UNSIGNED(ids[i]));
         return r;
 }
 
@@ -129,7 +129,7 @@ int job_result_to_json(const JobResult *result, sd_json_variant **ret) {
         if (r >= 0)
                 r = finding_list_to_json(&result->findings, &findings);
         if (r >= 0 && result->thin_ids_are_known)
-                r = thin_ids_to_json(result, &thin_ids);
+                r = thin_ids_to_json(result->thin_ids, result->n_thin_ids, &thin_ids);
         if (r >= 0)
                 r = spaces_to_json(result, &spaces);
         if (r >= 0)
@@ -251,22 +251,21 @@ static int pools_from_json(sd_json_variant *list, JobResult *result) {
         return 0;
 }
 
-static int thin_ids_from_json(sd_json_variant *list, JobResult *result) {
-        size_t n = list ? sd_json_variant_elements(list) : 0;
+int thin_ids_from_json(sd_json_variant *list, uint32_t **ret, size_t *ret_n) {
+        size_t n = sd_json_variant_elements(list);
+        _cleanup_free_ uint32_t *ids = calloc(n + 1, sizeof(*ids));
 
-        result->thin_ids_are_known = list;
-        if (n == 0)
-                return 0;
-        result->thin_ids = calloc(n, sizeof(*result->thin_ids));
-        if (!result->thin_ids)
+        if (!ids)
                 return -ENOMEM;
-        for (; result->n_thin_ids < n; result->n_thin_ids++) {
-                sd_json_variant *v = sd_json_variant_by_index(list, result->n_thin_ids);
+        for (size_t i = 0; i < n; i++) {
+                sd_json_variant *v = sd_json_variant_by_index(list, i);
 
                 if (!sd_json_variant_is_unsigned(v) || sd_json_variant_unsigned(v) > THIN_ID_MAX)
                         return -EINVAL;
-                result->thin_ids[result->n_thin_ids] = (uint32_t) sd_json_variant_unsigned(v);
+                ids[i] = (uint32_t) sd_json_variant_unsigned(v);
         }
+        *ret = TAKE_PTR(ids);
+        *ret_n = n;
         return 0;
 }
 
@@ -414,8 +413,9 @@ int job_result_from_json(sd_json_variant *v, JobResult *ret) {
                 r = devices_from_json(p.devices, &result);
         if (r >= 0)
                 r = finding_list_from_json(p.findings, &result.findings);
-        if (r >= 0)
-                r = thin_ids_from_json(p.thin_ids, &result);
+        result.thin_ids_are_known = p.thin_ids;
+        if (r >= 0 && p.thin_ids)
+                r = thin_ids_from_json(p.thin_ids, &result.thin_ids, &result.n_thin_ids);
         if (r >= 0)
                 r = spaces_from_json(p.spaces, &result);
         if (r >= 0)

@@ -43,6 +43,7 @@ const JobForm job_forms[_JOB_VERB_MAX] = {
         [JOB_VOLUME_SHRINK] = { "volume_shrink", WITH_POOL | WITH_VOLUME | WITH_SPARE | WITH_PENDING | WITH_REPEATED },
         [JOB_VOLUME_OWN] = { "volume_own", WITH_POOL | WITH_VOLUME | WITH_OWNER },
         [JOB_POOL_EXCLUSIVE] = { "pool_exclusive", WITH_POOL },
+        [JOB_POOL_UNION] = { "pool_union", WITH_POOL | WITH_THIN_IDS },
         [JOB_VOLUME_DIFF] = { "volume_diff", WITH_POOL | WITH_VOLUME | WITH_SOURCE | WITH_TOTAL },
 };
 
@@ -68,6 +69,9 @@ void job_done(Job *job) {
         job->images = NULL;
         job->n_images = 0;
         job->calendar.expressions = strv_free(job->calendar.expressions);
+        free(job->thin_ids);
+        job->thin_ids = NULL;
+        job->n_thin_ids = 0;
 }
 
 static int pool_spec_to_json(const PoolSpec *spec, sd_json_variant **ret) {
@@ -160,7 +164,7 @@ static int calendar_to_json(const JobCalendar *calendar, sd_json_variant **ret) 
 int job_to_json(const Job *job, sd_json_variant **ret) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *pool_spec = NULL, *growth = NULL, *volume = NULL,
                                                           *images = NULL, *source = NULL, *calendar = NULL,
-                                                          *mount = NULL;
+                                                          *mount = NULL, *thin_ids = NULL;
         const char *word = job_verb_to_string(job->verb);
         int r = 0;
 
@@ -184,6 +188,8 @@ int job_to_json(const Job *job, sd_json_variant **ret) {
                 r = calendar_to_json(&job->calendar, &calendar);
         if (r >= 0 && (parts & WITH_MOUNT))
                 r = mount_spec_to_json(&job->mount, &mount);
+        if (r >= 0 && (parts & WITH_THIN_IDS))
+                r = thin_ids_to_json(job->thin_ids, job->n_thin_ids, &thin_ids);
         if (r < 0)
                 return r;
 
@@ -197,6 +203,7 @@ int job_to_json(const Job *job, sd_json_variant **ret) {
                         SD_JSON_BUILD_PAIR_CONDITION(!!source, "source", SD_JSON_BUILD_VARIANT(source)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!images, "images", SD_JSON_BUILD_VARIANT(images)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!calendar, "calendar", SD_JSON_BUILD_VARIANT(calendar)),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!thin_ids, "thinIds", SD_JSON_BUILD_VARIANT(thin_ids)),
                         SD_JSON_BUILD_PAIR_CONDITION(
                                         !!(parts & WITH_TOTAL), "totalOnly", SD_JSON_BUILD_BOOLEAN(job->total_only)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!mount, "mount", SD_JSON_BUILD_VARIANT(mount)),

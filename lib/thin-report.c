@@ -176,3 +176,68 @@ int thin_delta_finish(ThinDeltaParser *p, ThinDelta *ret) {
         p->delta = (ThinDelta) {};
         return 0;
 }
+
+/* --- thin_dump: one element a line ------------------------------------------------------------------------ */
+
+void thin_union_done(ThinUnion *u) {
+        free(u->seen);
+        *u = (ThinUnion) {};
+}
+
+static int union_begin(ThinUnion *u, const char *element) {
+        uint64_t sectors;
+
+        if (u->is_open || attribute(element, "data_block_size", &sectors) < 0 || sectors == 0 ||
+            sectors > CHUNK_MAX / SECTOR)
+                return -EBADMSG;
+        u->is_open = true;
+        if (u->seen) /* the next dump is of the same pool */
+                return sectors * SECTOR == u->chunk_size ? 0 : -EBADMSG;
+        u->chunk_size = sectors * SECTOR;
+        u->seen = calloc(u->data_size / u->chunk_size / 8 + 1, 1); /* the kernel gives pages as they are used */
+        return u->seen ? 0 : -ENOMEM;
+}
+
+static int union_add(ThinUnion *u, uint64_t begin, uint64_t length) {
+        uint64_t n = u->data_size / u->chunk_size;
+
+        if (begin >= n || length > n - begin)
+                return -EBADMSG;
+        for (uint64_t i = begin; i < begin + length; i++) {
+                uint8_t bit = (uint8_t) (1u << i % 8);
+
+                u->n_seen += (u->seen[i / 8] & bit) == 0;
+                u->seen[i / 8] |= bit;
+        }
+        return 0;
+}
+
+static int union_element(ThinUnion *u, const char *element) {
+        /* What several devices share may stand before them, once, and is referred to. */
+        static const char *const others[] = { "<device ", "</device>", "<def ", "</def>", "<ref " };
+        uint64_t begin, length;
+
+        if (startswith(element, "<single_mapping "))
+                return attribute(element, "data_block", &begin) < 0 ? -EBADMSG : union_add(u, begin, 1);
+        if (startswith(element, "<range_mapping "))
+                return attribute(element, "data_begin", &begin) < 0 || attribute(element, "length", &length) < 0
+                               ? -EBADMSG
+                               : union_add(u, begin, length);
+        for (size_t i = 0; i < ELEMENTSOF(others); i++)
+                if (startswith(element, others[i]))
+                        return 0;
+        return -EBADMSG;
+}
+
+int thin_union_parse(ThinUnion *u, const char *line) {
+        line += strspn(line, " ");
+        if (startswith(line, "<superblock "))
+                return union_begin(u, line);
+        if (!u->is_open)
+                return -EBADMSG;
+        if (streq(line, "</superblock>")) {
+                u->is_open = false;
+                return 0;
+        }
+        return *line ? union_element(u, line) : 0;
+}

@@ -20,6 +20,8 @@ uint64_t quota_use(const TenantEntry *tenant, TenantLimit limit) {
                 return tenant->n_volumes;
         case TENANT_LIMIT_SNAPSHOTS:
                 return tenant->n_snapshots;
+        case TENANT_LIMIT_USED:
+                return tenant->use.bytes;
         default:
                 return tenant->provisioned;
         }
@@ -43,10 +45,25 @@ static const char *limit_option(TenantLimit limit) {
         return options[limit];
 }
 
+static bool is_number(TenantLimit limit) {
+        return limit == TENANT_LIMIT_VOLUMES || limit == TENANT_LIMIT_SNAPSHOTS;
+}
+
 static const char *amount_format(TenantLimit limit, uint64_t amount, char buf[static SIZE_TEXT_MAX]) {
-        if (limit == TENANT_LIMIT_SIZE)
+        if (!is_number(limit))
                 return size_format(amount, buf);
         buffer_format(buf, SIZE_TEXT_MAX, "%" PRIu64, amount);
+        return buf;
+}
+
+/* "3 volumes", "1 volume", "2G in volumes" */
+#define AMOUNT_TEXT_MAX (SIZE_TEXT_MAX + 16)
+static const char *amount_of(TenantLimit limit, uint64_t amount, char buf[static AMOUNT_TEXT_MAX]) {
+        const char *word = limit_word(limit);
+        int n = (int) strlen(word) - (is_number(limit) && amount == 1);
+        char number[SIZE_TEXT_MAX];
+
+        buffer_format(buf, AMOUNT_TEXT_MAX, "%s %.*s", amount_format(limit, amount, number), n, word);
         return buf;
 }
 
@@ -60,20 +77,37 @@ static uint64_t limit_now(const TenantEntry *tenant, TenantLimit limit) {
         return change->tenant_update.limits[limit] < max ? change->tenant_update.limits[limit] : max;
 }
 
+/* What of it is in use is only seen once it is: who is above that limit gets nothing. */
+static int check_used(const TenantEntry *tenant, Error *err) {
+        char max_text[SIZE_TEXT_MAX], use_text[SIZE_TEXT_MAX];
+        int r;
+
+        if (!tenant->use.over)
+                return 0;
+        r = error_set(err, ERROR_QUOTA_EXCEEDED, EDQUOT, "tenant %s may use %s of pool %s, and uses %s",
+                      tenant->tenant.name, size_format(tenant->tenant.limits[TENANT_LIMIT_USED], max_text),
+                      tenant->pool->info.name, size_format(tenant->use.bytes, use_text));
+        error_hint(err,
+                   "remove volumes, snapshots or files, or have an administrator raise the limit: "
+                   "quarry tenant update %s %s",
+                   tenant->tenant.name, limit_option(TENANT_LIMIT_USED));
+        return r;
+}
+
 static int check(const TenantEntry *tenant, TenantLimit limit, uint64_t more, Error *err) {
-        char max_text[SIZE_TEXT_MAX], use_text[SIZE_TEXT_MAX], more_text[SIZE_TEXT_MAX];
+        char max_text[AMOUNT_TEXT_MAX], use_text[SIZE_TEXT_MAX], more_text[SIZE_TEXT_MAX];
         uint64_t max = tenant ? limit_now(tenant, limit) : TENANT_UNLIMITED, use;
         int r;
 
-        if (max == TENANT_UNLIMITED)
-                return 0;
+        r = tenant ? check_used(tenant, err) : 0;
+        if (r < 0 || max == TENANT_UNLIMITED || more == 0)
+                return r;
         use = quota_use(tenant, limit);
         if (use <= max && more <= max - use)
                 return 0;
-        r = error_set(err, ERROR_QUOTA_EXCEEDED, EDQUOT, "tenant %s may have %s %s, has %s, and %s more %s asked for",
-                      tenant->tenant.name, amount_format(limit, max, max_text), limit_word(limit),
-                      amount_format(limit, use, use_text), amount_format(limit, more, more_text),
-                      limit != TENANT_LIMIT_SIZE && more == 1 ? "is" : "are");
+        r = error_set(err, ERROR_QUOTA_EXCEEDED, EDQUOT, "tenant %s may have %s, has %s, and %s more %s asked for",
+                      tenant->tenant.name, amount_of(limit, max, max_text), amount_format(limit, use, use_text),
+                      amount_format(limit, more, more_text), is_number(limit) && more == 1 ? "is" : "are");
         error_hint(err, "remove some, or have an administrator raise the limit: quarry tenant update %s %s",
                    tenant->tenant.name, limit_option(limit));
         return r;
@@ -105,7 +139,7 @@ int quota_check_size(const Manager *m, const PoolEntry *pool, const TenantEntry 
 }
 
 int quota_check_limits(const TenantEntry *tenant, const Tenant *wanted, Error *err) {
-        char max_text[SIZE_TEXT_MAX], use_text[SIZE_TEXT_MAX];
+        char max_text[SIZE_TEXT_MAX], use_text[AMOUNT_TEXT_MAX];
 
         for (int i = 0; i < _TENANT_LIMIT_MAX; i++) {
                 uint64_t use = quota_use(tenant, (TenantLimit) i);
@@ -113,8 +147,8 @@ int quota_check_limits(const TenantEntry *tenant, const Tenant *wanted, Error *e
                 if (wanted->limits[i] == tenant->tenant.limits[i] || wanted->limits[i] >= use)
                         continue;
                 return error_field(err, tenant_limit_to_string((TenantLimit) i),
-                                   "tenant %s has %s %s already: a limit of %s is below that", wanted->name,
-                                   amount_format((TenantLimit) i, use, use_text), limit_word((TenantLimit) i),
+                                   "tenant %s has %s already: a limit of %s is below that", wanted->name,
+                                   amount_of((TenantLimit) i, use, use_text),
                                    amount_format((TenantLimit) i, wanted->limits[i], max_text));
         }
         return 0;

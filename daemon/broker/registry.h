@@ -30,11 +30,25 @@ typedef struct Hold { /* a mount in the host's mount namespace */
         bool read_only;
 } Hold;
 
+/* What the volumes and snapshots of a tenant take of their pool together, what they share once; see tenant-used.h. */
+typedef struct TenantUse {
+        uint64_t bytes, at;   /* as counted then: CLOCK_MONOTONIC, microseconds; 0: never */
+        uint64_t pool_used;   /* when so many bytes of the pool were, */
+        size_t n_owned;       /* it had so many volumes and snapshots, */
+        uint64_t mapped_then; /* and these mapped so much, as last seen */
+        uint64_t mapped;      /* bytes that each of them maps, as last seen: not less than they take, */
+        bool mapped_is_known; /* if that is known of all */
+        bool over;            /* its limit */
+        bool stopped;         /* for that reason its filesystems get no new space */
+        bool failed;          /* to be counted, the last time */
+} TenantUse;
+
 typedef struct TenantEntry {
         Tenant tenant; /* first: the tree compares by it */
         PoolEntry *pool;
         size_t n_volumes, n_snapshots; /* that it owns, */
         uint64_t provisioned;          /* and the sum of the volumes' sizes, bytes */
+        TenantUse use;
         bool goes; /* it is being removed: nothing more is made for it */
 } TenantEntry;
 
@@ -114,10 +128,20 @@ typedef struct PoolSpace {
         bool growing;          /* with room for it */
         bool relief_is_out;    /* it is being given its reserve */
         uint64_t left_at_stop; /* bytes */
+        uint64_t used_at_look; /* bytes, when its open volumes were looked at */
         uint64_t tried;        /* to extend it, when */
         SpaceSample samples[SPACE_SAMPLES];
         size_t n_samples, next_sample;
 } PoolSpace;
+
+/* The counting of what a tenant takes: of one at a time. */
+typedef struct PoolCount {
+        bool is_out;
+        uint64_t tenant_since; /* which: Tenant.created_usec */
+        uint64_t began, again; /* when, and when the next one may: CLOCK_MONOTONIC, microseconds */
+        uint64_t pool_used, mapped; /* as of its beginning, as in TenantUse */
+        size_t n_owned;
+} PoolCount;
 
 struct PoolEntry {
         PoolEntry *next;
@@ -145,11 +169,12 @@ struct PoolEntry {
         uint64_t provisioned; /* sum of the volumes' sizes, bytes */
         uint8_t *thin_ids;    /* bitmap of those in use */
         Lane lane;            /* of what runs beside the operations on its volumes: it is extended */
-        Lane diff_lane;       /* of comparisons of its volumes: a worker does one at a time */
+        Lane diff_lane;       /* of what reads the maps of its volumes: a worker does one at a time */
         Operation *operation; /* that runs on the whole pool now */
         unsigned n_operations; /* that run on its volumes or beside them now; */
         unsigned n_background; /* so many of them in the background */
         PoolSpace space;
+        PoolCount count;
         TemplateDemand template_demand[TEMPLATE_DEMANDS];
         SpaceLink *space_link; /* of the worker that looks at it */
         bool look_is_out;      /* a worker is reading how full it is, see usage.h */

@@ -16,6 +16,10 @@
 #define SOFT_BURST_PART 8 /* most bursts end before it is full */
 #define HALF_USEC (120 * USEC_PER_SEC)
 #define FORECAST_USEC_MIN (60 * USEC_PER_SEC)
+#define COUNT_USEC (30 * USEC_PER_SEC) /* a tenant is counted this often while it grows or may be above its limit, */
+#define COUNT_IDLE_USEC (600 * USEC_PER_SEC) /* and else */
+#define COUNT_PART 4 /* a fifth of the time, */
+#define COUNT_PAUSE_USEC USEC_PER_SEC /* with at least this between */
 
 static uint64_t floor_of(uint64_t data_size) {
         uint64_t n = data_size / FLOOR_PART;
@@ -99,6 +103,26 @@ void space_choose(const uint64_t *growth, size_t n, bool *ret_chosen) {
                 ret_chosen[most] = true;
                 sum += growth[most];
         }
+}
+
+/* What others give back hides what it takes: it is not told from the pool's growth alone for longer than COUNT_USEC. */
+SpaceUrgency space_count_urgency(const SpaceCount *c) {
+        bool may_be_over = c->mapped_max > c->limit;
+
+        if (!c->is_counted)
+                return may_be_over ? SPACE_COUNT_NEAR : SPACE_COUNT_IDLE;
+        if (c->bytes > c->limit)
+                return c->changed || c->own_changed || c->age >= COUNT_USEC ? SPACE_COUNT_NEAR : SPACE_COUNT_NOT;
+        if (may_be_over && c->grown > c->limit - c->bytes)
+                return SPACE_COUNT_NEAR;
+        if (c->age < COUNT_USEC)
+                return SPACE_COUNT_NOT;
+        return c->own_changed || (c->changed && (may_be_over || c->age >= COUNT_IDLE_USEC)) ? SPACE_COUNT_IDLE
+                                                                                            : SPACE_COUNT_NOT;
+}
+
+uint64_t space_count_pause(uint64_t took) {
+        return larger(took * COUNT_PART, COUNT_PAUSE_USEC);
 }
 
 uint64_t space_lasts(uint64_t left, uint64_t bytes, uint64_t usec) {

@@ -4,6 +4,7 @@
 #include "broker/space-link.h"
 #include "broker/space-rule.h"
 #include "broker/template.h"
+#include "broker/tenant-used.h"
 #include "broker/volume.h"
 
 #include <quarry/log.h>
@@ -33,8 +34,8 @@ static uint64_t left_of(const PoolEntry *pool) {
 
 /* --- what can be seen ----------------------------------------------------------------------------------- */
 
-bool space_is_stopped(const PoolEntry *pool) {
-        return pool->space.stopped_all;
+bool space_stops(const VolumeEntry *entry) {
+        return entry->pool->space.stopped_all || (entry->tenant && entry->tenant->use.stopped);
 }
 
 int space_check_create(const PoolEntry *pool, Error *err) {
@@ -147,8 +148,30 @@ static void limit(Manager *m, VolumeEntry *entry, bool stopped) {
 }
 
 void space_apply(Manager *m, VolumeEntry *entry) {
-        if (entry->stopped != space_is_stopped(entry->pool))
-                limit(m, entry, space_is_stopped(entry->pool));
+        if (entry->stopped != space_stops(entry))
+                limit(m, entry, space_stops(entry));
+}
+
+static bool is_used(const VolumeEntry *entry) {
+        return entry->open && (entry->volume.state == VOLUME_READY ||
+                               (entry->volume.state == VOLUME_REMOVING && entry->removal_waits));
+}
+
+typedef struct Owned {
+        Manager *manager;
+        const TenantEntry *tenant;
+} Owned;
+
+static int apply_owned(VolumeEntry *entry, void *userdata) {
+        const Owned *owned = userdata;
+
+        if (entry->tenant == owned->tenant && is_used(entry))
+                space_apply(owned->manager, entry);
+        return 0;
+}
+
+void space_apply_tenant(Manager *m, TenantEntry *tenant) {
+        registry_each_volume(tenant->pool, apply_owned, &(Owned) { .manager = m, .tenant = tenant });
 }
 
 typedef struct Writers {
@@ -162,10 +185,7 @@ static int note_writer(VolumeEntry *entry, void *userdata) {
         VolumeEntry **list;
         uint64_t *growth;
 
-        bool is_used = entry->volume.state == VOLUME_READY ||
-                       (entry->volume.state == VOLUME_REMOVING && entry->removal_waits);
-
-        if (!entry->open || entry->stopped || entry->limit_is_out || !takes_space(entry) || !is_used)
+        if (entry->stopped || entry->limit_is_out || !takes_space(entry) || !is_used(entry))
                 return 0;
         list = reallocarray(w->list, w->n + 1, sizeof(*list));
         if (list)
@@ -201,7 +221,7 @@ static int release_one(VolumeEntry *entry, void *userdata) {
 
         if (entry->limit_failed > 0)
                 s->release_failed = true; /* it may not be its time yet */
-        if (entry->open && (entry->stopped || s->was_full || entry->limit_failed > 0))
+        if (entry->open && !space_stops(entry) && (entry->stopped || s->was_full || entry->limit_failed > 0))
                 limit(userdata, entry, false);
         return 0;
 }
@@ -428,8 +448,10 @@ static void take_space(Manager *m, PoolEntry *pool, const JobSpace *space, uint6
         s->relieved = space->relieved;
         sample(s, space->data_used);
         s->dirty = space->dirty;
-        if (!pool->read_only) /* else it takes nothing, and cannot be extended */
-                judge(m, pool);
+        if (pool->read_only) /* it takes nothing, and cannot be extended */
+                return;
+        judge(m, pool);
+        tenant_used_judge(m, pool);
 }
 
 static void on_report(const JobResult *report, void *userdata) {
@@ -445,14 +467,18 @@ static void on_report(const JobResult *report, void *userdata) {
         for (size_t i = 0; i < report->n_spaces; i++) {
                 PoolEntry *pool = registry_find_pool_uuid(&m->registry, report->spaces[i].uuid);
 
+                if (pool && report->n_devices > 0)
+                        pool->space.used_at_look = report->spaces[i].data_used;
                 if (pool && pool_entry_check(pool, NULL) >= 0)
                         take_space(m, pool, &report->spaces[i], usec);
         }
 }
 
-/* What an earlier broker stopped: known by the volumes that came with the pool. */
+/* What an earlier broker stopped: known by the volumes that came with the pool. Who may use only so much of it may be the
+ * reason: whether that is so is seen when it is counted, and whether it is the pool at the first look. */
 static int adopt(VolumeEntry *entry, void *userdata) {
-        *(bool *) userdata |= entry->stopped;
+        if (entry->stopped && !tenant_used_adopt(entry->tenant))
+                *(bool *) userdata = true;
         return 0;
 }
 

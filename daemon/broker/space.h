@@ -9,14 +9,16 @@
 /* The pool is active: from now on it is watched. */
 void space_begin(Manager *manager, PoolEntry *pool);
 
-/* Whether filesystems that are mounted in the pool now get no new space. */
-bool space_is_stopped(const PoolEntry *pool);
+/* Whether the volume's filesystem, mounted now, gets no new space: its pool has none, or its tenant took what it may. */
+bool space_stops(const VolumeEntry *entry);
 
 /* Whether the pool has room for another volume: ERROR_NO_SPACE, before its reserve is touched. */
 int space_check_create(const PoolEntry *pool, Error *err);
 
 /* After a mount: the pool may have been stopped or let go meanwhile. */
 void space_apply(Manager *manager, VolumeEntry *entry);
+/* The same for all that a tenant has open. */
+void space_apply_tenant(Manager *manager, TenantEntry *tenant);
 
 /* "ok", "low", "stopped" or "full"; seconds that it lasts, as it filled within the last day, or UINT64_MAX. */
 const char *space_state(const PoolEntry *pool);

@@ -4,6 +4,7 @@
 #include "broker/policy.h"
 #include "broker/quota.h"
 #include "broker/schedule.h"
+#include "broker/tenant-used.h"
 
 #include <quarry/clock.h>
 #include <quarry/log.h>
@@ -43,6 +44,8 @@ static void on_written(const Error *err, void *userdata) {
         entry = registry_put_tenant(op->pool, &op->tenant, &failure);
         if (entry && op->schedule)
                 schedule_tenant_changed(op->manager, entry);
+        if (entry)
+                tenant_used_changed(op->manager, entry);
         operation_finish(op, entry ? NULL : &failure);
 }
 

@@ -32,6 +32,7 @@ typedef enum VolumeMember {
         MEMBER_CREATED,
         MEMBER_OPEN,
         MEMBER_STOPPED,
+        MEMBER_STOPPED_BY,
         MEMBER_MOUNT_POINT,
         MEMBER_HOLDS,
         MEMBER_SCHEDULE,
@@ -49,7 +50,7 @@ typedef uint64_t VolumeMembers;
 /* Those that a worker is asked for. */
 #define VOLUME_MEMBERS_OF_USAGE                                                                                  \
         (VOLUME_MEMBERS(MEMBER_USED) | VOLUME_MEMBERS(MEMBER_EXCLUSIVE) | VOLUME_MEMBERS(MEMBER_EXCLUSIVE_AGE) | \
-         VOLUME_MEMBERS(MEMBER_OPEN) | VOLUME_MEMBERS(MEMBER_STOPPED))
+         VOLUME_MEMBERS(MEMBER_OPEN) | VOLUME_MEMBERS(MEMBER_STOPPED) | VOLUME_MEMBERS(MEMBER_STOPPED_BY))
 
 /* names: NULL or empty for all. Returns -EINVAL with the field "fields" where one is no member. */
 int view_members_parse(char *const *names, VolumeMembers *ret, Error *err);
@@ -59,5 +60,7 @@ int view_volume(const VolumeEntry *entry, VolumeMembers members, sd_json_variant
 int view_pool(const Manager *manager, const PoolEntry *pool, sd_json_variant **ret);
 int view_tenant(const TenantEntry *entry, sd_json_variant **ret);
 
+/* usec: CLOCK_MONOTONIC */
+uint64_t view_seconds_since(uint64_t usec);
 /* RFC 3339, UTC. usec: CLOCK_REALTIME */
 void view_format_time(uint64_t usec, char buf[static 32]);

@@ -64,7 +64,7 @@ static int mount_start(Operation *op, Error *err) {
         int r;
 
         r = volume_check_ready(op->volume, err);
-        op->job.stopped = space_is_stopped(op->pool) && op->volume->volume.spec.role == ROLE_VOLUME;
+        op->job.stopped = space_stops(op->volume) && op->volume->volume.spec.role == ROLE_VOLUME;
         return r < 0 ? r : operation_run_job(op, JOB_VOLUME_MOUNT, on_mounted, err);
 }
 

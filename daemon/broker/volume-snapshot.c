@@ -338,14 +338,29 @@ static int entry_add(Image *image, const char *name, uint64_t usec, Error *err) 
 }
 
 /* A rule that lets an old one go for the new one has one more only until then. */
-static int quota_check_image(const Image *image, Error *err) {
+static bool takes_place(const Image *image) {
         const char *rule = image->group->rule;
         const PlanRule *planned = rule ? volume_plan_find(image->origin->plan, rule) : NULL;
         unsigned n = 0;
 
         for (const VolumeEntry *s = image->origin->snapshots; s && planned; s = s->next_snapshot)
                 n += streq_ptr(s->volume.rule, rule);
-        return planned && n >= planned->keep ? 0 : quota_check_snapshots(image->origin->tenant, 1, err);
+        return !planned || n < planned->keep;
+}
+
+/* All at once: what is asked for is so many. */
+static int quota_check_group(const SnapshotGroup *group, Error *err) {
+        int r = 0;
+
+        for (size_t i = 0; i < group->n && r >= 0; i++) {
+                const TenantEntry *tenant = group->images[i].origin->tenant;
+                size_t n = 0;
+
+                for (size_t j = 0; j < group->n; j++)
+                        n += group->images[j].origin->tenant == tenant && takes_place(&group->images[j]);
+                r = quota_check_snapshots(tenant, n, err);
+        }
+        return r;
 }
 
 static int entries_add(SnapshotGroup *group, Error *err) {
@@ -359,12 +374,10 @@ static int entries_add(SnapshotGroup *group, Error *err) {
         choose_name(group, usec, common);
         for (size_t i = 0; i < group->n && r >= 0; i++)
                 r = volume_check_ready(group->images[i].origin, err);
-        for (size_t i = 0; i < group->n && r >= 0; i++) {
-                r = quota_check_image(&group->images[i], err);
-                if (r >= 0)
-                        r = entry_add(&group->images[i], *group->images[i].name ? group->images[i].name : common, usec,
-                                      err);
-        }
+        if (r >= 0)
+                r = quota_check_group(group, err);
+        for (size_t i = 0; i < group->n && r >= 0; i++)
+                r = entry_add(&group->images[i], *group->images[i].name ? group->images[i].name : common, usec, err);
         return r;
 }
 

@@ -62,7 +62,7 @@ void view_format_time(uint64_t usec, char buf[static 32]) {
 }
 
 /* usec: CLOCK_MONOTONIC */
-static uint64_t seconds_since(uint64_t usec) {
+uint64_t view_seconds_since(uint64_t usec) {
         struct timespec ts = {};
 
         (void) clock_gettime(CLOCK_MONOTONIC, &ts);
@@ -142,6 +142,10 @@ static int build_mount_point(const VolumeEntry *entry, sd_json_variant **ret) {
         return build_text(standard_mount(entry, path), ret);
 }
 
+static const char *stopped_by(const VolumeEntry *entry) {
+        return entry->tenant && entry->tenant->use.stopped && !entry->pool->space.stopped_all ? "tenant" : "pool";
+}
+
 static int build_member(const VolumeEntry *entry, VolumeMember member, sd_json_variant **ret) {
         const Volume *v = &entry->volume;
         const VolumeSpec *spec = &v->spec;
@@ -175,7 +179,7 @@ static int build_member(const VolumeEntry *entry, VolumeMember member, sd_json_v
         case MEMBER_EXCLUSIVE:
                 return build_number(maps_seen, entry->exclusive, ret);
         case MEMBER_EXCLUSIVE_AGE:
-                return build_number(maps_seen, maps_seen ? seconds_since(entry->exclusive_at) : 0, ret);
+                return build_number(maps_seen, maps_seen ? view_seconds_since(entry->exclusive_at) : 0, ret);
         case MEMBER_FILESYSTEM:
                 return build_text(filesystem_to_string(spec->fs), ret);
         case MEMBER_ENCRYPTION:
@@ -196,6 +200,8 @@ static int build_member(const VolumeEntry *entry, VolumeMember member, sd_json_v
                 return sd_json_variant_new_boolean(ret, entry->open);
         case MEMBER_STOPPED:
                 return sd_json_variant_new_boolean(ret, entry->stopped && entry->open);
+        case MEMBER_STOPPED_BY:
+                return entry->stopped && entry->open ? build_text(stopped_by(entry), ret) : 0;
         case MEMBER_MOUNT_POINT:
                 return build_mount_point(entry, ret);
         case MEMBER_HOLDS:
@@ -240,6 +246,7 @@ static const char *const member_names[_VOLUME_MEMBER_MAX] = {
         [MEMBER_CREATED] = "createdAt",
         [MEMBER_OPEN] = "open",
         [MEMBER_STOPPED] = "stopped",
+        [MEMBER_STOPPED_BY] = "stoppedBy",
         [MEMBER_MOUNT_POINT] = "mountPoint",
         [MEMBER_HOLDS] = "holds",
         [MEMBER_SCHEDULE] = "snapshotSchedule",

@@ -139,7 +139,7 @@ void pool_drop_snapshot(sd_id128_t pool, const char *name);
 int pool_with_snapshot(StepContext *context, int (*look)(StepContext *context, Error *err), Error *err);
 extern const Step step_audit_pool, step_audit_thin_ids, step_audit_kernel, step_audit_folders, step_audit_setup;
 /* thin-report.c: what thin devices take, and where two differ */
-extern const Step step_thin_usage, step_thin_delta;
+extern const Step step_thin_usage, step_thin_union, step_thin_delta;
 /* calendar.c: when calendar expressions elapse */
 extern const Step step_calendar;
 /* pool-list.c: which pools this host has */

@@ -1,4 +1,4 @@
-/* What thin devices take of their pool, and where two differ: as the tools read it in a snapshot of the metadata. */
+/* What thin devices take of their pool, each or together, and where two differ: as the tools read it in a snapshot of the metadata. */
 
 #include "step/step.h"
 
@@ -9,9 +9,10 @@
 
 #include <inttypes.h>
 
-#define LIST_TIMEOUT 120u  /* seconds: reads every mapping of the pool; nobody waits for it that long */
+#define LIST_TIMEOUT 120u /* seconds: reads every mapping of the pool; nobody waits for it that long */
 #define DELTA_TIMEOUT 600u
 #define METADATA_KEPT_PART 10u
+#define UNION_AT_ONCE 1000u /* thin devices on a command line */
 
 /* While a snapshot is held each change of the metadata takes room there, which a pool must never run out of. */
 static int report_probe(StepContext *c, Error *err) {
@@ -96,6 +97,55 @@ static int thin_usage_run(StepContext *c, Error *err) {
         return pool_with_snapshot(c, usage_read, err);
 }
 
+/* --- what some of them take together ---------------------------------------------------------------------- */
+
+static int on_mapping(const char *line, void *userdata) {
+        return thin_union_parse(userdata, line);
+}
+
+/* Those that are gone by now are passed over. */
+static int union_add(StepContext *c, const uint32_t *ids, size_t n, ThinUnion *u, Error *err) {
+        char device[DEVICE_PATH_MAX], texts[UNION_AT_ONCE][16];
+        char *argv[2 * UNION_AT_ONCE + 4] = { (char *) "thin_dump", (char *) "--metadata-snap" };
+        size_t argc = 2;
+        int r;
+
+        dm_device_path(c->metadata_lv, device);
+        for (size_t i = 0; i < n; i++) {
+                buffer_format(texts[i], sizeof(texts[i]), "%u", ids[i]);
+                argv[argc++] = (char *) "--dev-id";
+                argv[argc++] = texts[i];
+        }
+        argv[argc] = device;
+        r = tool_run(argv, LIST_TIMEOUT, on_mapping, u, err);
+        if (r >= 0 && (!u->seen || u->is_open))
+                r = error_set(err, ERROR_FAILED, EBADMSG, "cannot understand what thin_dump says: its end is missing");
+        return r;
+}
+
+static int union_read(StepContext *c, Error *err) {
+        _cleanup_(thin_union_done) ThinUnion u = {};
+        DmPoolStatus s;
+        int r;
+
+        r = dm_pool_status(c->pool.uuid, &s);
+        if (r < 0)
+                return error_errno(err, r, "cannot look at pool %s", c->pool.name);
+        u.data_size = s.data_size;
+        for (size_t i = 0; i < c->job->n_thin_ids && r >= 0; i += UNION_AT_ONCE) {
+                size_t left = c->job->n_thin_ids - i;
+
+                r = union_add(c, c->job->thin_ids + i, left < UNION_AT_ONCE ? left : UNION_AT_ONCE, &u, err);
+        }
+        if (r >= 0)
+                c->result->used = u.n_seen * u.chunk_size;
+        return r;
+}
+
+static int thin_union_run(StepContext *c, Error *err) {
+        return pool_with_snapshot(c, union_read, err);
+}
+
 /* --- where two differ ------------------------------------------------------------------------------------- */
 
 static int on_delta(const char *line, void *userdata) {
@@ -148,4 +198,5 @@ static int thin_delta_run(StepContext *c, Error *err) {
 }
 
 const Step step_thin_usage = { "reading the pool's maps", report_probe, thin_usage_run, NULL };
+const Step step_thin_union = { "counting what volumes take together", report_probe, thin_union_run, NULL };
 const Step step_thin_delta = { "comparing the volumes' maps", report_probe, thin_delta_run, NULL };

@@ -90,6 +90,7 @@ static const char *const migrations[] = {
         "  max_size INTEGER"
         ") STRICT, WITHOUT ROWID;"
         "ALTER TABLE volume ADD COLUMN protected INTEGER NOT NULL DEFAULT 0;",
+        "ALTER TABLE tenant ADD COLUMN max_used INTEGER;",
 };
 
 int sqlite_error(sqlite3 *db, Error *err, const char *what) {

@@ -57,6 +57,7 @@ static int need_of(const Job *job, Need *ret) {
                 *ret = (Need) { .pool = F_RDLCK, .maps = F_OFD_SETLKW };
                 return 1;
         case JOB_POOL_EXCLUSIVE:
+        case JOB_POOL_UNION:
                 *ret = (Need) { .pool = F_RDLCK, .maps = F_OFD_SETLK };
                 return 1;
         case JOB_VOLUME_SNAPSHOT:

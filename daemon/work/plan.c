@@ -190,6 +190,8 @@ const Step *const *plan_for(const Job *job) {
                 return plan_volume_change(job);
         case JOB_POOL_EXCLUSIVE:
                 return PLAN(&step_thin_usage);
+        case JOB_POOL_UNION:
+                return PLAN(&step_thin_union);
         case JOB_VOLUME_DIFF:
                 return PLAN(&step_thin_delta);
         case JOB_HOST_CALENDAR:

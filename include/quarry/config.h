@@ -14,6 +14,7 @@ typedef struct Config {
         uint64_t overprovision_max;   /* [Pool] MaxOverprovision=: provisioned bytes per byte of data, times */
         unsigned auto_extend_threshold; /* [Pool] AutoExtendThreshold=: percent; 100: never */
         unsigned auto_extend_step;    /* [Pool] AutoExtendStep=: percent of what the pool has */
+        bool used_limit_stops;        /* [Tenants] UsedLimitAction=stop, or refuse */
         unsigned workers_max;         /* [Jobs] Workers=; 0: number of CPUs, at least 2 */
         char **key_command;           /* [Encryption] KeyCommand=: argv, prints the host key */
         uint64_t argon2_memory;       /* [Encryption] Argon2Memory=: bytes for one passphrase */

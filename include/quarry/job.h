@@ -53,6 +53,7 @@ typedef enum JobVerb {
                                fits into its pending size */
         JOB_VOLUME_OWN,     /* owner: of the folder in its filesystem that users see */
         JOB_POOL_EXCLUSIVE, /* result.thins: of all that the pool has */
+        JOB_POOL_UNION,     /* thin_ids: result.used, what these take of it together */
         JOB_VOLUME_DIFF,    /* source, volume: result.delta */
         _JOB_VERB_MAX,
 } JobVerb;
@@ -83,6 +84,7 @@ typedef struct JobCalendar {
 } JobCalendar;
 
 #define JOB_EXPRESSIONS_MAX 64u
+#define JOB_THIN_IDS_MAX 200000u
 
 typedef struct Job {
         JobVerb verb;
@@ -109,6 +111,8 @@ typedef struct Job {
         uint64_t offset;     /* JOB_VOLUME_FREE: bytes */
         bool total_only;     /* JOB_VOLUME_DIFF: without the ranges */
         JobCalendar calendar; /* JOB_HOST_CALENDAR */
+        uint32_t *thin_ids;  /* JOB_POOL_UNION: those that are not there any more are passed over */
+        size_t n_thin_ids;
 } Job;
 
 /* Ranges in one result: an answer must fit into a message. */
@@ -148,7 +152,7 @@ typedef struct JobResult {
         size_t n_spaces;
         char *path;      /* where it is mounted, or the device of a volume without filesystem */
         bool open;       /* after a volume verb: its devices are (still) open */
-        uint64_t used;   /* bytes mapped by the volume */
+        uint64_t used;   /* bytes mapped by the volume; JOB_POOL_UNION: by all of them, what they share once */
         uint64_t offset; /* JOB_VOLUME_FREE: up to where its space is given back, bytes */
         uint64_t freed;  /* bytes fewer than before JOB_VOLUME_TRIM */
         FindingList findings;

@@ -11,7 +11,8 @@
 #define TENANT_LIMITS(X)                                             \
         X(VOLUMES, maxVolumes, "volumes", "--max-volumes N")         \
         X(SNAPSHOTS, maxSnapshots, "snapshots", "--max-snapshots N") \
-        X(SIZE, maxSizeBytes, "in volumes", "--max-size SIZE")
+        X(SIZE, maxSizeBytes, "in volumes", "--max-size SIZE")       \
+        X(USED, maxUsedBytes, "in use", "--max-used SIZE")
 
 typedef enum TenantLimit {
 #define TENANT_LIMIT_ENUM(limit, member, word, option) TENANT_LIMIT_##limit,

@@ -135,6 +135,7 @@ class Worker:
         self.limited = set()    # volumes whose filesystem gets no new space
         self.free = 0           # bytes that volume groups have for a pool that is extended ahead of demand
         self.ranges = 2         # in which any two volumes differ
+        self.together = None    # bytes that the thin devices of any tenant take together
         self.burst = False      # progress is held back and sent together with the answer
         self.listen()
 
@@ -538,6 +539,10 @@ class Worker:
     def pool_exclusive(self, job):
         return {"thins": [{"thinId": i, "usedBytes": 3 * MIB, "exclusiveBytes": MIB + i}
                           for p, i in self.thin if p == self._active(job)["uuid"]]}
+
+    def pool_union(self, job):
+        """What a test says that a tenant's thin devices take together, else a block of each."""
+        return {"usedBytes": self.together if self.together is not None else len(job["thinIds"]) * 65536}
 
     def volume_diff(self, job):
         for volume in (job["source"], job["volume"]):

@@ -69,10 +69,18 @@ def limits_are_told_with_use_and_request():
     world.create("acme/b", GIB)
     contains(world.refused("QuotaExceeded", "Volume.Create", volume="acme/c", sizeBytes=GIB).message, "2 volumes")
     world.refused("QuotaExceeded", "Volume.Resize", volume="acme/a", addBytes=2 * GIB)
+    world.refused("QuotaExceeded", "Volume.Resize", volume="acme/a", addBytes=2 * GIB, dryRun=True)
+    same(world.call("Volume.Resize", volume="acme/a", addBytes=GIB, dryRun=True)["volume"]["sizeBytes"], 2 * GIB)
     world.call("Volume.Resize", volume="acme/a", addBytes=GIB)
     world.call("Volume.Snapshot", volumes=["acme/a@one"])
-    contains(world.refused("QuotaExceeded", "Volume.Snapshot", volumes=["acme/b@two"]).message, "1 snapshots")
+    contains(world.refused("QuotaExceeded", "Volume.Snapshot", volumes=["acme/b@two"]).message,
+             "may have 1 snapshot, has 1, and 1 more is asked for")
+    contains(world.refused("QuotaExceeded", "Volume.Snapshot", volumes=["acme/a@two", "acme/b@two"]).message,
+             "may have 1 snapshot, has 1, and 2 more are asked for")
     world.refused("QuotaExceeded", "Volume.Rollback", volume="acme/a@one")  # what is there now becomes one
+    world.refused("QuotaExceeded", "Volume.Rollback", volume="acme/a@one", dryRun=True)
+    world.call("Volume.Rollback", volume="acme/a@one", discardCurrent=True, dryRun=True)
+    same(world.worker.count("volume_rollback"), 0, "which is only said")
     world.refused("QuotaExceeded", "Volume.Clone", volume="acme/a@one", name="acme/c")
     same(use(), (2, 1, 4))
     world.call("Volume.Remove", volume="acme/b")

@@ -8,7 +8,8 @@ import kernel
 from walk import MIB, Verb, ask, call, pool, run, volume, wait, wire
 
 # These only look.
-JOBS_THAT_LOOK = {"host_calendar", "pool_usage", "pool_check", "volume_usage", "pool_watch", "pool_exclusive", "volume_diff"}
+JOBS_THAT_LOOK = {"host_calendar", "pool_usage", "pool_check", "volume_usage", "pool_watch", "pool_exclusive", "pool_union",
+                  "volume_diff"}
 # What the broker begins by itself when a pool fills or its catalog fails. No walk brings a pool there;
 # tests/system/full-pool.sh and the scenarios broker-space.py and broker-failures.py do.
 JOBS_OF_FAULTS = {"pool_forget", "pool_recover", "pool_relieve", "volume_limit"}

@@ -18,7 +18,7 @@ FOLDER, SOCKET = "/run/quarry/failpoints", "/run/quarry/io.quarry"
 MIB = 1 << 20
 SECONDS = 120  # for what must happen
 # Of questions, and of what goes on all the time.
-LOOKS = ("answer.look.", "pool_usage.", "volume_usage.", "pool_watch.", "pool_exclusive.")
+LOOKS = ("answer.look.", "pool_usage.", "volume_usage.", "pool_watch.", "pool_exclusive.", "pool_union.")
 EVERY = 5  # point of a walk that is to be short
 FAILURES_MAX = 3  # of one verb; the state is then not one to start from
 

@@ -114,6 +114,24 @@ static void test_a_tenant_is_told_limit_use_and_request(void **state) {
         assert_string_equal(err.text, "tenant acme may have 10G in volumes, has 8G, and 4G more are asked for");
 }
 
+static void test_who_uses_more_than_it_may_gets_nothing(void **state) {
+        PoolEntry pool = { .info = { .name = "fast", .data_size = 10 * GIB } };
+        TenantEntry entry = { .pool = &pool, .use = { .bytes = 3 * GIB, .at = 1, .over = true } };
+        Manager m = { .config.overprovision_max = 10 };
+        Error err = {};
+
+        tenant_init("acme", &entry.tenant);
+        entry.tenant.limits[TENANT_LIMIT_USED] = 2 * GIB;
+        assert_int_equal(quota_check_volumes(&entry, 1, &err), -EDQUOT);
+        assert_string_equal(err.text, "tenant acme may use 2G of pool fast, and uses 3G");
+        assert_non_null(strstr(err.hint, "quarry tenant update acme --max-used SIZE"));
+        assert_int_equal(quota_check_snapshots(&entry, 1, NULL), -EDQUOT);
+        assert_int_equal(quota_check_snapshots(&entry, 0, NULL), -EDQUOT); /* one that goes for a new one */
+        assert_int_equal(quota_check_size(&m, &pool, &entry, GIB, NULL), -EDQUOT);
+        entry.use.over = false;
+        assert_int_equal(quota_check_volumes(&entry, 1, &err), 0);
+}
+
 static void test_no_limit_is_below_what_is_there(void **state) {
         TenantEntry entry = tenant_with(TENANT_LIMIT_VOLUMES, 3, 3);
         Tenant wanted = entry.tenant;
@@ -135,6 +153,7 @@ int main(void) {
                 cmocka_unit_test(test_the_error_says_limit_use_and_request),
                 cmocka_unit_test(test_a_tenant_gets_exactly_what_it_may_have),
                 cmocka_unit_test(test_a_tenant_is_told_limit_use_and_request),
+                cmocka_unit_test(test_who_uses_more_than_it_may_gets_nothing),
                 cmocka_unit_test(test_no_limit_is_below_what_is_there),
         };
 

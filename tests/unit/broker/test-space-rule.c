@@ -96,6 +96,57 @@ static void test_how_long_it_lasts(void **state) {
         assert_true(space_lasts(GIB, GIB, SECOND) == UINT64_MAX);      /* too early to tell */
 }
 
+static void test_when_a_tenant_is_counted(void **state) {
+        static const struct {
+                const char *what;
+                SpaceCount c;
+                SpaceUrgency urgency;
+        } rows[] = {
+                { "never, and it may be above", { .limit = GIB, .mapped_max = UINT64_MAX }, SPACE_COUNT_NEAR },
+                { "never, and it cannot be", { .limit = GIB, .mapped_max = GIB }, SPACE_COUNT_IDLE },
+                { "nothing has changed",
+                  { GIB, true, MIB, 3600 * SECOND, 0, false, false, UINT64_MAX },
+                  SPACE_COUNT_NOT },
+                { "the pool grew by less than is left",
+                  { GIB, true, GIB - 2 * MIB, SECOND, 2 * MIB, true, true, UINT64_MAX },
+                  SPACE_COUNT_NOT },
+                { "by more", { GIB, true, GIB - 2 * MIB, SECOND, 3 * MIB, true, false, UINT64_MAX }, SPACE_COUNT_NEAR },
+                { "by more, but what it maps is less than its limit",
+                  { GIB, true, GIB - 2 * MIB, SECOND, 3 * MIB, true, true, GIB },
+                  SPACE_COUNT_NOT },
+                { "a while ago, and others may have given back",
+                  { GIB, true, MIB, 30 * SECOND, 0, true, false, UINT64_MAX },
+                  SPACE_COUNT_IDLE },
+                { "a while ago, and it cannot be above",
+                  { GIB, true, MIB, 30 * SECOND, 0, true, false, GIB },
+                  SPACE_COUNT_NOT },
+                { "a while ago, and it maps more",
+                  { GIB, true, MIB, 30 * SECOND, 0, true, true, GIB },
+                  SPACE_COUNT_IDLE },
+                { "long ago", { GIB, true, MIB, 600 * SECOND, 0, true, false, GIB }, SPACE_COUNT_IDLE },
+                { "above, and the pool changed",
+                  { GIB, true, GIB + 1, SECOND, 0, true, false, UINT64_MAX },
+                  SPACE_COUNT_NEAR },
+                { "above, and it has a volume less",
+                  { GIB, true, GIB + 1, SECOND, 0, false, true, UINT64_MAX },
+                  SPACE_COUNT_NEAR },
+                { "above, and nothing did",
+                  { GIB, true, GIB + 1, SECOND, 0, false, false, UINT64_MAX },
+                  SPACE_COUNT_NOT },
+                { "above for a while",
+                  { GIB, true, GIB + 1, 30 * SECOND, 0, false, false, UINT64_MAX },
+                  SPACE_COUNT_NEAR },
+                { "at the limit", { GIB, true, GIB, SECOND, 0, true, true, UINT64_MAX }, SPACE_COUNT_NOT },
+                { "at the limit, and more", { GIB, true, GIB, SECOND, 1, true, true, UINT64_MAX }, SPACE_COUNT_NEAR },
+                { "a limit of nothing", { 0, true, 0, SECOND, 1, true, true, 1 }, SPACE_COUNT_NEAR },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++)
+                assert_row(space_count_urgency(&rows[i].c) == rows[i].urgency, rows[i].what);
+        assert_true(space_count_pause(0) == SECOND);
+        assert_true(space_count_pause(10 * SECOND) == 40 * SECOND);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_marks_come_in_order),
@@ -106,6 +157,7 @@ int main(void) {
                 cmocka_unit_test(test_growth_is_forgotten),
                 cmocka_unit_test(test_the_largest_growers_are_chosen),
                 cmocka_unit_test(test_how_long_it_lasts),
+                cmocka_unit_test(test_when_a_tenant_is_counted),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -31,6 +31,7 @@ static void test_defaults(void **state) {
         assert_int_equal(config.overprovision_max, 1000);
         assert_int_equal(config.auto_extend_threshold, 80);
         assert_int_equal(config.auto_extend_step, 20);
+        assert_true(config.used_limit_stops);
         assert_int_equal(config.workers_max, 0);
         assert_null(config.key_command);
         assert_int_equal(config.argon2_memory, 256 << 20);
@@ -52,6 +53,8 @@ static void test_every_key(void **state) {
                                       "  MaxOverprovision = 20 \r\n"
                                       "AutoExtendThreshold=90\n"
                                       "AutoExtendStep=5\n"
+                                      "[Tenants]\n"
+                                      "UsedLimitAction=refuse\n"
                                       "[Jobs]\n"
                                       "Workers=3\n"
                                       "[Encryption]\n"
@@ -69,6 +72,7 @@ static void test_every_key(void **state) {
         assert_int_equal(config.auto_extend_threshold, 90);
         assert_int_equal(config.auto_extend_step, 5);
         assert_int_equal(config.workers_max, 3);
+        assert_false(config.used_limit_stops);
         assert_true(strv_equal(config.key_command, (char *const *) argv));
         assert_int_equal(config.argon2_memory, 64 << 20);
         assert_int_equal(config.argon2_memory_total, 512 << 20);
@@ -118,16 +122,17 @@ static void test_refusals_name_the_line_and_what_is_known(void **state) {
         } rows[] = {
                 { "[Pool]\nDefualt=x",
                   "c:2: unknown key \"Defualt\"; known are Default=, MaxOverprovision=, AutoExtendThreshold=, AutoExtendStep=" },
-                { "\n\n[pool]", "c:3: unknown section \"pool\"; known are Pool, Jobs, Encryption" },
-                { "[]", "c:1: unknown section \"\"; known are Pool, Jobs, Encryption" },
-                { "Default=x", "c:1: no section before \"Default=x\"; known are Pool, Jobs, Encryption" },
+                { "\n\n[pool]", "c:3: unknown section \"pool\"; known are Pool, Tenants, Jobs, Encryption" },
+                { "[]", "c:1: unknown section \"\"; known are Pool, Tenants, Jobs, Encryption" },
+                { "Default=x", "c:1: no section before \"Default=x\"; known are Pool, Tenants, Jobs, Encryption" },
                 { "[Pool]\nWorkers=1",
                   "c:2: unknown key \"Workers\"; known are Default=, MaxOverprovision=, AutoExtendThreshold=, AutoExtendStep=" },
                 { "[Pool]\ndefault=x",
                   "c:2: unknown key \"default\"; known are Default=, MaxOverprovision=, AutoExtendThreshold=, AutoExtendStep=" },
                 { "[Jobs]\n=1", "c:2: unknown key \"\"; known are Workers=" },
                 { "[Jobs]\nWorkers", "c:2: neither a section nor Key=value: \"Workers\"; known are Workers=" },
-                { "[Jobs", "c:1: neither a section nor Key=value: \"[Jobs\"; known are Pool, Jobs, Encryption" },
+                { "[Jobs",
+                  "c:1: neither a section nor Key=value: \"[Jobs\"; known are Pool, Tenants, Jobs, Encryption" },
                 { "[Jobs]\nWorkers=x", "c:2: \"x\" is not valid for Workers=: a whole number, 0 to 256" },
                 { "[Jobs]\nWorkers=", "c:2: \"\" is not valid for Workers=: a whole number, 0 to 256" },
                 { "[Jobs]\nWorkers=-1", "c:2: \"-1\" is not valid for Workers=: a whole number, 0 to 256" },

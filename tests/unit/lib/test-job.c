@@ -48,6 +48,9 @@ static Job job_make(JobVerb verb) {
         assert_int_equal(strv_append(&job.volume.spec.labels, "a=1"), 0);
         assert_int_equal(strv_append(&job.volume.spec.mkfs_options, "-m reflink=0"), 0);
         assert_int_equal(volume_spec_copy(&job.volume.spec, &job.source.spec), 0);
+        job.thin_ids = calloc(2, sizeof(*job.thin_ids));
+        job.thin_ids[1] = THIN_ID_MAX;
+        job.n_thin_ids = 2;
         job.images = calloc(2, sizeof(*job.images));
         job.n_images = 2;
         for (uint32_t i = 0; i < 2; i++) {
@@ -63,7 +66,8 @@ static Job job_make(JobVerb verb) {
 }
 
 static bool is_volume_verb(JobVerb verb) {
-        return verb >= JOB_VOLUME_CREATE && verb != JOB_VOLUME_SNAPSHOT && verb != JOB_POOL_EXCLUSIVE;
+        return verb >= JOB_VOLUME_CREATE && verb != JOB_VOLUME_SNAPSHOT && verb != JOB_POOL_EXCLUSIVE &&
+               verb != JOB_POOL_UNION;
 }
 
 static void assert_images(const Job *job, const Job *back) {
@@ -126,6 +130,8 @@ static void test_what_a_verb_needs_arrives_and_nothing_else(void **state) {
                 assert_int_equal(back.fix, verb == JOB_HOST_AUDIT);
                 assert_int_equal(back.needs_old_key, verb == JOB_VOLUME_CREATE);
                 assert_int_equal(back.repeated, verb == JOB_VOLUME_ROLLBACK || verb == JOB_VOLUME_SHRINK);
+                assert_int_equal(back.n_thin_ids, verb == JOB_POOL_UNION ? 2 : 0);
+                assert_true(verb != JOB_POOL_UNION || back.thin_ids[1] == THIN_ID_MAX);
                 assert_int_equal(back.calendar.base_usec, verb == JOB_HOST_CALENDAR ? 17 : 0);
                 assert_true(strv_equal(back.calendar.expressions,
                                        verb == JOB_HOST_CALENDAR ? job.calendar.expressions : NULL));

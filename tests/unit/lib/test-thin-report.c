@@ -180,6 +180,62 @@ static void test_chunk_sizes(void **state) {
         }
 }
 
+/* --- several devices together ----------------------------------------------------------------------------- */
+
+#define DUMP(elements) \
+        "<superblock uuid=\"\" time=\"2\" data_block_size=\"128\" nr_data_blocks=\"0\">\n" elements "</superblock>"
+#define DEVICE(elements) "  <device dev_id=\"1\" mapped_blocks=\"11\" time=\"0\">\n" elements "  </device>\n"
+#define SINGLE(block) "    <single_mapping origin_block=\"7\" data_block=\"" #block "\" time=\"1\"/>\n"
+#define RANGE(block, n) \
+        "    <range_mapping origin_begin=\"0\" data_begin=\"" #block "\" length=\"" #n "\" time=\"0\"/>\n"
+
+/* How many chunks, or the error. */
+static int count(const char *dump) {
+        _cleanup_(thin_union_done) ThinUnion u = { .data_size = 1000 * CHUNK + 1 };
+        _cleanup_free_ char *text = strdup(dump);
+        char *rest = text, *line;
+        int r = 0;
+
+        while (r >= 0 && (line = strsep(&rest, "\n")))
+                r = thin_union_parse(&u, line);
+        return r < 0 ? r : u.is_open || !u.seen ? -ENODATA : (int) u.n_seen;
+}
+
+static void test_what_is_shared_counts_once(void **state) {
+        static const struct {
+                const char *what, *dump;
+                int chunks;
+        } rows[] = {
+                { "nothing", DUMP(), 0 },
+                { "an empty device", DUMP(DEVICE()), 0 },
+                { "one", DUMP(DEVICE(RANGE(0, 10) SINGLE(50))), 11 },
+                { "two that share", DUMP(DEVICE(RANGE(0, 10) SINGLE(50)) DEVICE(RANGE(0, 10))), 11 },
+                { "two that overlap", DUMP(DEVICE(RANGE(0, 10)) DEVICE(RANGE(5, 10) SINGLE(4))), 15 },
+                { "two that do not", DUMP(DEVICE(RANGE(0, 10)) DEVICE(RANGE(10, 10))), 20 },
+                { "what stands before them",
+                  DUMP("  <def name=\"0\">\n" RANGE(3, 4) "  </def>\n" DEVICE("    <ref name=\"0\"/>\n" SINGLE(3))),
+                  4 },
+                { "two dumps", DUMP(DEVICE(RANGE(0, 10))) "\n" DUMP(DEVICE(RANGE(9, 2))), 11 },
+                { "the last chunk", DUMP(DEVICE(SINGLE(999))), 1 },
+                { "all", DUMP(DEVICE(RANGE(0, 1000))), 1000 },
+                { "behind the last", DUMP(DEVICE(SINGLE(1000))), -EBADMSG },
+                { "a range to behind the last", DUMP(DEVICE(RANGE(999, 2))), -EBADMSG },
+                { "a length that overflows", DUMP(DEVICE(RANGE(1, 18446744073709551615))), -EBADMSG },
+                { "no number", DUMP(DEVICE(SINGLE(x))), -EBADMSG },
+                { "another element", DUMP(DEVICE("<thing/>\n")), -EBADMSG },
+                { "no begin", DEVICE(SINGLE(1)), -EBADMSG },
+                { "no end", "<superblock data_block_size=\"128\" nr_data_blocks=\"1000\">\n" DEVICE(SINGLE(1)),
+                  -ENODATA },
+                { "behind the end", DUMP() "\n" SINGLE(1), -EBADMSG },
+                { "another pool", DUMP() "\n<superblock data_block_size=\"256\">", -EBADMSG },
+                { "chunks of no size", "<superblock data_block_size=\"0\" nr_data_blocks=\"1000\">", -EBADMSG },
+                { "nothing at all", "", -EBADMSG },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++)
+                assert_row(count(rows[i].dump) == rows[i].chunks, rows[i].what);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_usage),
@@ -189,6 +245,7 @@ int main(void) {
                 cmocka_unit_test(test_what_is_not_understood),
                 cmocka_unit_test(test_the_end_must_be_there),
                 cmocka_unit_test(test_chunk_sizes),
+                cmocka_unit_test(test_what_is_shared_counts_once),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

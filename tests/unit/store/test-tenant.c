@@ -49,6 +49,7 @@ static void test_a_tenant_is_as_it_was_written_last(void **state) {
         assert_int_equal(id_set_add(&acme.users, 1000), 0);
         assert_int_equal(id_set_add(&acme.users, 1001), 0);
         assert_int_equal(id_set_add(&acme.groups, 77), 0);
+        acme.limits[TENANT_LIMIT_USED] = 6;
         acme.limits[TENANT_LIMIT_SIZE] = 5;
         acme.schedule = strdup("daily keep 3");
         put_tenant(c, &acme, false);

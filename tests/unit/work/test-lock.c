@@ -108,7 +108,7 @@ static void test_pools(void **state) {
 }
 
 static void test_who_can_ask_again_does_not_wait_for_the_maps(void **state) {
-        static const JobVerb verbs[] = { JOB_POOL_AUDIT, JOB_VOLUME_DIFF, JOB_POOL_EXCLUSIVE };
+        static const JobVerb verbs[] = { JOB_POOL_AUDIT, JOB_VOLUME_DIFF, JOB_POOL_EXCLUSIVE, JOB_POOL_UNION };
         Job job = job_of(JOB_POOL_EXCLUSIVE, 1, 0);
 
         for (size_t i = 0; i < ELEMENTSOF(verbs); i++) {
