@@ -1,5 +1,6 @@
 /* quarry update, rename, resize */
 
+#include "client.h"
 #include "must.h"
 #include "option.h"
 #include "report.h"
@@ -135,10 +136,20 @@ static uint64_t size_after(uint64_t now, const char *field, uint64_t bytes) {
         return (size + MIB - 1) / MIB * MIB;
 }
 
-static int resize_tell(const char *name, uint64_t now, uint64_t size) {
-        _cleanup_(sd_json_variant_unrefp) sd_json_variant *document = NULL;
+static int resize_tell(const char *name, uint64_t now, uint64_t size, const char *field, uint64_t bytes, Error *err) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *document = NULL, *parameters = NULL;
         char from[SIZE_TEXT_MAX], to[SIZE_TEXT_MAX];
+        int r;
 
+        must(sd_json_buildo(
+                        &parameters,
+                        SD_JSON_BUILD_PAIR_STRING("volume", name),
+                        SD_JSON_BUILD_PAIR_UNSIGNED(field, bytes),
+                        SD_JSON_BUILD_PAIR_BOOLEAN("dryRun", true)));
+        Call call = { .method = API_VOLUME ".Resize", .parameters = parameters };
+        r = client_call(&call, NULL, NULL, err);
+        if (r < 0)
+                return r;
         if (!arg_json) {
                 printf("would resize %s from %s to %s%s\n", name, size_format_exact(now, from),
                        size_format_exact(size, to), size < now ? ", if what it holds leaves room for that" : "");
@@ -166,9 +177,8 @@ static int resize_announce(const char *name, const char *field, uint64_t bytes, 
                 return r;
         uint64_t now = size_of(volume), size = size_after(now, field, bytes);
 
-        if (arg_dry_run) {
-                return resize_tell(name, now, size);
-        }
+        if (arg_dry_run)
+                return resize_tell(name, now, size, field, bytes, err);
         if (size >= now)
                 return 1;
         _cleanup_free_ char *question = must_have(format_new(

@@ -59,16 +59,27 @@ int verb_clone(char **arguments) {
 
 /* --- rollback --------------------------------------------------------------------------------------------- */
 
-/* What it takes is told of the snapshot: that is there, and is one. */
+static sd_json_variant *rollback_parameters(const char *name) {
+        sd_json_variant *parameters = NULL;
+
+        must(sd_json_buildo(
+                        &parameters,
+                        SD_JSON_BUILD_PAIR_STRING("volume", name),
+                        SD_JSON_BUILD_PAIR_CONDITION(arg_discard, "discardCurrent", SD_JSON_BUILD_BOOLEAN(true)),
+                        SD_JSON_BUILD_PAIR_CONDITION(arg_dry_run, "dryRun", SD_JSON_BUILD_BOOLEAN(true))));
+        return parameters;
+}
+
 static int dry_run(const char *name) {
-        _cleanup_(sd_json_variant_unrefp) sd_json_variant *snapshot = NULL, *document = NULL;
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *snapshot = NULL, *document = NULL,
+                                                          *parameters = rollback_parameters(name);
+        Call call = { .method = API_VOLUME ".Rollback", .parameters = parameters };
         Error err = {};
         int r;
 
-        r = volume_inspect(name, &snapshot, &err);
-        if (r >= 0 && !streq(describe_string(snapshot, "type"), "snapshot"))
-                r = error_set(&err, ERROR_NOT_SUPPORTED, EOPNOTSUPP, "%s is a volume: name the snapshot to go back to",
-                              name);
+        r = client_call(&call, NULL, NULL, &err);
+        if (r >= 0)
+                r = volume_inspect(name, &snapshot, &err);
         if (r < 0)
                 return report_error("cannot roll back to", name, &err);
         if (!arg_json) {
@@ -99,10 +110,7 @@ int verb_rollback(char **arguments) {
                 error_set(&err, ERROR_FAILED, ECANCELED, "nothing was changed");
                 return report_error(NULL, NULL, &err);
         }
-        must(sd_json_buildo(
-                        &parameters,
-                        SD_JSON_BUILD_PAIR_STRING("volume", arguments[0]),
-                        SD_JSON_BUILD_PAIR_CONDITION(arg_discard, "discardCurrent", SD_JSON_BUILD_BOOLEAN(true))));
+        parameters = rollback_parameters(arguments[0]);
         Call call = { .method = API_VOLUME ".Rollback", .parameters = parameters, .what = what };
         if (client_call(&call, &reply, NULL, &err) < 0)
                 return report_error("cannot roll back to", arguments[0], &err);

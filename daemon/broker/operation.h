@@ -55,6 +55,7 @@ struct Operation {
         Operation *guards, *next_guard; /* see operation_guard() */
         void (*then)(Operation *operation, const Error *err); /* behind what it waits for */
         bool discard;         /* a rollback keeps nothing of what was before */
+        bool dry_run;         /* a rollback or resize is only judged */
         uint64_t size_before; /* of a volume that is rolled back, or resized */
         bool in_background;   /* who takes the pool for itself waits for its end */
         unsigned n_out;       /* others that it waits for */

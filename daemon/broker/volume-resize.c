@@ -103,13 +103,19 @@ static void on_row_pending(const Error *err, void *userdata) {
         volume_grow_go_on(op, go_on);
 }
 
+static int grow_check(const Operation *op, Error *err) {
+        const VolumeEntry *entry = op->volume;
+        int r;
+
+        r = quota_check_size(op->manager, op->pool, entry->tenant, op->size - entry->volume.spec.size, err);
+        return r < 0 ? r : space_check_create(op->pool, err);
+}
+
 static int grow(Operation *op, Error *err) {
         VolumeEntry *entry = op->volume;
         int r;
 
-        r = quota_check_size(op->manager, op->pool, entry->tenant, op->size - entry->volume.spec.size, err);
-        if (r >= 0)
-                r = space_check_create(op->pool, err);
+        r = grow_check(op, err);
         if (r < 0)
                 return r;
         volume_entry_set_pending(entry, op->size);
@@ -314,6 +320,12 @@ static int resize_start(Operation *op, Error *err) {
                 r = target_size(op, &op->size, err);
         if (r >= 0 && op->size < volume->spec.size)
                 r = shrink_check(&volume->spec, op->size, err);
+        if (r >= 0 && op->dry_run) {
+                r = op->size > volume->spec.size ? grow_check(op, err) : 0;
+                if (r >= 0)
+                        operation_finish(op, NULL);
+                return r;
+        }
         if (r >= 0 && (op->size != volume->spec.size || volume->pending_size > 0))
                 r = key_check(op, err);
         if (r < 0)
@@ -326,7 +338,7 @@ static int resize_start(Operation *op, Error *err) {
 }
 
 int volume_resize(Manager *m, const Caller *caller, VolumeEntry *entry, uint64_t size, uint64_t add, uint64_t subtract,
-                  int key_fd, const Watcher *watcher, Error *err) {
+                  bool dry_run, int key_fd, const Watcher *watcher, Error *err) {
         const VolumeSpec *spec = &entry->volume.spec;
         Operation *op;
         int r = 0;
@@ -337,7 +349,7 @@ int volume_resize(Manager *m, const Caller *caller, VolumeEntry *entry, uint64_t
                 r = error_field(err, "sizeBytes",
                                 "one of sizeBytes, addBytes and subtractBytes is to be given, and not 0");
         if (r >= 0)
-                r = operation_new(m, "resize", caller, watcher, resize_start, &op, err);
+                r = operation_new(m, dry_run ? NULL : "resize", caller, watcher, resize_start, &op, err);
         if (r < 0) {
                 if (key_fd >= 0)
                         close(key_fd);
@@ -346,6 +358,7 @@ int volume_resize(Manager *m, const Caller *caller, VolumeEntry *entry, uint64_t
         op->size = size;
         op->add = add;
         op->subtract = subtract;
+        op->dry_run = dry_run;
         op->key_fd = key_fd;
         operation_begin_on_volume(op, entry);
         return 0;

@@ -270,6 +270,10 @@ static void on_guarded(Operation *op, const Error *err) {
                 return;
         }
         r = rollback_check(op, snapshot, &failure);
+        if (r >= 0 && op->dry_run) {
+                finish(op, NULL);
+                return;
+        }
         if (r >= 0)
                 r = operation_set_source(op, snapshot, &failure);
         if (r < 0) {
@@ -290,8 +294,8 @@ static int rollback_start(Operation *op, Error *err) {
         return 0;
 }
 
-int volume_rollback(Manager *m, const Caller *caller, VolumeEntry *snapshot, bool discard, const Watcher *watcher,
-                    Error *err) {
+int volume_rollback(Manager *m, const Caller *caller, VolumeEntry *snapshot, bool discard, bool dry_run,
+                    const Watcher *watcher, Error *err) {
         Operation *op;
         int r;
 
@@ -301,7 +305,7 @@ int volume_rollback(Manager *m, const Caller *caller, VolumeEntry *snapshot, boo
                 error_hint(err, "quarry ls --type snapshot");
                 return r;
         }
-        r = operation_new(m, "rollback", caller, watcher, rollback_start, &op, err);
+        r = operation_new(m, dry_run ? NULL : "rollback", caller, watcher, rollback_start, &op, err);
         if (r < 0)
                 return r;
         op->volumes = calloc(1, sizeof(*op->volumes));
@@ -311,6 +315,7 @@ int volume_rollback(Manager *m, const Caller *caller, VolumeEntry *snapshot, boo
         }
         op->job.source.uuid = snapshot->volume.uuid;
         op->discard = discard;
+        op->dry_run = dry_run;
         operation_begin_on_volume(op, snapshot->origin);
         return 0;
 }

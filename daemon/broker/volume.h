@@ -23,9 +23,9 @@ int volume_create_entry(Manager *manager, PoolEntry *pool, VolumeSpec *spec, Vol
 int volume_create_run(Operation *operation, Error *err);
 
 /* A volume becomes what its snapshot is. Unless discard, what it was is kept as another one: the operation ends with
- * that in volumes. */
-int volume_rollback(Manager *manager, const Caller *caller, VolumeEntry *snapshot, bool discard, const Watcher *watcher,
-                    Error *err);
+ * that in volumes. dry_run: only judged. */
+int volume_rollback(Manager *manager, const Caller *caller, VolumeEntry *snapshot, bool discard, bool dry_run,
+                    const Watcher *watcher, Error *err);
 
 /* lazy: a volume that is in use is taken from its standard place, and goes behind its last user; who that is are the
  * operation's users. snapshots: those of the volume go first; if one of them is held none does. */
@@ -67,9 +67,9 @@ int volume_rename(Manager *manager, const Caller *caller, VolumeEntry *entry, co
 /* After a start: goes on with a rename that was cut short. */
 void volume_rename_resume(Manager *manager, VolumeEntry *entry);
 
-/* One of the three, in bytes, is not 0. Takes over key_fd. */
+/* One of the three, in bytes, is not 0. dry_run: only judged. Takes over key_fd. */
 int volume_resize(Manager *manager, const Caller *caller, VolumeEntry *entry, uint64_t size, uint64_t add,
-                  uint64_t subtract, int key_fd, const Watcher *watcher, Error *err);
+                  uint64_t subtract, bool dry_run, int key_fd, const Watcher *watcher, Error *err);
 /* After a start: goes on with a growth that was cut short, unless that takes a passphrase. */
 void volume_grow_resume(Manager *manager, VolumeEntry *entry);
 /* The same for an operation that has opened the volume: then calls back, also with an error; the volume can be used in

@@ -115,6 +115,7 @@ typedef struct ChangeParameters {
         const char *volume; /* first: see call_begin_on_volume() */
         const char *name;
         uint64_t size, add, subtract;
+        bool dry_run;
         int key;
 } ChangeParameters;
 
@@ -146,8 +147,14 @@ static int vl_method_rename(sd_varlink *link, sd_json_variant *parameters, sd_va
 static int vl_method_resize(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
                             void *userdata) {
         static const sd_json_dispatch_field table[] = {
-                VOLUME_FIELD(ChangeParameters),         BYTES_FIELD("sizeBytes", size), BYTES_FIELD("addBytes", add),
-                BYTES_FIELD("subtractBytes", subtract), KEY_FIELD(ChangeParameters),    {},
+                VOLUME_FIELD(ChangeParameters),
+                BYTES_FIELD("sizeBytes", size),
+                BYTES_FIELD("addBytes", add),
+                BYTES_FIELD("subtractBytes", subtract),
+                KEY_FIELD(ChangeParameters),
+                { "dryRun", SD_JSON_VARIANT_BOOLEAN, call_dispatch_bool, offsetof(ChangeParameters, dry_run),
+                  SD_JSON_NULLABLE },
+                {},
         };
         ChangeParameters p = { .key = -1 };
         int r, key_fd = -EBADF;
@@ -161,8 +168,8 @@ static int vl_method_resize(sd_varlink *link, sd_json_variant *parameters, sd_va
         if (r >= 0) {
                 Watcher watcher = call_watcher(call);
 
-                r = volume_resize(server_manager(call->server), &call->caller, entry, p.size, p.add, p.subtract, key_fd,
-                                  &watcher, &err);
+                r = volume_resize(server_manager(call->server), &call->caller, entry, p.size, p.add, p.subtract,
+                                  p.dry_run, key_fd, &watcher, &err);
         }
         return call_end(call, r, &err);
 }

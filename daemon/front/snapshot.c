@@ -265,7 +265,7 @@ static int vl_method_clone(sd_varlink *link, sd_json_variant *parameters, sd_var
 
 typedef struct RollbackParameters {
         const char *volume; /* first: see call_begin_on_volume() */
-        bool discard;
+        bool discard, dry_run;
 } RollbackParameters;
 
 static int vl_method_rollback(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
@@ -274,6 +274,8 @@ static int vl_method_rollback(sd_varlink *link, sd_json_variant *parameters, sd_
                 { "volume", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(RollbackParameters, volume),
                   SD_JSON_MANDATORY },
                 { "discardCurrent", SD_JSON_VARIANT_BOOLEAN, call_dispatch_bool, offsetof(RollbackParameters, discard),
+                  SD_JSON_NULLABLE },
+                { "dryRun", SD_JSON_VARIANT_BOOLEAN, call_dispatch_bool, offsetof(RollbackParameters, dry_run),
                   SD_JSON_NULLABLE },
                 {},
         };
@@ -286,7 +288,7 @@ static int vl_method_rollback(sd_varlink *link, sd_json_variant *parameters, sd_
         if (!call_begin_on_volume(link, parameters, flags, table, &p, volume_reply, &call, &entry, &r))
                 return r;
         Watcher watcher = call_watcher(call);
-        r = volume_rollback(server_manager(call->server), &call->caller, entry, p.discard, &watcher, &err);
+        r = volume_rollback(server_manager(call->server), &call->caller, entry, p.discard, p.dry_run, &watcher, &err);
         return call_end(call, r, &err);
 }
 

@@ -173,8 +173,10 @@ is "its device is larger" "$(blockdev --getsize64 "$device")" $((32 << 20))
 refused "more than the pool may promise" 5 'may promise' quarry resize raw 500T
 refused "more than there is" 2 'at most' quarry resize raw 8192T
 refused "no size" 2 'is not a size' quarry resize raw much
-exits "--dry-run" 0 quarry resize raw -1M --dry-run
-is "says what would be" "$out" "would resize raw from 32M to 31M, if what it holds leaves room for that"
+exits "--dry-run" 0 quarry resize raw +1M --dry-run
+is "says what would be" "$out" "would resize raw from 32M to 33M"
+refused "and judges it" 5 "may promise" quarry resize raw 500T --dry-run
+refused "without a filesystem it does not shrink" 1 "no filesystem" quarry resize raw -1M --dry-run
 try quarry snapshot raw@s
 refused "snapshots" 1 'can only be read' quarry resize raw@s 64M
 
