@@ -113,7 +113,8 @@ static void look_at_rules(const Overview *o, Status *status, sd_json_variant *vo
                                                describe_string(rule, "failure")));
                 if (tenant_is_full(o, volume))
                         add(&status->problems, reference, message,
-                            "quarry tenant inspect %s; remove snapshots, or have its limit raised; it is tried again at %s",
+                            "quarry tenant inspect %s; remove snapshots, or have the limit raised; it is tried again "
+                            "at %s",
                             describe_string(volume, "tenant"), describe_string(rule, "nextRunAt"));
                 else
                         add(&status->problems, reference, message, "quarry snapshot %s; it is tried again at %s",

@@ -474,8 +474,8 @@ static void on_report(const JobResult *report, void *userdata) {
         }
 }
 
-/* What an earlier broker stopped: known by the volumes that came with the pool. Who may use only so much of it may be the
- * reason: whether that is so is seen when it is counted, and whether it is the pool at the first look. */
+/* What an earlier broker stopped: known by the volumes that came with the pool. Who may use only so much of it may be
+ * the reason: whether that is so is seen when it is counted, and whether it is the pool at the first look. */
 static int adopt(VolumeEntry *entry, void *userdata) {
         if (entry->stopped && !tenant_used_adopt(entry->tenant))
                 *(bool *) userdata = true;

@@ -9,7 +9,8 @@
 /* The pool is active: from now on it is watched. */
 void space_begin(Manager *manager, PoolEntry *pool);
 
-/* Whether the volume's filesystem, mounted now, gets no new space: its pool has none, or its tenant took what it may. */
+/* Whether the volume's filesystem, if it is mounted now, gets no new space: its pool has none left, or its tenant uses
+ * more than it may. */
 bool space_stops(const VolumeEntry *entry);
 
 /* Whether the pool has room for another volume: ERROR_NO_SPACE, before its reserve is touched. */

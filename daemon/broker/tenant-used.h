@@ -1,9 +1,9 @@
 #pragma once
 
 /* What tenants take of a pool, for those who may take only so much: the blocks of their volumes and snapshots, what
- * these share once. It is counted by a worker, in the background, and the more often the nearer a tenant is to its limit.
- * Who is above it gets nothing new, and, unless UsedLimitAction= says otherwise, its filesystems get no new space until it
- * is below again. */
+ * these share once. It is counted by a worker, in the background, and the more often the nearer a tenant is to its
+ * limit. Who is above it gets nothing new, and, unless UsedLimitAction= says otherwise, its filesystems get no new
+ * space until it is below again. */
 
 #include "broker/manager.h"
 

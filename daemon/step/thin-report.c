@@ -1,4 +1,5 @@
-/* What thin devices take of their pool, each or together, and where two differ: as the tools read it in a snapshot of the metadata. */
+/* What thin devices take of their pool, each or together, and where two differ: as the tools read it in a snapshot of
+ * the metadata. */
 
 #include "step/step.h"
 

@@ -100,6 +100,12 @@ static const Step *const *plan_volume_release(const VolumeSpec *spec) {
         return PLAN(&step_luks_close, &step_thin_close);
 }
 
+static const Step *const *plan_maps(JobVerb verb) {
+        return verb == JOB_POOL_EXCLUSIVE ? PLAN(&step_thin_usage)
+               : verb == JOB_POOL_UNION   ? PLAN(&step_thin_union)
+                                          : PLAN(&step_thin_delta);
+}
+
 const Step *const *plan_for(const Job *job) {
         switch (job->verb) {
         case JOB_POOL_SCAN:
@@ -189,11 +195,9 @@ const Step *const *plan_for(const Job *job) {
         case JOB_VOLUME_OWN:
                 return plan_volume_change(job);
         case JOB_POOL_EXCLUSIVE:
-                return PLAN(&step_thin_usage);
         case JOB_POOL_UNION:
-                return PLAN(&step_thin_union);
         case JOB_VOLUME_DIFF:
-                return PLAN(&step_thin_delta);
+                return plan_maps(job->verb);
         case JOB_HOST_CALENDAR:
                 return PLAN(&step_calendar);
         case _JOB_VERB_MAX:

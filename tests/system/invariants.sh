@@ -51,6 +51,8 @@ is "how it turned out can be read" "$(jq -r '"\(.do) \(.done)"' /tmp/answers | x
 with_ledger "half a group" 'snapshot a@s must be there' '{"do": "snapshot", "names": ["c@s", "a@s"]}'
 with_ledger "contents of a snapshot" 'snapshot c@s .* is not whole: slot 0, block 0: write 1 of c' \
     '{"do": "write", "name": "c", "slot": 0, "number": 1, "done": true}' '{"do": "snapshot", "names": ["c@s"], "done": true}'
+with_ledger "a protection" 'volume c .* is not whole: it should be protected' '{"do": "protect", "name": "c", "on": true, "done": true}'
+with_ledger "a tenant" 'tenant t1 may have nothing: it is not there, and should 7' '{"do": "tenant", "name": "t1", "there": true, "limit": 7, "done": true}'
 with_ledger "a size" 'volume c .* is not whole: it should have 20 MiB' '{"do": "resize", "name": "c", "mib": 20, "done": true}'
 with_ledger "a name" 'volume d must be there' '{"do": "rename", "name": "c", "to": "d", "done": true}'
 ledger '{"do": "snapshot", "names": ["c@s"], "done": true}' '{"do": "write", "name": "c", "slot": 0, "number": 1, "done": true}' \
@@ -127,6 +129,9 @@ finds "a volume that is being renamed" 'volume default/a .* is being renamed fro
 like "one that grows" "$out" 'volume default/a .* is growing to 4096'
 like "and one with a spare thin device" "$out" 'volume default/a .* has a spare thin device, 0'
 try change "old_name = NULL, pending_size = 0, spare_thin_id = NULL WHERE name = 'a'"
+try change "tenant = 'nobody' WHERE name = 'a'"
+finds "a volume of a tenant that is not there" '^tenant nobody of pool .* owns volumes, and is not there$'
+try change "tenant = 'default' WHERE name = 'a'"
 try change "origin = '11111111-2222-4333-8444-555555555555' WHERE role = 'snapshot'"
 finds "a snapshot without its volume" 'snapshot default/s .* is of a volume that is not in the catalog'
 try change "origin = (SELECT uuid FROM volume WHERE name = 'c') WHERE role = 'snapshot'"

@@ -7,11 +7,13 @@
     {"do": "rollback", "name": V, "snapshot": V@S, "keep": B}                   answered: and "kept": V@K
     {"do": "resize", "name": V, "mib": M}
     {"do": "rename", "name": V, "to": N}
+    {"do": "protect", "name": V, "on": B}
     {"do": "remove", "name": V or V@S, "snapshots": B}
+    {"do": "tenant", "name": T, "there": B, "limit": N}                         of volumes
     ... each followed, when it was answered, by the same with "done": true or, refused, false. What was not answered
     before a cut gets its answer when it is seen how it turned out.
 
-A name is used once only. A volume is written in slots: a file, or a place on the bare device. A slot whose last write
+A volume of a tenant is called TENANT/NAME. The name of a volume is used once only, that of a tenant again. A volume is written in slots: a file, or a place on the bare device. A slot whose last write
 was not answered may hold anything.
 """
 import json
@@ -33,6 +35,7 @@ class Image:
         self.filesystem, self.encrypted, self.mib = filesystem, encrypted, mib
         self.synced = dict(synced)  # slot -> the write that was answered last, as (name of then, number); None: none was
         self.there = True
+        self.protected = False
 
     def has_of(self, other):
         """It is what another is."""
@@ -59,6 +62,7 @@ def subject(line):
 class Ledger:
     def __init__(self):
         self.volumes = {}  # by name; also those that are gone
+        self.tenants = {}  # by name: how many volumes it may have; None: it is not there
         self.open = []  # asked for and not answered
 
     def images(self):
@@ -119,6 +123,15 @@ class Ledger:
     def note_resize(self, line, done):
         if done:
             self.volumes[line["name"]].mib = line["mib"]
+
+    def note_protect(self, line, done):
+        if done:
+            self.volumes[line["name"]].protected = line["on"]
+
+    def note_tenant(self, line, done):
+        self.tenants.setdefault(line["name"], None)
+        if done:
+            self.tenants[line["name"]] = line["limit"] if line["there"] else None
 
     def note_rename(self, line, done):
         """Both names were used."""
@@ -228,7 +241,7 @@ def slot_difference(image, place, slot):
         return f"slot {slot} has {len(found)} bytes; write {number} of {name} synced {len(wanted)}"
     first = next(i for i in range(0, len(wanted), BLOCK) if found[i:i + BLOCK] != wanted[i:i + BLOCK])
     block = found[first:first + BLOCK]
-    said = re.match(rb"[\w-]+ slot \d+ write \d+ block \d+\n", block)
+    said = re.match(rb"[\w/-]+ slot \d+ write \d+ block \d+\n", block)
     holds = said.group().decode().strip() if said else "zeros" if not any(block) else "something else"
     return f"slot {slot}, block {first // BLOCK}: write {number} of {name} was synced, and there is {holds}"
 
