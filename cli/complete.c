@@ -6,6 +6,7 @@
 #include "overview.h"
 #include "volume.h"
 
+#include <quarry/mount.h>
 #include <quarry/text.h>
 
 #include <ctype.h>
@@ -258,6 +259,13 @@ static void offer_words(const Typed *t, const char *words, const char *separator
         }
 }
 
+static void offer_mount_options(const Typed *t) {
+        Typed last = last_of_list(t);
+
+        for (size_t i = 0; mount_option_word(i); i++)
+                (void) offer(&last, mount_option_word(i), "", NULL);
+}
+
 static void offer_filters(const Typed *whole) {
         Typed t = last_of_list(whole);
         const char *term = typed_rest(&t);
@@ -327,6 +335,8 @@ static void offer_one_kind(const Typed *t, const char *what) {
                 offer_files(t, FILES_DEVICES);
         else if (streq(what, "KEY=VALUE"))
                 offer_labels(t);
+        else if (streq(what, "OPTION,..."))
+                offer_mount_options(t);
         else if (streq(what, "FILTER"))
                 offer_filters(t);
         else if (streq(what, "VERB"))

@@ -32,6 +32,10 @@ static const struct {
         { "dev", MOUNT_DEV, MOUNT_DEV },
 };
 
+const char *mount_option_word(size_t i) {
+        return i < ELEMENTSOF(words) ? words[i].word : NULL;
+}
+
 static int unknown_option(const char *word, Error *err) {
         char known[256] = "", echo[TEXT_ECHO_MAX];
 

@@ -47,6 +47,9 @@ typedef struct MountSpec {
 int mount_spec_add_option(MountSpec *spec, const char *word, Error *err);
 /* The same for a list with commas. */
 int mount_spec_add_options(MountSpec *spec, const char *list, Error *err);
+/* The words that are known, in order; NULL behind the last. */
+const char *mount_option_word(size_t i);
+
 /* UID:GID:COUNT */
 int mount_spec_add_range(MountSpec *spec, const char *text, Error *err);
 int mount_spec_set_context(MountSpec *spec, const char *context, Error *err);

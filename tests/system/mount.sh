@@ -101,16 +101,16 @@ refused "not even root's" 2 'user namespace of the host' quarry mount acme/box /
 echo >/tmp/go
 wait
 for map in 5000:5000:1 $((uid + 1)):$gid:1 $uid:$((gid + 1)):1 $uid:$gid:2 99999:100000:10 100000:100000:65537 100000:165000:1000; do
-    refused "$map is not a member's to give" 6 'not yours to give' as alice quarry mount acme/box /srv/a --idmap $map
+    refused "$map is not a member's to give" 6 'not yours to give' as alice quarry mount acme/box /srv/a --idmap "$map"
 done
-refused "the own id is, as far as that goes" 6 'attaching it .* takes root' as alice quarry mount acme/box /srv/a --idmap $uid:$gid:1
-refused "and ranges of the user's" 6 'attaching it .* takes root' as alice quarry mount acme/box /srv/a --idmap $uid:$gid:1 --idmap 100000:100000:65536
+refused "the own id is, as far as that goes" 6 'attaching it .* takes root' as alice quarry mount acme/box /srv/a --idmap "$uid:$gid:1"
+refused "and ranges of the user's" 6 'attaching it .* takes root' as alice quarry mount acme/box /srv/a --idmap "$uid:$gid:1" --idmap 100000:100000:65536
 exits "in namespaces of the own it is attached" 0 "$here/rootless" alice sh -c "quarry mount acme/box /srv/a --idmap $uid:$gid:1 && cat /srv/a/own"
 is "and read" "$(tail -1 <<<"$out")" hello
 refused "options of administrators are not a member's" 6 'for administrators' as alice quarry mount acme/box /srv/a -o suid
-refused "other ids need a target" 1 'need a target' as alice quarry mount acme/box --idmap $uid:$gid:1
+refused "other ids need a target" 1 'need a target' as alice quarry mount acme/box --idmap "$uid:$gid:1"
 refused "ranges that overlap" 2 'overlap' as alice quarry mount acme/box /srv/a --idmap 100000:100000:10 --idmap 100009:100100:10
-refused "two ways at once" 2 'only one' as alice quarry mount acme/box /srv/a --idmap $uid:$gid:1 --userns $$
+refused "two ways at once" 2 'only one' as alice quarry mount acme/box /srv/a --idmap "$uid:$gid:1" --userns $$
 try quarry create x --size 300M --fs xfs --encrypt
 exits "XFS and encryption do not mind" 0 quarry mount x /srv/a --idmap 7000:8000:5
 is "and show them" "$(stat -c %u:%g /srv/a)" 7000:8000

@@ -5,7 +5,7 @@ import os
 
 import damage
 import kernel
-from walk import MIB, Verb, ask, call, pool, run, volume, wait, wire
+from walk import MIB, SOCKET, Verb, ask, call, pool, run, volume, wait, wire
 
 # These only look.
 JOBS_THAT_LOOK = {"host_calendar", "pool_usage", "pool_check", "volume_usage", "pool_watch", "pool_exclusive", "pool_union",
@@ -136,12 +136,34 @@ class Mount(Mounting):
             call("Volume.Unmount", volume=NAME)
 
     def run(self):
-        call("Volume.Mount", volume=NAME)
+        options = ["noexec", "noatime"] if self.fs != "none" else []
+        call("Volume.Mount", volume=NAME, options=options)
 
     def after(self, outcome):
         if outcome:
-            call("Volume.Mount", volume=NAME)
+            self.run()
         self.content()
+        call("Volume.Unmount", volume=NAME)
+
+
+class MountElsewhere(Mount):
+    """A mount with other ids is passed, and let go."""
+
+    word = "mount elsewhere"
+
+    def run(self):
+        asked = wire.Call(SOCKET, "io.quarry.Volume.Mount", {"volume": NAME, "detached": True, "options": ["ro"],
+                                                             "idmap": [{"uid": 5, "gid": 6, "count": 7}]})
+        asked.result()
+        for fd in asked.fds:
+            owner = os.stat(fd)
+            os.close(fd)
+            claim((owner.st_uid, owner.st_gid) == (5, 6), f"it is shown as of {owner.st_uid}:{owner.st_gid}")
+
+    def after(self, outcome):
+        if outcome:
+            self.run()
+        use(self.fs)
 
 
 class Unmount(Mounting):
@@ -777,5 +799,5 @@ VOLUMES += [[Snapshot(key="host")], [Hold(), ReleaseHeld()], [Clone(key="host")]
 VOLUMES += [[TenantCreate(), TenantRemove()], [TenantUpdate()]]
 # The same steps on other volumes.
 MORE_VOLUMES = [[Resize("xfs")], [Resize("none")], [Create("xfs")], [Create("ext4", "host")], [Create("none", "host"), Remove("none", "host")],
-                [Mount(), Unmount()], [Mount("none"), Unmount("none")]]
+                [Mount(), Unmount()], [MountElsewhere()], [Mount("none"), Unmount("none")]]
 POOLS = [[PoolCreate(), PoolRemove()], [PoolExport(), PoolImport()], [PoolExtend()], [PoolRepair()], [PoolUpdate()]]
