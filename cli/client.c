@@ -126,8 +126,8 @@ static int exchange_run(Exchange *x, sd_varlink *link) {
         r = sd_varlink_bind_reply(link, on_reply);
         if (r >= 0 && x->call->key_fd && *x->call->key_fd >= 0)
                 r = sd_varlink_push_dup_fd(link, *x->call->key_fd);
-        if (r >= 0 && x->call->userns_fd && *x->call->userns_fd >= 0)
-                r = sd_varlink_push_dup_fd(link, *x->call->userns_fd);
+        if (r >= 0 && x->call->second_fd && *x->call->second_fd >= 0)
+                r = sd_varlink_push_dup_fd(link, *x->call->second_fd);
         if (r >= 0)
                 r = sd_varlink_observe(link, x->call->method, x->call->parameters);
         if (r < 0)

@@ -16,7 +16,8 @@ typedef struct Call {
         sd_json_variant **last;      /* with collect: the last reply's parameters, to be unreferenced; or NULL */
         const char *what;            /* for the line of progress: "creating db" */
         const int *key_fd;           /* sealed memfd passed along; NULL or a negative one: none */
-        const int *userns_fd;        /* a user namespace, passed behind it; the same */
+        const int *second_fd;        /* another one, or a user namespace, passed behind it; the same, */
+        const char *second_field;    /* and the parameter that names it */
 } Call;
 
 /* The last reply's parameters go to *ret (with collect: the array, empty if there was none), the descriptor

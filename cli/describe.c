@@ -281,3 +281,65 @@ void describe_tenant(sd_json_variant *tenant, char *const *users, char *const *g
         print_string("Schedule:", tenant, "snapshotSchedule");
         print_string("Created:", tenant, "createdAt");
 }
+
+static const char *source_text(const char *source) {
+        return streq(source, "credential")       ? "the systemd credential quarry.host-key"
+               : streq(source, "command")        ? "KeyCommand="
+               : streq(source, "file")           ? "/var/lib/quarry/host-key"
+               : streq(source, "kept")           ? "kept until no volume needs it"
+               : streq(source, "old_credential") ? "the systemd credential quarry.old-host-key"
+                                                 : "not on this host";
+}
+
+void describe_host_keys(sd_json_variant *status) {
+        sd_json_variant *keys = sd_json_variant_by_key(status, "keys"),
+                        *missing = sd_json_variant_by_key(status, "missingPools");
+        uint64_t unknown = member_number(status, "unknown");
+
+        for (size_t i = 0; i < sd_json_variant_elements(keys); i++) {
+                sd_json_variant *key = sd_json_variant_by_index(keys, i);
+
+                print_field(sd_json_variant_boolean(sd_json_variant_by_key(key, "current")) ? "Host key:"
+                                                                                            : "Older key:",
+                            "%s", describe_string(key, "id"));
+                print_field("From:", "%s", source_text(describe_string(key, "source")));
+                print_field("Volumes:", "%llu", (unsigned long long) member_number(key, "volumes"));
+        }
+        if (unknown > 0)
+                print_field("Not known:", "%llu volumes, until the next rotation", (unsigned long long) unknown);
+        if (sd_json_variant_boolean(sd_json_variant_by_key(status, "rotating")))
+                print_field("Rotation:", "is under way");
+        for (size_t i = 0; i < sd_json_variant_elements(missing); i++)
+                print_field(i == 0 ? "Not active:" : "", "pool %s",
+                            sd_json_variant_string(sd_json_variant_by_index(missing, i)));
+}
+
+void describe_volume_keys(const char *name, sd_json_variant *keys) {
+        sd_json_variant *slots = sd_json_variant_by_key(keys, "keyslots");
+        bool locked = sd_json_variant_boolean(sd_json_variant_by_key(keys, "locked")),
+             suspended = sd_json_variant_boolean(sd_json_variant_by_key(keys, "suspended")),
+             in_kernel = sd_json_variant_boolean(sd_json_variant_by_key(keys, "inKernel"));
+
+        print_field("Name:", "%s", name);
+        print_field("Key:", "%s%s",
+                    suspended   ? "not in the kernel, and the volume is in use: who touches it waits"
+                    : in_kernel ? "in the kernel: the volume is open"
+                                : "not in the kernel",
+                    locked ? "; locked" : "");
+        for (size_t i = 0; i < sd_json_variant_elements(slots); i++) {
+                sd_json_variant *slot = sd_json_variant_by_index(slots, i);
+                const char *kind = describe_string(slot, "kind");
+                _cleanup_free_ char *what = NULL;
+
+                if (streq(kind, "host"))
+                        what = format_new("host key %s", describe_string(keys, "hostKey"));
+                else if (streq(kind, "foreign"))
+                        what = format_new("%s", describe_string(slot, "token"));
+                else
+                        what = strdup("passphrase");
+                must_have(what);
+                print_field(i == 0 ? "Keyslots:" : "", "%llu  %s, %s",
+                            (unsigned long long) member_number(slot, "number"), what, describe_string(slot, "kdf"));
+        }
+        print_field("Room:", "%llu more", (unsigned long long) member_number(keys, "room"));
+}

@@ -11,5 +11,9 @@ void describe_pool(sd_json_variant *pool);
 /* users, groups: the names of its members. */
 void describe_tenant(sd_json_variant *tenant, char *const *users, char *const *groups);
 
+/* The reply of io.quarry.Key.Status, and the keys of a volume. */
+void describe_host_keys(sd_json_variant *status);
+void describe_volume_keys(const char *name, sd_json_variant *keys);
+
 /* A member's text; "" if it is none. */
 const char *describe_string(sd_json_variant *object, const char *name);

@@ -96,7 +96,11 @@ static int open_volume(const char *name, bool detached, sd_json_variant **ret, i
                                         !isempty(arg_mount.context), "context",
                                         SD_JSON_BUILD_STRING(arg_mount.context)),
                         SD_JSON_BUILD_PAIR_CONDITION(detached, "detached", SD_JSON_BUILD_BOOLEAN(true))));
-        Call call = { .method = API_VOLUME ".Mount", .parameters = parameters, .what = what, .userns_fd = &userns_fd };
+        Call call = { .method = API_VOLUME ".Mount",
+                      .parameters = parameters,
+                      .what = what,
+                      .second_fd = &userns_fd,
+                      .second_field = "userNamespaceFileDescriptor" };
         return unlock_call(&call, name, arg_key_file, ret, ret_fd, err);
 }
 

@@ -55,6 +55,10 @@ static int secret_to_fd(const Secret *secret, Error *err) {
 }
 
 int secret_from_file(const char *path, Error *err) {
+        return secret_from_file_of("--key-file", path, err);
+}
+
+int secret_from_file_of(const char *option, const char *path, Error *err) {
         _cleanup_(secret_done) Secret secret = {};
         bool is_stdin = streq(path, "-");
         _cleanup_close_ int fd = RET_NERRNO(is_stdin ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3)
@@ -64,12 +68,11 @@ int secret_from_file(const char *path, Error *err) {
         secret_init(&secret);
         int r = fd < 0 ? fd : secret_fill(&secret, fd);
         if (r == -EFBIG)
-                return error_field(err, "--key-file", "--key-file: %s has more than %u bytes", name, SECRET_SIZE_MAX);
+                return error_field(err, option, "%s: %s has more than %u bytes", option, name, SECRET_SIZE_MAX);
         if (r < 0)
-                return error_field(err, "--key-file", "--key-file: cannot read %s: %s", name, strerror(-r));
+                return error_field(err, option, "%s: cannot read %s: %s", option, name, strerror(-r));
         if (secret.size == 0)
-                return error_field(err, "--key-file", "--key-file: %s is empty: an empty passphrase protects nothing",
-                                   name);
+                return error_field(err, option, "%s: %s is empty: an empty passphrase protects nothing", option, name);
         return secret_to_fd(&secret, err);
 }
 

@@ -14,9 +14,9 @@ static int call_with_key(const Call *call, int key_fd, sd_json_variant **ret, in
 
         if (key_fd >= 0)
                 must(sd_json_variant_set_field_integer(&parameters, "keyFileDescriptor", KEY_INDEX));
-        if (call->userns_fd && *call->userns_fd >= 0)
-                must(sd_json_variant_set_field_integer(&parameters, "userNamespaceFileDescriptor",
-                                                       KEY_INDEX + (key_fd >= 0)));
+        if (call->second_fd && *call->second_fd >= 0)
+                must(sd_json_variant_set_field_integer(&parameters, call->second_field,
+                                                       key_fd >= 0 ? KEY_INDEX + 1 : KEY_INDEX));
         copy.parameters = parameters;
         copy.key_fd = &key_fd;
         return client_call(&copy, ret, ret_fd, err);

@@ -77,6 +77,19 @@ extern const Option pool_create_options[], pool_extend_options[], pool_check_opt
         pool_rm_options[];
 extern const Column pool_columns[];
 
+/* key.c */
+int verb_key_status(char **arguments);
+int verb_key_rotate(char **arguments);
+int verb_key_lock(char **arguments);
+int verb_key_unlock(char **arguments);
+int verb_key_add(char **arguments);
+int verb_key_remove(char **arguments);
+int verb_key_change(char **arguments);
+int verb_key_backup(char **arguments);
+int verb_key_restore(char **arguments);
+extern const Option key_rotate_options[], key_lock_options[], key_unlock_options[], key_add_options[],
+        key_remove_options[], key_change_options[], key_backup_options[], key_restore_options[];
+
 /* tenant.c */
 int verb_tenant_create(char **arguments);
 int verb_tenant_ls(char **arguments);

@@ -149,7 +149,7 @@ static char *secret_alloc(size_t size) {
 }
 
 /* The size is sealed: it cannot change between fstat() and pread(). */
-static int secret_size(int fd, size_t *ret) {
+static int secret_size(int fd, size_t max, size_t *ret) {
         struct stat st;
 
         if (fd < 0)
@@ -163,7 +163,7 @@ static int secret_size(int fd, size_t *ret) {
                 return -errno;
         if (st.st_size == 0)
                 return -ENODATA;
-        if (st.st_size < 0 || st.st_size > SECRET_SIZE_MAX)
+        if (st.st_size < 0 || (uint64_t) st.st_size > max)
                 return -EFBIG;
 
         *ret = (size_t) st.st_size;
@@ -173,7 +173,7 @@ static int secret_size(int fd, size_t *ret) {
 int secret_read(int fd, char **ret, size_t *ret_size) {
         size_t size = 0;
 
-        int r = secret_size(fd, &size);
+        int r = secret_size(fd, SECRET_SIZE_MAX, &size);
         if (r < 0)
                 return r;
         char *secret = secret_alloc(size);
@@ -192,6 +192,22 @@ int secret_read(int fd, char **ret, size_t *ret_size) {
         *ret = secret;
         *ret_size = size;
         return 0;
+}
+
+int sealed_read(int fd, void *buf, size_t size) {
+        size_t have = 0;
+        ssize_t n;
+        int r;
+
+        r = secret_size(fd, size, &have);
+        if (r < 0)
+                return r;
+        if (have != size)
+                return -ENODATA;
+        do
+                n = RET_NERRNO(pread(fd, buf, size, 0));
+        while (n == -EINTR);
+        return n == (ssize_t) size ? 0 : n < 0 ? (int) n : -EIO;
 }
 
 void secret_free(char *secret, size_t size) {

@@ -26,6 +26,7 @@ enum {
         WITH_OLD_KEY = 1 << 19,    /* needs_old_key */
         WITH_REPEATED = 1 << 20,   /* repeated */
         WITH_THIN_IDS = 1 << 21,
+        WITH_KEY = 1 << 22,        /* key */
 };
 
 typedef struct JobForm {

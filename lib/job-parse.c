@@ -246,7 +246,7 @@ static int ids_from_json(sd_json_variant *v, Job *job, Error *err) {
 typedef struct ParsedJob {
         Job job;
         const char *verb;
-        sd_json_variant *pool_spec, *growth, *volume, *source, *images, *calendar, *mount, *thin_ids;
+        sd_json_variant *pool_spec, *growth, *volume, *source, *images, *calendar, *mount, *thin_ids, *key;
 } ParsedJob;
 
 static int part_check(bool there, bool wanted, const char *field, const char *verb, Error *err) {
@@ -290,6 +290,8 @@ static int parts_check(const ParsedJob *p, unsigned parts, Error *err) {
                 r = part_check(p->mount, parts & WITH_MOUNT, "mount", p->verb, err);
         if (r >= 0)
                 r = part_check(p->thin_ids, parts & WITH_THIN_IDS, "thinIds", p->verb, err);
+        if (r >= 0)
+                r = part_check(p->key, parts & WITH_KEY, "key", p->verb, err);
         for (size_t i = 0; r >= 0 && i < ELEMENTSOF(options); i++)
                 if (!(parts & options[i].part))
                         r = part_check(options[i].is_given, false, options[i].field, p->verb, err);
@@ -309,6 +311,7 @@ int job_from_json(sd_json_variant *v, Job *ret, Error *err) {
                 { "calendar", OBJECT, offsetof(ParsedJob, calendar), 0 },
                 { "mount", OBJECT, offsetof(ParsedJob, mount), 0 },
                 { "thinIds", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(ParsedJob, thin_ids), 0 },
+                { "key", OBJECT, offsetof(ParsedJob, key), 0 },
                 { "stopped", BOOLEAN, offsetof(ParsedJob, job.stopped), 0 },
                 { "detached", BOOLEAN, offsetof(ParsedJob, job.detached), 0 },
                 { "lazy", BOOLEAN, offsetof(ParsedJob, job.lazy), 0 },
@@ -357,6 +360,8 @@ int job_from_json(sd_json_variant *v, Job *ret, Error *err) {
                 r = mount_spec_from_json(p.mount, job.detached, &job.mount, err);
         if (r >= 0 && p.thin_ids)
                 r = ids_from_json(p.thin_ids, &job, err);
+        if (r >= 0 && p.key && key_choice_from_json(p.key, &job.key) < 0)
+                r = error_field(err, "key", "malformed key");
         if (r < 0)
                 return r;
 

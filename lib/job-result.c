@@ -15,6 +15,7 @@ void job_result_done(JobResult *result) {
         free(result->thin_ids);
         free(result->elapses);
         free(result->thins);
+        free(result->host_keys);
         thin_delta_done(&result->delta);
         finding_list_done(&result->findings);
         *result = (JobResult) {};
@@ -121,7 +122,8 @@ static int elapses_to_json(const JobResult *result, sd_json_variant **ret) {
 int job_result_to_json(const JobResult *result, sd_json_variant **ret) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *pools = NULL, *devices = NULL, *findings = NULL,
                                                           *thin_ids = NULL, *spaces = NULL, *thins = NULL,
-                                                          *delta = NULL, *elapses = NULL;
+                                                          *delta = NULL, *elapses = NULL, *keys = NULL,
+                                                          *host_keys = NULL;
 
         int r = pools_to_json(result, &pools);
         if (r >= 0)
@@ -138,6 +140,10 @@ int job_result_to_json(const JobResult *result, sd_json_variant **ret) {
                 r = thins_to_json(result, &thins);
         if (r >= 0 && result->delta.chunk_size > 0)
                 r = delta_to_json(&result->delta, &delta);
+        if (r >= 0 && (result->keys.n > 0 || *result->keys.host_key))
+                r = volume_keys_to_json(&result->keys, &keys);
+        if (r >= 0)
+                r = host_keys_to_json(result->host_keys, result->n_host_keys, &host_keys);
         if (r < 0)
                 return r;
 
@@ -151,6 +157,8 @@ int job_result_to_json(const JobResult *result, sd_json_variant **ret) {
                         SD_JSON_BUILD_PAIR_CONDITION(!!elapses, "elapses", SD_JSON_BUILD_VARIANT(elapses)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!thins, "thins", SD_JSON_BUILD_VARIANT(thins)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!delta, "delta", SD_JSON_BUILD_VARIANT(delta)),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!keys, "keys", SD_JSON_BUILD_VARIANT(keys)),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!host_keys, "hostKeys", SD_JSON_BUILD_VARIANT(host_keys)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!result->path, "path", SD_JSON_BUILD_STRING(result->path)),
                         SD_JSON_BUILD_PAIR_BOOLEAN("open", result->open),
                         SD_JSON_BUILD_PAIR_UNSIGNED("usedBytes", result->used),
@@ -375,7 +383,8 @@ int job_result_from_json(sd_json_variant *v, JobResult *ret) {
         typedef struct Parsed {
                 JobResult result;
                 const char *path, *users, *damage, *kept;
-                sd_json_variant *pools, *devices, *findings, *thin_ids, *spaces, *elapses, *thins, *delta;
+                sd_json_variant *pools, *devices, *findings, *thin_ids, *spaces, *elapses, *thins, *delta, *keys,
+                        *host_keys;
         } Parsed;
         static const sd_json_dispatch_field table[] = {
                 { "pools", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(Parsed, pools), 0 },
@@ -386,6 +395,8 @@ int job_result_from_json(sd_json_variant *v, JobResult *ret) {
                 { "thins", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(Parsed, thins), 0 },
                 { "delta", SD_JSON_VARIANT_OBJECT, sd_json_dispatch_variant_noref, offsetof(Parsed, delta), 0 },
                 { "elapses", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(Parsed, elapses), 0 },
+                { "keys", SD_JSON_VARIANT_OBJECT, sd_json_dispatch_variant_noref, offsetof(Parsed, keys), 0 },
+                { "hostKeys", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(Parsed, host_keys), 0 },
                 { "path", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(Parsed, path), 0 },
                 { "open", SD_JSON_VARIANT_BOOLEAN, sd_json_dispatch_stdbool, offsetof(Parsed, result.open), 0 },
                 { "usedBytes", SD_JSON_VARIANT_UNSIGNED, sd_json_dispatch_uint64, offsetof(Parsed, result.used), 0 },
@@ -424,6 +435,10 @@ int job_result_from_json(sd_json_variant *v, JobResult *ret) {
                 r = thins_from_json(p.thins, &result);
         if (r >= 0)
                 r = delta_from_json(p.delta, &result.delta);
+        if (r >= 0 && p.keys)
+                r = volume_keys_from_json(p.keys, &result.keys);
+        if (r >= 0 && p.host_keys)
+                r = host_keys_from_json(p.host_keys, &result.host_keys, &result.n_host_keys);
         if (r < 0)
                 return r == -ENOMEM ? r : -EINVAL;
 

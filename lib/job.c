@@ -42,6 +42,18 @@ const JobForm job_forms[_JOB_VERB_MAX] = {
         [JOB_VOLUME_GROW] = { "volume_grow", WITH_POOL | WITH_VOLUME | WITH_PENDING },
         [JOB_VOLUME_SHRINK] = { "volume_shrink", WITH_POOL | WITH_VOLUME | WITH_SPARE | WITH_PENDING | WITH_REPEATED },
         [JOB_VOLUME_OWN] = { "volume_own", WITH_POOL | WITH_VOLUME | WITH_OWNER },
+        [JOB_VOLUME_KEYS] = { "volume_keys", WITH_POOL | WITH_VOLUME },
+        [JOB_VOLUME_KEY_ADD] = { "volume_key_add", WITH_POOL | WITH_VOLUME | WITH_KEY | WITH_OLD_KEY },
+        [JOB_VOLUME_KEY_REMOVE] = { "volume_key_remove", WITH_POOL | WITH_VOLUME | WITH_KEY | WITH_REPEATED },
+        [JOB_VOLUME_KEY_CHANGE] = { "volume_key_change", WITH_POOL | WITH_VOLUME | WITH_REPEATED },
+        [JOB_VOLUME_KEY_WRAP] = { "volume_key_wrap", WITH_POOL | WITH_VOLUME },
+        [JOB_VOLUME_SUSPEND] = { "volume_suspend", WITH_POOL | WITH_VOLUME },
+        [JOB_VOLUME_UNLOCK] = { "volume_unlock", WITH_POOL | WITH_VOLUME },
+        [JOB_VOLUME_HEADER_BACKUP] = { "volume_header_backup", WITH_POOL | WITH_VOLUME },
+        [JOB_VOLUME_HEADER_RESTORE] = { "volume_header_restore", WITH_POOL | WITH_VOLUME },
+        [JOB_HOST_KEY_LOOK] = { "host_key_look", 0 },
+        [JOB_HOST_KEY_ROTATE] = { "host_key_rotate", WITH_KEY },
+        [JOB_HOST_KEY_RETIRE] = { "host_key_retire", WITH_KEY },
         [JOB_POOL_EXCLUSIVE] = { "pool_exclusive", WITH_POOL },
         [JOB_POOL_UNION] = { "pool_union", WITH_POOL | WITH_THIN_IDS },
         [JOB_VOLUME_DIFF] = { "volume_diff", WITH_POOL | WITH_VOLUME | WITH_SOURCE | WITH_TOTAL },
@@ -164,7 +176,7 @@ static int calendar_to_json(const JobCalendar *calendar, sd_json_variant **ret) 
 int job_to_json(const Job *job, sd_json_variant **ret) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *pool_spec = NULL, *growth = NULL, *volume = NULL,
                                                           *images = NULL, *source = NULL, *calendar = NULL,
-                                                          *mount = NULL, *thin_ids = NULL;
+                                                          *mount = NULL, *thin_ids = NULL, *key = NULL;
         const char *word = job_verb_to_string(job->verb);
         int r = 0;
 
@@ -190,6 +202,8 @@ int job_to_json(const Job *job, sd_json_variant **ret) {
                 r = mount_spec_to_json(&job->mount, &mount);
         if (r >= 0 && (parts & WITH_THIN_IDS))
                 r = thin_ids_to_json(job->thin_ids, job->n_thin_ids, &thin_ids);
+        if (r >= 0 && (parts & WITH_KEY))
+                r = key_choice_to_json(&job->key, &key);
         if (r < 0)
                 return r;
 
@@ -204,6 +218,7 @@ int job_to_json(const Job *job, sd_json_variant **ret) {
                         SD_JSON_BUILD_PAIR_CONDITION(!!images, "images", SD_JSON_BUILD_VARIANT(images)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!calendar, "calendar", SD_JSON_BUILD_VARIANT(calendar)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!thin_ids, "thinIds", SD_JSON_BUILD_VARIANT(thin_ids)),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!key, "key", SD_JSON_BUILD_VARIANT(key)),
                         SD_JSON_BUILD_PAIR_CONDITION(
                                         !!(parts & WITH_TOTAL), "totalOnly", SD_JSON_BUILD_BOOLEAN(job->total_only)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!mount, "mount", SD_JSON_BUILD_VARIANT(mount)),

@@ -96,6 +96,10 @@ void volume_done(Volume *volume) {
         free(TAKE_PTR(volume->old_name));
 }
 
+void volume_set_host_key(Volume *volume, const char *id) {
+        (void) buffer_format(volume->host_key, sizeof(volume->host_key), "%s", id);
+}
+
 sd_id128_t volume_header_uuid(const Volume *volume) {
         return volume->spec.role == ROLE_SNAPSHOT ? volume->spec.origin : volume->uuid;
 }

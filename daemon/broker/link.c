@@ -150,23 +150,23 @@ Task *link_task(const Link *link) {
 
 int link_send(Link *link, Task *task, Error *err) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
-        int r, index = -1, userns = -1;
+        int r, index = -1, second = -1;
 
         if (task->key_fd >= 0) {
                 index = r = sd_varlink_push_dup_fd(link->varlink, task->key_fd);
                 if (r < 0)
                         return error_errno(err, r, "cannot pass the passphrase to the worker");
         }
-        if (task->userns_fd >= 0) {
-                userns = r = sd_varlink_push_dup_fd(link->varlink, task->userns_fd);
+        if (task->second_fd >= 0) {
+                second = r = sd_varlink_push_dup_fd(link->varlink, task->second_fd);
                 if (r < 0)
-                        return error_errno(err, r, "cannot pass the user namespace to the worker");
+                        return error_errno(err, r, "cannot pass a descriptor to the worker");
         }
         r = sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_VARIANT("job", task->job),
                            SD_JSON_BUILD_PAIR_CONDITION(index >= 0, "keyFileDescriptor",
                                                         SD_JSON_BUILD_INTEGER(index)),
-                           SD_JSON_BUILD_PAIR_CONDITION(userns >= 0, "userNamespaceFileDescriptor",
-                                                        SD_JSON_BUILD_INTEGER(userns)));
+                           SD_JSON_BUILD_PAIR_CONDITION(second >= 0, "secondFileDescriptor",
+                                                        SD_JSON_BUILD_INTEGER(second)));
         if (r >= 0)
                 r = task->on_progress || task->on_report
                             ? sd_varlink_observe(link->varlink, WORKER_METHOD_RUN, parameters)

@@ -10,7 +10,7 @@ typedef struct Task {
         struct Task *next;
         uid_t owner;
         sd_json_variant *job;
-        int key_fd, userns_fd;
+        int key_fd, second_fd;
         bool derives_key;
         bool urgent; /* before all others, and without waiting for a place */
         JobProgress on_progress; /* NULL: the worker need not tell */

@@ -48,6 +48,7 @@ void manager_free(Manager *m) {
         if (!m)
                 return;
         sd_event_source_disable_unref(m->missing_source);
+        sd_event_source_disable_unref(m->rotation_pause);
         watch_free(m->watch);
         queue_free(m->queue);
         usage_end(m);

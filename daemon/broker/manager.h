@@ -30,6 +30,11 @@ typedef struct Manager {
         Watch *watch;
         Scheduler *scheduler;
         Lane pool_lane;    /* pools are made and imported one at a time: their names must not collide */
+        Lane key_lane;     /* of the host key */
+        Operation *rotation; /* wraps volumes' keys anew, */
+        bool rotation_again; /* and looks once more behind that; */
+        unsigned rotations;  /* how many there were, */
+        sd_event_source *rotation_pause;
         gid_t admin_group; /* (gid_t) -1: there is none */
 
         sd_event_source *missing_source; /* looks for disks that were missing */

@@ -18,7 +18,7 @@ void operation_free(Operation *op) {
                 close(op->key_fd);
         if (op->mount_fd >= 0)
                 close(op->mount_fd);
-        closep(&op->userns_fd);
+        closep(&op->second_fd);
         free(op->path);
         free(op->users);
         free(op->damage);
@@ -27,6 +27,7 @@ void operation_free(Operation *op) {
         free(op->pools);
         free(op->volumes);
         thin_delta_done(&op->delta);
+        free(op->host_keys);
         free(op->schedule);
         tenant_done(&op->tenant);
         tenant_update_done(&op->tenant_update);
@@ -58,7 +59,7 @@ int operation_new(Manager *m, const char *verb, const Caller *caller, const Watc
                             .caller = *caller,
                             .start = start,
                             .key_fd = -EBADF,
-                            .userns_fd = -EBADF,
+                            .second_fd = -EBADF,
                             .mount_fd = -EBADF };
         op->caller.groups = NULL;
         op->caller.n_groups = 0;
@@ -126,6 +127,7 @@ int operation_begin_on_pool(Operation *op, PoolEntry *pool, Error *err) {
 int operation_set_source(Operation *op, const VolumeEntry *source, Error *err) {
         volume_done(&op->job.source);
         op->job.source = (Volume) { .uuid = source->volume.uuid, .thin_id = source->volume.thin_id };
+        volume_set_host_key(&op->job.source, source->volume.host_key);
         return volume_spec_copy(&source->volume.spec, &op->job.source.spec) < 0 ? error_oom(err) : 0;
 }
 
@@ -152,6 +154,7 @@ int operation_run_job(Operation *op, JobVerb verb, JobDone on_done, Error *err) 
         if (op->volume && sd_id128_is_null(op->job.volume.uuid)) {
                 op->job.volume.uuid = op->volume->volume.uuid;
                 op->job.volume.thin_id = op->volume->volume.thin_id;
+                volume_set_host_key(&op->job.volume, op->volume->volume.host_key);
                 if (volume_spec_copy(&op->volume->volume.spec, &op->job.volume.spec) < 0)
                         return error_oom(err);
         }
@@ -162,7 +165,7 @@ int operation_run_job(Operation *op, JobVerb verb, JobDone on_done, Error *err) 
                         op->job.volume.pending_size = op->volume->volume.pending_size;
         }
         op->job.repeated = op->deaths > 0;
-        return queue_submit(op->manager->queue, op->caller.uid, &op->job, op->key_fd, op->userns_fd,
+        return queue_submit(op->manager->queue, op->caller.uid, &op->job, op->key_fd, op->second_fd,
                             operation_progress(op), on_done, op, err);
 }
 

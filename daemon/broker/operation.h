@@ -34,7 +34,7 @@ struct Operation {
 
         /* asked for */
         Job job;
-        int key_fd, userns_fd;
+        int key_fd, second_fd;
 
         /* answered */
         char *path;
@@ -50,6 +50,10 @@ struct Operation {
         ThinDelta delta;
         sd_id128_t content; /* of a volume of which a snapshot was made, as in JobDevice */
         bool unchanged;     /* none was, for that reason */
+        VolumeKeys keys;
+        HostKey *host_keys; /* the present one first */
+        size_t n_host_keys;
+        size_t n_wrapped;   /* volumes whose keys were wrapped anew */
 
         SnapshotGroup *group; /* see volume-snapshot.c */
         Operation *guards, *next_guard; /* see operation_guard() */

@@ -103,3 +103,7 @@ int policy_may_administer_pools(const Caller *caller, Error *err) {
 int policy_may_administer_tenants(const Caller *caller, Error *err) {
         return check_admin(caller, "changing tenants is", err);
 }
+
+int policy_may_administer_keys(const Caller *caller, Error *err) {
+        return check_admin(caller, "the host key is", err);
+}

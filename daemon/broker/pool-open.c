@@ -1,5 +1,6 @@
 #include "broker/pool-open.h"
 
+#include "broker/key.h"
 #include "broker/operation.h"
 #include "broker/schedule.h"
 #include "broker/space.h"
@@ -299,6 +300,7 @@ static void on_opened(const Error *err, void *userdata) {
         watch_volume_opened(m->watch);
         space_begin(m, pool);
         finish_unfinished(m, pool);
+        host_key_resume(m);
         log_info(pool->info.name, "active with %zu volumes", pool->n_volumes);
         turn_end(pool, NULL);
 }

@@ -40,7 +40,7 @@ static bool fits_budget(const Queue *q, const Task *task) {
 static void task_free(Task *task) {
         sd_json_variant_unref(task->job);
         closep(&task->key_fd);
-        closep(&task->userns_fd);
+        closep(&task->second_fd);
         free(task);
 }
 
@@ -236,7 +236,7 @@ static void enqueue(Queue *q, Task *task) {
                 q->last = &task->next;
 }
 
-int queue_submit(Queue *q, uid_t owner, const Job *job, int key_fd, int userns_fd, JobProgress on_progress,
+int queue_submit(Queue *q, uid_t owner, const Job *job, int key_fd, int second_fd, JobProgress on_progress,
                  JobDone on_done, void *userdata, Error *err) {
         Task *task = calloc(1, sizeof(*task));
         int r;
@@ -245,7 +245,7 @@ int queue_submit(Queue *q, uid_t owner, const Job *job, int key_fd, int userns_f
                 return error_oom(err);
         *task = (Task) { .owner = owner,
                          .key_fd = -EBADF,
-                         .userns_fd = -EBADF,
+                         .second_fd = -EBADF,
                          .on_progress = on_progress,
                          .on_done = on_done,
                          .userdata = userdata };
@@ -254,10 +254,10 @@ int queue_submit(Queue *q, uid_t owner, const Job *job, int key_fd, int userns_f
                 task->key_fd = r = fcntl(key_fd, F_DUPFD_CLOEXEC, 3);
                 if (r < 0)
                         r = -errno;
-                task->derives_key = true;
         }
-        if (r >= 0 && userns_fd >= 0)
-                task->userns_fd = r = RET_NERRNO(fcntl(userns_fd, F_DUPFD_CLOEXEC, 3));
+        task->derives_key = key_fd >= 0 || (second_fd >= 0 && job->verb == JOB_VOLUME_KEY_ADD);
+        if (r >= 0 && second_fd >= 0)
+                task->second_fd = r = RET_NERRNO(fcntl(second_fd, F_DUPFD_CLOEXEC, 3));
         if (r < 0) {
                 task_free(task);
                 return error_errno(err, r, "cannot prepare the job");

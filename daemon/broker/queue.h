@@ -21,7 +21,7 @@ int queue_new(sd_event *event, const Config *config, Queue **ret, Error *err);
 void queue_free(Queue *queue); /* jobs that run go on in their workers; their callbacks are not called */
 DEFINE_CLEANUP(Queue *, queue_free)
 
-/* The job is copied. owner: the uid of who asked for it, 0 for quarryd itself. key_fd, userns_fd: the passphrase, and
- * the user namespace of a mount, duplicated; -EBADF for none. */
-int queue_submit(Queue *queue, uid_t owner, const Job *job, int key_fd, int userns_fd, JobProgress on_progress,
+/* The job is copied. owner: the uid of who asked for it, 0 for quarryd itself. key_fd, second_fd: the passphrase, and
+ * another one, a LUKS2 header, or the user namespace of a mount, duplicated; -EBADF for none. */
+int queue_submit(Queue *queue, uid_t owner, const Job *job, int key_fd, int second_fd, JobProgress on_progress,
                  JobDone on_done, void *userdata, Error *err);

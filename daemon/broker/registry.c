@@ -153,6 +153,7 @@ static void drop_volume(Registry *registry, PoolEntry *pool, VolumeEntry *entry)
         if (entry->volume.has_spare)
                 thin_id_mark(pool, entry->volume.spare_thin_id, false);
         count(pool, entry, false);
+        registry_count_key_less(registry, &entry->volume);
         origin_unlink(entry);
         for (VolumeEntry *s = entry->snapshots; s; s = s->next_snapshot)
                 s->origin = NULL;
@@ -252,7 +253,8 @@ VolumeEntry *registry_add_volume(Registry *registry, PoolEntry *pool, Volume *vo
         if (registry_tenant_of(pool, volume, &tenant, err) < 0)
                 return NULL;
         entry = calloc(1, sizeof(*entry));
-        if (!entry) {
+        if (!entry || registry_count_key_more(registry, volume) < 0) {
+                free(entry);
                 error_oom(err);
                 return NULL;
         }
@@ -262,6 +264,7 @@ VolumeEntry *registry_add_volume(Registry *registry, PoolEntry *pool, Volume *vo
             !tsearch(entry, &registry->by_uuid, compare_uuid)) {
                 if (has_name(entry))
                         tdelete(entry, &pool->by_name, compare_name);
+                registry_count_key_less(registry, volume);
                 free(entry);
                 error_oom(err);
                 return NULL;
@@ -360,17 +363,6 @@ int registry_each_volume(PoolEntry *pool, int (*on_volume)(VolumeEntry *entry, v
 
         twalk_r(pool->by_name, on_node, &walk);
         return walk.r;
-}
-
-static int needs_host_key(VolumeEntry *entry, void *userdata) {
-        return entry->volume.spec.key_source == KEY_SOURCE_HOST && entry->volume.state != VOLUME_CREATING;
-}
-
-bool registry_needs_host_key(Registry *registry) {
-        for (PoolEntry *pool = registry->pools; pool; pool = pool->next)
-                if (registry_each_volume(pool, needs_host_key, NULL) > 0)
-                        return true;
-        return false;
 }
 
 int pool_entry_new_thin_id(const PoolEntry *pool, uint32_t *ret) {
@@ -540,4 +532,5 @@ VolumeEntry *volume_entry_find_snapshot(const VolumeEntry *volume, const char *s
 void registry_done(Registry *registry) {
         while (registry->pools)
                 registry_remove_pool(registry, registry->pools);
+        free(registry->key_counts);
 }

@@ -74,6 +74,8 @@ typedef struct VolumeEntry {
         Hold *holds;        /* as mountinfo said last */
         size_t n_holds;
         Lane lane;
+        bool unlocked;      /* somebody gave its passphrase ahead of a mount: it stays open until then */
+        unsigned wrap_failed; /* in that rotation its key could not be wrapped by the present host key; 0: none */
         bool stopped;       /* its filesystem gets no new space, see space.h */
         bool limit_is_out;  /* a worker is changing that, */
         uint64_t limit_failed; /* or failed to, when: CLOCK_MONOTONIC, microseconds */
@@ -182,11 +184,19 @@ struct PoolEntry {
         uint64_t maps_began, maps_took; /* when that was begun last, and how long it took; microseconds */
 };
 
+/* How many volumes and snapshots have their key wrapped by a host key; by "" if that is not known. */
+typedef struct KeyCount {
+        char id[HOST_KEY_ID_MAX];
+        size_t n;
+} KeyCount;
+
 typedef struct Registry {
         PoolEntry *pools; /* by name */
         void *by_uuid;    /* tree of VolumeEntry, over all pools */
         VolumeEntry *renamed; /* whose rename has not come to its end: few */
         Plan *plan;       /* of their schedules; NULL: not followed */
+        KeyCount *key_counts; /* few */
+        size_t n_key_counts;
 } Registry;
 
 void registry_done(Registry *registry);
@@ -252,6 +262,14 @@ int registry_each_volume(PoolEntry *pool, int (*on_volume)(VolumeEntry *entry, v
 
 /* Whether a volume that is not just being made is encrypted with the host key. O(volumes). */
 bool registry_needs_host_key(Registry *registry);
+
+/* How many have their key wrapped by this one, and by any. */
+size_t registry_count_key(const Registry *registry, const char *id);
+size_t registry_count_keys(const Registry *registry);
+int registry_count_key_more(Registry *registry, const Volume *volume); /* -ENOMEM */
+void registry_count_key_less(Registry *registry, const Volume *volume);
+/* What opens a volume has changed. */
+void registry_set_key(Registry *registry, VolumeEntry *entry, KeySource source, const char *host_key);
 
 /* The lowest thin id that no volume has; -ENOSPC. */
 int pool_entry_new_thin_id(const PoolEntry *pool, uint32_t *ret);

@@ -66,7 +66,7 @@ int space_link_new(sd_event *event, sd_id128_t pool, SpaceReport on_report, void
                 .event = sd_event_ref(event),
                 .on_report = on_report,
                 .userdata = userdata,
-                .task = { .key_fd = -EBADF, .userns_fd = -EBADF, .on_report = on_report, .userdata = userdata }
+                .task = { .key_fd = -EBADF, .second_fd = -EBADF, .on_report = on_report, .userdata = userdata }
         };
         r = job_to_json(&job, &s->task.job);
         if (r >= 0)

@@ -134,7 +134,7 @@ static void limit(Manager *m, VolumeEntry *entry, bool stopped) {
         Operation *op;
         Error err = {};
 
-        if (entry->limit_is_out || !takes_space(entry) ||
+        if (entry->limit_is_out || !takes_space(entry) || entry->volume.locked ||
             (entry->limit_failed > 0 && now(m) < entry->limit_failed + LIMIT_AGAIN_USEC))
                 return;
         if (operation_new(m, stopped ? "stop of its writers" : "release of its writers", &self, NULL, limit_start, &op,

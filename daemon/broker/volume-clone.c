@@ -21,6 +21,8 @@ static void on_guarded(Operation *op, const Error *err) {
         }
         r = volume_check_ready(snapshot, &failure);
         if (r >= 0)
+                r = volume_check_unlocked(snapshot, &failure);
+        if (r >= 0)
                 r = operation_set_source(op, snapshot, &failure);
         if (r >= 0)
                 r = volume_create_run(op, &failure);

@@ -178,6 +178,8 @@ static void on_made(JobResult *result, int *mount_fd, const Error *err, void *us
         give_template_back(op);
         if (!err) {
                 op->volume->volume.state = VOLUME_READY;
+                if (*result->keys.host_key)
+                        registry_set_key(&op->manager->registry, op->volume, KEY_SOURCE_HOST, result->keys.host_key);
                 op->volume->volume.copied = !sd_id128_is_null(op->job.source.uuid);
                 op->volume->made_usec = clock_usec(CLOCK_REALTIME);
                 op->volume->open = result->open;

@@ -49,6 +49,7 @@ static void on_mounted(JobResult *result, int *mount_fd, const Error *err, void 
                 return;
         }
         op->volume->open = true;
+        op->volume->unlocked = false; /* from here on it closes behind its last user */
         op->path = TAKE_PTR(result->path);
         op->mount_fd = TAKE_FD(*mount_fd);
         op->volume->stopped = op->job.stopped;
@@ -64,6 +65,8 @@ static int mount_start(Operation *op, Error *err) {
         int r;
 
         r = volume_check_ready(op->volume, err);
+        if (r >= 0)
+                r = volume_check_unlocked(op->volume, err);
         op->job.stopped = space_stops(op->volume) && op->volume->volume.spec.role == ROLE_VOLUME;
         return r < 0 ? r : operation_run_job(op, JOB_VOLUME_MOUNT, on_mounted, err);
 }
@@ -122,7 +125,7 @@ int volume_mount(Manager *m, const Caller *caller, VolumeEntry *entry, const Mou
         op->job.mount.giver_gid = caller->admin ? 0 : caller->gid;
         op->job.detached = detached;
         op->key_fd = key_fd;
-        op->userns_fd = userns_fd;
+        op->second_fd = userns_fd;
         operation_begin_on_volume(op, entry);
         return 0;
 }
@@ -167,6 +170,8 @@ static int unmount_start(Operation *op, Error *err) {
         r = op->pool->state == POOL_UNAVAILABLE && !op->pool->operation ? 0 : pool_entry_check(op->pool, err);
         if (r >= 0)
                 r = check_standard_place(op->volume, err);
+        if (r >= 0)
+                r = volume_check_not_suspended(op->volume, err);
         return r < 0 ? r : operation_run_job(op, JOB_VOLUME_UMOUNT, on_closed, err);
 }
 

@@ -170,7 +170,8 @@ static void guard_next(Operation *op, const Error *err) {
                         operation_guard(op, s, guard_next);
                         return;
                 }
-        if (volume_check_ready(op->volume, &failure) < 0 || pool_entry_check_changes(op->pool, &failure) < 0)
+        if (volume_check_ready(op->volume, &failure) < 0 || volume_check_not_suspended(op->volume, &failure) < 0 ||
+            pool_entry_check_changes(op->pool, &failure) < 0)
                 operation_finish(op, &failure);
         else
                 go_on(op);

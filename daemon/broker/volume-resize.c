@@ -315,6 +315,8 @@ static int resize_start(Operation *op, Error *err) {
 
         r = volume_check_ready(op->volume, err);
         if (r >= 0)
+                r = volume_check_unlocked(op->volume, err);
+        if (r >= 0)
                 r = pool_entry_check_changes(op->pool, err);
         if (r >= 0)
                 r = target_size(op, &op->size, err);
@@ -384,7 +386,7 @@ void volume_grow_resume(Manager *m, VolumeEntry *entry) {
         Operation *op;
         Error err = {};
 
-        if (entry->volume.spec.key_source == KEY_SOURCE_PASSPHRASE && !entry->open) {
+        if (entry->volume.locked || (entry->volume.spec.key_source == KEY_SOURCE_PASSPHRASE && !entry->open)) {
                 log_info(entry->volume.spec.name, "its growth was cut short, and goes on when it is mounted");
                 return;
         }

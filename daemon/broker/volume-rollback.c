@@ -44,13 +44,14 @@ static VolumeEntry *kept_entry(Operation *op) {
         return op->n_volumes > 0 ? registry_find_uuid(&op->manager->registry, op->volumes[0]) : NULL;
 }
 
-/* Its root directory goes back, too. */
-static void take_owner(Operation *op, const VolumeSpec *from) {
+/* Its root directory goes back, too, and so does its header, with who opens it. */
+static void take_over(Operation *op, const Volume *from) {
         VolumeSpec *spec = &op->volume->volume.spec;
 
-        spec->uid = from->uid;
-        spec->gid = from->gid;
-        spec->mode = from->mode;
+        spec->uid = from->spec.uid;
+        spec->gid = from->spec.gid;
+        spec->mode = from->spec.mode;
+        registry_set_key(&op->manager->registry, op->volume, from->spec.key_source, from->host_key);
 }
 
 static void swap_back(Operation *op) {
@@ -65,7 +66,7 @@ static void swap_back(Operation *op) {
         }
         volume_entry_swap_spare(op->volume);
         volume_entry_resize(op->volume, op->size_before);
-        take_owner(op, &op->job.volume.spec);
+        take_over(op, &op->job.volume);
 }
 
 static void on_swapped(const Error *err, void *userdata) {
@@ -116,6 +117,7 @@ static int kept_add(Operation *op, VolumeEntry **ret, Error *err) {
                 return error_errno(err, r, "cannot make a UUID");
         if (volume_spec_copy(&volume->spec, &snapshot.spec) < 0)
                 return error_oom(err);
+        volume_set_host_key(&snapshot, volume->host_key);
         snapshot.spec.role = ROLE_SNAPSHOT;
         snapshot.spec.protected = false;
         snapshot.spec.origin = volume->uuid;
@@ -140,7 +142,7 @@ static void swap_write(Operation *op, const Error *guard_err) {
                 undo(op, guard_err);
                 return;
         }
-        take_owner(op, &op->job.source.spec);
+        take_over(op, &op->job.source);
         if (kept) {
                 kept->volume.state = VOLUME_READY;
                 volumes[1] = &kept->volume;
@@ -239,6 +241,8 @@ static int rollback_check(const Operation *op, const VolumeEntry *snapshot, Erro
         int r;
 
         r = volume_check_ready(op->volume, err);
+        if (r >= 0)
+                r = volume_check_unlocked(op->volume, err);
         if (r >= 0 && op->volume->volume.pending_size > 0)
                 r = error_set(err, ERROR_VOLUME_BUSY, EBUSY, "volume %s is being resized",
                               op->volume->volume.spec.name);

@@ -322,6 +322,7 @@ static int entry_add(Image *image, const char *name, uint64_t usec, Error *err) 
         volume.rule = rule ? strdup(rule) : NULL;
         if (volume_spec_copy(&origin->volume.spec, &volume.spec) < 0 || (rule && !volume.rule))
                 return error_oom(err);
+        volume_set_host_key(&volume, origin->volume.host_key);
         volume.spec.role = ROLE_SNAPSHOT;
         volume.spec.protected = false;
         volume.spec.origin = origin->volume.uuid;
@@ -372,8 +373,11 @@ static int entries_add(SnapshotGroup *group, Error *err) {
         clock_gettime(CLOCK_REALTIME, &ts);
         usec = (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
         choose_name(group, usec, common);
-        for (size_t i = 0; i < group->n && r >= 0; i++)
+        for (size_t i = 0; i < group->n && r >= 0; i++) {
                 r = volume_check_ready(group->images[i].origin, err);
+                if (r >= 0)
+                        r = volume_check_not_suspended(group->images[i].origin, err);
+        }
         if (r >= 0)
                 r = quota_check_group(group, err);
         for (size_t i = 0; i < group->n && r >= 0; i++)

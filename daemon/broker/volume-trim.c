@@ -18,6 +18,8 @@ static int trim_start(Operation *op, Error *err) {
         int r;
 
         r = volume_check_ready(op->volume, err);
+        if (r >= 0)
+                r = volume_check_unlocked(op->volume, err);
         return r < 0 ? r : operation_run_job(op, JOB_VOLUME_TRIM, on_trimmed, err);
 }
 

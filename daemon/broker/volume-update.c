@@ -106,6 +106,8 @@ static int update_start(Operation *op, Error *err) {
                 r = volume_check_ready(op->volume, err);
         if (r >= 0)
                 r = pool_entry_check_changes(op->pool, err);
+        if (r >= 0 && has_owner(&op->update))
+                r = volume_check_unlocked(op->volume, err);
         if (r < 0)
                 return r;
         if (volume_spec_copy(&volume->spec, &op->job.volume.spec) < 0)

@@ -27,12 +27,13 @@ static int build_labels(const VolumeSpec *spec, sd_json_variant **ret) {
         return r;
 }
 
-static int build_encryption(KeySource source, sd_json_variant **ret) {
+static int build_encryption(const Volume *volume, sd_json_variant **ret) {
         return sd_json_buildo(ret,
                               SD_JSON_BUILD_PAIR_STRING("cipher", CIPHER),
                               SD_JSON_BUILD_PAIR_UNSIGNED("keyBits", KEY_BITS),
                               SD_JSON_BUILD_PAIR_UNSIGNED("sectorSize", SECTOR_SIZE),
-                              SD_JSON_BUILD_PAIR_STRING("keySource", key_source_to_string(source)));
+                              SD_JSON_BUILD_PAIR_STRING("keySource", key_source_to_string(volume->spec.key_source)),
+                              SD_JSON_BUILD_PAIR_BOOLEAN("locked", volume->locked));
 }
 
 static int build_holds(const VolumeEntry *entry, sd_json_variant **ret) {
@@ -183,7 +184,7 @@ static int build_member(const VolumeEntry *entry, VolumeMember member, sd_json_v
         case MEMBER_FILESYSTEM:
                 return build_text(filesystem_to_string(spec->fs), ret);
         case MEMBER_ENCRYPTION:
-                return spec->key_source == KEY_SOURCE_NONE ? 0 : build_encryption(spec->key_source, ret);
+                return spec->key_source == KEY_SOURCE_NONE ? 0 : build_encryption(&entry->volume, ret);
         case MEMBER_LABELS:
                 return build_labels(spec, ret);
         case MEMBER_UID:

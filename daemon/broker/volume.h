@@ -97,6 +97,11 @@ int volume_diff(Manager *manager, const Caller *caller, VolumeEntry *from, Volum
 /* ERROR_VOLUME_BROKEN or ERROR_POOL_UNAVAILABLE unless the volume can be worked with. */
 int volume_check_ready(const VolumeEntry *entry, Error *err);
 
+/* ERROR_VOLUME_LOCKED while its key, or that of the volume that a snapshot is of, is not to be in the kernel; or, the
+ * second, only if somebody uses it without that, and whoever touches it waits. */
+int volume_check_unlocked(const VolumeEntry *entry, Error *err);
+int volume_check_not_suspended(const VolumeEntry *entry, Error *err);
+
 /* Whether its space is given back behind the answer to its removal. */
 bool volume_is_large(const VolumeEntry *entry);
 /* Gives back the space of the pool's removed volumes, unless that is under way. */

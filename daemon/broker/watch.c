@@ -141,8 +141,8 @@ static int note_unattended(VolumeEntry *entry, void *userdata) {
         Unattended *u = userdata;
         VolumeEntry **list;
 
-        if (!entry->removal_waits && (!entry->open || entry->n_holds > 0 || entry->volume.spec.fs == FILESYSTEM_NONE ||
-                                      entry->volume.state != VOLUME_READY))
+        if (!entry->removal_waits && (!entry->open || entry->n_holds > 0 || entry->unlocked || entry->volume.locked ||
+                                      entry->volume.spec.fs == FILESYSTEM_NONE || entry->volume.state != VOLUME_READY))
                 return 0;
         if (entry->lane.running || pool_entry_check(entry->pool, NULL) < 0)
                 return 0;

@@ -52,6 +52,13 @@ int call_begin(sd_varlink *link, sd_varlink_method_flags_t flags, const char *in
 int call_begin_on_volume(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
                          const sd_json_dispatch_field *table, void *p, CallReply reply, Call **ret_call,
                          VolumeEntry **ret_entry, int *ret_r) {
+        return call_begin_on_volume_of(link, parameters, flags, API_VOLUME, table, p, reply, ret_call, ret_entry,
+                                       ret_r);
+}
+
+int call_begin_on_volume_of(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+                            const char *interface, const sd_json_dispatch_field *table, void *p, CallReply reply,
+                            Call **ret_call, VolumeEntry **ret_entry, int *ret_r) {
         _cleanup_(call_freep) Call *call = NULL;
         Error err = {};
         int r;
@@ -59,13 +66,13 @@ int call_begin_on_volume(sd_varlink *link, sd_json_variant *parameters, sd_varli
         *ret_r = sd_varlink_dispatch(link, parameters, table, p);
         if (*ret_r != 0)
                 return 0;
-        *ret_r = call_begin(link, flags, API_VOLUME, reply, &call);
+        *ret_r = call_begin(link, flags, interface, reply, &call);
         if (!call) /* it waits, was answered, or failed */
                 return 0;
         *ret_r = 0;
         r = find_volume(server_manager(call->server), &call->caller, *(const char **) p, ret_entry, &err);
         if (r < 0) {
-                *ret_r = call_error(link, API_VOLUME, &err);
+                *ret_r = call_error(link, interface, &err);
                 return 0;
         }
         call->object = (*ret_entry)->volume.uuid;

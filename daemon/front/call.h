@@ -37,6 +37,10 @@ int call_begin(sd_varlink *link, sd_varlink_method_flags_t flags, const char *in
 int call_begin_on_volume(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
                          const sd_json_dispatch_field *table, void *p, CallReply reply, Call **ret_call,
                          VolumeEntry **ret_entry, int *ret_r);
+/* The same for another interface. */
+int call_begin_on_volume_of(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+                            const char *interface, const sd_json_dispatch_field *table, void *p, CallReply reply,
+                            Call **ret_call, VolumeEntry **ret_entry, int *ret_r);
 void call_free(Call *call);
 DEFINE_CLEANUP(Call *, call_free)
 

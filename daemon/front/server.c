@@ -2,6 +2,7 @@
 
 #include "broker/policy.h"
 #include "front/doctor.h"
+#include "front/key.h"
 #include "front/pool.h"
 #include "front/tenant.h"
 #include "front/volume.h"
@@ -373,6 +374,8 @@ int server_new(Manager *m, Server **ret, Error *err) {
                 r = front_pool_bind(s->varlink);
         if (r >= 0)
                 r = front_tenant_bind(s->varlink);
+        if (r >= 0)
+                r = front_key_bind(s->varlink);
         if (r >= 0)
                 r = front_doctor_bind(s->varlink);
         if (r < 0)

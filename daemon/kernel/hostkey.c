@@ -1,30 +1,26 @@
 #include "kernel/hostkey.h"
 
-#include "kernel/luks.h"
 #include "kernel/spawn.h"
 
 #include <quarry/fd.h>
 #include <quarry/text.h>
 #include <quarry/volume.h>
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <sodium.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 
+#define FOLDER "/var/lib/quarry"
 #define CREDENTIAL "quarry.host-key"
+#define OLD_CREDENTIAL "quarry.old-host-key"
 #define COMMAND_TIMEOUT 30u /* seconds */
 #define ENCODED_MAX 128u    /* bytes of a key as hex or base64, with some white space */
 
-#define TOKEN_TYPE LUKS_TOKEN_TYPE
-#define TOKEN_CIPHER "xchacha20-poly1305"
-#define TOKEN_VERSION 1
-#define KEY_ID_SIZE 16u
-#define NONCE_SIZE crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
-#define CIPHERTEXT_SIZE (VOLUME_PASSPHRASE_SIZE + crypto_aead_xchacha20poly1305_ietf_ABYTES)
-
-_Static_assert(HOST_KEY_SIZE == crypto_aead_xchacha20poly1305_ietf_KEYBYTES, "the host key is the cipher's key");
+#define KEY_ID_SIZE ((HOST_KEY_ID_MAX - 1) / 2)
 
 /* Locked, wiped on free, fenced by guard pages. */
 static uint8_t *secret_new(size_t size) {
@@ -39,8 +35,12 @@ void hostkey_passphrase_free(uint8_t *passphrase) {
         sodium_free(passphrase);
 }
 
+uint8_t *hostkey_passphrase_alloc(void) {
+        return secret_new(VOLUME_PASSPHRASE_SIZE);
+}
+
 uint8_t *hostkey_passphrase_new(void) {
-        uint8_t *passphrase = secret_new(VOLUME_PASSPHRASE_SIZE);
+        uint8_t *passphrase = hostkey_passphrase_alloc();
 
         if (passphrase)
                 randombytes_buf(passphrase, VOLUME_PASSPHRASE_SIZE);
@@ -121,18 +121,19 @@ static int key_from_fd(int fd, const char *source, uint8_t **ret, Error *err) {
 }
 
 /* 1 with the key, 0 if the service was given no such credential. */
-static int key_from_credential(uint8_t **ret, Error *err) {
+static int key_from_credential(const char *name, uint8_t **ret, Error *err) {
         const char *folder = getenv("CREDENTIALS_DIRECTORY");
         _cleanup_close_ int fd = -EBADF;
-        char path[PATH_MAX];
+        char path[PATH_MAX], source[64];
         int r;
 
-        if (!folder || !buffer_format(path, sizeof(path), "%s/" CREDENTIAL, folder))
+        if (!folder || !buffer_format(path, sizeof(path), "%s/%s", folder, name))
                 return 0;
+        buffer_format(source, sizeof(source), "the credential %s", name);
         fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
         if (fd < 0)
-                return errno == ENOENT ? 0 : error_errno(err, errno, "cannot open the credential " CREDENTIAL);
-        r = key_from_fd(fd, "the credential " CREDENTIAL, ret, err);
+                return errno == ENOENT ? 0 : error_errno(err, errno, "cannot open %s", source);
+        r = key_from_fd(fd, source, ret, err);
         return r < 0 ? r : 1;
 }
 
@@ -153,21 +154,21 @@ static int key_from_command(char *const *command, uint8_t **ret, Error *err) {
 }
 
 /* A file that others could have read or written holds no secret. */
-static int key_file_check(int fd, Error *err) {
+static int key_file_check(int fd, const char *path, Error *err) {
         struct stat status;
         int r;
 
         if (fstat(fd, &status) < 0)
-                return error_errno(err, errno, "cannot look at " HOST_KEY_FILE);
+                return error_errno(err, errno, "cannot look at %s", path);
         if (!S_ISREG(status.st_mode) || status.st_uid != 0 || (status.st_mode & 077) != 0) {
                 r = error_set(err, ERROR_FAILED, EPERM,
-                              HOST_KEY_FILE " must be a file of root that nobody else can read (mode %03o, uid %u)",
+                              "%s must be a file of root that nobody else can read (mode %03o, uid %u)", path,
                               (unsigned) status.st_mode & 07777, (unsigned) status.st_uid);
-                error_hint(err, "if nobody read it: chown root:root " HOST_KEY_FILE " && chmod 0400 " HOST_KEY_FILE);
+                error_hint(err, "if nobody read it: chown root:root %s && chmod 0400 %s", path, path);
                 return r;
         }
         if (status.st_size != HOST_KEY_SIZE) {
-                r = error_set(err, ERROR_FAILED, EINVAL, HOST_KEY_FILE " has %lld bytes, a host key has %d",
+                r = error_set(err, ERROR_FAILED, EINVAL, "%s has %lld bytes, a host key has %d", path,
                               (long long) status.st_size, HOST_KEY_SIZE);
                 error_hint(err, "restore it from a backup: volumes encrypted with it open with no other");
                 return r;
@@ -176,16 +177,16 @@ static int key_file_check(int fd, Error *err) {
 }
 
 /* 1 with the key, 0 if there is no file. */
-static int key_from_file(uint8_t **ret, Error *err) {
+static int key_from_file(const char *path, uint8_t **ret, Error *err) {
         _cleanup_close_ int fd = -EBADF;
         int r;
 
-        fd = open(HOST_KEY_FILE, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK);
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK);
         if (fd < 0)
-                return errno == ENOENT ? 0 : error_errno(err, errno, "cannot open " HOST_KEY_FILE);
-        r = key_file_check(fd, err);
+                return errno == ENOENT ? 0 : error_errno(err, errno, "cannot open %s", path);
+        r = key_file_check(fd, path, err);
         if (r >= 0)
-                r = key_from_fd(fd, HOST_KEY_FILE, ret, err);
+                r = key_from_fd(fd, path, ret, err);
         return r < 0 ? r : 1;
 }
 
@@ -195,7 +196,7 @@ static int key_file_make(const uint8_t *key) {
         char path[64];
         int r;
 
-        folder = open("/var/lib/quarry", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        folder = open(FOLDER, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (folder < 0)
                 return -errno;
         fd = openat(folder, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0400);
@@ -224,156 +225,291 @@ static int key_make(Error *err) {
         return r < 0 && r != -EEXIST ? error_errno(err, r, "cannot make " HOST_KEY_FILE) : 0;
 }
 
-int hostkey_load(char *const *key_command, bool create, uint8_t **ret, Error *err) {
+static int no_key(Error *err) {
+        int r = error_set(err, ERROR_WRONG_KEY, ENOKEY, "this host has no host key: " HOST_KEY_FILE " is missing");
+
+        error_hint(err, "restore it from a backup: volumes encrypted with it open with no other");
+        return r;
+}
+
+static int current_load(char *const *key_command, bool create, uint8_t **ret, HostKeySource *ret_source, Error *err) {
         int r;
 
-        r = key_from_credential(ret, err);
+        *ret_source = HOST_KEY_FROM_CREDENTIAL;
+        r = key_from_credential(CREDENTIAL, ret, err);
         if (r != 0)
                 return r < 0 ? r : 0;
+        *ret_source = HOST_KEY_FROM_COMMAND;
         if (key_command && key_command[0])
                 return key_from_command(key_command, ret, err);
-        r = key_from_file(ret, err);
+        *ret_source = HOST_KEY_FROM_FILE;
+        r = key_from_file(HOST_KEY_FILE, ret, err);
         if (r == 0 && create) {
                 r = key_make(err);
                 if (r >= 0)
-                        r = key_from_file(ret, err);
+                        r = key_from_file(HOST_KEY_FILE, ret, err);
         }
-        if (r == 0) {
-                r = error_set(err, ERROR_WRONG_KEY, ENOKEY, "this host has no host key: " HOST_KEY_FILE " is missing");
-                error_hint(err, "restore it from a backup: volumes encrypted with it open with no other");
-        }
-        return r < 0 ? r : 0;
+        return r < 0 ? r : r == 0 ? no_key(err) : 0;
 }
 
-/* --- the token ------------------------------------------------------------------------------------------ */
+int hostkey_load(char *const *key_command, bool create, uint8_t **ret, Error *err) {
+        HostKeySource source;
 
-/* Tells one host key from another without telling anything about it. */
-static void key_id_format(const uint8_t *key, char buf[static 2 * KEY_ID_SIZE + 1]) {
+        return current_load(key_command, create, ret, &source, err);
+}
+
+void hostkey_id(const uint8_t *key, char buf[static HOST_KEY_ID_MAX]) {
         static const char message[] = "quarry host key id";
         uint8_t id[KEY_ID_SIZE];
 
         crypto_generichash(id, sizeof(id), (const uint8_t *) message, sizeof(message) - 1, key, HOST_KEY_SIZE);
-        sodium_bin2hex(buf, 2 * KEY_ID_SIZE + 1, id, sizeof(id));
+        sodium_bin2hex(buf, HOST_KEY_ID_MAX, id, sizeof(id));
 }
 
-/* A token copied into another volume's header does not open there. */
-#define ASSOCIATED_SIZE (sizeof(TOKEN_TYPE) + UUID_TEXT_MAX + 1)
-static unsigned long long associated_format(sd_id128_t volume, char buf[static ASSOCIATED_SIZE]) {
-        char text[UUID_TEXT_MAX];
+/* --- older ones ------------------------------------------------------------------------------------------- */
 
-        buffer_format(buf, ASSOCIATED_SIZE, TOKEN_TYPE ":%s", uuid_format(volume, text));
-        return strlen(buf);
+#define KEPT_PATH_MAX (sizeof(HOST_KEY_FILE) + 1 + HOST_KEY_ID_MAX)
+
+static void kept_path(const char *id, char buf[static KEPT_PATH_MAX]) {
+        buffer_format(buf, KEPT_PATH_MAX, HOST_KEY_FILE ".%s", id);
 }
 
-static int token_build(const char *key_id, const uint8_t *nonce, const uint8_t *ciphertext, char **ret) {
-        _cleanup_(sd_json_variant_unrefp) sd_json_variant *v = NULL;
+/* The key of this id from one of the places where older ones are: 1, or 0. */
+static int older_find(const char *id, uint8_t **ret) {
+        char path[KEPT_PATH_MAX];
+
+        kept_path(id, path);
+        for (int i = 0; i < 3; i++) {
+                char found[HOST_KEY_ID_MAX];
+                uint8_t *key;
+                int r;
+
+                r = i == 0   ? key_from_file(path, &key, NULL)
+                    : i == 1 ? key_from_file(HOST_KEY_FILE, &key, NULL)
+                             : key_from_credential(OLD_CREDENTIAL, &key, NULL);
+                if (r <= 0)
+                        continue;
+                hostkey_id(key, found);
+                if (streq(found, id)) {
+                        *ret = key;
+                        return 1;
+                }
+                hostkey_free(key);
+        }
+        return 0;
+}
+
+int hostkey_other(const char *wanted, const char *have, Error *err) {
+        int r = error_set(err, ERROR_WRONG_KEY, EKEYREJECTED,
+                          "the volume was encrypted with another host key (%s, this host's is %s)", wanted, have);
+
+        error_hint(err, "restore the host key that it was made with to " HOST_KEY_FILE);
+        return r;
+}
+
+int hostkey_find(char *const *key_command, const char *id, uint8_t **ret, Error *err) {
+        char have[HOST_KEY_ID_MAX];
+        uint8_t *key;
         int r;
 
-        r = sd_json_buildo(&v, SD_JSON_BUILD_PAIR_STRING("type", TOKEN_TYPE),
-                           SD_JSON_BUILD_PAIR("keyslots", SD_JSON_BUILD_ARRAY(SD_JSON_BUILD_STRING("0"))),
-                           SD_JSON_BUILD_PAIR_INTEGER("version", TOKEN_VERSION),
-                           SD_JSON_BUILD_PAIR_STRING("cipher", TOKEN_CIPHER),
-                           SD_JSON_BUILD_PAIR_STRING("key_id", key_id),
-                           SD_JSON_BUILD_PAIR_BASE64("nonce", nonce, NONCE_SIZE),
-                           SD_JSON_BUILD_PAIR_BASE64("ciphertext", ciphertext, CIPHERTEXT_SIZE));
-        return r < 0 ? r : sd_json_variant_format(v, 0, ret);
+        r = hostkey_load(key_command, false, &key, err);
+        if (r >= 0) {
+                hostkey_id(key, have);
+                if (streq(have, id)) {
+                        *ret = key;
+                        return 0;
+                }
+                hostkey_free(key);
+        }
+        if (older_find(id, ret) > 0)
+                return 0;
+        return r < 0 ? r : hostkey_other(id, have, err);
 }
 
-int hostkey_wrap(const uint8_t *key, sd_id128_t volume, const uint8_t *passphrase, char **ret_json, Error *err) {
-        uint8_t nonce[NONCE_SIZE], ciphertext[CIPHERTEXT_SIZE];
-        char key_id[2 * KEY_ID_SIZE + 1], associated[ASSOCIATED_SIZE];
-        unsigned long long n = associated_format(volume, associated);
-        int r;
-
-        key_id_format(key, key_id);
-        randombytes_buf(nonce, sizeof(nonce));
-        crypto_aead_xchacha20poly1305_ietf_encrypt(ciphertext, NULL, passphrase, VOLUME_PASSPHRASE_SIZE,
-                                                   (const uint8_t *) associated, n, NULL, nonce, key);
-        r = token_build(key_id, nonce, ciphertext, ret_json);
-        return r < 0 ? error_errno(err, r, "cannot build the volume's token") : 0;
-}
-
-typedef struct Token {
-        const char *type, *cipher, *key_id;
-        uint64_t version;
-        sd_json_variant *nonce, *ciphertext;
-} Token;
-
-static const sd_json_dispatch_field token_fields[] = {
-        { "type", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(Token, type), SD_JSON_MANDATORY },
-        { "version", SD_JSON_VARIANT_UNSIGNED, sd_json_dispatch_uint64, offsetof(Token, version), SD_JSON_MANDATORY },
-        { "cipher", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(Token, cipher), SD_JSON_MANDATORY },
-        { "key_id", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(Token, key_id), SD_JSON_MANDATORY },
-        { "nonce", SD_JSON_VARIANT_STRING, sd_json_dispatch_variant_noref, offsetof(Token, nonce), SD_JSON_MANDATORY },
-        { "ciphertext", SD_JSON_VARIANT_STRING, sd_json_dispatch_variant_noref, offsetof(Token, ciphertext),
-          SD_JSON_MANDATORY },
-        {},
-};
-
-static int bytes_decode(sd_json_variant *v, uint8_t *buf, size_t size) {
-        _cleanup_free_ void *bytes = NULL;
+typedef struct List {
+        HostKey *keys;
         size_t n;
+} List;
+
+static int list_add(List *list, const uint8_t *key, HostKeySource source) {
+        char id[HOST_KEY_ID_MAX];
+        HostKey *keys;
+
+        hostkey_id(key, id);
+        for (size_t i = 0; i < list->n; i++)
+                if (streq(list->keys[i].id, id))
+                        return 0;
+        keys = reallocarray(list->keys, list->n + 1, sizeof(*keys));
+        if (!keys)
+                return -ENOMEM;
+        list->keys = keys;
+        keys[list->n] = (HostKey) { .source = source };
+        buffer_format(keys[list->n++].id, HOST_KEY_ID_MAX, "%s", id);
+        return 0;
+}
+
+static int list_add_kept(List *list, const char *name) {
+        char path[KEPT_PATH_MAX];
+        uint8_t *key;
         int r;
 
-        r = sd_json_variant_unbase64(v, &bytes, &n);
+        if (!startswith(name, "host-key.") || !host_key_id_is_valid(name + strlen("host-key.")))
+                return 0;
+        kept_path(name + strlen("host-key."), path);
+        if (key_from_file(path, &key, NULL) <= 0)
+                return 0;
+        r = list_add(list, key, HOST_KEY_KEPT);
+        hostkey_free(key);
+        return r;
+}
+
+static int list_older(List *list) {
+        struct dirent *entry;
+        uint8_t *key;
+        DIR *folder;
+        int r = 0;
+
+        if (key_from_file(HOST_KEY_FILE, &key, NULL) > 0) {
+                r = list_add(list, key, HOST_KEY_FROM_FILE);
+                hostkey_free(key);
+        }
+        if (r >= 0 && key_from_credential(OLD_CREDENTIAL, &key, NULL) > 0) {
+                r = list_add(list, key, HOST_KEY_OLD_CREDENTIAL);
+                hostkey_free(key);
+        }
+        folder = r < 0 ? NULL : opendir(FOLDER);
+        if (!folder)
+                return r < 0 ? r : -errno;
+        while (r >= 0 && (entry = readdir(folder)))
+                r = list_add_kept(list, entry->d_name);
+        closedir(folder);
+        return r;
+}
+
+int hostkey_list(char *const *key_command, HostKey **ret, size_t *ret_n, Error *err) {
+        List list = {};
+        HostKeySource source;
+        uint8_t *key;
+        int r;
+
+        r = current_load(key_command, false, &key, &source, err);
         if (r < 0)
                 return r;
-        if (n != size)
-                return -EBADMSG;
-        memcpy(buf, bytes, size);
+        r = list_add(&list, key, source);
+        hostkey_free(key);
+        if (r >= 0)
+                r = list_older(&list);
+        if (r < 0) {
+                free(list.keys);
+                return error_errno(err, r, "cannot look for older host keys");
+        }
+        *ret = list.keys;
+        *ret_n = list.n;
         return 0;
 }
 
-static int token_decrypt(const Token *token, const uint8_t *key, sd_id128_t volume, uint8_t *passphrase) {
-        uint8_t nonce[NONCE_SIZE], ciphertext[CIPHERTEXT_SIZE];
-        char associated[ASSOCIATED_SIZE];
-        unsigned long long n = associated_format(volume, associated);
+/* --- a new one -------------------------------------------------------------------------------------------- */
 
-        if (bytes_decode(token->nonce, nonce, sizeof(nonce)) < 0 ||
-            bytes_decode(token->ciphertext, ciphertext, sizeof(ciphertext)) < 0 ||
-            crypto_aead_xchacha20poly1305_ietf_decrypt(passphrase, NULL, NULL, ciphertext, sizeof(ciphertext),
-                                                       (const uint8_t *) associated, n, nonce, key) < 0)
-                return -EBADMSG;
-        return 0;
-}
+/* The present key has its second name before it loses the first. */
+static int keep(const uint8_t *key, Error *err) {
+        char id[HOST_KEY_ID_MAX], path[KEPT_PATH_MAX];
+        _cleanup_close_ int folder = -EBADF;
+        uint8_t *kept;
+        int r;
 
-static int token_damaged(sd_id128_t volume, Error *err) {
-        char text[UUID_TEXT_MAX];
-
-        return error_set(err, ERROR_FAILED, EBADMSG,
-                         "the token with the wrapped key in the header of volume %s is damaged, or of another volume",
-                         uuid_format(volume, text));
-}
-
-int hostkey_unwrap(const uint8_t *key, sd_id128_t volume, const char *json, uint8_t **ret_passphrase, Error *err) {
-        _cleanup_(sd_json_variant_unrefp) sd_json_variant *v = NULL;
-        char key_id[2 * KEY_ID_SIZE + 1];
-        uint8_t *passphrase;
-        Token token = {};
-
-        if (sd_json_parse(json, 0, &v, NULL, NULL) < 0 ||
-            sd_json_dispatch(v, token_fields, SD_JSON_ALLOW_EXTENSIONS, &token) < 0 || !streq(token.type, TOKEN_TYPE))
-                return token_damaged(volume, err);
-        if (token.version != TOKEN_VERSION || !streq(token.cipher, TOKEN_CIPHER))
-                return error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP,
-                                 "the volume's token has version %llu and cipher %s: made by a newer quarry",
-                                 (unsigned long long) token.version, token.cipher);
-        key_id_format(key, key_id);
-        if (!streq(token.key_id, key_id)) {
-                int r = error_set(err, ERROR_WRONG_KEY, EKEYREJECTED,
-                                  "the volume was encrypted with another host key (%s, this host's is %s)",
-                                  token.key_id, key_id);
-                error_hint(err, "restore the host key that it was made with to " HOST_KEY_FILE);
+        hostkey_id(key, id);
+        kept_path(id, path);
+        if (link(HOST_KEY_FILE, path) < 0 && errno != EEXIST)
+                return error_errno(err, errno, "cannot keep the host key as %s", path);
+        r = key_from_file(path, &kept, err);
+        if (r < 0)
                 return r;
-        }
-
-        passphrase = secret_new(VOLUME_PASSPHRASE_SIZE);
-        if (!passphrase)
-                return error_oom(err);
-        if (token_decrypt(&token, key, volume, passphrase) < 0) {
-                sodium_free(passphrase);
-                return token_damaged(volume, err);
-        }
-        *ret_passphrase = passphrase;
+        if (r == 0 || memcmp(kept, key, HOST_KEY_SIZE) != 0)
+                r = error_set(err, ERROR_FAILED, EEXIST, "%s is there, and is not the host key", path);
+        hostkey_free(kept);
+        if (r < 0)
+                return r;
+        folder = open(FOLDER, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (folder < 0 || fsync(folder) < 0)
+                return error_errno(err, errno, "cannot keep the host key as %s", path);
         return 0;
+}
+
+static int replace(Error *err) {
+        uint8_t *key = secret_new(HOST_KEY_SIZE);
+        int r;
+
+        if (!key)
+                return error_oom(err);
+        randombytes_buf(key, HOST_KEY_SIZE);
+        r = file_write_atomic(AT_FDCWD, HOST_KEY_FILE, key, HOST_KEY_SIZE, 0400);
+        hostkey_free(key);
+        return r < 0 ? error_errno(err, r, "cannot write " HOST_KEY_FILE) : 0;
+}
+
+static int not_ours(HostKeySource source, Error *err) {
+        int r = error_set(err, ERROR_NOT_SUPPORTED, EROFS, "the host key comes from %s, where quarry cannot write",
+                          source == HOST_KEY_FROM_CREDENTIAL ? "the credential " CREDENTIAL : "KeyCommand=");
+
+        error_hint(err, "change it there, leave the old one as " HOST_KEY_FILE " or as credential " OLD_CREDENTIAL
+                        ", then: quarry key rotate");
+        return r;
+}
+
+int hostkey_rotate(char *const *key_command, const char *from, Error *err) {
+        char id[HOST_KEY_ID_MAX];
+        HostKeySource source;
+        uint8_t *key;
+        int r;
+
+        r = current_load(key_command, false, &key, &source, err);
+        if (r < 0)
+                return r;
+        hostkey_id(key, id);
+        if (source != HOST_KEY_FROM_FILE)
+                r = not_ours(source, err);
+        else if (streq(id, from)) { /* else that was done already */
+                r = keep(key, err);
+                if (r >= 0)
+                        r = replace(err);
+        }
+        hostkey_free(key);
+        return r;
+}
+
+/* What is left of it under another name is not to be written over: it may be the present one. */
+static int kept_destroy(const char *path) {
+        static const uint8_t nothing[HOST_KEY_SIZE];
+        _cleanup_close_ int folder = -EBADF, fd = -EBADF;
+        struct stat status;
+
+        fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK);
+        if (fd < 0)
+                return errno == ENOENT ? 0 : -errno;
+        if (fstat(fd, &status) < 0)
+                return -errno;
+        if (status.st_nlink == 1 && S_ISREG(status.st_mode) &&
+            (pwrite(fd, nothing, sizeof(nothing), 0) != sizeof(nothing) || fsync(fd) < 0))
+                return -EIO;
+        folder = open(FOLDER, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (folder < 0 || unlink(path) < 0 || fsync(folder) < 0)
+                return -errno;
+        return 0;
+}
+
+int hostkey_retire(char *const *key_command, const char *id, Error *err) {
+        char path[KEPT_PATH_MAX], have[HOST_KEY_ID_MAX];
+        uint8_t *key;
+        int r;
+
+        r = hostkey_load(key_command, false, &key, err);
+        if (r < 0)
+                return r;
+        hostkey_id(key, have);
+        hostkey_free(key);
+        if (streq(have, id))
+                return error_set(err, ERROR_FAILED, EINVAL, "host key %s is the present one", id);
+        kept_path(id, path);
+        r = kept_destroy(path);
+        return r < 0 ? error_errno(err, r, "cannot destroy %s", path) : 0;
 }

@@ -1,4 +1,4 @@
-#include "kernel/luks.h"
+#include "kernel/luks-header.h"
 
 #include "kernel/dm.h"
 #include "kernel/sysfs.h"
@@ -10,26 +10,13 @@
 #include <quarry/volume.h>
 
 #include <fcntl.h>
-#include <libcryptsetup.h>
 #include <linux/keyctl.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
 
-#define KEY_SIZE (LUKS_KEY_BITS / 8)
-#define METADATA_SIZE UINT64_C(16384) /* of one copy of the JSON header: the default */
-#define KEYSLOTS_SIZE MIB                   /* four of them, of 252 KiB each: what is not there takes no space */
-#define HEADER_USED (2 * METADATA_SIZE + KEYSLOTS_SIZE)
 #define KDF_TIME_MS 1000u
 #define PBKDF2_ITERATIONS_MIN 1000u
-
-/* libcryptsetup keeps a header's device open as long as it lives, and then nobody can close that device. So
- * it is freed after each use and the header loaded anew for the next, which is cheap. */
-struct Luks {
-        char *path;
-        struct crypt_device *header; /* or NULL */
-        char *key;                   /* KEY_SIZE bytes in libcryptsetup's safe memory, or NULL */
-};
 
 static void on_log(int level, const char *text, void *userdata) {
         log_debug(NULL, "libcryptsetup: %.*s", (int) strcspn(text, "\n"), text);
@@ -41,12 +28,12 @@ void luks_init(void) {
         crypt_token_external_disable(); /* a header must not choose which code is loaded */
 }
 
-static void header_release(Luks *luks) {
+void luks_header_release(Luks *luks) {
         crypt_free(luks->header);
         luks->header = NULL;
 }
 
-static int header_load(Luks *luks) {
+int luks_header_load(Luks *luks) {
         int r;
 
         if (luks->header)
@@ -58,7 +45,7 @@ static int header_load(Luks *luks) {
         if (r >= 0 && startswith(crypt_get_cipher(luks->header) ?: "", "cipher_null"))
                 r = -EOPNOTSUPP;
         if (r < 0)
-                header_release(luks);
+                luks_header_release(luks);
         return r;
 }
 
@@ -66,7 +53,7 @@ void luks_free(Luks *luks) {
         if (!luks)
                 return;
         crypt_safe_free(luks->key);
-        header_release(luks);
+        luks_header_release(luks);
         free(luks->path);
         free(luks);
 }
@@ -88,7 +75,7 @@ static int luks_new(const char *device, Luks **ret) {
 
 /* --- header --------------------------------------------------------------------------------------------- */
 
-static struct crypt_pbkdf_type pbkdf_type(const LuksKdf *kdf) {
+struct crypt_pbkdf_type luks_pbkdf(const LuksKdf *kdf) {
         if (!kdf->argon2)
                 return (struct crypt_pbkdf_type) {
                         .type = CRYPT_KDF_PBKDF2,
@@ -109,35 +96,29 @@ static struct crypt_pbkdf_type pbkdf_type(const LuksKdf *kdf) {
 }
 
 static int header_make(Luks *luks, sd_id128_t uuid, const LuksKdf *kdf) {
-        struct crypt_pbkdf_type pbkdf = pbkdf_type(kdf);
+        struct crypt_pbkdf_type pbkdf = luks_pbkdf(kdf);
         struct crypt_params_luks2 params = { .pbkdf = &pbkdf, .sector_size = LUKS_SECTOR_SIZE };
         char text[UUID_TEXT_MAX];
         int r;
 
-        r = crypt_set_metadata_size(luks->header, METADATA_SIZE, KEYSLOTS_SIZE);
+        r = crypt_set_metadata_size(luks->header, LUKS_METADATA_SIZE, LUKS_KEYSLOTS_SIZE);
         if (r >= 0)
                 r = crypt_set_data_offset(luks->header, LUKS_HEADER_SIZE / 512);
         if (r >= 0)
                 r = crypt_format(luks->header, CRYPT_LUKS2, "aes", "xts-plain64", uuid_format(uuid, text), luks->key,
-                                 KEY_SIZE, &params);
+                                 LUKS_KEY_SIZE, &params);
         return r;
 }
 
-static int header_write(int memory_fd, const char *device) {
+static int header_copy(int memory_fd, const char *device) {
         _cleanup_free_ uint8_t *header = NULL;
-        _cleanup_close_ int fd = -EBADF;
 
-        header = malloc(HEADER_USED);
+        header = malloc(LUKS_HEADER_USED);
         if (!header)
                 return -ENOMEM;
-        if (pread(memory_fd, header, HEADER_USED, 0) != (ssize_t) HEADER_USED)
+        if (pread(memory_fd, header, LUKS_HEADER_USED, 0) != (ssize_t) LUKS_HEADER_USED)
                 return -EIO;
-        fd = open(device, O_WRONLY | O_CLOEXEC | O_EXCL);
-        if (fd < 0)
-                return -errno;
-        if (pwrite(fd, header, HEADER_USED, 0) != (ssize_t) HEADER_USED)
-                return errno ? -errno : -EIO;
-        return RET_NERRNO(fsync(fd));
+        return luks_header_write(device, header);
 }
 
 /* The library writes the header several times, and each time to both of its copies, and waits for the disk, and clears
@@ -153,10 +134,10 @@ int luks_format(const char *device, sd_id128_t uuid, const LuksKdf *kdf, const v
         r = luks_new(device, &luks);
         if (r < 0)
                 return r;
-        luks->key = crypt_safe_alloc(KEY_SIZE);
+        luks->key = crypt_safe_alloc(LUKS_KEY_SIZE);
         if (!luks->key)
                 return -ENOMEM;
-        if (getrandom(luks->key, KEY_SIZE, 0) != KEY_SIZE)
+        if (getrandom(luks->key, LUKS_KEY_SIZE, 0) != LUKS_KEY_SIZE)
                 return -EIO;
         fd = memfd_create("luks2", MFD_CLOEXEC);
         if (fd < 0 || ftruncate(fd, LUKS_HEADER_SIZE + LUKS_SECTOR_SIZE) < 0)
@@ -166,12 +147,12 @@ int luks_format(const char *device, sd_id128_t uuid, const LuksKdf *kdf, const v
         if (r >= 0)
                 r = header_make(luks, uuid, kdf);
         if (r >= 0)
-                r = crypt_keyslot_add_by_volume_key(luks->header, 0, luks->key, KEY_SIZE, passphrase, size);
+                r = crypt_keyslot_add_by_volume_key(luks->header, 0, luks->key, LUKS_KEY_SIZE, passphrase, size);
         if (r >= 0 && token)
                 r = crypt_token_json_set(luks->header, CRYPT_ANY_TOKEN, token);
-        header_release(luks);
+        luks_header_release(luks);
         if (r >= 0)
-                r = header_write(fd, device);
+                r = header_copy(fd, device);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(luks);
@@ -184,22 +165,22 @@ int luks_load(const char *device, Luks **ret) {
 
         r = luks_new(device, &luks);
         if (r >= 0)
-                r = header_load(luks);
+                r = luks_header_load(luks);
         if (r < 0)
                 return r;
-        header_release(luks);
+        luks_header_release(luks);
         *ret = TAKE_PTR(luks);
         return 0;
 }
 
 static int key_derive(Luks *luks, const void *passphrase, size_t size) {
-        size_t key_size = KEY_SIZE;
+        size_t key_size = LUKS_KEY_SIZE;
         char *key;
         int r;
 
-        if (crypt_get_volume_key_size(luks->header) != KEY_SIZE)
+        if (crypt_get_volume_key_size(luks->header) != LUKS_KEY_SIZE)
                 return -EOPNOTSUPP; /* not a header of ours */
-        key = crypt_safe_alloc(KEY_SIZE);
+        key = crypt_safe_alloc(LUKS_KEY_SIZE);
         if (!key)
                 return -ENOMEM;
         r = crypt_volume_key_get(luks->header, CRYPT_ANY_SLOT, key, &key_size, passphrase, size);
@@ -209,16 +190,16 @@ static int key_derive(Luks *luks, const void *passphrase, size_t size) {
         }
         crypt_safe_free(luks->key);
         luks->key = key;
-        return 0;
+        return r;
 }
 
 int luks_unlock(Luks *luks, const void *passphrase, size_t size) {
         int r;
 
-        r = header_load(luks);
+        r = luks_header_load(luks);
         if (r >= 0)
                 r = key_derive(luks, passphrase, size);
-        header_release(luks);
+        luks_header_release(luks);
         return r;
 }
 
@@ -226,32 +207,10 @@ int luks_uuid_set(Luks *luks, sd_id128_t uuid) {
         char text[UUID_TEXT_MAX];
         int r;
 
-        r = header_load(luks);
+        r = luks_header_load(luks);
         if (r >= 0)
                 r = crypt_set_uuid(luks->header, uuid_format(uuid, text));
-        header_release(luks);
-        return r;
-}
-
-static int keyslots_destroy(struct crypt_device *header) {
-        int max = crypt_keyslot_max(CRYPT_LUKS2), r;
-
-        for (int i = 0; i < max; i++)
-                if (crypt_keyslot_status(header, i) != CRYPT_SLOT_INACTIVE) {
-                        r = crypt_keyslot_destroy(header, i);
-                        if (r < 0)
-                                return r;
-                }
-        return 0;
-}
-
-int luks_destroy_keyslots(Luks *luks) {
-        int r;
-
-        r = header_load(luks);
-        if (r >= 0)
-                r = keyslots_destroy(luks->header);
-        header_release(luks);
+        luks_header_release(luks);
         return r;
 }
 
@@ -263,13 +222,13 @@ int luks_open(Luks *luks, const char *name, bool read_only, dev_t *ret) {
 
         if (!luks->key)
                 return -ENOKEY;
-        r = header_load(luks);
+        r = luks_header_load(luks);
         if (r < 0)
                 return r;
-        r = crypt_activate_by_volume_key(luks->header, name, luks->key, KEY_SIZE,
+        r = crypt_activate_by_volume_key(luks->header, name, luks->key, LUKS_KEY_SIZE,
                                          CRYPT_ACTIVATE_ALLOW_DISCARDS | CRYPT_ACTIVATE_PRIVATE |
                                                  (read_only ? CRYPT_ACTIVATE_READONLY : 0));
-        header_release(luks);
+        luks_header_release(luks);
         /* The library handed the volume key to dm-crypt by our thread's keyring; we live on, and the key
          * shall not outlive the mapping. */
         (void) syscall(SYS_keyctl, KEYCTL_CLEAR, KEY_SPEC_THREAD_KEYRING);
@@ -287,15 +246,29 @@ int luks_resize(Luks *luks, const char *name, uint64_t size) {
 
         if (!luks->key)
                 return -ENOKEY;
-        r = header_load(luks);
+        r = luks_header_load(luks);
         if (r < 0)
                 return r;
-        r = crypt_activate_by_volume_key(luks->header, NULL, luks->key, KEY_SIZE, CRYPT_ACTIVATE_KEYRING_KEY);
+        r = crypt_activate_by_volume_key(luks->header, NULL, luks->key, LUKS_KEY_SIZE, CRYPT_ACTIVATE_KEYRING_KEY);
         if (r >= 0)
                 r = dm_resize(name, "crypt", size);
-        header_release(luks);
+        luks_header_release(luks);
         (void) syscall(SYS_keyctl, KEYCTL_CLEAR, KEY_SPEC_THREAD_KEYRING);
         return r;
+}
+
+int luks_resume(Luks *luks, const char *name) {
+        int r;
+
+        if (!luks->key)
+                return -ENOKEY;
+        r = luks_header_load(luks);
+        if (r < 0)
+                return r;
+        r = crypt_resume_by_volume_key(luks->header, name, luks->key, LUKS_KEY_SIZE);
+        luks_header_release(luks);
+        (void) syscall(SYS_keyctl, KEYCTL_CLEAR, KEY_SPEC_THREAD_KEYRING);
+        return r < 0 ? r : 0;
 }
 
 /* Whether all that a mapping sits on is the volume's thin device; one that was never given a table sits on nothing. */
@@ -362,52 +335,5 @@ int luks_backing(const char *name, dev_t *ret_backing, dev_t *ret_device) {
                 return -ENXIO; /* created, but never given a table */
         *ret_backing = below[0];
         *ret_device = info.device;
-        return 0;
-}
-
-/* --- token ---------------------------------------------------------------------------------------------- */
-
-static int token_find(struct crypt_device *header) {
-        int max = crypt_token_max(CRYPT_LUKS2);
-
-        for (int i = 0; i < max; i++) {
-                const char *type = NULL;
-
-                if (crypt_token_status(header, i, &type) >= CRYPT_TOKEN_INTERNAL && streq_ptr(type, LUKS_TOKEN_TYPE))
-                        return i;
-        }
-        return -ENOENT;
-}
-
-int luks_token_set(Luks *luks, const char *json) {
-        int r, token;
-
-        r = header_load(luks);
-        if (r < 0)
-                return r;
-        token = token_find(luks->header);
-        r = crypt_token_json_set(luks->header, token < 0 ? CRYPT_ANY_TOKEN : token, json);
-        header_release(luks);
-        return r < 0 ? r : 0;
-}
-
-int luks_token_get(Luks *luks, char **ret_json) {
-        const char *json;
-        char *copy = NULL;
-        int r;
-
-        r = header_load(luks);
-        if (r >= 0)
-                r = token_find(luks->header);
-        if (r >= 0)
-                r = crypt_token_json_get(luks->header, r, &json);
-        if (r >= 0) {
-                copy = strdup(json);
-                r = copy ? 0 : -ENOMEM;
-        }
-        header_release(luks);
-        if (r < 0)
-                return r;
-        *ret_json = copy;
         return 0;
 }

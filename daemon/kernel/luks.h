@@ -3,6 +3,7 @@
 /* LUKS2 through libcryptsetup. Secrets are given as bytes and never kept. Return >= 0 or -errno. */
 
 #include <quarry/base.h>
+#include <quarry/key.h>
 
 #include <sys/types.h>
 
@@ -37,7 +38,7 @@ int luks_format(const char *device, sd_id128_t uuid, const LuksKdf *kdf, const v
 /* Reads a header. -EINVAL or -ENOENT-like if there is none. */
 int luks_load(const char *device, Luks **ret);
 
-/* Derives the volume key. -EPERM (as libcryptsetup) if the passphrase opens no keyslot. */
+/* Derives the volume key. Returns the keyslot; -EPERM (as libcryptsetup) if the passphrase opens none. */
 int luks_unlock(Luks *luks, const void *passphrase, size_t size);
 
 /* Activates the mapping `name` with the key in memory: 4096-byte sectors, discards allowed, private (udev
@@ -47,6 +48,9 @@ int luks_open(Luks *luks, const char *name, bool read_only, dev_t *ret);
 /* Gives the mapping `name`, which may be in use, another size. The kernel wants the key for that once more: -ENOKEY
  * without it in memory. */
 int luks_resize(Luks *luks, const char *name, uint64_t size);
+
+/* Gives a mapping that was suspended, and whose key was wiped, its key again, and lets it go on. -ENOKEY as above. */
+int luks_resume(Luks *luks, const char *name);
 
 /* Takes a mapping away. -EBUSY after a bounded retry, -ENXIO if there is none, -EBADF if it is not the one of the
  * volume that the name tells: no LUKS2, or over another device. */
@@ -58,13 +62,42 @@ int luks_close_deferred(const char *name);
  * above. */
 int luks_backing(const char *name, dev_t *ret_backing, dev_t *ret_device);
 
-/* Our token in the header: a JSON object with "type" TOKEN_TYPE. get: -ENOENT if there is none. */
+/* Our token in the header: a JSON object with "type" TOKEN_TYPE. set: NULL takes it away. get: -ENOENT if there is
+ * none; *ret_slot is the keyslot that it opens, -1: none yet, or none any more. */
 #define LUKS_TOKEN_TYPE "quarry-host-key"
 int luks_token_set(Luks *luks, const char *json);
-int luks_token_get(Luks *luks, char **ret_json);
+int luks_token_get(Luks *luks, char **ret_json, int *ret_slot);
+int luks_token_assign(Luks *luks, int slot);
+
+/* The keyslots, and for how many more there is room. */
+int luks_keys_look(Luks *luks, VolumeKeys *ret);
+/* With the key in memory (-ENOKEY without): returns the new slot. */
+int luks_keyslot_add(Luks *luks, const LuksKdf *kdf, const void *passphrase, size_t size);
+/* Destroys one, and the tokens that open no other. */
+int luks_keyslot_remove(Luks *luks, int slot);
 
 /* Gives the header of a copy, which is not open, another UUID. */
 int luks_uuid_set(Luks *luks, sd_id128_t uuid);
 
 /* Destroys every keyslot: nobody can open the contents afterwards. */
 int luks_destroy_keyslots(Luks *luks);
+
+/* The header as "cryptsetup luksHeaderBackup" writes it, in a sealed memfd. -EOPNOTSUPP if it is none of ours. */
+int luks_header_backup(Luks *luks, int *ret);
+
+/* One that somebody brings, in a sealed memfd: whatever it holds, nothing is done with it before it was checked. */
+typedef struct LuksBackup {
+        uint8_t *header;
+        int fd;
+        Luks *luks;
+} LuksBackup;
+
+/* -EPERM if it is in no sealed memfd, -EFBIG if it is too large, -ENODATA if it is too small, another if it is no
+ * header. */
+int luks_backup_open(int fd, LuksBackup *ret);
+void luks_backup_done(LuksBackup *backup);
+/* Why it is not for the volume of this header UUID, whose header is `present` as far as that can be read (NULL); NULL
+ * if it is. memory_max: what opening it may take. */
+const char *luks_backup_check(const LuksBackup *backup, Luks *present, sd_id128_t uuid, uint64_t memory_max);
+/* Writes it, and waits for the disk. Nobody may use the device. */
+int luks_backup_restore(const LuksBackup *backup, const char *device);

@@ -2,6 +2,7 @@
 
 #include "kernel/dm.h"
 #include "kernel/mnt.h"
+#include "step/step.h"
 
 #include <quarry/log.h>
 #include <quarry/text.h>
@@ -81,6 +82,8 @@ int freeze_prepare(sd_id128_t volume, const char *name, Error *err) {
         dev_t top;
         int r;
 
+        if (suspended_is(volume))
+                return error_set(err, ERROR_VOLUME_LOCKED, ENOKEY, "volume %s is locked while it is in use", name);
         r = top_of(volume, &freeze, &top);
         if (r < 0)
                 return error_errno(err, r, "cannot look at the devices of volume %s", name);
@@ -128,6 +131,8 @@ int freeze_begin(sd_id128_t volume, const char *name, Freeze *ret, Error *err) {
         dev_t top;
         int r;
 
+        if (suspended_is(volume)) /* its resume takes the key */
+                return error_set(err, ERROR_VOLUME_LOCKED, ENOKEY, "volume %s is locked while it is in use", name);
         r = top_of(volume, &freeze, &top);
         if (r < 0)
                 return error_errno(err, r, "cannot look at the devices of volume %s", name);

@@ -75,14 +75,14 @@ static int idmap_run(StepContext *c, Error *err) {
         int r;
 
         if (m->userns)
-                return judge_namespace(m, c->userns_fd, err);
+                return judge_namespace(m, c->second_fd, err);
         r = judge_ranges(m, err);
         if (r < 0)
                 return r;
         r = userns_make(m->idmap, m->n_idmap);
         if (r < 0)
                 return error_errno(err, r, "cannot make a user namespace for the ids");
-        c->userns_fd = r;
+        c->second_fd = r;
         return 0;
 }
 

@@ -110,6 +110,9 @@ static int limit_run(StepContext *c, Error *err) {
         unsigned users = 0;
         int r;
 
+        r = suspended_check(&c->job->volume, err);
+        if (r < 0)
+                return r;
         r = find_device(c, &users);
         if (r > 0 && users > 0)
                 r = folder_open(c, &fd);

@@ -21,29 +21,38 @@ static bool is_image(const StepContext *c) {
         return c->job->volume.spec.role == ROLE_SNAPSHOT;
 }
 
-static int key_read(StepContext *c, char **ret, size_t *ret_size, Error *err) {
+int luks_passphrase_read(int fd, const char *field, char **ret, size_t *ret_size, Error *err) {
         int r;
 
-        if (c->key_fd < 0) {
-                r = error_set(err, ERROR_KEY_REQUIRED, 0, "volume %s is encrypted with a passphrase and none was given",
-                              c->job->volume.spec.name);
-                error_hint(err, "give it on the terminal or with --key-file");
-                return r;
-        }
-        r = secret_read(c->key_fd, ret, ret_size);
+        r = secret_read(fd, ret, ret_size);
         if (r == -ENODATA)
-                return error_field(err, "keyFileDescriptor", "the passphrase is empty");
+                return error_field(err, field, "the passphrase is empty");
         if (r == -EFBIG)
-                return error_field(err, "keyFileDescriptor", "the passphrase is longer than %u bytes", SECRET_SIZE_MAX);
+                return error_field(err, field, "the passphrase is longer than %u bytes", SECRET_SIZE_MAX);
         if (r == -EPERM)
-                return error_field(err, "keyFileDescriptor", "the passphrase must come in a sealed memfd");
+                return error_field(err, field, "the passphrase must come in a sealed memfd");
         return r < 0 ? error_errno(err, r, "cannot read the passphrase") : 0;
 }
 
+static int key_read(StepContext *c, char **ret, size_t *ret_size, Error *err) {
+        int r;
+
+        if (c->key_fd >= 0)
+                return luks_passphrase_read(c->key_fd, "keyFileDescriptor", ret, ret_size, err);
+        r = error_set(err, ERROR_KEY_REQUIRED, 0, "volume %s is encrypted with a passphrase and none was given",
+                      c->job->volume.spec.name);
+        error_hint(err, "give it on the terminal or with --key-file");
+        return r;
+}
+
+LuksKdf luks_passphrase_kdf(const StepContext *c) {
+        return (LuksKdf) { .argon2 = true,
+                           .memory = c->config->argon2_memory,
+                           .iterations = c->config->argon2_iterations };
+}
+
 static int format_with_passphrase(StepContext *c, const char *device, Error *err) {
-        LuksKdf kdf = { .argon2 = true,
-                        .memory = c->config->argon2_memory,
-                        .iterations = c->config->argon2_iterations };
+        LuksKdf kdf = luks_passphrase_kdf(c);
         char *secret = NULL;
         size_t size = 0;
         int r;
@@ -69,11 +78,14 @@ static int format_with_host_key(StepContext *c, const char *device, Error *err) 
         passphrase = hostkey_passphrase_new();
         if (!passphrase)
                 return error_oom(err);
-        r = hostkey_wrap(key, c->job->volume.uuid, passphrase, &token, err);
+        r = hostkey_wrap(key, c->job->volume.uuid, passphrase, 0, &token, err);
         if (r < 0)
                 return r;
         r = luks_format(device, c->job->volume.uuid, &kdf, passphrase, VOLUME_PASSPHRASE_SIZE, token, &c->luks);
-        return r < 0 ? error_errno(err, r, "cannot write the LUKS2 header") : 0;
+        if (r < 0)
+                return error_errno(err, r, "cannot write the LUKS2 header");
+        hostkey_id(key, c->result->keys.host_key);
+        return 0;
 }
 
 static int luks_format_run(StepContext *c, Error *err) {
@@ -126,35 +138,78 @@ static int luks_open_probe(StepContext *c, Error *err) {
         r = dm_remove_deferred_cancel(name);
         if (r < 0)
                 return r == -ENXIO ? 0 : error_errno(err, r, "cannot keep %s", name);
+        r = suspended_check(&c->job->volume, err);
+        if (r < 0)
+                return r;
         c->device = device;
         (void) udev_link(c->job->volume.uuid, true, device);
         return 1;
 }
 
-/* bound_to: the UUID with which the key was wrapped. ret_rebound, or NULL: the token that binds it to the volume's. */
-static int unlock_with_host_key(StepContext *c, sd_id128_t bound_to, char **ret_rebound, Error *err) {
+/* The random passphrase that the host's key wraps in the header, whatever keyslot it opens. */
+int luks_token_unwrap(StepContext *c, sd_id128_t bound_to, int *ret_slot, uint8_t **ret_passphrase, Error *err) {
         _cleanup_(hostkey_freep) uint8_t *key = NULL;
-        _cleanup_(hostkey_passphrase_freep) uint8_t *passphrase = NULL;
         _cleanup_free_ char *token = NULL;
+        char id[HOST_KEY_ID_MAX];
         int r;
 
-        r = luks_token_get(c->luks, &token);
+        r = luks_token_get(c->luks, &token, ret_slot);
         if (r < 0)
                 return error_errno(err, r, "the LUKS2 header of volume %s holds no wrapped key",
                                    c->job->volume.spec.name);
-        r = hostkey_load(c->config->key_command, false, &key, err);
+        r = hostkey_token_id(bound_to, token, id, err);
+        if (r >= 0)
+                r = hostkey_find(c->config->key_command, id, &key, err);
+        return r < 0 ? r : hostkey_unwrap(key, bound_to, token, ret_passphrase, err);
+}
+
+/* A token that opens no keyslot was not finished, or is not yet gone. */
+bool luks_has_host_key(StepContext *c) {
+        _cleanup_free_ char *token = NULL;
+        int slot = -1;
+
+        return luks_token_get(c->luks, &token, &slot) >= 0 && slot >= 0;
+}
+
+int luks_token_wrap(StepContext *c, sd_id128_t bound_to, const uint8_t *passphrase, int slot, Error *err) {
+        _cleanup_(hostkey_freep) uint8_t *key = NULL;
+        _cleanup_free_ char *token = NULL;
+        int r;
+
+        /* Where none needs it yet there may be no host key. */
+        r = hostkey_load(c->config->key_command, c->job->verb == JOB_VOLUME_KEY_ADD && !c->job->needs_old_key, &key,
+                         err);
+        if (r >= 0)
+                r = hostkey_wrap(key, bound_to, passphrase, slot, &token, err);
         if (r < 0)
                 return r;
-        r = hostkey_unwrap(key, bound_to, token, &passphrase, err);
-        if (r >= 0 && ret_rebound)
-                r = hostkey_wrap(key, c->job->volume.uuid, passphrase, ret_rebound, err);
+        r = luks_token_set(c->luks, token);
+        if (r < 0)
+                return error_errno(err, r, "cannot write the LUKS2 header of volume %s", c->job->volume.spec.name);
+        hostkey_id(key, c->result->keys.host_key);
+        return 0;
+}
+
+/* bound_to: the UUID with which the key was wrapped. rebind: to the volume's own. Returns the keyslot. */
+static int unlock_with_host_key(StepContext *c, sd_id128_t bound_to, bool rebind, Error *err) {
+        _cleanup_(hostkey_passphrase_freep) uint8_t *passphrase = NULL;
+        VolumeKeys keys;
+        int r, slot;
+
+        r = luks_token_unwrap(c, bound_to, &slot, &passphrase, err);
+        if (r < 0 && err->kind == ERROR_WRONG_KEY && luks_keys_look(c->luks, &keys) >= 0 && keys.n > 1)
+                error_hint(err, "restore that host key; or give a passphrase of the volume with --key-file");
         if (r < 0)
                 return r;
         r = luks_unlock(c->luks, passphrase, VOLUME_PASSPHRASE_SIZE);
         if (r == -EPERM)
                 return error_set(err, ERROR_WRONG_KEY, r, "the wrapped key of volume %s opens no keyslot of it",
                                  c->job->volume.spec.name);
-        return r < 0 ? error_errno(err, r, "cannot unlock volume %s", c->job->volume.spec.name) : 0;
+        if (r < 0)
+                return error_errno(err, r, "cannot unlock volume %s", c->job->volume.spec.name);
+        if (rebind)
+                return luks_token_wrap(c, c->job->volume.uuid, passphrase, slot, err);
+        return slot;
 }
 
 static int unlock_with_passphrase(StepContext *c, Error *err) {
@@ -170,42 +225,49 @@ static int unlock_with_passphrase(StepContext *c, Error *err) {
         if (r == -EPERM)
                 return error_set(err, ERROR_WRONG_KEY, r, "that passphrase does not open volume %s",
                                  c->job->volume.spec.name);
-        return r < 0 ? error_errno(err, r, "cannot unlock volume %s", c->job->volume.spec.name) : 0;
+        return r < 0 ? error_errno(err, r, "cannot unlock volume %s", c->job->volume.spec.name) : r;
 }
 
-static int unlock(StepContext *c, sd_id128_t bound_to, char **ret_rebound, Error *err) {
+int luks_header_open(StepContext *c, Error *err) {
         char device[DEVICE_PATH_MAX];
         int r;
 
+        if (c->luks)
+                return 0;
         dm_device_path(c->thin, device);
         r = luks_load(device, &c->luks);
-        if (r < 0)
-                return error_errno(err, r, "cannot read the LUKS2 header of volume %s", c->job->volume.spec.name);
-        return c->job->volume.spec.key_source == KEY_SOURCE_HOST ? unlock_with_host_key(c, bound_to, ret_rebound, err)
-                                                                 : unlock_with_passphrase(c, err);
+        return r < 0 ? error_errno(err, r, "cannot read the LUKS2 header of volume %s", c->job->volume.spec.name) : 0;
 }
 
 /* Of a copy: its header has the UUID of what it is a copy of, and so has what the host key is bound to. A passphrase
  * must be the right one, even where nothing is to be done with what it opens. */
 static int luks_identify_run(StepContext *c, Error *err) {
-        _cleanup_free_ char *token = NULL;
         int r;
 
         if (!c->thin_is_new)
                 return error_set(err, ERROR_FAILED, EEXIST, "refusing to change a device that this job did not make");
-        r = unlock(c, volume_header_uuid(&c->job->source), &token, err);
+        r = luks_header_open(c, err);
+        if (r >= 0)
+                r = luks_has_host_key(c) ? unlock_with_host_key(c, volume_header_uuid(&c->job->source), true, err)
+                                         : unlock_with_passphrase(c, err);
         if (r < 0)
                 return r;
-        r = token ? luks_token_set(c->luks, token) : 0;
-        if (r >= 0)
-                r = luks_uuid_set(c->luks, c->job->volume.uuid);
+        r = luks_uuid_set(c->luks, c->job->volume.uuid);
         return r < 0 ? error_errno(err, r, "cannot give the LUKS2 header of volume %s its own UUID",
                                    c->job->volume.spec.name)
                      : 0;
 }
 
+/* The header tells who opens it: a passphrase that was given, else the host's key if it is there. */
 int luks_unlock_volume(StepContext *c, Error *err) {
-        return unlock(c, volume_header_uuid(&c->job->volume), NULL, err);
+        int r;
+
+        r = luks_header_open(c, err);
+        if (r < 0)
+                return r;
+        return c->key_fd < 0 && luks_has_host_key(c)
+                       ? unlock_with_host_key(c, volume_header_uuid(&c->job->volume), false, err)
+                       : unlock_with_passphrase(c, err);
 }
 
 static int luks_open_run(StepContext *c, Error *err) {

@@ -67,7 +67,7 @@ int mount_shape(StepContext *c, Error *err) {
                 return error_errno(err, r, "cannot set the options of the mount");
         if (!mount_spec_has_map(m))
                 return 0;
-        r = mnt_set_owners(c->mount_fd, c->userns_fd);
+        r = mnt_set_owners(c->mount_fd, c->second_fd);
         if (r == -EINVAL)
                 return error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP, "volume %s cannot be mounted with other ids: %s",
                                  c->job->volume.spec.name,
@@ -186,7 +186,9 @@ static int unmount_run(StepContext *c, Error *err) {
         int r;
 
         volume_mount_path(spec->tenant, spec->name, target);
-        r = is_mounted(c, target, err);
+        r = suspended_check(&c->job->volume, err); /* what was written could not be written out */
+        if (r >= 0)
+                r = is_mounted(c, target, err);
         if (r <= 0)
                 return r;
         r = c->job->lazy ? mount_check_below(spec->name, target, err) : 0; /* it would go along, in silence */

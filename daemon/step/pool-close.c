@@ -30,6 +30,8 @@ static bool is_of_pool(StepContext *c, dev_t device) {
         if (sysfs_read(device, "dm/name", name) < 0 || volume_uuid_from_kernel_name(name, &volume) < 0)
                 return false;
         volume_thin_name(volume, thin);
+        if (suspended_is(volume)) /* what was written could not be written out: it stays, and says so */
+                return false;
         return dm_info(thin, &info) >= 0 && kernel_uuid_parse(info.uuid, &pool, kind, &volume) >= 0 &&
                streq(kind, "thin") && sd_id128_equal(pool, c->pool.uuid);
 }

@@ -437,8 +437,8 @@ void step_context_done(StepContext *c) {
         luks_free(c->luks);
         if (c->mount_fd >= 0)
                 close(c->mount_fd);
-        if (c->userns_fd >= 0)
-                close(c->userns_fd);
+        if (c->second_fd >= 0)
+                close(c->second_fd);
         if (c->lvm_pool)
                 lvm_pools_free(c->lvm_pool, 1);
         pool_info_done(&c->pool);

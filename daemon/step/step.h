@@ -15,7 +15,7 @@ typedef struct StepContext {
         const Config *config;
         const char *host; /* tag by which this host owns pools */
         int key_fd;       /* the passphrase given by the caller, or -EBADF; borrowed */
-        int userns_fd;    /* whose ids a mount is to show, or -EBADF */
+        int second_fd;    /* another passphrase, a header, or whose ids a mount is to show; or -EBADF */
         JobResult *result;
 
         /* the volume */
@@ -69,9 +69,29 @@ extern const Step step_snapshot_prepare, step_snapshot;
 /* copy.c: a volume that begins as a copy of a snapshot, or becomes one */
 extern const Step step_copy, step_identify, step_spare_copy;
 /* luks.c: its encryption */
-/* Has the volume key in context->luks, from the host's key or the passphrase that came with the job. */
+/* Has the volume key in context->luks, from the passphrase that came with the job or the host's key; returns the
+ * keyslot that was opened. */
 int luks_unlock_volume(StepContext *context, Error *err);
+int luks_header_open(StepContext *context, Error *err); /* in context->luks; without the key */
+int luks_passphrase_read(int fd, const char *field, char **ret, size_t *ret_size, Error *err);
+LuksKdf luks_passphrase_kdf(const StepContext *context);
+/* Of the header in context->luks: whether the host's key opens it; what that wraps, bound to a UUID; and that wrapped
+ * anew by the present one. */
+bool luks_has_host_key(StepContext *context);
+int luks_token_unwrap(StepContext *context, sd_id128_t bound_to, int *ret_slot, uint8_t **ret_passphrase, Error *err);
+int luks_token_wrap(StepContext *context, sd_id128_t bound_to, const uint8_t *passphrase, int slot, Error *err);
 extern const Step step_luks_format, step_luks_identify, step_luks_open, step_luks_close, step_luks_destroy;
+/* key.c: who opens it */
+extern const Step step_key_unlock, step_key_add, step_key_remove, step_key_change, step_key_wrap, step_key_look;
+/* key-header.c: its header as a whole */
+extern const Step step_header_backup, step_header_restore;
+/* key-suspend.c: its key is taken from the kernel while it is mounted */
+/* Whoever touches the filesystem of such a volume would wait for its key: ERROR_VOLUME_LOCKED. */
+int suspended_check(const Volume *volume, Error *err);
+bool suspended_is(sd_id128_t volume);
+extern const Step step_suspend, step_suspend_end;
+/* host-key.c */
+extern const Step step_host_key_look, step_host_key_rotate, step_host_key_retire;
 /* format.c: its filesystem, and the folder in it that users see */
 extern const Step step_format, step_root;
 /* idmap.c: by which ids a mount shows its files' owners */

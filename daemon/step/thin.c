@@ -134,9 +134,10 @@ static int thin_open_probe(StepContext *c, Error *err) {
         return 1;
 }
 
-/* A filesystem is mounted read-only, and may have to replay its journal for that; what has none cannot change. */
+/* A filesystem is mounted read-only, and may have to replay its journal for that; what has none cannot change. Of an
+ * encrypted one that holds for the device on it: its header may be written. */
 static bool is_fixed(const Volume *v) {
-        return v->spec.role == ROLE_SNAPSHOT && v->spec.fs == FILESYSTEM_NONE;
+        return v->spec.role == ROLE_SNAPSHOT && v->spec.fs == FILESYSTEM_NONE && v->spec.key_source == KEY_SOURCE_NONE;
 }
 
 static int thin_open_run(StepContext *c, Error *err) {

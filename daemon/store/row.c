@@ -83,8 +83,10 @@ int row_from_volume(const Volume *v, Row *ret) {
                 .copied = v->copied,
                 .has_spare = v->has_spare,
                 .protected = v->spec.protected,
+                .locked = v->locked,
         };
 
+        buffer_format(row.host_key, sizeof(row.host_key), "%s", v->host_key);
         uuid_format(v->uuid, row.uuid);
         if (!sd_id128_is_null(v->spec.origin))
                 uuid_format(v->spec.origin, row.origin);
@@ -125,6 +127,8 @@ void row_bind(const Row *row, sqlite3_stmt *s) {
         sqlite3_bind_text(s, 23, row->old_name, -1, SQLITE_STATIC);
         sqlite3_bind_int64(s, 24, row->copied);
         sqlite3_bind_int64(s, 25, row->protected);
+        sqlite3_bind_int64(s, 26, row->locked);
+        sqlite3_bind_text(s, 27, row->host_key, -1, SQLITE_STATIC);
 }
 
 static const char *column(sqlite3_stmt *s, int i) {
@@ -166,6 +170,7 @@ static int read_numbers(sqlite3_stmt *s, Volume *v) {
         v->held = sqlite3_column_int64(s, 17) != 0;
         v->copied = sqlite3_column_int64(s, 23) != 0;
         v->spec.protected = sqlite3_column_int64(s, 24) != 0;
+        v->locked = sqlite3_column_int64(s, 25) != 0;
         v->pending_size = (uint64_t) sqlite3_column_int64(s, 20);
         v->has_spare = sqlite3_column_type(s, 21) != SQLITE_NULL;
         if (v->has_spare && (column_uint32(s, 21, &v->spare_thin_id) < 0 || v->spare_thin_id > THIN_ID_MAX))
@@ -187,7 +192,7 @@ static int read_words(sqlite3_stmt *s, Volume *v) {
 }
 
 static int read_names(sqlite3_stmt *s, Volume *v) {
-        const char *origin = column(s, 2), *tenant = column(s, 4), *name = column(s, 5);
+        const char *origin = column(s, 2), *tenant = column(s, 4), *name = column(s, 5), *host_key = column(s, 26);
 
         if (sd_id128_from_string(column(s, 0), &v->uuid) < 0 || sd_id128_is_null(v->uuid))
                 return -EINVAL;
@@ -197,6 +202,9 @@ static int read_names(sqlite3_stmt *s, Volume *v) {
         if (!(v->spec.role == ROLE_TEMPLATE ? streq(tenant, TEMPLATE_TENANT) : tenant_name_is_valid(tenant)) ||
             !(*origin ? snapshot_name_is_valid(name) : volume_name_is_valid(name)))
                 return -EINVAL;
+        if (*host_key && !host_key_id_is_valid(host_key))
+                return -EINVAL;
+        buffer_format(v->host_key, sizeof(v->host_key), "%s", host_key);
         buffer_format(v->spec.tenant, sizeof(v->spec.tenant), "%s", tenant);
         /* Any origin will do for the rules: it is put in its place by whoever has it. */
         if (*origin)

@@ -90,7 +90,9 @@ static const char *const migrations[] = {
         "  max_size INTEGER"
         ") STRICT, WITHOUT ROWID;"
         "ALTER TABLE volume ADD COLUMN protected INTEGER NOT NULL DEFAULT 0;",
-        "ALTER TABLE tenant ADD COLUMN max_used INTEGER;",
+        "ALTER TABLE tenant ADD COLUMN max_used INTEGER;"
+        "ALTER TABLE volume ADD COLUMN locked INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE volume ADD COLUMN host_key TEXT NOT NULL DEFAULT '';",
 };
 
 int sqlite_error(sqlite3 *db, Error *err, const char *what) {

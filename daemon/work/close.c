@@ -24,7 +24,7 @@ static int close_one(PoolInfo *pool, const Config *config, const char *host, Err
                 .key_fd = -EBADF,
                 .result = &result,
                 .mount_fd = -EBADF,
-                .userns_fd = -EBADF,
+                .second_fd = -EBADF,
         };
         int r;
 

@@ -31,6 +31,9 @@ static int need_of(const Job *job, Need *ret) {
         case JOB_POOL_USAGE:
         case JOB_HOST_AUDIT:
         case JOB_HOST_CALENDAR:
+        case JOB_HOST_KEY_LOOK:
+        case JOB_HOST_KEY_ROTATE:
+        case JOB_HOST_KEY_RETIRE:
         case JOB_POOL_WATCH:
         case JOB_VOLUME_USAGE:
         case _JOB_VERB_MAX:
@@ -80,6 +83,15 @@ static int need_of(const Job *job, Need *ret) {
         case JOB_VOLUME_SWEEP:
         case JOB_VOLUME_LIMIT:
         case JOB_VOLUME_OWN:
+        case JOB_VOLUME_KEYS:
+        case JOB_VOLUME_KEY_ADD:
+        case JOB_VOLUME_KEY_REMOVE:
+        case JOB_VOLUME_KEY_CHANGE:
+        case JOB_VOLUME_KEY_WRAP:
+        case JOB_VOLUME_SUSPEND:
+        case JOB_VOLUME_UNLOCK:
+        case JOB_VOLUME_HEADER_BACKUP:
+        case JOB_VOLUME_HEADER_RESTORE:
         case JOB_VOLUME_RENAME:
         case JOB_VOLUME_GROW:
         case JOB_VOLUME_SHRINK:

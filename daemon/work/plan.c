@@ -106,6 +106,38 @@ static const Step *const *plan_maps(JobVerb verb) {
                                           : PLAN(&step_thin_delta);
 }
 
+static const Step *const *plan_key(JobVerb verb) {
+        switch (verb) {
+        case JOB_VOLUME_KEY_ADD:
+                return PLAN(&step_thin_open, &step_key_unlock, &step_key_add, &step_key_look, &step_thin_close);
+        case JOB_VOLUME_KEY_REMOVE:
+                return PLAN(&step_thin_open, &step_key_remove, &step_key_look, &step_thin_close);
+        case JOB_VOLUME_KEY_CHANGE:
+                return PLAN(&step_thin_open, &step_key_change, &step_key_look, &step_thin_close);
+        case JOB_VOLUME_KEY_WRAP:
+                return PLAN(&step_thin_open, &step_key_wrap, &step_key_look, &step_thin_close);
+        case JOB_VOLUME_SUSPEND:
+                return PLAN(&step_suspend);
+        case JOB_VOLUME_UNLOCK:
+                return PLAN(&step_thin_open, &step_suspend_end, &step_luks_open, &step_key_look, &step_thin_keep);
+        case JOB_VOLUME_HEADER_BACKUP:
+                return PLAN(&step_thin_open, &step_header_backup, &step_thin_close);
+        case JOB_VOLUME_HEADER_RESTORE:
+                return PLAN(&step_claim, &step_luks_close, &step_thin_open, &step_header_restore, &step_key_look,
+                            &step_thin_close);
+        case JOB_VOLUME_KEYS:
+                return PLAN(&step_thin_open, &step_key_look, &step_thin_close);
+        case JOB_HOST_KEY_LOOK:
+                return PLAN(&step_host_key_look);
+        case JOB_HOST_KEY_ROTATE:
+                return PLAN(&step_host_key_rotate, &step_host_key_look);
+        case JOB_HOST_KEY_RETIRE:
+                return PLAN(&step_host_key_retire, &step_host_key_look);
+        default:
+                return NULL;
+        }
+}
+
 const Step *const *plan_for(const Job *job) {
         switch (job->verb) {
         case JOB_POOL_SCAN:
@@ -200,13 +232,13 @@ const Step *const *plan_for(const Job *job) {
                 return plan_maps(job->verb);
         case JOB_HOST_CALENDAR:
                 return PLAN(&step_calendar);
-        case _JOB_VERB_MAX:
-                break;
+        default:
+                return plan_key(job->verb);
         }
-        return NULL;
 }
 
 bool plan_needs_pool(JobVerb verb) {
         return verb != JOB_POOL_SCAN && verb != JOB_POOL_CREATE && verb != JOB_POOL_IMPORT && verb != JOB_HOST_AUDIT &&
-               verb != JOB_POOL_WATCH && verb != JOB_HOST_CALENDAR;
+               verb != JOB_POOL_WATCH && verb != JOB_HOST_CALENDAR && verb != JOB_HOST_KEY_LOOK &&
+               verb != JOB_HOST_KEY_ROTATE && verb != JOB_HOST_KEY_RETIRE;
 }

@@ -66,7 +66,7 @@ static int reply_result(sd_varlink *link, StepContext *context) {
         r = job_result_to_json(context->result, &v);
         if (r < 0)
                 return r;
-        if (context->job->detached && context->mount_fd >= 0) {
+        if (context->mount_fd >= 0 && (context->job->detached || context->job->verb == JOB_VOLUME_HEADER_BACKUP)) {
                 index = sd_varlink_push_fd(link, context->mount_fd);
                 if (index < 0)
                         return index;
@@ -115,7 +115,7 @@ static bool pool_is_gone(JobVerb verb, int r) {
         return verb == JOB_POOL_CREATE ? r < 0 : (verb == JOB_POOL_REMOVE || verb == JOB_POOL_EXPORT) && r >= 0;
 }
 
-static int run_job(Server *server, sd_varlink *link, const Job *job, int key_fd, int userns_fd,
+static int run_job(Server *server, sd_varlink *link, const Job *job, int key_fd, int second_fd,
                    RunnerProgress on_step) {
         _cleanup_close_ int lock = -EBADF; /* first, so that it is given up last */
         _cleanup_(job_result_done) JobResult result = {};
@@ -124,7 +124,7 @@ static int run_job(Server *server, sd_varlink *link, const Job *job, int key_fd,
                 .config = server->config,
                 .host = server->host,
                 .key_fd = key_fd,
-                .userns_fd = userns_fd,
+                .second_fd = second_fd,
                 .result = &result,
                 .mount_fd = -EBADF,
                 .hangup_fd = sd_varlink_get_fd(link),
@@ -154,17 +154,17 @@ static int vl_method_run(sd_varlink *link, sd_json_variant *parameters, sd_varli
                          void *userdata) {
         struct {
                 sd_json_variant *job;
-                int key, userns;
-        } p = { .key = -1, .userns = -1 };
+                int key, second;
+        } p = { .key = -1, .second = -1 };
         static const sd_json_dispatch_field table[] = { { "job", SD_JSON_VARIANT_OBJECT, sd_json_dispatch_variant_noref,
                                                           offsetof(typeof(p), job), SD_JSON_MANDATORY },
                                                         { "keyFileDescriptor", _SD_JSON_VARIANT_TYPE_INVALID,
                                                           sd_json_dispatch_int, offsetof(typeof(p), key), 0 },
-                                                        { "userNamespaceFileDescriptor", _SD_JSON_VARIANT_TYPE_INVALID,
-                                                          sd_json_dispatch_int, offsetof(typeof(p), userns), 0 },
+                                                        { "secondFileDescriptor", _SD_JSON_VARIANT_TYPE_INVALID,
+                                                          sd_json_dispatch_int, offsetof(typeof(p), second), 0 },
                                                         {} };
         _cleanup_(job_done) Job job = {};
-        _cleanup_close_ int key_fd = -EBADF, userns_fd = -EBADF;
+        _cleanup_close_ int key_fd = -EBADF, second_fd = -EBADF;
         Server *server = userdata;
         Error err = {};
         uid_t uid;
@@ -182,15 +182,15 @@ static int vl_method_run(sd_varlink *link, sd_json_variant *parameters, sd_varli
                 if (key_fd < 0)
                         return sd_varlink_error_invalid_parameter_name(link, "keyFileDescriptor");
         }
-        if (p.userns >= 0) {
-                userns_fd = sd_varlink_take_fd(link, p.userns);
-                if (userns_fd < 0)
-                        return sd_varlink_error_invalid_parameter_name(link, "userNamespaceFileDescriptor");
+        if (p.second >= 0) {
+                second_fd = sd_varlink_take_fd(link, p.second);
+                if (second_fd < 0)
+                        return sd_varlink_error_invalid_parameter_name(link, "secondFileDescriptor");
         }
         r = job_from_json(p.job, &job, &err);
         if (r < 0)
                 return reply_error(link, &err);
-        return run_job(server, link, &job, key_fd, TAKE_FD(userns_fd),
+        return run_job(server, link, &job, key_fd, TAKE_FD(second_fd),
                        flags & SD_VARLINK_METHOD_MORE ? on_progress : NULL);
 }
 

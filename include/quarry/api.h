@@ -8,9 +8,11 @@
 #define API_VOLUME "io.quarry.Volume"
 #define API_POOL "io.quarry.Pool"
 #define API_TENANT "io.quarry.Tenant"
+#define API_KEY "io.quarry.Key"
 #define API_DOCTOR "io.quarry.Doctor"
 
 extern const sd_varlink_interface vl_interface_io_quarry_Volume;
 extern const sd_varlink_interface vl_interface_io_quarry_Pool;
 extern const sd_varlink_interface vl_interface_io_quarry_Tenant;
+extern const sd_varlink_interface vl_interface_io_quarry_Key;
 extern const sd_varlink_interface vl_interface_io_quarry_Doctor;

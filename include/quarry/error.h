@@ -43,6 +43,7 @@ enum {
         X(NO_SPACE, NoSpace, ENOSPC, EXIT_SPACE, "Not enough space")                                     \
         X(QUOTA_EXCEEDED, QuotaExceeded, EDQUOT, EXIT_SPACE, "A limit of the tenant would be exceeded")  \
         X(KEY_REQUIRED, KeyRequired, ENOKEY, EXIT_DENIED, "The volume needs its passphrase")             \
+        X(VOLUME_LOCKED, VolumeLocked, ENOKEY, EXIT_DENIED, "The volume is locked")                      \
         X(WRONG_KEY, WrongKey, EKEYREJECTED, EXIT_DENIED, "The key does not open the volume")            \
         X(VOLUME_BROKEN, VolumeBroken, EUCLEAN, EXIT_FAILED, "The volume needs repair")                  \
         X(POOL_UNAVAILABLE, PoolUnavailable, ENODEV, EXIT_FAILED, "The pool is not active")              \

@@ -24,6 +24,9 @@ int secret_seal(const void *data, size_t size);
  * empty. The buffer is NUL-terminated and locked in memory; free it with secret_free(). */
 int secret_read(int fd, char **ret, size_t *ret_size);
 
+/* Reads what is no secret, and has just this size, from a sealed memfd; refuses as above. */
+int sealed_read(int fd, void *buf, size_t size);
+
 /* Wipes and frees. Both may be given NULL. */
 void secret_free(char *secret, size_t size);
 

@@ -6,6 +6,7 @@
 #include <quarry/base.h>
 #include <quarry/error.h>
 #include <quarry/finding.h>
+#include <quarry/key.h>
 #include <quarry/mount.h>
 #include <quarry/pool.h>
 #include <quarry/thin-report.h>
@@ -52,6 +53,18 @@ typedef enum JobVerb {
         JOB_VOLUME_SHRINK,  /* sees that nobody uses it, and makes its spare thin device a copy of it whose filesystem
                                fits into its pending size */
         JOB_VOLUME_OWN,     /* owner: of the folder in its filesystem that users see */
+        JOB_VOLUME_KEYS,        /* result.keys: who opens it */
+        JOB_VOLUME_KEY_ADD,     /* these, too: the host's key, or a passphrase, which came as second descriptor */
+        JOB_VOLUME_KEY_REMOVE,  /* the host's, that of a slot, or the passphrase that came so */
+        JOB_VOLUME_KEY_CHANGE,  /* a passphrase for the one that came so */
+        JOB_VOLUME_KEY_WRAP,    /* anew by the present host key */
+        JOB_VOLUME_SUSPEND,     /* takes its key from the kernel while it is mounted */
+        JOB_VOLUME_UNLOCK,      /* gives it back; opens it, if it is closed */
+        JOB_VOLUME_HEADER_BACKUP, /* hands over its LUKS2 header, in a sealed memfd */
+        JOB_VOLUME_HEADER_RESTORE, /* sees that nobody uses it, and writes the one that came as second descriptor */
+        JOB_HOST_KEY_LOOK,      /* result.host_keys, the present one first */
+        JOB_HOST_KEY_ROTATE,    /* puts a new one in the place of key.id */
+        JOB_HOST_KEY_RETIRE,    /* destroys the old one key.id, which no volume needs any more */
         JOB_POOL_EXCLUSIVE, /* result.thins: of all that the pool has */
         JOB_POOL_UNION,     /* thin_ids: result.used, what these take of it together */
         JOB_VOLUME_DIFF,    /* source, volume: result.delta */
@@ -103,8 +116,8 @@ typedef struct Job {
         bool repeated;       /* JOB_VOLUME_ROLLBACK, JOB_VOLUME_SHRINK: a worker died over it, so that the spare thin
                                 device may be there: else it is not the volume's */
         bool fix;            /* JOB_HOST_AUDIT */
-        bool needs_old_key;  /* JOB_VOLUME_CREATE: volumes are encrypted with the host key: if it is missing, none is
-                                made in its place */
+        bool needs_old_key;  /* JOB_VOLUME_CREATE, JOB_VOLUME_KEY_ADD: volumes are encrypted with the host key: if it
+                                is missing, none is made in its place */
         JobOwner owner;      /* JOB_VOLUME_OWN */
         JobImage *images;    /* JOB_VOLUME_SNAPSHOT */
         size_t n_images;
@@ -113,6 +126,7 @@ typedef struct Job {
         JobCalendar calendar; /* JOB_HOST_CALENDAR */
         uint32_t *thin_ids;  /* JOB_POOL_UNION: those that are not there any more are passed over */
         size_t n_thin_ids;
+        KeyChoice key;       /* JOB_VOLUME_KEY_ADD, JOB_VOLUME_KEY_REMOVE, JOB_HOST_KEY_ROTATE, JOB_HOST_KEY_RETIRE */
 } Job;
 
 /* Ranges in one result: an answer must fit into a message. */
@@ -167,6 +181,9 @@ typedef struct JobResult {
         ThinUsage *thins; /* JOB_POOL_EXCLUSIVE */
         size_t n_thins;
         ThinDelta delta; /* JOB_VOLUME_DIFF */
+        VolumeKeys keys; /* after a change of them, whole; else host_key alone, if the volume got its key wrapped */
+        HostKey *host_keys;
+        size_t n_host_keys;
 } JobResult;
 
 void job_result_done(JobResult *result);

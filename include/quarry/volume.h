@@ -4,6 +4,7 @@
 
 #include <quarry/base.h>
 #include <quarry/error.h>
+#include <quarry/key.h>
 
 #include <sys/types.h>
 
@@ -178,6 +179,8 @@ typedef struct Volume {
         bool copied;           /* it began as a copy: its journal shares its blocks until it was written all over */
         char *rule;            /* a snapshot: the rule of a schedule that made it, or NULL */
         char *schedule;        /* a volume: when snapshots are made of it, or NULL */
+        bool locked;           /* its key is not to be in the kernel: nobody opens it */
+        char host_key[HOST_KEY_ID_MAX]; /* KEY_SOURCE_HOST: by which its key is wrapped; empty: not known */
 
         /* What is under way, so that a start can go on with it. */
         uint64_t pending_size;    /* bytes that it grows to; 0: it does not */
@@ -187,6 +190,8 @@ typedef struct Volume {
 } Volume;
 
 #define THIN_ID_MAX 16777215u
+
+void volume_set_host_key(Volume *volume, const char *id);
 
 /* The UUID in the LUKS2 header, to which the wrapped key is bound. */
 sd_id128_t volume_header_uuid(const Volume *volume);

@@ -136,6 +136,9 @@ class Worker:
         self.free = 0           # bytes that volume groups have for a pool that is extended ahead of demand
         self.ranges = 2         # in which any two volumes differ
         self.together = None    # bytes that the thin devices of any tenant take together
+        self.host_keys = [{"id": "0" * 32, "source": "file"}]  # the present one first
+        self.wrapped = {}       # volume uuid -> id of the host key by which its key is wrapped
+        self.suspended = set()
         self.burst = False      # progress is held back and sent together with the answer
         self.listen()
 
@@ -154,7 +157,7 @@ class Worker:
         """What was asked for; questions about use, and what goes on in the background, left out."""
         with self.lock:
             return [v for v, job, _ in self.jobs
-                    if not v.endswith("_usage") and job.get("volume", {}).get("role") != "template" and name in (None, job.get("volume", {}).get("name"))]
+                    if not v.endswith("_usage") and v != "host_key_look" and job.get("volume", {}).get("role") != "template" and name in (None, job.get("volume", {}).get("name"))]
 
     def left(self):
         """Thin devices that somebody made and should know of."""
@@ -209,8 +212,8 @@ class Worker:
             self._watch(connection, job["pool"])
         if "keyFileDescriptor" in call["parameters"]:
             key = read_key(connection.fds[call["parameters"]["keyFileDescriptor"]])
-        if "userNamespaceFileDescriptor" in call["parameters"]:
-            fd = connection.fds[call["parameters"]["userNamespaceFileDescriptor"]]
+        if "secondFileDescriptor" in call["parameters"] and job["verb"] == "volume_mount":
+            fd = connection.fds[call["parameters"]["secondFileDescriptor"]]
             self.namespaces.append(os.readlink(f"/proc/self/fd/{fd}"))
         for fd in connection.fds:
             os.close(fd)
@@ -444,7 +447,10 @@ class Worker:
         self.thin[(job["pool"], job["volume"]["thinId"])] = job["volume"]["uuid"]
         if job["volume"]["role"] == "template":
             self.templates.add(job["volume"]["uuid"])
-        return {"usedBytes": 2 * MIB}
+        if job["volume"]["keySource"] != "host":
+            return {"usedBytes": 2 * MIB}
+        self.wrapped[job["volume"]["uuid"]] = self.host_keys[0]["id"]
+        return {"usedBytes": 2 * MIB, "keys": {"keyslots": [], "hostKey": self.host_keys[0]["id"]}}
 
     def volume_snapshot(self, job):
         self._active(job)
@@ -454,6 +460,8 @@ class Worker:
             if (job["pool"], image["thinId"]) in self.thin:
                 self.violations.append(f"thin id of an image of {image['origin']['name']} is made twice")
             self.thin[(job["pool"], image["thinId"])] = image["uuid"]
+            if image["origin"]["uuid"] in self.wrapped:
+                self.wrapped[image["uuid"]] = self.wrapped[image["origin"]["uuid"]]
         return {"devices": [{"uuid": image["uuid"], "usedBytes": 5 * MIB} for image in job["images"]]}
 
     def volume_clone(self, job):
@@ -466,6 +474,8 @@ class Worker:
         if not self._thin({**job, "volume": job["source"]}):
             self.violations.append(f"{job['volume']['name']} is to become {job['source']['name']}, which was never made")
         self.thin[(job["pool"], job["volume"]["spareThinId"])] = job["volume"]["uuid"]
+        if job["source"]["uuid"] in self.wrapped:
+            self.wrapped[job["volume"]["uuid"]] = self.wrapped[job["source"]["uuid"]]
         return {}
 
     def volume_drop_spare(self, job):
@@ -563,6 +573,66 @@ class Worker:
         self.volume_claim(job)
         self.thin[(job["pool"], job["volume"]["spareThinId"])] = job["volume"]["uuid"]
         return {}
+
+    def volume_keys(self, job):
+        uuid = job["volume"]["uuid"]
+        if not self._thin(job):
+            self.violations.append(f"{job['verb']} of {job['volume']['name']}, which was never made")
+        keys = {"keyslots": [{"number": 0, "kind": "host" if uuid in self.wrapped else "passphrase", "kdf": "pbkdf2"}],
+                "room": 3, "inKernel": uuid in self.open, "suspended": uuid in self.suspended}
+        if uuid in self.wrapped:
+            keys["hostKey"] = self.wrapped[uuid]
+        return {"open": uuid in self.open, "keys": keys}
+
+    volume_key_change = volume_keys
+
+    def volume_key_add(self, job):
+        if job["key"]["host"]:
+            self.wrapped[job["volume"]["uuid"]] = self.host_keys[0]["id"]
+        return self.volume_keys(job)
+
+    def volume_key_remove(self, job):
+        if job["key"]["host"]:
+            self.wrapped.pop(job["volume"]["uuid"], None)
+        return self.volume_keys(job)
+
+    def volume_key_wrap(self, job):
+        have = self.wrapped.get(job["volume"]["uuid"])
+        if have and have not in [key["id"] for key in self.host_keys]:
+            self.violations.append(f"{job['volume']['name']} lost its host key")
+        return self.volume_key_add({**job, "key": {"host": have is not None}})
+
+    def volume_suspend(self, job):
+        self.suspended.add(job["volume"]["uuid"])
+        return {"open": True}
+
+    def volume_unlock(self, job):
+        self.suspended.discard(job["volume"]["uuid"])
+        self.open.add(job["volume"]["uuid"])
+        return self.volume_keys(job)
+
+    def volume_header_backup(self, job):
+        return {"fd": wire.sealed(b"header")}
+
+    def volume_header_restore(self, job):
+        self.volume_claim(job)
+        return self.volume_keys(job)
+
+    def host_key_look(self, job):
+        return {"hostKeys": self.host_keys}
+
+    def host_key_rotate(self, job):
+        if job["key"]["id"] == self.host_keys[0]["id"]:
+            self.host_keys = [{"id": f"{int(job['key']['id'], 16) + 1:032x}", "source": "file"},
+                              {"id": job["key"]["id"], "source": "kept"}, *self.host_keys[1:]]
+        return self.host_key_look(job)
+
+    def host_key_retire(self, job):
+        there = set(self.thin.values())
+        if job["key"]["id"] in [key for uuid, key in self.wrapped.items() if uuid in there]:
+            self.violations.append("a host key is destroyed that a volume needs")
+        self.host_keys = [key for key in self.host_keys if key["id"] != job["key"]["id"]]
+        return self.host_key_look(job)
 
     def volume_sweep(self, job):
         self.findings = [f for f in self.findings if f.get("uuid") != job["volume"]["uuid"]]

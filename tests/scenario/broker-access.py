@@ -42,6 +42,17 @@ ON_A_VOLUME = {
     "Rename": lambda ref: {"volume": ref, "name": ref.rpartition("/")[2] + "-new"},
     "Resize": lambda ref: {"volume": ref, "addBytes": 64 * MIB},
 }
+# The same, about its keys; with two descriptors.
+ON_KEYS = {
+    "Inspect": lambda ref: {"volume": ref},
+    "Lock": lambda ref: {"volume": ref},
+    "Unlock": lambda ref: {"volume": ref},
+    "Add": lambda ref: {"volume": ref, "newKeyFileDescriptor": 0},
+    "Remove": lambda ref: {"volume": ref, "slot": 1},
+    "Change": lambda ref: {"volume": ref, "keyFileDescriptor": 0, "newKeyFileDescriptor": 1},
+    "Backup": lambda ref: {"volume": ref},
+    "Restore": lambda ref: {"volume": ref, "headerFileDescriptor": 0},
+}
 # For administrators, whatever it is about.
 FOR_ADMINISTRATORS = {
     "Pool.Create": lambda name: {"name": f"p-{name}", "devices": ["/dev/fake"]},
@@ -54,6 +65,8 @@ FOR_ADMINISTRATORS = {
     "Pool.Update": lambda name: {"name": "default", "snapshotSchedule": "none"},
     "Tenant.Create": lambda name: {"name": f"t-{name}"},
     "Doctor.Examine": lambda name: {},
+    "Key.Status": lambda name: {},
+    "Key.Rotate": lambda name: {},
 }
 # The others have a test of their own.
 ELSEWHERE = {"Volume.Create", "Volume.List", "Pool.List", "Tenant.List", "Tenant.Inspect", "Tenant.Update",
@@ -97,7 +110,7 @@ def every_method_has_its_row():
         noun = path.split(".")[-2]
         with open(path, encoding="utf-8") as f:
             methods |= {f"{noun}.{name}" for name in re.findall(r"^method (\w+)\(", f.read(), re.MULTILINE)}
-    rows = {f"Volume.{name}" for name in ON_A_VOLUME} | set(FOR_ADMINISTRATORS) | ELSEWHERE
+    rows = {f"Volume.{name}" for name in ON_A_VOLUME} | {f"Key.{name}" for name in ON_KEYS} | set(FOR_ADMINISTRATORS) | ELSEWHERE
     same(methods - rows, set(), "methods without a row")
     same(rows - methods, set(), "rows without a method")
 
@@ -121,6 +134,24 @@ def a_volume_is_there_for_its_tenants_members():
                          f"{method} of {tenant}'s by {caller}")
             missing = kind(ask(caller, f"Volume.{method}", **parameters("acme/missing")))
             same(missing, "NoSuchVolume", f"{method} of what is not there by {caller}")
+
+
+@test
+def its_keys_are_there_for_its_tenants_members():
+    begin()
+    fds = [sealed(b"sesame"), sealed(b"open")]
+    for tenant in TENANTS:
+        world.create(f"{tenant}/keys", GIB, keySource="host")
+    for method, parameters in ON_KEYS.items():
+        for caller, sees in MAY_SEE.items():
+            for tenant in TENANTS:
+                answer = ask(caller, f"Key.{method}", fds=fds, **parameters(f"{tenant}/keys"))
+                same(kind(answer), "done" if tenant in sees else "NoSuchVolume", f"{method} of {tenant}'s by {caller}")
+                if tenant not in sees:
+                    missing = ask(caller, f"Key.{method}", fds=fds, **parameters(f"{tenant}/gone"))
+                    same(missing.replace("gone", "keys"), answer, f"{method} of {tenant}'s by {caller}")
+    for fd in fds:
+        os.close(fd)
 
 
 @test

@@ -9,12 +9,12 @@ from walk import MIB, SOCKET, Verb, ask, call, pool, run, volume, wait, wire
 
 # These only look.
 JOBS_THAT_LOOK = {"host_calendar", "pool_usage", "pool_check", "volume_usage", "pool_watch", "pool_exclusive", "pool_union",
-                  "volume_diff"}
+                  "volume_diff", "host_key_look", "volume_keys", "volume_header_backup"}
 # What the broker begins by itself when a pool fills or its catalog fails. No walk brings a pool there;
 # tests/system/full-pool.sh and the scenarios broker-space.py and broker-failures.py do.
 JOBS_OF_FAULTS = {"pool_forget", "pool_recover", "pool_relieve", "volume_limit"}
 METHODS_THAT_LOOK = {"Volume.List", "Volume.Inspect", "Pool.List", "Pool.Inspect", "Volume.Diff", "Tenant.List",
-                     "Tenant.Inspect"}
+                     "Tenant.Inspect", "Key.Status", "Key.Inspect", "Key.Backup"}
 
 NAME, PLACE = "walked", "/run/quarry/mnt/default/walked"
 POOL, FILE = "second", "/var/lib/quarry/second.img"
@@ -554,6 +554,206 @@ class RollbackDiscarding(Rollback):
     jobs = {"volume_claim", "volume_rollback", "volume_drop_spare"}
 
 
+class KeyVerb(Mounting):
+    """Of a volume that the host key opens, and a passphrase."""
+
+    def sealed(self, secret=b"sesame"):
+        return wire.sealed(secret)
+
+    def slots(self):
+        return sorted(slot["kind"] for slot in call("Key.Inspect", volume=NAME)["keys"]["keyslots"])
+
+    def before(self):
+        if volume(NAME) and volume(NAME)["encryption"]["locked"]:
+            call("Key.Unlock", volume=NAME)
+        super().before()
+        if volume(NAME)["open"]:
+            call("Volume.Unmount", volume=NAME)
+
+    def opens(self):
+        call("Volume.Mount", volume=NAME)
+        self.content()
+        call("Volume.Unmount", volume=NAME)
+
+
+class KeyAdd(KeyVerb):
+    """The host key, which is there already in half of all walks, and then a passphrase."""
+
+    word, method, end, jobs = "add a key to", "Key.Add", "answer.key-add.after", {"volume_key_add"}
+
+    def before(self):
+        super().before()
+        if len(self.slots()) > 1:
+            call("Key.Remove", fds=[self.sealed()], volume=NAME, removedKeyFileDescriptor=0)
+
+    def run(self):
+        call("Key.Add", fds=[self.sealed()], volume=NAME, newKeyFileDescriptor=0)
+
+    def after(self, outcome):
+        claim(outcome or len(self.slots()) == 2, "it was answered as added, and is not there")
+        if outcome:
+            self.run()
+        claim(self.slots() == ["host", "passphrase"], f"there are {self.slots()}")
+        self.opens()
+
+
+class KeyAddHost(KeyAdd):
+    word = "add the host key to"
+
+    def before(self):
+        super().before()
+        call("Key.Add", fds=[self.sealed()], volume=NAME, newKeyFileDescriptor=0)
+        call("Key.Remove", fds=[self.sealed()], volume=NAME, host=True, keyFileDescriptor=0)
+
+    def run(self):
+        call("Key.Add", fds=[self.sealed()], volume=NAME, host=True, keyFileDescriptor=0)
+
+
+class KeyRemove(KeyVerb):
+    word, method, end, jobs = "remove a key of", "Key.Remove", "answer.key-remove.after", {"volume_key_remove"}
+
+    def before(self):
+        super().before()
+        if len(self.slots()) < 2:
+            call("Key.Add", fds=[self.sealed()], volume=NAME, newKeyFileDescriptor=0)
+
+    def run(self):
+        call("Key.Remove", fds=[self.sealed()], volume=NAME, removedKeyFileDescriptor=0)
+
+    def after(self, outcome):
+        claim(outcome or self.slots() == ["host"], "it was answered as removed, and is there")
+        if outcome and len(self.slots()) > 1:
+            self.run()
+        claim(self.slots() == ["host"], f"there are {self.slots()}")
+        self.opens()
+
+
+class KeyChange(KeyVerb):
+    word, method, end, jobs = "change a key of", "Key.Change", "answer.key-change.after", {"volume_key_change"}
+
+    def opened_by(self, secret):
+        try:
+            call("Key.Add", fds=[self.sealed(secret), self.sealed(secret)], volume=NAME, keyFileDescriptor=0,
+                 newKeyFileDescriptor=1)
+        except wire.Failure:
+            return False
+        return True
+
+    def before(self):
+        super().before()
+        for secret in (b"new", b"sesame"):
+            if len(self.slots()) > 1 and self.opened_by(secret):
+                call("Key.Remove", fds=[self.sealed(secret)], volume=NAME, removedKeyFileDescriptor=0)
+        call("Key.Add", fds=[self.sealed()], volume=NAME, newKeyFileDescriptor=0)
+
+    def run(self):
+        call("Key.Change", fds=[self.sealed(), self.sealed(b"new")], volume=NAME, keyFileDescriptor=0,
+             newKeyFileDescriptor=1)
+
+    def after(self, outcome):
+        old, new = self.opened_by(b"sesame"), self.opened_by(b"new")
+        claim(old or new, "neither opens it")
+        claim(outcome or (not old and new), "it was answered as changed, and is not")
+        if old:
+            self.run()
+        claim(self.slots() == ["host", "passphrase"] and not self.opened_by(b"sesame"), f"there are {self.slots()}")
+        self.opens()
+
+
+class KeyLock(KeyVerb):
+    word, method, end, jobs, suspend = "lock", "Key.Lock", "answer.key-lock.after", {"volume_claim"}, False
+
+    def run(self):
+        call("Key.Lock", volume=NAME, suspend=self.suspend)
+
+    def after(self, outcome):
+        claim(outcome or volume(NAME)["encryption"]["locked"], "it was answered as locked, and is not")
+        if outcome:
+            self.run()
+        keys = call("Key.Inspect", volume=NAME)["keys"]
+        claim(keys["locked"] and not keys["inKernel"] and keys["suspended"] == self.suspend, f"it is {keys}")
+        call("Key.Unlock", volume=NAME)
+        self.opens()
+
+
+class KeySuspend(KeyLock):
+    word, jobs, suspend = "lock while it is mounted", {"volume_suspend"}, True
+
+    def before(self):
+        super().before()
+        call("Volume.Mount", volume=NAME)
+
+
+class KeyUnlock(KeySuspend):
+    word, method, end, jobs = "unlock", "Key.Unlock", "answer.key-unlock.after", {"volume_unlock"}
+
+    def before(self):
+        super().before()
+        call("Key.Lock", volume=NAME, suspend=True)
+
+    def run(self):
+        call("Key.Unlock", volume=NAME)
+
+    def after(self, outcome):
+        if outcome:
+            self.run()
+        self.opens()
+
+
+class KeyRestore(KeyVerb):
+    word, method, end, jobs = "restore the header of", "Key.Restore", "answer.key-restore.after", {
+        "volume_header_restore"}
+
+    def before(self):
+        super().before()
+        self.header = run_backup(NAME)
+
+    def run(self):
+        call("Key.Restore", fds=[wire.sealed(self.header)], volume=NAME, headerFileDescriptor=0)
+
+    def after(self, outcome):
+        if outcome:
+            self.run()
+        self.opens()
+
+
+class KeyRotate(KeyVerb):
+    """With a snapshot."""
+
+    word, method, end = "rotate the host key of", "Key.Rotate", "answer.key-rotate.after"
+    jobs = {"host_key_rotate", "host_key_retire", "volume_key_wrap"}
+
+    @staticmethod
+    def done():
+        status = ask("Key.Status")
+        return len(status["keys"]) == 1 and not status["rotating"] and not status["unknown"] and status["keys"][0]["id"]
+
+    def before(self):
+        super().before()
+        if not volume(NAME)["snapshots"]:
+            call("Volume.Snapshot", volumes=[NAME + "@s"])
+        self.id = wait(self.done, "the end of what was rotated before")
+
+    def run(self):
+        call("Key.Rotate")
+
+    def after(self, outcome):
+        claim(outcome or self.done() not in (False, self.id), "it was answered as rotated, and is not")
+        self.opens()
+        call("Volume.Mount", volume=NAME + "@s", readOnly=True)
+        call("Volume.Unmount", volume=NAME + "@s")
+        wait(self.done, "the end of the rotation")
+
+
+def run_backup(name):
+    path = "/run/walk.header"
+    if os.path.exists(path):
+        os.unlink(path)
+    claim(run("quarry", "key", "backup", name, "--to", path) == 0, "there is no backup")
+    with open(path, "rb") as f:
+        return f.read()
+
+
 class PoolVerb(Verb):
     def __init__(self):
         self.title = f"{self.word} a pool in a file"
@@ -796,6 +996,9 @@ VOLUMES += [[Rename(key="host")], [Resize(key="host")], [Resize(key="host", chan
 VOLUMES += [[Update(key="host")]]
 VOLUMES += [[Scheduled()]]
 VOLUMES += [[Snapshot(key="host")], [Hold(), ReleaseHeld()], [Clone(key="host")], [Rollback()], [RollbackDiscarding()]]
+VOLUMES += [[KeyAdd(key="host"), KeyRemove(key="host")], [KeyAddHost(key="host")], [KeyChange(key="host")],
+            [KeyLock(key="host")], [KeySuspend(key="host")], [KeyUnlock(key="host")], [KeyRestore(key="host")],
+            [KeyRotate(key="host")]]
 VOLUMES += [[TenantCreate(), TenantRemove()], [TenantUpdate()]]
 # The same steps on other volumes.
 MORE_VOLUMES = [[Resize("xfs")], [Resize("none")], [Create("xfs")], [Create("ext4", "host")], [Create("none", "host"), Remove("none", "host")],

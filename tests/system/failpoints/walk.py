@@ -18,7 +18,8 @@ FOLDER, SOCKET = "/run/quarry/failpoints", "/run/quarry/io.quarry"
 MIB = 1 << 20
 SECONDS = 120  # for what must happen
 # Of questions, and of what goes on all the time.
-LOOKS = ("answer.look.", "pool_usage.", "volume_usage.", "pool_watch.", "pool_exclusive.", "pool_union.")
+LOOKS = ("answer.look.", "pool_usage.", "volume_usage.", "pool_watch.", "pool_exclusive.", "pool_union.",
+         "host_key_look.")
 EVERY = 5  # point of a walk that is to be short
 FAILURES_MAX = 3  # of one verb; the state is then not one to start from
 
@@ -40,8 +41,8 @@ def run(*command):
 
 # --- quarryd
 
-def call(method, **parameters):
-    return wire.Call(SOCKET, "io.quarry." + method, parameters, timeout=SECONDS).result()
+def call(method, fds=(), **parameters):
+    return wire.Call(SOCKET, "io.quarry." + method, parameters, fds=fds, timeout=SECONDS).result()
 
 
 def ask(method, **parameters):

@@ -208,6 +208,7 @@ static void luks_header(void **state) {
         _cleanup_free_ char *token = NULL;
         char path[DEVICE_PATH_MAX];
         dev_t thin, device, backing, mapped;
+        int slot;
 
         assert_int_equal(dm_thin_create(pool, 2), 0);
         assert_int_equal(dm_thin_open(pool, volume, 2, SIZE + LUKS_HEADER_SIZE, false, &thin), 0);
@@ -215,7 +216,7 @@ static void luks_header(void **state) {
         assert_true(luks_load(path, &loaded) < 0);
         assert_null(loaded);
         assert_int_equal(luks_format(path, volume, &cheap, secret, sizeof(secret), NULL, &luks), 0);
-        assert_int_equal(luks_token_get(luks, &token), -ENOENT);
+        assert_int_equal(luks_token_get(luks, &token, &slot), -ENOENT);
         assert_int_equal(luks_token_set(luks, "{\"type\":\"quarry-host-key\",\"keyslots\":[\"0\"],\"a\":1}"), 0);
         assert_int_equal(luks_token_set(luks, "{\"type\":\"quarry-host-key\",\"keyslots\":[\"0\"],\"a\":2}"), 0);
 
@@ -242,7 +243,7 @@ static void luks_header(void **state) {
         assert_shell("cryptsetup luksUUID %s | grep -q " VOLUME_UUID, path);
 
         assert_int_equal(luks_load(path, &loaded), 0);
-        assert_int_equal(luks_token_get(loaded, &token), 0);
+        assert_int_equal(luks_token_get(loaded, &token, &slot), 0);
         assert_non_null(strstr(token, "\"a\":2"));
         assert_int_equal(luks_open(loaded, CRYPT, false, &device), -ENOKEY);
         assert_int_equal(luks_unlock(loaded, "wrong", 5), -EPERM);

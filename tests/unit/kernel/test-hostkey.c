@@ -137,8 +137,8 @@ static void test_wrap_and_unwrap(void **state) {
 
         assert_non_null(passphrase);
         assert_int_equal(key_by_command(raw_key, HOST_KEY_SIZE, &key, &err), 0);
-        assert_int_equal(hostkey_wrap(key, volume, passphrase, &json, &err), 0);
-        assert_int_equal(hostkey_wrap(key, volume, passphrase, &again, &err), 0);
+        assert_int_equal(hostkey_wrap(key, volume, passphrase, 0, &json, &err), 0);
+        assert_int_equal(hostkey_wrap(key, volume, passphrase, 0, &again, &err), 0);
         assert_string_not_equal(json, again); /* a nonce is never used twice */
         assert_int_equal(hostkey_unwrap(key, volume, json, &back, &err), 0);
         assert_memory_equal(back, passphrase, VOLUME_PASSPHRASE_SIZE);
@@ -161,7 +161,7 @@ static void test_token_is_what_luks_wants(void **state) {
         Error err = {};
 
         assert_int_equal(key_by_command(raw_key, HOST_KEY_SIZE, &key, &err), 0);
-        assert_int_equal(hostkey_wrap(key, volume, passphrase, &json, &err), 0);
+        assert_int_equal(hostkey_wrap(key, volume, passphrase, 0, &json, &err), 0);
         assert_int_equal(sd_json_parse(json, 0, &v, NULL, NULL), 0);
         assert_string_equal(sd_json_variant_string(sd_json_variant_by_key(v, "type")), "quarry-host-key");
         assert_string_equal(sd_json_variant_string(sd_json_variant_by_index(sd_json_variant_by_key(v, "keyslots"), 0)),
@@ -180,7 +180,7 @@ static void test_tampering(void **state) {
         Error err = {};
 
         assert_int_equal(key_by_command(raw_key, HOST_KEY_SIZE, &key, &err), 0);
-        assert_int_equal(hostkey_wrap(key, volume, passphrase, &json, &err), 0);
+        assert_int_equal(hostkey_wrap(key, volume, passphrase, 0, &json, &err), 0);
         size_t from = (size_t) (strstr(json, "\"nonce\":\"") + 9 - json), end = strlen(json);
         for (size_t i = from; i < end; i++) {
                 char was = json[i];

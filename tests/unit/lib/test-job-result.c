@@ -3,6 +3,7 @@
 
 #include "../unit.h"
 
+#define KEY_ID "0123456789abcdef0123456789abcdef"
 #define UUID "01234567-89ab-cdef-0123-456789abcdef"
 static const sd_id128_t id = SD_ID128_MAKE(01, 23, 45, 67, 89, ab, cd, ef, 01, 23, 45, 67, 89, ab, cd, ef);
 
@@ -47,10 +48,19 @@ static void test_comes_back_as_it_went(void **state) {
                 .chunk_size = 64, .total = 640, .count = 5, .n_ranges = 2, .ranges = calloc(2, sizeof(ThinRange))
         };
         result.delta.ranges[1] = (ThinRange) { .offset = 64, .length = 128 };
+        result.keys = (VolumeKeys) { .n = 2, .room = 2, .host_key = KEY_ID, .suspended = true };
+        result.keys.slots[0] = (Keyslot) { .number = 31, .kind = KEYSLOT_HOST, .kdf = "pbkdf2" };
+        result.keys.slots[1] = (Keyslot) { .kind = KEYSLOT_FOREIGN, .kdf = "argon2id", .token = "systemd-tpm2" };
+        result.host_keys = calloc(2, sizeof(HostKey));
+        result.host_keys[result.n_host_keys++] = (HostKey) { KEY_ID, HOST_KEY_FROM_FILE };
+        result.host_keys[result.n_host_keys++] = (HostKey) { KEY_ID, HOST_KEY_KEPT };
         assert_non_null(finding_add(&result.findings, FINDING_STRAY_LOCK, "lock", "left over"));
 
         assert_true(job_result_to_json(&result, &v) >= 0);
         assert_int_equal(job_result_from_json(v, &back), 0);
+        assert_memory_equal(&back.keys, &result.keys, sizeof(VolumeKeys));
+        assert_int_equal(back.n_host_keys, 2);
+        assert_memory_equal(back.host_keys, result.host_keys, 2 * sizeof(HostKey));
         assert_string_equal(back.users, result.users);
         assert_string_equal(back.damage, result.damage);
         assert_string_equal(back.kept, result.kept);

@@ -4,6 +4,7 @@
 #include "../unit.h"
 
 #define UUID "01234567-89ab-cdef-0123-456789abcdef"
+#define KEY_ID "0123456789abcdef0123456789abcdef"
 #define LONG "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 static const sd_id128_t pool = SD_ID128_MAKE(fe, dc, ba, 98, 76, 54, 32, 10, fe, dc, ba, 98, 76, 54, 32, 10);
 static const sd_id128_t volume = SD_ID128_MAKE(01, 23, 45, 67, 89, ab, cd, ef, 01, 23, 45, 67, 89, ab, cd, ef);
@@ -39,6 +40,7 @@ static Job job_make(JobVerb verb) {
                 .owner = { .uid = true, .gid = true, .mode = true },
                 .source = { .uuid = image, .thin_id = 18 },
                 .total_only = true,
+                .key = { .host = true, .has_slot = true, .slot = 31, .id = KEY_ID },
         };
 
         job.calendar.base_usec = 17;
@@ -65,9 +67,13 @@ static Job job_make(JobVerb verb) {
         return job;
 }
 
+static bool is_host_key_verb(JobVerb verb) {
+        return verb == JOB_HOST_KEY_LOOK || verb == JOB_HOST_KEY_ROTATE || verb == JOB_HOST_KEY_RETIRE;
+}
+
 static bool is_volume_verb(JobVerb verb) {
         return verb >= JOB_VOLUME_CREATE && verb != JOB_VOLUME_SNAPSHOT && verb != JOB_POOL_EXCLUSIVE &&
-               verb != JOB_POOL_UNION;
+               verb != JOB_POOL_UNION && !is_host_key_verb(verb);
 }
 
 static void assert_images(const Job *job, const Job *back) {
@@ -113,7 +119,7 @@ static void test_what_a_verb_needs_arrives_and_nothing_else(void **state) {
                 assert_int_equal(back.verb, verb);
 
                 bool with_pool = verb != JOB_POOL_SCAN && verb != JOB_POOL_IMPORT && verb != JOB_HOST_AUDIT &&
-                                 verb != JOB_HOST_CALENDAR;
+                                 verb != JOB_HOST_CALENDAR && !is_host_key_verb(verb);
                 assert_true(sd_id128_equal(back.pool, with_pool ? pool : SD_ID128_NULL));
                 assert_string_equal(back.pool_spec.name, verb == JOB_POOL_CREATE ? "fast" : "");
                 assert_int_equal(back.pool_spec.chunk_size, verb == JOB_POOL_CREATE ? 128 << 10 : 0);
@@ -128,10 +134,16 @@ static void test_what_a_verb_needs_arrives_and_nothing_else(void **state) {
                 assert_int_equal(back.detached, verb == JOB_VOLUME_MOUNT);
                 assert_int_equal(back.lazy, verb == JOB_VOLUME_UMOUNT || verb == JOB_VOLUME_CLAIM);
                 assert_int_equal(back.fix, verb == JOB_HOST_AUDIT);
-                assert_int_equal(back.needs_old_key, verb == JOB_VOLUME_CREATE);
-                assert_int_equal(back.repeated, verb == JOB_VOLUME_ROLLBACK || verb == JOB_VOLUME_SHRINK);
                 assert_int_equal(back.n_thin_ids, verb == JOB_POOL_UNION ? 2 : 0);
                 assert_true(verb != JOB_POOL_UNION || back.thin_ids[1] == THIN_ID_MAX);
+                assert_int_equal(back.needs_old_key, verb == JOB_VOLUME_CREATE || verb == JOB_VOLUME_KEY_ADD);
+                assert_int_equal(back.repeated, verb == JOB_VOLUME_ROLLBACK || verb == JOB_VOLUME_SHRINK ||
+                                                        verb == JOB_VOLUME_KEY_REMOVE || verb == JOB_VOLUME_KEY_CHANGE);
+                bool with_key = verb == JOB_VOLUME_KEY_ADD || verb == JOB_VOLUME_KEY_REMOVE ||
+                                verb == JOB_HOST_KEY_ROTATE || verb == JOB_HOST_KEY_RETIRE;
+                assert_int_equal(back.key.host && back.key.has_slot, with_key);
+                assert_int_equal(back.key.slot, with_key ? 31 : 0);
+                assert_string_equal(back.key.id, with_key ? KEY_ID : "");
                 assert_int_equal(back.calendar.base_usec, verb == JOB_HOST_CALENDAR ? 17 : 0);
                 assert_true(strv_equal(back.calendar.expressions,
                                        verb == JOB_HOST_CALENDAR ? job.calendar.expressions : NULL));
