@@ -83,6 +83,19 @@ static int context_choose(const char *device, const char *wanted, char buf[stati
         return 0;
 }
 
+static int parameters_set(int context, const char *device, const char *fstype, bool is_image, const char *label) {
+        int r;
+
+        r = RET_NERRNO(fsconfig(context, FSCONFIG_SET_STRING, "source", device, 0));
+        if (r >= 0 && is_image)
+                r = RET_NERRNO(fsconfig(context, FSCONFIG_SET_FLAG, "ro", NULL, 0));
+        if (r >= 0 && streq(fstype, "xfs"))
+                r = RET_NERRNO(fsconfig(context, FSCONFIG_SET_FLAG, "nouuid", NULL, 0));
+        if (r >= 0 && !isempty(label))
+                r = RET_NERRNO(fsconfig(context, FSCONFIG_SET_STRING, "context", label, 0));
+        return r;
+}
+
 static int filesystem_open(const char *device, const char *fstype, bool is_image, unsigned attributes,
                            const char *label, char *message, size_t size) {
         _cleanup_close_ int context = -EBADF;
@@ -97,13 +110,7 @@ static int filesystem_open(const char *device, const char *fstype, bool is_image
         context = fsopen(fstype, FSOPEN_CLOEXEC);
         if (context < 0)
                 return -errno;
-        r = RET_NERRNO(fsconfig(context, FSCONFIG_SET_STRING, "source", device, 0));
-        if (r >= 0 && is_image)
-                r = RET_NERRNO(fsconfig(context, FSCONFIG_SET_FLAG, "ro", NULL, 0));
-        if (r >= 0 && streq(fstype, "xfs"))
-                r = RET_NERRNO(fsconfig(context, FSCONFIG_SET_FLAG, "nouuid", NULL, 0));
-        if (r >= 0 && !isempty(chosen))
-                r = RET_NERRNO(fsconfig(context, FSCONFIG_SET_STRING, "context", chosen, 0));
+        r = parameters_set(context, device, fstype, is_image, chosen);
         if (r >= 0)
                 r = RET_NERRNO(fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0));
         if (r >= 0)

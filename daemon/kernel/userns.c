@@ -52,22 +52,18 @@ static int map_open(pid_t pid, const IdRange *ranges, size_t n) {
 }
 
 int userns_make(const IdRange *ranges, size_t n) {
-        _cleanup_close_ int read_end = -EBADF, write_end = -EBADF;
         int fds[2], r;
         pid_t pid;
 
         if (pipe2(fds, O_CLOEXEC) < 0)
                 return -errno;
-        read_end = fds[0];
-        write_end = fds[1];
         pid = (pid_t) syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, NULL, NULL, NULL, NULL);
-        if (pid < 0)
-                return -errno;
         if (pid == 0)
                 keep(fds);
-        r = map_open(pid, ranges, n);
-        close(TAKE_FD(write_end));
-        while (waitpid(pid, NULL, 0) < 0)
+        r = pid < 0 ? -errno : map_open(pid, ranges, n);
+        close(fds[0]);
+        close(fds[1]);
+        while (pid > 0 && waitpid(pid, NULL, 0) < 0)
                 if (errno != EINTR)
                         break;
         return r;
