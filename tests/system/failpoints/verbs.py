@@ -147,9 +147,9 @@ class Mount(Mounting):
 
 
 class MountElsewhere(Mount):
-    """A mount with other ids is passed, and let go."""
+    """A mount with other ids is passed, and let go; then the volume is closed."""
 
-    word = "mount elsewhere"
+    word, end, jobs = "mount elsewhere", "volume_release.answer.after", {"volume_mount", "volume_release"}
 
     def run(self):
         asked = wire.Call(SOCKET, "io.quarry.Volume.Mount", {"volume": NAME, "detached": True, "options": ["ro"],
