@@ -315,6 +315,8 @@ static int lock_start(Operation *op, Error *err) {
                 operation_finish(op, NULL);
                 return 0;
         }
+        if (!op->volume->open && op->volume->n_holds == 0) /* nobody is to wait for it */
+                op->job.verb = JOB_VOLUME_CLAIM;
         return operation_run_job(op, op->job.verb, on_key_dropped, err);
 }
 

@@ -76,7 +76,6 @@ try systemctl restart quarryd.service
 refused "nor behind a restart" 6 'volume vault is locked' quarry mount vault --key-file /run/one
 refused "unlock with a wrong one" 6 'does not open volume vault' quarry key unlock vault --key-file /run/wrong
 exits "unlock" 0 quarry key unlock vault --key-file /run/one
-sleep 12
 exits "it mounts without the passphrase" 0 quarry mount vault
 exits "lock --suspend" 0 quarry key lock --suspend vault
 is "it is suspended" "$(dmsetup info -c --noheadings -o suspended "$(crypt vault)")" Suspended
@@ -138,7 +137,7 @@ is "of the old one nothing is left" "$(find /var/lib/quarry -name '*host-key*')"
 is "nobody needs another" "$(json '[.keys[].volumes] | join(" ")' quarry key status)" 4
 echo later >$root/a/file
 try quarry umount a
-is "the snapshot mounts" "$(cat "$(quarry mount --read-only a@before)/file")" "of a"
+is "the snapshot mounts" "$(cat "$(quarry mount -o ro a@before)/file")" "of a"
 try quarry umount a@before
 exits "a clone of it" 0 quarry clone a@before c
 is "has its content" "$(cat "$(quarry mount c)/file")" "of a"
@@ -159,14 +158,14 @@ PY
 not_ok "nor is one in the journal" grep -qF -e "$(od -An -tx1 $host_key | tr -d ' \n')" -e "$(base64 $host_key)" <(journalctl --no-pager -o export)
 
 # --- cut short ---
-for n in 1 2 3; do
+for n in 1 3; do
     quarry key rotate >/dev/null 2>&1 &
     rotation=$!
     sleep 0.$((n * 2))
     pkill -KILL -x quarryd
     pkill -KILL -x quarry-worker
     wait $rotation
-    ok "killed in the middle: each opens, time $n" eval 'quarry mount a && quarry umount a && quarry mount b && quarry umount b && quarry mount --read-only a@before && quarry umount a@before'
+    ok "killed in the middle: each opens, time $n" eval 'quarry mount a && quarry umount a && quarry mount b && quarry umount b && quarry mount -o ro a@before && quarry umount a@before'
 done
 done_by_itself() { [ "$(json '[.keys[] | select(.volumes > 0)] | length' quarry key status)" = 1 ] && [ ! -e "$host_key".* ]; }
 ok "it goes on by itself" wait_for 60 done_by_itself
