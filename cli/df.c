@@ -215,6 +215,33 @@ static void print(sd_json_variant *pools, sd_json_variant *tenants, sd_json_vari
         tell_rest(sd_json_variant_elements(volumes) - sd_json_variant_elements(first), "volumes");
 }
 
+static bool used_is_known(sd_json_variant *volumes) {
+        for (size_t i = 0; i < sd_json_variant_elements(volumes); i++) {
+                sd_json_variant *v = sd_json_variant_by_index(volumes, i);
+
+                if (streq(describe_string(v, "state"), "ready") && !sd_json_variant_by_key(v, "usedBytes"))
+                        return false;
+        }
+        return true;
+}
+
+/* What a closed volume takes is not known before the pool's maps were read, which the first question begins. */
+static int ask(Overview *ret, Error *err) {
+        _cleanup_(overview_done) Overview first = {};
+        int r;
+
+        r = overview_ask(volume_fields, &first, err);
+        if (r >= 0 && !used_is_known(first.volumes)) {
+                (void) usleep(500 * 1000);
+                return overview_ask(volume_fields, ret, err);
+        }
+        if (r >= 0) {
+                *ret = first;
+                first = (Overview) {};
+        }
+        return r;
+}
+
 int verb_df(char **arguments) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *volumes = NULL, *rows = NULL, *pools = NULL, *tenants = NULL;
         _cleanup_(report_done) Report report = { .action = "cannot tell how full is" };
@@ -224,7 +251,7 @@ int verb_df(char **arguments) {
         table_options.sort = table_options.sort ?: "-total";
         int r = table_check_options(df_columns, &err);
         if (r == 0)
-                r = overview_ask(volume_fields, &o, &err);
+                r = ask(&o, &err);
         if (r != 0)
                 return r < 0 ? report_error("cannot tell how full it is", NULL, &err) : EXIT_DONE;
 
