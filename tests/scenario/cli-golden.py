@@ -1,0 +1,188 @@
+#!/usr/bin/python3
+"""What every verb prints, word for word: one file for each in the folder golden. TAP on stdout.
+
+A verb without a file fails. UPDATE=1 writes the files anew: read what git says of them before you commit it.
+"""
+
+import difflib
+import os
+import re
+import sys
+
+from console import ESCAPES, TOP, Terminal, api_server, main, quarry
+from tap import same, test
+
+GIB = api_server.GIB
+FOLDER = TOP + "/tests/scenario/golden"
+UPDATE = os.environ.get("UPDATE")
+world = None  # set by console for each test
+
+# For each verb what is asked, in the order given, of the host of prepare(). "--json" is tried with each, too, and
+# whatever has WIDE on a terminal of 80 and of 200 columns.
+WIDE = ("ls", "pool ls", "tenant ls", "df", "status", "doctor", "inspect db")
+CASES = {
+    "create": ["new --size 1G", "new --size 1G --if-absent", "db --size 1G", "new --size many", "error-NoSpace --size 1G",
+               "unlucky --size 1G", "nopool --size 1G", "new"],
+    "ls": ["", "--type snapshot", "--tenant acme -o name,size,labels", "--sort -size --bytes", "--filter unused,size>5G",
+           "-o colour", "--filter fs=ntfs"],
+    "inspect": ["db", "db@monday", "nix acme/db", ""],
+    "exists": ["db", "nix", "db raw"],
+    "mount": ["web2", "raw", "nix", "web2 /none/such"],
+    "umount": ["db nix", "web2", "--lazy db"],
+    "rm": ["--dry-run web2 web10 db nix", "--yes web2 db nix", "--yes kept", "--lazy --yes db"],
+    "prune": ["--dry-run", "--dry-run --filter name=web*", "--yes --filter name=web2", ""],
+    "trim": ["db nix", "--all", ""],
+    "snapshot": ["db web2 --name night", "db@now", "nix"],
+    "hold": ["db@monday nix@x"],
+    "release": ["db@monday nix@x"],
+    "update": ["db --label a=b", "db", "nix --protect", "db --protect --no-protect", "db --mode 9"],
+    "rename": ["db db2", "nix db2", "db"],
+    "resize": ["db 20G", "db +5G", "db -2G --dry-run", "db 1X", "nix 1G"],
+    "diff": ["db@monday db", "--ranges db@monday db", "db@monday db@monday", "db nix"],
+    "clone": ["db@monday copy --label a=b", "nix@x copy"],
+    "rollback": ["--yes db@monday", "--yes --discard-current db@monday", "--dry-run db@monday", "--dry-run db", "nix@x"],
+    "pool create": ["fresh /dev/vdz", "fresh --file /var/lib/x.img --size 10G", "fresh /dev/used", "fresh", "fresh --vg v"],
+    "pool ls": ["", "-o +origin,devices --sort -size", "--filter state=lost"],
+    "pool inspect": ["default", "nix try"],
+    "pool extend": ["default --size 200G", "nix --size 1G", "default"],
+    "pool check": ["default", "--repair default", "nix"],
+    "pool update": ["default --snapshot-schedule none", "default", "nix --snapshot-schedule none"],
+    "pool rm": ["--dry-run try default nix", "--yes default nix", "--yes try"],
+    "pool import": ["", "/dev/vdz"],
+    "pool export": ["try", "nix"],
+    "tenant create": ["web --max-volumes 3 --max-size 10G --user root", "acme", "web --max-size lots", "web --user no-such-user"],
+    "tenant ls": ["", "-o name,users --bytes", "--sort colour"],
+    "tenant inspect": ["acme", "nix acme"],
+    "tenant update": ["acme --max-volumes none", "acme", "acme --user root --remove-user 0", "nix --user root"],
+    "tenant rm": ["--dry-run acme nix", "acme nix"],
+    "status": ["", "more"],
+    "df": ["", "acme/db nix", "--bytes -o name,total --filter total>1G", "--all --sort name"],
+    "doctor": ["", "--fix", "more"],
+    "help": ["", "pool", "no-such-verb", "pool no-such-verb"],
+    "complete": ["-- pool c", "-- rm web", "-- ls --filter fs="],
+}
+
+
+def prepare():
+    """A host on which there is one of everything."""
+    server = world.server
+    next(v for v in server.volumes if v["name"] == "db" and v["tenant"] == "default")["snapshots"] = 1
+    server.volumes = [v for v in server.volumes if len(v["name"]) < 60]
+    server.volumes += [api_server.volume("kept", protected=True),
+                       api_server.snapshot("db@monday", exclusiveBytes=GIB, exclusiveAgeSeconds=7)]
+    server.tenants = [api_server.tenant("acme", maxVolumes=1, maxSizeBytes=100 * GIB, users=[0])]
+    server.findings = [
+        {"kind": "strayMountPoint", "object": "/run/quarry/mnt/default/old", "message": "nothing is mounted there",
+         "fixable": True},
+        {"kind": "volumeBroken", "object": "hurt", "message": "this volume is broken: undo of mkfs failed",
+         "hint": "quarry rm hurt", "fixable": False}]
+
+
+def verbs():
+    listed = re.findall(r"^  ([a-z]+(?: [a-z]+)?)  ", quarry("help").out, re.MULTILINE)
+    assert len(listed) > 30, listed
+    return listed
+
+
+def clean(text):
+    return ESCAPES.sub("", text).replace(world.folder, "/FOLDER")
+
+
+def transcript(command, result):
+    text = f"$ quarry {command}".rstrip() + "\n" + clean(result.out)
+    if text[-1] != "\n":
+        text += "\n[no newline]\n"
+    if result.err:
+        text += "--- stderr\n" + clean(result.err)
+    return text + f"--- exit {result.code}\n\n"
+
+
+def case(verb, arguments, *more, columns=None):
+    """Each is asked of a fresh host."""
+    world.server.close()
+    os.unlink(world.socket)
+    world.server = api_server.Server(world.socket)
+    prepare()
+    words = [*verb.split(), *arguments.split(), *more]
+    if verb == "complete":
+        words = ["complete", *more, *arguments.split()]
+    if columns:
+        return transcript(f"{' '.join(words)}  # on a terminal of {columns} columns",
+                          Terminal(*words, columns=columns).finish())
+    return transcript(" ".join(words), quarry(*words))
+
+
+def golden_of(verb):
+    text = case(verb, "--help") if verb != "complete" else transcript("help complete", quarry("help", "complete"))
+    for arguments in CASES[verb]:
+        text += case(verb, arguments)
+        if verb not in ("help", "complete"):
+            text += case(verb, arguments, "--json")
+        if f"{verb} {arguments}".strip() in WIDE:
+            text += case(verb, arguments, columns=80) + case(verb, arguments, columns=200)
+    return text
+
+
+@test
+def every_verb_has_its_cases():
+    same(sorted(set(verbs()) ^ set(CASES)), [], "verbs without cases, or cases without a verb")
+    names = {v.replace(" ", "-") for v in CASES}
+    if UPDATE:
+        os.makedirs(FOLDER, exist_ok=True)
+        return
+    same(sorted(set(os.listdir(FOLDER)) ^ names), [], "files in golden without a verb, or the other way round")
+
+
+def compare(verb):
+    def compares():
+        have, path = golden_of(verb), f"{FOLDER}/{verb.replace(' ', '-')}"
+        if UPDATE:
+            with open(path, "w", encoding="utf-8") as f:
+                f.write(have)
+            return
+        with open(path, encoding="utf-8") as f:
+            want = f.read()
+        if have != want:
+            raise AssertionError("UPDATE=1 takes it over, if it is meant:\n" + "".join(difflib.unified_diff(
+                want.splitlines(True), have.splitlines(True), path, "now", n=2)))
+    compares.__name__ = f"{verb.replace(' ', '_')}_prints_what_it_did"
+    test(compares)
+
+
+for one in CASES:
+    compare(one)
+
+
+@test
+def help_is_the_same_on_any_terminal_and_names_a_page_that_tells_of_it():
+    pages = {}
+    for verb in verbs():
+        plain = quarry("help", *verb.split())
+        for columns in (80, 200):
+            shown = Terminal("help", *verb.split(), columns=columns).finish().out
+            same(ESCAPES.sub("", shown), plain.out, verb)
+        assert max(map(len, plain.out.splitlines())) <= 80, plain.out
+        page = re.search(r"^More: man (quarry[a-z-]*)$", plain.out, re.MULTILINE).group(1)
+        if page not in pages:
+            with open(f"{TOP}/docs/{page}.1", encoding="utf-8") as f:
+                pages[page] = f.read()
+        if page == "quarry":
+            continue
+        section = re.search(rf"^\.Ss quarry {verb}(?: .*)?\n(?s:(.*?))(?=^\.S[sh] )", pages[page], re.MULTILINE)
+        assert section, f"{page}.1 has no section about {verb}"
+        for option in re.findall(r"^  (?:-\w,|   ) --([a-z-]+)", plain.out, re.MULTILINE):
+            common = ("json", "help") + (("output", "sort", "filter", "no-legend", "bytes") if "--sort" in plain.out else ())
+            told = option in common or f"Fl -{option}\n" in pages[page] or f"Fl -{option} " in pages[page]
+            assert told, f"{page}.1 does not tell of {verb} --{option}"
+
+
+@test
+def the_overview_lists_every_verb():
+    with open(f"{TOP}/docs/quarry.1", encoding="utf-8") as f:
+        told = dict(re.findall(r"^\.It Cm ([a-z]+(?: [a-z]+)?) Ta (.*)$", f.read(), re.MULTILINE))
+    summaries = dict(re.findall(r"^  ([a-z]+(?: [a-z]+)?)  +(.*)$", quarry("help").out, re.MULTILINE))
+    same(told, {verb: text[0].lower() + text[1:] for verb, text in summaries.items()})
+
+
+if __name__ == "__main__":
+    sys.exit(main())
