@@ -39,7 +39,7 @@ const Option key_lock_options[] = {
 const Option key_unlock_options[] = { KEY_FILE_OPTION("Its passphrase, byte for byte; - for standard input"), {} };
 const Option key_add_options[] = {
         { 0, "host", NULL, "Add the host key: it opens unattended then", option_flag, &arg_host },
-        KEY_FILE_OPTION("A present passphrase; not needed if the host key opens it"),
+        KEY_FILE_OPTION("A present passphrase, unless the host key opens it"),
         NEW_KEY_FILE_OPTION,
         {},
 };
@@ -48,7 +48,7 @@ const Option key_remove_options[] = {
         { 0, "host", NULL, "Remove the host key", option_flag, &arg_host },
         { 0, "removed-key-file", "FILE", "The passphrase that goes; - for standard input", option_string,
           &arg_removed_key_file },
-        KEY_FILE_OPTION("A passphrase that stays; not needed if the host key does"),
+        KEY_FILE_OPTION("A passphrase that stays, unless the host key does"),
         YES_OPTION,
         {},
 };

@@ -227,49 +227,49 @@ static const Verb verbs[] = {
           "older one; takes an administrator.\n",
           "  quarry key status\n"
           "  quarry key status vault\n",
-          no_options, false, 0, ANY, verb_key_status },
+          no_options, false, 0, ANY, verb_key_status, "key" },
         { "key rotate", "[--yes]", "Make a new host key, and have all keys wrapped by it",
           "Each volume opens with the old or the new one at any moment, also when it is cut\n"
           "short: it goes on by itself, or with the same command. The old one is destroyed\n"
           "when no volume of this host needs it; exported pools and backups of headers may.\n"
           "Takes an administrator.\n",
-          "  quarry key rotate\n", key_rotate_options, false, 0, 0, verb_key_rotate },
+          "  quarry key rotate\n", key_rotate_options, false, 0, 0, verb_key_rotate, "key" },
         { "key lock", "NAME... [--suspend]", "Take the key of a volume from the kernel",
           "It stays locked, also over a restart. One that is in use is refused, unless\n"
           "--suspend: whoever reads or writes then waits until it is unlocked.\n",
           "  quarry key lock vault\n"
           "  quarry key lock --suspend vault\n",
-          key_lock_options, false, 1, ANY, verb_key_lock },
+          key_lock_options, false, 1, ANY, verb_key_lock, "key" },
         { "key unlock", "NAME... [--key-file FILE]", "Let a volume be opened again",
           "A passphrase is asked for on the terminal when one is needed; the next mount\n"
           "does not ask for it again.\n",
-          "  quarry key unlock vault\n", key_unlock_options, false, 1, ANY, verb_key_unlock },
+          "  quarry key unlock vault\n", key_unlock_options, false, 1, ANY, verb_key_unlock, "key" },
         { "key add", "NAME [OPTION]...", "Add a passphrase or the host key to a volume",
           "A present passphrase is asked for unless the host key opens it.\n",
           "  quarry key add vault\n"
           "  quarry key add vault --host\n",
-          key_add_options, false, 1, 1, verb_key_add },
+          key_add_options, false, 1, 1, verb_key_add, "key" },
         { "key remove", "NAME [OPTION]...", "Remove a passphrase or the host key from a volume",
-          "One that stays must be shown to open it: the host key, or a passphrase. Snapshots\n"
-          "and backups of the header made before keep what is removed.\n",
+          "One that stays must be shown to open it: the host key, or a passphrase.\n"
+          "Snapshots and backups of the header made before keep what is removed.\n",
           "  quarry key remove vault\n"
           "  quarry key remove vault --slot 2\n"
           "  quarry key remove vault --host\n",
-          key_remove_options, false, 1, 1, verb_key_remove },
+          key_remove_options, false, 1, 1, verb_key_remove, "key" },
         { "key change", "NAME [OPTION]...", "Change a passphrase of a volume", NULL,
           "  quarry key change vault\n"
           "  quarry key change vault --key-file old --new-key-file new\n",
-          key_change_options, false, 1, 1, verb_key_change },
+          key_change_options, false, 1, 1, verb_key_change, "key" },
         { "key backup", "NAME --to FILE", "Write the LUKS2 header of a volume to a file",
           "As cryptsetup luksHeaderBackup does. Passphrases that are removed later open the\n"
           "volume with it: keep it as safe as those.\n",
           "  quarry key backup vault --to /media/safe/vault.luks\n"
           "  quarry key backup vault | age -r KEY >vault.luks.age\n",
-          key_backup_options, false, 1, 1, verb_key_backup },
+          key_backup_options, false, 1, 1, verb_key_backup, "key" },
         { "key restore", "NAME --from FILE [--yes]", "Write a LUKS2 header back to its volume",
           "Nobody may use the volume meanwhile. Its keys are those that it had then.\n",
           "  quarry key restore vault --from /media/safe/vault.luks\n", key_restore_options, false, 1, 1,
-          verb_key_restore },
+          verb_key_restore, "key" },
         { "status", "[OPTION]...", "Show in one screen whether all is well, and what to do if not",
           "Pools with their space, volumes that are not as they should be, and schedules\n"
           "that failed. The exit code is 0 if all is well, else 1.\n",

@@ -357,6 +357,14 @@ class Server:
             "snapshot": snapshot(f"{name}@before-rollback-20261126T153000Z")}
         return {"volume": volume(name), **kept}, ()
 
+    # --- io.quarry.Key: only whether the volume is there
+
+    def _key_of(self, parameters, texts, notify):
+        self._find(parameters["volume"])
+        return {}, ()
+
+    key_lock = key_unlock = key_change = key_restore = _key_of
+
     # --- io.quarry.Tenant
 
     def _find_tenant(self, name):
