@@ -143,9 +143,13 @@ class Server:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.socket.bind(path)
         self.socket.listen(64)
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.thread = threading.Thread(target=self._accept, daemon=True)
+        self.thread.start()
 
     def close(self):
+        """Nobody accepts behind this: the next server may get the same descriptor."""
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.thread.join()
         self.socket.close()
 
     def _accept(self):
@@ -160,7 +164,10 @@ class Server:
         pending, fds = b"", []
         with connection:
             while True:
-                data, control, _, _ = connection.recvmsg(65536, 4096)
+                try:
+                    data, control, _, _ = connection.recvmsg(65536, 4096)
+                except ConnectionError:  # it did not wait for its answer
+                    return
                 for level, kind, payload in control:
                     if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                         numbers = array.array("i")
