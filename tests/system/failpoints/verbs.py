@@ -150,6 +150,7 @@ class MountElsewhere(Mount):
     """A mount with other ids is passed, and let go; then the volume is closed."""
 
     word, end, jobs = "mount elsewhere", "volume_release.answer.after", {"volume_mount", "volume_release"}
+    failed_end = "answer.mount.after"
 
     def run(self):
         asked = wire.Call(SOCKET, "io.quarry.Volume.Mount", {"volume": NAME, "detached": True, "options": ["ro"],
