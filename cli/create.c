@@ -9,14 +9,36 @@
 #include <quarry/text.h>
 #include <quarry/volume.h>
 
-static const char *arg_pool, *arg_tenant, *arg_filesystem, *arg_key, *arg_key_file;
-static uint64_t arg_size;
-static bool arg_encrypt, arg_if_absent;
+static const char *arg_pool, *arg_tenant, *arg_filesystem, *arg_key, *arg_key_file, *arg_kind, *arg_source;
+static uint64_t arg_size, arg_inodes;
+static bool arg_encrypt, arg_if_absent, arg_read_only, arg_noswap;
 static char **arg_labels, **arg_mkfs_options;
 static OptionNumber arg_uid, arg_gid, arg_mode, arg_protect;
 
+static int option_kind(const Option *option, const char *value, Error *err) {
+        char echo[TEXT_ECHO_MAX];
+
+        if (volume_kind_from_string(value) < 0)
+                return error_field(err, "--kind", "--kind: \"%s\" is none of block, bind and tmpfs",
+                                   text_echo(value, echo));
+        return option_string(option, value, err);
+}
+
+static int option_inodes(const Option *option, const char *value, Error *err) {
+        char echo[TEXT_ECHO_MAX];
+
+        if (number_parse(value, option->target) < 0 || *(uint64_t *) option->target == 0)
+                return error_field(err, "--inodes", "--inodes: \"%s\" is no number of files", text_echo(value, echo));
+        return 0;
+}
+
 const Option create_options[] = {
         { 0, "size", "SIZE", "What it can hold: 512M, 10G, 1TiB", option_size, &arg_size },
+        { 0, "kind", "KIND", "block (default), bind or tmpfs", option_kind, &arg_kind },
+        { 0, "source", "DIR", "Of a bind volume: the directory that it is", option_string, &arg_source },
+        { 0, "read-only", NULL, "Of a bind volume: nothing can be written", option_flag, &arg_read_only },
+        { 0, "inodes", "N", "Of a tmpfs volume: how many files it may have", option_inodes, &arg_inodes },
+        { 0, "noswap", NULL, "Of a tmpfs volume: it stays out of swap", option_flag, &arg_noswap },
         { 0, "pool", "POOL", "Pool to take it from", option_string, &arg_pool },
         { 0, "tenant", "TENANT", "Tenant that it belongs to", option_string, &arg_tenant },
         { 0, "fs", "ext4|xfs|none", "Filesystem (ext4); none: a block device", option_string, &arg_filesystem },
@@ -70,7 +92,7 @@ static int key_source_choose(KeySource *ret, Error *err) {
 static int options_check(KeySource *ret_source, Error *err) {
         char echo[TEXT_ECHO_MAX];
 
-        if (arg_size == 0)
+        if (arg_size == 0 && !streq_ptr(arg_kind, "bind"))
                 return error_field(err, "--size", "--size is missing: how much shall it hold? For example --size 10G");
         if (arg_filesystem && filesystem_from_string(arg_filesystem) < 0)
                 return error_field(err, "--fs", "--fs: \"%s\" is none of ext4, xfs and none",
@@ -85,7 +107,12 @@ static int call_create(const char *reference, KeySource source, int key_fd, sd_j
         must(sd_json_buildo(
                         &parameters,
                         SD_JSON_BUILD_PAIR_STRING("volume", reference),
-                        SD_JSON_BUILD_PAIR_UNSIGNED("sizeBytes", arg_size),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!arg_kind, "kind", SD_JSON_BUILD_STRING(arg_kind)),
+                        SD_JSON_BUILD_PAIR_CONDITION(arg_size > 0, "sizeBytes", SD_JSON_BUILD_UNSIGNED(arg_size)),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!arg_source, "source", SD_JSON_BUILD_STRING(arg_source)),
+                        SD_JSON_BUILD_PAIR_CONDITION(arg_read_only, "readOnly", SD_JSON_BUILD_BOOLEAN(true)),
+                        SD_JSON_BUILD_PAIR_CONDITION(arg_inodes > 0, "inodes", SD_JSON_BUILD_UNSIGNED(arg_inodes)),
+                        SD_JSON_BUILD_PAIR_CONDITION(arg_noswap, "noswap", SD_JSON_BUILD_BOOLEAN(true)),
                         SD_JSON_BUILD_PAIR_CONDITION(
                                         !!arg_filesystem, "filesystem", SD_JSON_BUILD_STRING(arg_filesystem)),
                         SD_JSON_BUILD_PAIR_CONDITION(

@@ -148,10 +148,15 @@ static void print_root(sd_json_variant *volume) {
 
 void describe_volume(sd_json_variant *volume) {
         uint64_t size = member_number(volume, "sizeBytes");
+        bool is_block = streq(describe_string(volume, "kind"), "block");
 
         print_string("Name:", volume, "name");
         print_string("Tenant:", volume, "tenant");
         print_string("Pool:", volume, "pool");
+        print_string("Kind:", volume, "kind");
+        print_string("Source:", volume, "source");
+        if (sd_json_variant_boolean(sd_json_variant_by_key(volume, "readOnly")))
+                print_field("Read-only:", "yes, wherever it is mounted");
         print_string("State:", volume, "state");
         print_string("Failure:", volume, "failure");
         if (sd_json_variant_boolean(sd_json_variant_by_key(volume, "protected")))
@@ -160,14 +165,23 @@ void describe_volume(sd_json_variant *volume) {
                 print_field("Stopped:", streq(describe_string(volume, "stoppedBy"), "tenant")
                                                 ? "it gets no new space until its tenant uses less of the pool"
                                                 : "it gets no new space until its pool has some");
-        print_size("Size:", sd_json_variant_by_key(volume, "sizeBytes"), 0);
-        print_size("Used:", sd_json_variant_by_key(volume, "usedBytes"), size);
+        if (is_block || sd_json_variant_by_key(volume, "sizeBytes"))
+                print_size("Size:", sd_json_variant_by_key(volume, "sizeBytes"), 0);
+        else
+                print_field("Size:", "no limit of its own");
+        if (is_block || sd_json_variant_by_key(volume, "usedBytes"))
+                print_size("Used:", sd_json_variant_by_key(volume, "usedBytes"), size);
         print_exclusive(volume);
+        if (sd_json_variant_by_key(volume, "inodes"))
+                print_field("Inodes:", "%llu", (unsigned long long) member_number(volume, "inodes"));
+        if (sd_json_variant_boolean(sd_json_variant_by_key(volume, "noswap")))
+                print_field("Swap:", "none: it stays in memory");
         print_string("Filesystem:", volume, "filesystem");
         print_list("Mkfs options:", sd_json_variant_by_key(volume, "mkfsOptions"));
-        print_encryption(sd_json_variant_by_key(volume, "encryption"));
+        if (is_block)
+                print_encryption(sd_json_variant_by_key(volume, "encryption"));
         print_mounts(volume);
-        if (!streq(describe_string(volume, "filesystem"), "none"))
+        if (sd_json_variant_by_key(volume, "mode") && !streq(describe_string(volume, "filesystem"), "none"))
                 print_root(volume);
         print_schedule(volume);
         print_string("Made by:", volume, "rule");
@@ -278,6 +292,7 @@ void describe_tenant(sd_json_variant *tenant, char *const *users, char *const *g
         print_limited("Size:", tenant, "sizeBytes", "maxSizeBytes", true);
         if (sd_json_variant_by_key(tenant, "maxUsedBytes"))
                 print_use(tenant);
+        print_limited("In tmpfs:", tenant, "tmpfsBytes", "maxTmpfsBytes", true);
         print_string("Schedule:", tenant, "snapshotSchedule");
         print_string("Created:", tenant, "createdAt");
 }

@@ -273,6 +273,28 @@ static int device_volume(dev_t device, sd_id128_t *ret) {
         return volume_uuid_from_kernel_name(name, ret);
 }
 
+/* What is mounted there tells of itself only if it is on a device of a volume: else the daemon knows which it is. */
+static int held_volume(const char *path, sd_id128_t *ret, Error *err) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL, *all = NULL;
+        char *fields[] = { (char[]) { "uuid" }, (char[]) { "holds" }, NULL };
+
+        must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRV("fields", fields)));
+        Call call = { .method = API_VOLUME ".List", .parameters = parameters, .collect = "volumes" };
+        int r = client_call(&call, &all, NULL, err);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < sd_json_variant_elements(all); i++) {
+                sd_json_variant *volume = sd_json_variant_by_index(all, i);
+                sd_json_variant *holds = sd_json_variant_by_key(volume, "holds");
+
+                for (size_t h = 0; h < sd_json_variant_elements(holds); h++)
+                        if (streq(describe_string(sd_json_variant_by_index(holds, h), "path"), path) &&
+                            sd_id128_from_string(describe_string(volume, "uuid"), ret) >= 0)
+                                return 1;
+        }
+        return 0;
+}
+
 /* The standard place is the daemon's to take away; any other was attached by a caller's rights, and the daemon
  * notices by itself when nobody uses the volume any more. */
 static int unmount_path(const char *typed, Error *err) {
@@ -288,7 +310,14 @@ static int unmount_path(const char *typed, Error *err) {
         r = mounted_device(path, &device, err);
         if (r < 0)
                 return r;
-        if (device_volume(device, &volume) < 0) {
+        r = device_volume(device, &volume);
+        if (r < 0)
+                r = held_volume(path, &volume, err);
+        else
+                r = 1;
+        if (r < 0)
+                return r;
+        if (r == 0) {
                 error_set(err, ERROR_NO_SUCH_VOLUME, 0, "what is mounted there is no volume of quarry");
                 error_hint(err, "umount %s", typed);
                 return error_code(err);

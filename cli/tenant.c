@@ -112,6 +112,12 @@ static int option_size_limit(const Option *option, const char *value, Error *err
                   "Most that all this takes of the pool, or none",                                           \
                   option_size_limit,                                                                         \
                   &arg_limits[TENANT_LIMIT_USED] },                                                          \
+                { 0,                                                                                         \
+                  "max-tmpfs",                                                                               \
+                  "SIZE",                                                                                    \
+                  "Most in the sizes of its tmpfs volumes, or none",                                         \
+                  option_size_limit,                                                                         \
+                  &arg_limits[TENANT_LIMIT_TMPFS] },                                                         \
         {                                                                                                    \
                 0, "snapshot-schedule", "RULES", "As in quarry help update, none or default", option_string, \
                         &arg_schedule                                                                        \
@@ -295,6 +301,8 @@ const Column tenant_columns[] = {
         { "max-size", "MAX-SIZE", "Most that this may be", "maxSizeBytes", COLUMN_SIZE, true },
         { "used", "USED", "Space taken in the pool, if that is limited", "usedBytes", COLUMN_SIZE, true },
         { "max-used", "MAX-USED", "Most that this may be", "maxUsedBytes", COLUMN_SIZE, true },
+        { "tmpfs", "TMPFS", "Sum of the sizes of its tmpfs volumes", "tmpfsBytes", COLUMN_SIZE },
+        { "max-tmpfs", "MAX-TMPFS", "Most that this may be", "maxTmpfsBytes", COLUMN_SIZE },
         { "users", "USERS", "Who may work with its volumes", "users", COLUMN_TEXT, true, CUT_END, user_texts },
         { "groups", "GROUPS", "The same for groups", "groups", COLUMN_TEXT, false, CUT_END, group_texts },
         { "schedule", "SCHEDULE", "When snapshots are made of its volumes", "snapshotSchedule", COLUMN_TEXT, false,

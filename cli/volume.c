@@ -51,6 +51,14 @@ static char **name_texts(sd_json_variant *row) {
         return texts;
 }
 
+static char **fs_texts(sd_json_variant *row) {
+        const char *fs = describe_string(row, "filesystem");
+        char **texts = NULL;
+
+        must(strv_append(&texts, *fs ? fs : describe_string(row, "kind")));
+        return texts;
+}
+
 /* Where its contents are to be found: its mounts, or the device of an open volume without filesystem. */
 static char **mounted_texts(sd_json_variant *row) {
         sd_json_variant *holds = sd_json_variant_by_key(row, "holds");
@@ -135,7 +143,16 @@ const Column volume_columns[] = {
           { "tenant" } },
         { "size", "SIZE", "What it can hold", "sizeBytes", COLUMN_SIZE, true },
         { "used", "USED", "Space taken in the pool", "usedBytes", COLUMN_SIZE, true },
-        { "fs", "FS", "Filesystem", "filesystem", COLUMN_TEXT, true, .values = "ext4 xfs none" },
+        { "fs",
+          "FS",
+          "Filesystem; of what is not in the pool: its kind",
+          "filesystem",
+          COLUMN_TEXT,
+          true,
+          CUT_NOTHING,
+          fs_texts,
+          { "kind" },
+          "ext4 xfs none bind tmpfs" },
         { "key", "KEY", "Where the key comes from, if encrypted", "encryption.keySource", COLUMN_TEXT, true,
           .values = "host passphrase" },
         { "state",
@@ -165,6 +182,9 @@ const Column volume_columns[] = {
         { "rule", "RULE", "Of a snapshot: the rule that made it", "rule" },
         { "held", "HELD", "Whether a snapshot is kept from being removed", "held", COLUMN_YES },
         { "protected", "PROTECTED", "Whether a volume is kept from being removed", "protected", COLUMN_YES },
+        { "kind", "KIND", "block, bind (a directory) or tmpfs (in memory)", "kind", COLUMN_TEXT, false,
+          .values = "block bind tmpfs" },
+        { "source", "SOURCE", "Of a bind volume: the directory that it is", "source", COLUMN_TEXT, false, CUT_START },
         { "type", "TYPE", "volume or snapshot", "type", .values = "volume snapshot" },
         { "unused",
           "UNUSED",
@@ -359,6 +379,8 @@ char *volume_extent(sd_json_variant *volume) {
         sd_json_variant *bytes = sd_json_variant_by_key(volume, "usedBytes");
         _cleanup_free_ char *size = table_size(sd_json_variant_by_key(volume, "sizeBytes")), *used = table_size(bytes);
 
+        if (streq(describe_string(volume, "kind"), "bind"))
+                return must_have(format_new("%s, which stays as it is", describe_string(volume, "source")));
         return must_have(format_new("%s%s%s%s", size, bytes ? ", " : "", bytes ? used : "", bytes ? " used" : ""));
 }
 

@@ -15,7 +15,9 @@
                                          "what these share once. It is counted in the background: above it nothing " \
                                          "is made for the tenant, and its filesystems get no new space unless "      \
                                          "UsedLimitAction= of quarry.conf(5) says otherwise."),                      \
-                define(maxUsedBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE)
+                define(maxUsedBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE),                                           \
+                SD_VARLINK_FIELD_COMMENT("Most bytes in the sizes of its tmpfs volumes, which are in memory"),       \
+                define(maxTmpfsBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE)
 
 static SD_VARLINK_DEFINE_STRUCT_TYPE(
         Tenant,
@@ -35,6 +37,8 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
         SD_VARLINK_DEFINE_FIELD(usedAgeSeconds, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
         SD_VARLINK_FIELD_COMMENT("True while its filesystems get no new space because it uses more than it may"),
         SD_VARLINK_DEFINE_FIELD(stopped, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("Of its tmpfs volumes, which do not count above"),
+        SD_VARLINK_DEFINE_FIELD(tmpfsBytes, SD_VARLINK_INT, 0),
         LIMITS(SD_VARLINK_DEFINE_FIELD),
         SD_VARLINK_FIELD_COMMENT("When snapshots are made of its volumes that have no schedule of their own; missing: "
                                  "as the pool has it"),

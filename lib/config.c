@@ -137,8 +137,8 @@ static int word_next(const char **s, char **ret) {
         return 1;
 }
 
-static int set_key_command(Config *config, const char *value) {
-        _cleanup_strv_ char **argv = NULL;
+static int words_split(const char *value, char ***ret) {
+        _cleanup_strv_ char **words = NULL;
 
         for (;;) {
                 _cleanup_free_ char *word = NULL;
@@ -148,9 +148,33 @@ static int set_key_command(Config *config, const char *value) {
                         return r;
                 if (r == 0)
                         break;
-                if (strv_append(&argv, word) < 0)
+                if (strv_append(&words, word) < 0)
                         return -ENOMEM;
         }
+        *ret = TAKE_PTR(words);
+        return 0;
+}
+
+static int set_allowed_roots(Config *config, const char *value) {
+        _cleanup_strv_ char **roots = NULL;
+        int r = words_split(value, &roots);
+
+        if (r < 0)
+                return r;
+        for (char **root = roots; root && *root; root++)
+                if (!path_is_plain(*root))
+                        return -EINVAL;
+        strv_free(config->allowed_roots);
+        config->allowed_roots = TAKE_PTR(roots);
+        return 0;
+}
+
+static int set_key_command(Config *config, const char *value) {
+        _cleanup_strv_ char **argv = NULL;
+        int r = words_split(value, &argv);
+
+        if (r < 0)
+                return r;
         if (argv && !path_is_plain(argv[0]))
                 return -EINVAL;
 
@@ -165,6 +189,8 @@ static const Setting settings[] = {
         { "Pool", "AutoExtendThreshold", set_auto_extend_threshold, "a whole number, 50 to 100" },
         { "Pool", "AutoExtendStep", set_auto_extend_step, "a whole number, 1 to 100" },
         { "Tenants", "UsedLimitAction", set_used_limit_action, "stop or refuse" },
+        { "Bind", "AllowedRoots", set_allowed_roots,
+          "absolute paths of directories, without a \"/\" at their end, in double quotes if need be" },
         { "Jobs", "Workers", set_workers_max, "a whole number, 0 to 256" },
         { "Encryption", "KeyCommand", set_key_command, "an absolute path and arguments, in double quotes if need be" },
         { "Encryption", "Argon2Memory", set_argon2_memory, "a size, 32K to 4G" },
@@ -298,6 +324,7 @@ void config_done(Config *config) {
         free(config->default_pool);
         config->default_pool = NULL;
         config->key_command = strv_free(config->key_command);
+        config->allowed_roots = strv_free(config->allowed_roots);
 }
 
 static int file_apply(Config *config, const char *path, Error *err) {

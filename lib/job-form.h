@@ -27,6 +27,8 @@ enum {
         WITH_REPEATED = 1 << 20,   /* repeated */
         WITH_THIN_IDS = 1 << 21,
         WITH_KEY = 1 << 22,        /* key */
+        ANY_KIND = 1 << 23,        /* of volume, else only KIND_BLOCK */
+        MAY_HAVE_MEMBERS = 1 << 24,
 };
 
 typedef struct JobForm {
@@ -40,3 +42,7 @@ extern const JobForm job_forms[_JOB_VERB_MAX];
 /* -ENOMEM; from_json: -EINVAL. */
 int thin_ids_to_json(const uint32_t *ids, size_t n, sd_json_variant **ret);
 int thin_ids_from_json(sd_json_variant *list, uint32_t **ret, size_t *ret_n);
+
+/* job-members.c */
+int job_members_to_json(const Job *job, sd_json_variant **ret);
+int job_members_from_json(sd_json_variant *v, Job *job, Error *err);

@@ -83,19 +83,23 @@ static int growth_from_json(sd_json_variant *v, PoolGrowth *ret, Error *err) {
 
 typedef struct ParsedVolume {
         Volume volume;
-        const char *name, *role, *tenant, *pool, *filesystem, *key_source;
-        uint32_t spare; /* UINT32_MAX: none */
+        const char *name, *role, *kind, *tenant, *pool, *filesystem, *key_source, *source_id;
+        uint32_t spare; /* UINT32_MAX: none; the same of volume.thin_id */
 } ParsedVolume;
 
 /* Names and words, which have a fixed place in the volume. */
 static int volume_take_words(const ParsedVolume *p, VolumeSpec *spec, Error *err) {
         int fs = filesystem_from_string(p->filesystem), source = key_source_from_string(p->key_source);
-        int role = volume_role_from_string(p->role);
+        int role = volume_role_from_string(p->role), kind = volume_kind_from_string(p->kind);
 
         if (!buffer_format(spec->name, sizeof(spec->name), "%s", p->name) ||
             !buffer_format(spec->tenant, sizeof(spec->tenant), "%s", p->tenant) ||
             !buffer_format(spec->pool, sizeof(spec->pool), "%s", p->pool ?: ""))
                 return error_field(err, "volume", "a name is too long");
+        if (!buffer_format(spec->source_id, sizeof(spec->source_id), "%s", p->source_id ?: ""))
+                return error_field(err, "sourceId", "it is too long");
+        if (kind < 0)
+                return error_field(err, "kind", "unknown kind");
         if (role < 0)
                 return error_field(err, "role", "unknown role");
         if (fs < 0)
@@ -104,18 +108,43 @@ static int volume_take_words(const ParsedVolume *p, VolumeSpec *spec, Error *err
                 return error_field(err, "keySource", "unknown key source");
 
         spec->role = (VolumeRole) role;
+        spec->kind = (VolumeKind) kind;
         spec->fs = (Filesystem) fs;
         spec->key_source = (KeySource) source;
+        return 0;
+}
+
+/* A volume has a thin id, and may have a spare one, exactly if it is on a thin device. */
+static int thin_ids_take(const ParsedVolume *p, Volume *ret, Error *err) {
+        bool is_block = streq(p->kind, "block");
+
+        if (!is_block && (ret->thin_id != UINT32_MAX || p->spare != UINT32_MAX))
+                return error_field(err, "thinId", "only a block volume has a thin id");
+        if (is_block && ret->thin_id > THIN_ID_MAX)
+                return error_field(err, "thinId", "there is no thin id, or one above %u", THIN_ID_MAX);
+        if (p->spare != UINT32_MAX && (p->spare > THIN_ID_MAX || p->spare == ret->thin_id))
+                return error_field(err, "spareThinId", "thin id %u is above %u, or the volume's first", p->spare,
+                                   THIN_ID_MAX);
+        ret->has_spare = p->spare != UINT32_MAX;
+        ret->spare_thin_id = ret->has_spare ? p->spare : 0;
+        if (!is_block)
+                ret->thin_id = 0;
         return 0;
 }
 
 static int volume_from_json(sd_json_variant *v, Volume *ret, Error *err) {
         static const sd_json_dispatch_field table[] = {
                 { "uuid", UUID, offsetof(ParsedVolume, volume.uuid), SD_JSON_MANDATORY },
-                { "thinId", NUMBER32, offsetof(ParsedVolume, volume.thin_id), SD_JSON_MANDATORY },
+                { "thinId", NUMBER32, offsetof(ParsedVolume, volume.thin_id), 0 },
                 { "spareThinId", NUMBER32, offsetof(ParsedVolume, spare), 0 },
                 { "role", CONST_STRING, offsetof(ParsedVolume, role), SD_JSON_MANDATORY },
                 { "origin", UUID, offsetof(ParsedVolume, volume.spec.origin), 0 },
+                { "kind", CONST_STRING, offsetof(ParsedVolume, kind), 0 },
+                { "source", STRING, offsetof(ParsedVolume, volume.spec.source), 0 },
+                { "sourceId", CONST_STRING, offsetof(ParsedVolume, source_id), 0 },
+                { "readOnly", BOOLEAN, offsetof(ParsedVolume, volume.spec.read_only), 0 },
+                { "inodes", NUMBER, offsetof(ParsedVolume, volume.spec.inodes), 0 },
+                { "noswap", BOOLEAN, offsetof(ParsedVolume, volume.spec.noswap), 0 },
                 { "pool", CONST_STRING, offsetof(ParsedVolume, pool), 0 },
                 { "tenant", CONST_STRING, offsetof(ParsedVolume, tenant), SD_JSON_MANDATORY },
                 { "name", CONST_STRING, offsetof(ParsedVolume, name), SD_JSON_MANDATORY },
@@ -132,7 +161,7 @@ static int volume_from_json(sd_json_variant *v, Volume *ret, Error *err) {
                 { "createdUsec", NUMBER, offsetof(ParsedVolume, volume.created_usec), 0 },
                 {},
         };
-        ParsedVolume p = { .spare = UINT32_MAX };
+        ParsedVolume p = { .kind = "block", .spare = UINT32_MAX, .volume.thin_id = UINT32_MAX };
 
         int r = dispatch(v, table, "volume", &p, err);
         *ret = p.volume;
@@ -140,14 +169,9 @@ static int volume_from_json(sd_json_variant *v, Volume *ret, Error *err) {
                 return r;
         if (sd_id128_is_null(ret->uuid))
                 return error_field(err, "uuid", "the volume has no UUID");
-        if (ret->thin_id > THIN_ID_MAX)
-                return error_field(err, "thinId", "thin id %u is above %u", ret->thin_id, THIN_ID_MAX);
-        if (p.spare != UINT32_MAX && (p.spare > THIN_ID_MAX || p.spare == ret->thin_id))
-                return error_field(err, "spareThinId", "thin id %u is above %u, or the volume's first", p.spare,
-                                   THIN_ID_MAX);
-        ret->has_spare = p.spare != UINT32_MAX;
-        ret->spare_thin_id = ret->has_spare ? p.spare : 0;
-
+        r = thin_ids_take(&p, ret, err);
+        if (r < 0)
+                return r;
         if (ret->pending_size > VOLUME_SIZE_MAX || ret->pending_size % MIB != 0)
                 return error_field(err, "pendingSizeBytes", "the size is not whole MiB, or too large");
         if (ret->old_name && !volume_name_is_valid(ret->old_name) && !full_name_is_valid(ret->old_name))
@@ -246,7 +270,7 @@ static int ids_from_json(sd_json_variant *v, Job *job, Error *err) {
 typedef struct ParsedJob {
         Job job;
         const char *verb;
-        sd_json_variant *pool_spec, *growth, *volume, *source, *images, *calendar, *mount, *thin_ids, *key;
+        sd_json_variant *pool_spec, *growth, *volume, *source, *images, *calendar, *mount, *thin_ids, *key, *members;
 } ParsedJob;
 
 static int part_check(bool there, bool wanted, const char *field, const char *verb, Error *err) {
@@ -292,10 +316,25 @@ static int parts_check(const ParsedJob *p, unsigned parts, Error *err) {
                 r = part_check(p->thin_ids, parts & WITH_THIN_IDS, "thinIds", p->verb, err);
         if (r >= 0)
                 r = part_check(p->key, parts & WITH_KEY, "key", p->verb, err);
+        if (r >= 0 && !(parts & MAY_HAVE_MEMBERS))
+                r = part_check(p->members, false, "members", p->verb, err);
         for (size_t i = 0; r >= 0 && i < ELEMENTSOF(options); i++)
                 if (!(parts & options[i].part))
                         r = part_check(options[i].is_given, false, options[i].field, p->verb, err);
         return r;
+}
+
+/* Most of what is done is done to thin devices. */
+static int kinds_check(const Job *job, unsigned parts, Error *err) {
+        bool all_block = job->volume.spec.kind == KIND_BLOCK || (parts & ANY_KIND);
+
+        for (size_t i = 0; i < job->n_images; i++)
+                all_block = all_block && job->images[i].origin.spec.kind == KIND_BLOCK;
+        if (!all_block || job->source.spec.kind != KIND_BLOCK)
+                return error_field(err, "kind", "a job \"%s\" is for block volumes", job_verb_to_string(job->verb));
+        if (job->for_members && job->volume.spec.kind != KIND_BIND)
+                return error_field(err, "members", "only of a bind volume somebody's rights are looked at");
+        return 0;
 }
 
 int job_from_json(sd_json_variant *v, Job *ret, Error *err) {
@@ -312,6 +351,7 @@ int job_from_json(sd_json_variant *v, Job *ret, Error *err) {
                 { "mount", OBJECT, offsetof(ParsedJob, mount), 0 },
                 { "thinIds", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(ParsedJob, thin_ids), 0 },
                 { "key", OBJECT, offsetof(ParsedJob, key), 0 },
+                { "members", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(ParsedJob, members), 0 },
                 { "stopped", BOOLEAN, offsetof(ParsedJob, job.stopped), 0 },
                 { "detached", BOOLEAN, offsetof(ParsedJob, job.detached), 0 },
                 { "lazy", BOOLEAN, offsetof(ParsedJob, job.lazy), 0 },
@@ -362,6 +402,10 @@ int job_from_json(sd_json_variant *v, Job *ret, Error *err) {
                 r = ids_from_json(p.thin_ids, &job, err);
         if (r >= 0 && p.key && key_choice_from_json(p.key, &job.key) < 0)
                 r = error_field(err, "key", "malformed key");
+        if (r >= 0 && p.members)
+                r = job_members_from_json(p.members, &job, err);
+        if (r >= 0)
+                r = kinds_check(&job, job_forms[verb].parts, err);
         if (r < 0)
                 return r;
 

@@ -9,6 +9,7 @@ void job_result_done(JobResult *result) {
         free(result->devices);
         free(result->spaces);
         free(result->path);
+        free(result->source_id);
         free(result->users);
         free(result->damage);
         free(result->kept);
@@ -160,6 +161,8 @@ int job_result_to_json(const JobResult *result, sd_json_variant **ret) {
                         SD_JSON_BUILD_PAIR_CONDITION(!!keys, "keys", SD_JSON_BUILD_VARIANT(keys)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!host_keys, "hostKeys", SD_JSON_BUILD_VARIANT(host_keys)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!result->path, "path", SD_JSON_BUILD_STRING(result->path)),
+                        SD_JSON_BUILD_PAIR_CONDITION(
+                                        !!result->source_id, "sourceId", SD_JSON_BUILD_STRING(result->source_id)),
                         SD_JSON_BUILD_PAIR_BOOLEAN("open", result->open),
                         SD_JSON_BUILD_PAIR_UNSIGNED("usedBytes", result->used),
                         SD_JSON_BUILD_PAIR_UNSIGNED("freedBytes", result->freed),
@@ -382,7 +385,7 @@ static int copy(const char *text, char **ret) {
 int job_result_from_json(sd_json_variant *v, JobResult *ret) {
         typedef struct Parsed {
                 JobResult result;
-                const char *path, *users, *damage, *kept;
+                const char *path, *source_id, *users, *damage, *kept;
                 sd_json_variant *pools, *devices, *findings, *thin_ids, *spaces, *elapses, *thins, *delta, *keys,
                         *host_keys;
         } Parsed;
@@ -398,6 +401,7 @@ int job_result_from_json(sd_json_variant *v, JobResult *ret) {
                 { "keys", SD_JSON_VARIANT_OBJECT, sd_json_dispatch_variant_noref, offsetof(Parsed, keys), 0 },
                 { "hostKeys", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(Parsed, host_keys), 0 },
                 { "path", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(Parsed, path), 0 },
+                { "sourceId", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(Parsed, source_id), 0 },
                 { "open", SD_JSON_VARIANT_BOOLEAN, sd_json_dispatch_stdbool, offsetof(Parsed, result.open), 0 },
                 { "usedBytes", SD_JSON_VARIANT_UNSIGNED, sd_json_dispatch_uint64, offsetof(Parsed, result.used), 0 },
                 { "freedBytes", SD_JSON_VARIANT_UNSIGNED, sd_json_dispatch_uint64, offsetof(Parsed, result.freed), 0 },
@@ -416,8 +420,8 @@ int job_result_from_json(sd_json_variant *v, JobResult *ret) {
                 return -EINVAL;
 
         _cleanup_(job_result_done) JobResult result = p.result;
-        if (copy(p.path, &result.path) < 0 || copy(p.users, &result.users) < 0 || copy(p.damage, &result.damage) < 0 ||
-            copy(p.kept, &result.kept) < 0)
+        if (copy(p.path, &result.path) < 0 || copy(p.source_id, &result.source_id) < 0 ||
+            copy(p.users, &result.users) < 0 || copy(p.damage, &result.damage) < 0 || copy(p.kept, &result.kept) < 0)
                 return -ENOMEM;
         r = pools_from_json(p.pools, &result);
         if (r >= 0)

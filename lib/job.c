@@ -21,16 +21,18 @@ const JobForm job_forms[_JOB_VERB_MAX] = {
         [JOB_POOL_AUDIT] = { "pool_audit", WITH_POOL },
         [JOB_HOST_AUDIT] = { "host_audit", WITH_FIX },
         [JOB_HOST_CALENDAR] = { "host_calendar", WITH_CALENDAR },
-        [JOB_VOLUME_CREATE] = { "volume_create", WITH_POOL | WITH_VOLUME | MAY_HAVE_SOURCE | WITH_OLD_KEY },
-        [JOB_VOLUME_CLAIM] = { "volume_claim", WITH_POOL | WITH_VOLUME | WITH_LAZY },
-        [JOB_VOLUME_REMOVE] = { "volume_remove", WITH_POOL | WITH_VOLUME },
-        [JOB_VOLUME_MOUNT] = { "volume_mount", WITH_POOL | WITH_VOLUME | WITH_MOUNT | WITH_STOPPED },
+        [JOB_VOLUME_CREATE] = { "volume_create", ANY_KIND | MAY_HAVE_MEMBERS | WITH_POOL | WITH_VOLUME |
+                                                         MAY_HAVE_SOURCE | WITH_OLD_KEY },
+        [JOB_VOLUME_CLAIM] = { "volume_claim", ANY_KIND | WITH_POOL | WITH_VOLUME | WITH_LAZY },
+        [JOB_VOLUME_REMOVE] = { "volume_remove", ANY_KIND | WITH_POOL | WITH_VOLUME },
+        [JOB_VOLUME_MOUNT] = { "volume_mount",
+                               ANY_KIND | MAY_HAVE_MEMBERS | WITH_POOL | WITH_VOLUME | WITH_MOUNT | WITH_STOPPED },
         [JOB_VOLUME_TRIM] = { "volume_trim", WITH_POOL | WITH_VOLUME },
-        [JOB_VOLUME_UMOUNT] = { "volume_umount", WITH_POOL | WITH_VOLUME | WITH_LAZY },
+        [JOB_VOLUME_UMOUNT] = { "volume_umount", ANY_KIND | WITH_POOL | WITH_VOLUME | WITH_LAZY },
         [JOB_VOLUME_LIMIT] = { "volume_limit", WITH_POOL | WITH_VOLUME | WITH_STOPPED },
-        [JOB_VOLUME_USAGE] = { "volume_usage", WITH_POOL | WITH_VOLUME },
-        [JOB_VOLUME_RELEASE] = { "volume_release", WITH_POOL | WITH_VOLUME },
-        [JOB_VOLUME_SWEEP] = { "volume_sweep", WITH_POOL | WITH_VOLUME },
+        [JOB_VOLUME_USAGE] = { "volume_usage", ANY_KIND | WITH_POOL | WITH_VOLUME },
+        [JOB_VOLUME_RELEASE] = { "volume_release", ANY_KIND | WITH_POOL | WITH_VOLUME },
+        [JOB_VOLUME_SWEEP] = { "volume_sweep", ANY_KIND | WITH_POOL | WITH_VOLUME },
         [JOB_VOLUME_RETIRE] = { "volume_retire", WITH_POOL | WITH_VOLUME },
         [JOB_VOLUME_FREE] = { "volume_free", WITH_POOL | WITH_VOLUME | WITH_OFFSET },
         [JOB_VOLUME_SNAPSHOT] = { "volume_snapshot", WITH_POOL | WITH_IMAGES },
@@ -38,10 +40,11 @@ const JobForm job_forms[_JOB_VERB_MAX] = {
         [JOB_VOLUME_ROLLBACK] = { "volume_rollback",
                                   WITH_POOL | WITH_VOLUME | WITH_SOURCE | WITH_SPARE | WITH_REPEATED },
         [JOB_VOLUME_DROP_SPARE] = { "volume_drop_spare", WITH_POOL | WITH_VOLUME | WITH_SPARE },
-        [JOB_VOLUME_RENAME] = { "volume_rename", WITH_POOL | WITH_VOLUME | WITH_OLD_NAME },
+        [JOB_VOLUME_RENAME] = { "volume_rename", ANY_KIND | WITH_POOL | WITH_VOLUME | WITH_OLD_NAME },
         [JOB_VOLUME_GROW] = { "volume_grow", WITH_POOL | WITH_VOLUME | WITH_PENDING },
         [JOB_VOLUME_SHRINK] = { "volume_shrink", WITH_POOL | WITH_VOLUME | WITH_SPARE | WITH_PENDING | WITH_REPEATED },
-        [JOB_VOLUME_OWN] = { "volume_own", WITH_POOL | WITH_VOLUME | WITH_OWNER },
+        [JOB_VOLUME_OWN] = { "volume_own", ANY_KIND | WITH_POOL | WITH_VOLUME | WITH_OWNER },
+        [JOB_VOLUME_REMOUNT] = { "volume_remount", ANY_KIND | WITH_POOL | WITH_VOLUME },
         [JOB_VOLUME_KEYS] = { "volume_keys", WITH_POOL | WITH_VOLUME },
         [JOB_VOLUME_KEY_ADD] = { "volume_key_add", WITH_POOL | WITH_VOLUME | WITH_KEY | WITH_OLD_KEY },
         [JOB_VOLUME_KEY_REMOVE] = { "volume_key_remove", WITH_POOL | WITH_VOLUME | WITH_KEY | WITH_REPEATED },
@@ -80,6 +83,7 @@ void job_done(Job *job) {
         free(job->images);
         job->images = NULL;
         job->n_images = 0;
+        job_members_done(job);
         job->calendar.expressions = strv_free(job->calendar.expressions);
         free(job->thin_ids);
         job->thin_ids = NULL;
@@ -109,11 +113,13 @@ static int growth_to_json(const PoolGrowth *growth, sd_json_variant **ret) {
 
 static int volume_to_json(const Volume *volume, sd_json_variant **ret) {
         const VolumeSpec *spec = &volume->spec;
+        bool is_block = spec->kind == KIND_BLOCK;
 
         return sd_json_buildo(
                         ret,
                         SD_JSON_BUILD_PAIR_UUID("uuid", volume->uuid),
-                        SD_JSON_BUILD_PAIR_UNSIGNED("thinId", volume->thin_id),
+                        SD_JSON_BUILD_PAIR_CONDITION(
+                                        is_block, "thinId", SD_JSON_BUILD_UNSIGNED(volume->thin_id)),
                         SD_JSON_BUILD_PAIR_CONDITION(
                                         volume->has_spare,
                                         "spareThinId",
@@ -121,6 +127,15 @@ static int volume_to_json(const Volume *volume, sd_json_variant **ret) {
                         SD_JSON_BUILD_PAIR_STRING("role", volume_role_to_string(spec->role)),
                         SD_JSON_BUILD_PAIR_CONDITION(
                                         !sd_id128_is_null(spec->origin), "origin", SD_JSON_BUILD_UUID(spec->origin)),
+                        SD_JSON_BUILD_PAIR_CONDITION(
+                                        !is_block, "kind", SD_JSON_BUILD_STRING(volume_kind_to_string(spec->kind))),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!spec->source, "source", SD_JSON_BUILD_STRING(spec->source)),
+                        SD_JSON_BUILD_PAIR_CONDITION(
+                                        *spec->source_id, "sourceId", SD_JSON_BUILD_STRING(spec->source_id)),
+                        SD_JSON_BUILD_PAIR_CONDITION(spec->read_only, "readOnly", SD_JSON_BUILD_BOOLEAN(true)),
+                        SD_JSON_BUILD_PAIR_CONDITION(
+                                        spec->inodes > 0, "inodes", SD_JSON_BUILD_UNSIGNED(spec->inodes)),
+                        SD_JSON_BUILD_PAIR_CONDITION(spec->noswap, "noswap", SD_JSON_BUILD_BOOLEAN(true)),
                         SD_JSON_BUILD_PAIR_CONDITION(*spec->pool, "pool", SD_JSON_BUILD_STRING(spec->pool)),
                         SD_JSON_BUILD_PAIR_STRING("tenant", spec->tenant),
                         SD_JSON_BUILD_PAIR_STRING("name", spec->name),
@@ -176,7 +191,7 @@ static int calendar_to_json(const JobCalendar *calendar, sd_json_variant **ret) 
 int job_to_json(const Job *job, sd_json_variant **ret) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *pool_spec = NULL, *growth = NULL, *volume = NULL,
                                                           *images = NULL, *source = NULL, *calendar = NULL,
-                                                          *mount = NULL, *thin_ids = NULL, *key = NULL;
+                                                          *mount = NULL, *thin_ids = NULL, *key = NULL, *members = NULL;
         const char *word = job_verb_to_string(job->verb);
         int r = 0;
 
@@ -204,6 +219,8 @@ int job_to_json(const Job *job, sd_json_variant **ret) {
                 r = thin_ids_to_json(job->thin_ids, job->n_thin_ids, &thin_ids);
         if (r >= 0 && (parts & WITH_KEY))
                 r = key_choice_to_json(&job->key, &key);
+        if (r >= 0 && (parts & MAY_HAVE_MEMBERS) && job->for_members)
+                r = job_members_to_json(job, &members);
         if (r < 0)
                 return r;
 
@@ -219,6 +236,7 @@ int job_to_json(const Job *job, sd_json_variant **ret) {
                         SD_JSON_BUILD_PAIR_CONDITION(!!calendar, "calendar", SD_JSON_BUILD_VARIANT(calendar)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!thin_ids, "thinIds", SD_JSON_BUILD_VARIANT(thin_ids)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!key, "key", SD_JSON_BUILD_VARIANT(key)),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!members, "members", SD_JSON_BUILD_VARIANT(members)),
                         SD_JSON_BUILD_PAIR_CONDITION(
                                         !!(parts & WITH_TOTAL), "totalOnly", SD_JSON_BUILD_BOOLEAN(job->total_only)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!mount, "mount", SD_JSON_BUILD_VARIANT(mount)),

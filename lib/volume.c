@@ -2,6 +2,7 @@
 
 #include <quarry/text.h>
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -15,6 +16,12 @@ static const char *const key_source_words[_KEY_SOURCE_MAX] = {
         [KEY_SOURCE_NONE] = "none",
         [KEY_SOURCE_HOST] = "host",
         [KEY_SOURCE_PASSPHRASE] = "passphrase",
+};
+
+static const char *const volume_kind_words[_VOLUME_KIND_MAX] = {
+        [KIND_BLOCK] = "block",
+        [KIND_BIND] = "bind",
+        [KIND_TMPFS] = "tmpfs",
 };
 
 static const char *const volume_state_words[_VOLUME_STATE_MAX] = {
@@ -55,6 +62,14 @@ int key_source_from_string(const char *s) {
         return word_find(key_source_words, _KEY_SOURCE_MAX, s);
 }
 
+const char *volume_kind_to_string(VolumeKind kind) {
+        return word_at(volume_kind_words, _VOLUME_KIND_MAX, (int) kind);
+}
+
+int volume_kind_from_string(const char *s) {
+        return word_find(volume_kind_words, _VOLUME_KIND_MAX, s);
+}
+
 const char *volume_state_to_string(VolumeState state) {
         return word_at(volume_state_words, _VOLUME_STATE_MAX, (int) state);
 }
@@ -74,13 +89,16 @@ int volume_role_from_string(const char *s) {
 void volume_spec_done(VolumeSpec *spec) {
         spec->mkfs_options = strv_free(spec->mkfs_options);
         spec->labels = strv_free(spec->labels);
+        free(TAKE_PTR(spec->source));
 }
 
 int volume_spec_copy(const VolumeSpec *from, VolumeSpec *ret) {
         VolumeSpec copy = *from;
 
         copy.mkfs_options = copy.labels = NULL;
-        if (strv_copy(from->mkfs_options, &copy.mkfs_options) < 0 || strv_copy(from->labels, &copy.labels) < 0) {
+        copy.source = from->source ? strdup(from->source) : NULL;
+        if ((from->source && !copy.source) || strv_copy(from->mkfs_options, &copy.mkfs_options) < 0 ||
+            strv_copy(from->labels, &copy.labels) < 0) {
                 volume_spec_done(&copy);
                 return -ENOMEM;
         }
@@ -207,28 +225,6 @@ static int labels_normalize(VolumeSpec *spec, Error *err) {
         return 0;
 }
 
-static uint64_t size_min(Filesystem fs) {
-        return fs == FILESYSTEM_XFS ? XFS_SIZE_MIN : fs == FILESYSTEM_EXT4 ? EXT4_SIZE_MIN : VOLUME_SIZE_MIN;
-}
-
-static int size_normalize(VolumeSpec *spec, Error *err) {
-        char size[SIZE_TEXT_MAX], limit[SIZE_TEXT_MAX];
-
-        if (spec->size == 0)
-                return error_field(err, "sizeBytes", "the size must not be 0");
-        if (spec->size > VOLUME_SIZE_MAX)
-                return error_field(err, "sizeBytes", "size %s is too large: a volume has at most %s",
-                                   size_format_exact(spec->size, size), size_format(VOLUME_SIZE_MAX, limit));
-
-        uint64_t rounded = (spec->size + MIB - 1) / MIB * MIB;
-        if (rounded < size_min(spec->fs))
-                return error_field(err, "sizeBytes", "size %s is too small: %s needs at least %s",
-                                   size_format_exact(spec->size, size), spec->fs == FILESYSTEM_XFS ? "XFS" : "ext4",
-                                   size_format(size_min(spec->fs), limit));
-        spec->size = rounded;
-        return 0;
-}
-
 static int full_name_check(const VolumeSpec *spec, Error *err) {
         char echo[TEXT_ECHO_MAX];
 
@@ -271,7 +267,7 @@ int volume_spec_normalize(VolumeSpec *spec, Error *err) {
         if (!key_source_to_string(spec->key_source))
                 return error_field(err, "keySource", "the key source must be host or passphrase");
 
-        r = size_normalize(spec, err);
+        r = volume_spec_normalize_kind(spec, err);
         if (r >= 0)
                 r = owner_check(spec, err);
         if (r >= 0)
@@ -367,6 +363,11 @@ _printf_(4, 5) static const char *values_differ(const char *field, char *buf, si
 const char *volume_spec_difference(const VolumeSpec *have, const VolumeSpec *want, char *buf, size_t size) {
         char a[SIZE_TEXT_MAX], b[SIZE_TEXT_MAX];
 
+        if (have->kind != want->kind)
+                return values_differ("kind", buf, size, "%s, asked for %s", volume_kind_to_string(have->kind),
+                                     volume_kind_to_string(want->kind));
+        if (!streq_ptr(have->source, want->source) && have->source)
+                return values_differ("source", buf, size, "%s, asked for %s", have->source, want->source);
         if (have->size != want->size)
                 return values_differ("size", buf, size, "%s, asked for %s", size_format_exact(have->size, a),
                                      size_format_exact(want->size, b));
@@ -386,6 +387,16 @@ const char *volume_spec_difference(const VolumeSpec *have, const VolumeSpec *wan
                 return lists_differ("mkfs options", have->mkfs_options, want->mkfs_options, buf, size);
         if (!strv_equal(have->labels, want->labels))
                 return lists_differ("labels", have->labels, want->labels, buf, size);
+        if (have->read_only != want->read_only)
+                return values_differ("mode of use", buf, size, "%s, asked for %s",
+                                     have->read_only ? "read-only" : "writable",
+                                     want->read_only ? "read-only" : "writable");
+        if (have->inodes != want->inodes)
+                return values_differ("number of inodes", buf, size, "%" PRIu64 ", asked for %" PRIu64, have->inodes,
+                                     want->inodes);
+        if (have->noswap != want->noswap)
+                return values_differ("use of swap", buf, size, "%s, asked for %s", have->noswap ? "none" : "allowed",
+                                     want->noswap ? "none" : "allowed");
         if (have->protected != want->protected)
                 return values_differ("protection", buf, size, "%s, asked for %s", have->protected ? "on" : "off",
                                      want->protected ? "on" : "off");

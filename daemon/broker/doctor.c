@@ -70,6 +70,15 @@ static bool path_split(const char *path, VolumeSpec *ret) {
                (volume_name_is_valid(ret->name) || full_name_is_valid(ret->name));
 }
 
+/* The mount of a bind volume has nothing of it but its place. */
+static bool place_is_of_bind(Registry *registry, const char *path) {
+        const VolumeEntry *entry;
+        VolumeSpec of;
+
+        entry = path_split(path, &of) ? registry_find_anywhere(registry, of.tenant, of.name) : NULL;
+        return entry && entry->volume.spec.kind == KIND_BIND;
+}
+
 static bool mount_point_is_stray(Registry *registry, const char *path) {
         VolumeSpec of;
 
@@ -99,7 +108,7 @@ static bool is_true(const Finding *f, void *userdata) {
         case FINDING_STRAY_MAPPING:
                 return !entry && all_pools_are_open(registry);
         case FINDING_STRAY_MOUNT:
-                return !entry || !path_is_of(f->object, entry);
+                return entry ? !path_is_of(f->object, entry) : !place_is_of_bind(registry, f->object);
         case FINDING_STRAY_MOUNT_POINT:
                 return mount_point_is_stray(registry, f->object);
         case FINDING_HOST_KEY:
@@ -142,8 +151,9 @@ static int compare_row(VolumeEntry *entry, void *userdata) {
         Rows *rows = userdata;
         Finding *f;
 
-        if (v->state != VOLUME_READY || entry->lane.running || v->created_usec >= rows->look->began_usec ||
-            entry->made_usec >= rows->look->began_usec || bit_is_set(rows->seen, v->thin_id))
+        if (v->spec.kind != KIND_BLOCK || v->state != VOLUME_READY || entry->lane.running ||
+            v->created_usec >= rows->look->began_usec || entry->made_usec >= rows->look->began_usec ||
+            bit_is_set(rows->seen, v->thin_id))
                 return 0;
         f = finding_add(&rows->look->op->findings, FINDING_VOLUME_WITHOUT_THIN, VOLUME_REFERENCE(&v->spec),
                         "the catalog of pool %s has this volume, and the pool has no thin device %u: its contents are "

@@ -130,7 +130,7 @@ static void close_stray(Manager *m, PoolEntry *pool, sd_id128_t uuid) {
 }
 
 static int forget_open(VolumeEntry *entry, void *userdata) {
-        if (!entry->lane.running)
+        if (!entry->lane.running && entry->volume.spec.kind == KIND_BLOCK) /* of others mounts tell */
                 entry->open = false;
         return 0;
 }
@@ -157,7 +157,7 @@ void pool_take_usage(Manager *m, PoolEntry *pool, JobResult *result, VolumeEntry
 
                 if (!found)
                         continue;
-                found->open = true;
+                found->open = found->open || found->volume.spec.kind == KIND_BLOCK;
                 found->used = result->devices[i].used;
                 found->used_is_known = true;
                 found->stopped = result->devices[i].stopped;

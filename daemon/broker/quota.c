@@ -22,6 +22,8 @@ uint64_t quota_use(const TenantEntry *tenant, TenantLimit limit) {
                 return tenant->n_snapshots;
         case TENANT_LIMIT_USED:
                 return tenant->use.bytes;
+        case TENANT_LIMIT_TMPFS:
+                return tenant->tmpfs;
         default:
                 return tenant->provisioned;
         }
@@ -119,6 +121,10 @@ int quota_check_volumes(const TenantEntry *tenant, size_t n, Error *err) {
 
 int quota_check_snapshots(const TenantEntry *tenant, size_t n, Error *err) {
         return check(tenant, TENANT_LIMIT_SNAPSHOTS, n, err);
+}
+
+int quota_check_tmpfs(const TenantEntry *tenant, uint64_t size, Error *err) {
+        return check(tenant, TENANT_LIMIT_TMPFS, size, err);
 }
 
 int quota_check_size(const Manager *m, const PoolEntry *pool, const TenantEntry *tenant, uint64_t size, Error *err) {

@@ -13,6 +13,7 @@ uint64_t quota_provisioned_max(const Manager *manager, const PoolEntry *pool);
 int quota_check_size(const Manager *manager, const PoolEntry *pool, const TenantEntry *tenant, uint64_t size,
                      Error *err);
 int quota_check_volumes(const TenantEntry *tenant, size_t n, Error *err);
+int quota_check_tmpfs(const TenantEntry *tenant, uint64_t size, Error *err);
 int quota_check_snapshots(const TenantEntry *tenant, size_t n, Error *err);
 
 /* What the tenant has of what is limited. */

@@ -53,6 +53,20 @@ static bool has_name(const VolumeEntry *entry) {
         return entry->volume.state != VOLUME_FREEING;
 }
 
+/* What a volume takes or may come to take, of the pool or of memory; what is in a source is not ours to promise. */
+static void count_promised(PoolEntry *pool, const VolumeEntry *entry, uint64_t promised, bool more) {
+        VolumeKind kind = entry->volume.spec.kind;
+        TenantEntry *tenant = entry->tenant;
+        uint64_t change = more ? promised : -promised;
+
+        if (kind == KIND_BLOCK)
+                pool->provisioned += change;
+        if (tenant && kind == KIND_BLOCK)
+                tenant->provisioned += change;
+        if (tenant && kind == KIND_TMPFS)
+                tenant->tmpfs += change;
+}
+
 static void count(PoolEntry *pool, const VolumeEntry *entry, bool more) {
         const Volume *v = &entry->volume;
         uint64_t promised = v->pending_size > v->spec.size ? v->pending_size : v->spec.size;
@@ -69,12 +83,15 @@ static void count(PoolEntry *pool, const VolumeEntry *entry, bool more) {
         if (entry->expected_size > promised)
                 promised = entry->expected_size;
         pool->n_volumes += one;
-        pool->provisioned += more ? promised : -promised;
+        count_promised(pool, entry, promised, more);
         if (tenant) {
                 tenant->n_volumes += one;
                 tenant->n_snapshots += entry->expects_snapshot ? one : 0;
-                tenant->provisioned += more ? promised : -promised;
         }
+}
+
+static bool has_thin_id(const Volume *volume) {
+        return volume->spec.kind == KIND_BLOCK;
 }
 
 static void thin_id_mark(PoolEntry *pool, uint32_t id, bool used) {
@@ -149,7 +166,8 @@ static void drop_volume(Registry *registry, PoolEntry *pool, VolumeEntry *entry)
         else
                 freeing_unlink(entry);
         tdelete(entry, &registry->by_uuid, compare_uuid);
-        thin_id_mark(pool, entry->volume.thin_id, false);
+        if (has_thin_id(&entry->volume))
+                thin_id_mark(pool, entry->volume.thin_id, false);
         if (entry->volume.has_spare)
                 thin_id_mark(pool, entry->volume.spare_thin_id, false);
         count(pool, entry, false);
@@ -212,7 +230,7 @@ static bool thin_id_is_used(const PoolEntry *pool, uint32_t id) {
 }
 
 static bool is_taken(Registry *registry, const PoolEntry *pool, const Volume *volume) {
-        return volume->thin_id > THIN_ID_MAX || thin_id_is_used(pool, volume->thin_id) ||
+        return (has_thin_id(volume) && (volume->thin_id > THIN_ID_MAX || thin_id_is_used(pool, volume->thin_id))) ||
                (volume->has_spare &&
                 (volume->spare_thin_id > THIN_ID_MAX || thin_id_is_used(pool, volume->spare_thin_id))) ||
                (volume->state != VOLUME_FREEING &&
@@ -275,7 +293,8 @@ VolumeEntry *registry_add_volume(Registry *registry, PoolEntry *pool, Volume *vo
         if (!has_name(entry))
                 freeing_link(entry);
         buffer_format(entry->volume.spec.pool, sizeof(entry->volume.spec.pool), "%s", pool->info.name);
-        thin_id_mark(pool, entry->volume.thin_id, true);
+        if (has_thin_id(&entry->volume))
+                thin_id_mark(pool, entry->volume.thin_id, true);
         if (entry->volume.has_spare)
                 thin_id_mark(pool, entry->volume.spare_thin_id, true);
         count(pool, entry, true);
@@ -462,8 +481,8 @@ void registry_plan_volume(Registry *registry, VolumeEntry *entry) {
         Error err = {};
         int r = 0;
 
-        if (!registry->plan || entry->volume.spec.role != ROLE_VOLUME || !has_name(entry) ||
-            (!schedule && !entry->plan))
+        if (!registry->plan || entry->volume.spec.role != ROLE_VOLUME || entry->volume.spec.kind != KIND_BLOCK ||
+            !has_name(entry) || (!schedule && !entry->plan))
                 return;
         clock_gettime(CLOCK_REALTIME, &ts);
         if (own)

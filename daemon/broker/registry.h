@@ -47,7 +47,8 @@ typedef struct TenantEntry {
         Tenant tenant; /* first: the tree compares by it */
         PoolEntry *pool;
         size_t n_volumes, n_snapshots; /* that it owns, */
-        uint64_t provisioned;          /* and the sum of the volumes' sizes, bytes */
+        uint64_t provisioned;          /* and the sum of the volumes' sizes, bytes, */
+        uint64_t tmpfs;                /* of those in memory apart */
         TenantUse use;
         bool goes; /* it is being removed: nothing more is made for it */
 } TenantEntry;

@@ -52,6 +52,7 @@ int view_tenant(const TenantEntry *entry, sd_json_variant **ret) {
                            SD_JSON_BUILD_PAIR_CONDITION(entry->use.at > 0, "usedAgeSeconds",
                                                         SD_JSON_BUILD_UNSIGNED(view_seconds_since(entry->use.at))),
                            SD_JSON_BUILD_PAIR_CONDITION(entry->use.stopped, "stopped", SD_JSON_BUILD_BOOLEAN(true)),
+                           SD_JSON_BUILD_PAIR_UNSIGNED("tmpfsBytes", quota_use(entry, TENANT_LIMIT_TMPFS)),
                            SD_JSON_BUILD_PAIR_CONDITION(t->schedule != NULL, "snapshotSchedule",
                                                         SD_JSON_BUILD_STRING(t->schedule)),
                            SD_JSON_BUILD_PAIR_CONDITION(t->created_usec > 0, "createdAt",

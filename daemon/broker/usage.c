@@ -68,7 +68,7 @@ static int take_exclusive(VolumeEntry *entry, void *userdata) {
         ThinUsage key = { .thin_id = entry->volume.thin_id };
         const ThinUsage *found;
 
-        if (entry->volume.created_usec >= maps->job->began_usec)
+        if (entry->volume.spec.kind != KIND_BLOCK || entry->volume.created_usec >= maps->job->began_usec)
                 return 0;
         found = bsearch(&key, maps->result->thins, maps->result->n_thins, sizeof(key), compare_thin_ids);
         if (!found)
@@ -207,7 +207,7 @@ static int look_start(Operation *op, Error *err) {
                 if (only && pool != only)
                         continue;
                 r = look_at(look, pool, entry, err);
-                if (r >= 0)
+                if (r >= 0 && (!entry || entry->volume.spec.kind == KIND_BLOCK))
                         r = maps_look_at(op->manager, entry ? look : NULL, pool, entry, err);
         }
         if (r >= 0)

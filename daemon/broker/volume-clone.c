@@ -70,6 +70,8 @@ static int check_name(Manager *m, const VolumeEntry *snapshot, const Reference *
 static int check_source(const VolumeEntry *snapshot, Error *err) {
         int r;
 
+        if (volume_check_block(snapshot, "clone", err) < 0)
+                return error_code(err);
         if (snapshot->volume.spec.role != ROLE_SNAPSHOT) {
                 r = error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP, "%s is a volume: clones are made of snapshots",
                               snapshot->volume.spec.name);

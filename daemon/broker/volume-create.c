@@ -123,8 +123,8 @@ static bool take_next_thin_id(Operation *op, const Error *err) {
         uint32_t taken = volume->thin_id;
         Error failure = {};
 
-        if (!operation_thin_id_is_anothers(op, err) || op->thin_ids_taken++ >= THIN_IDS_TAKEN_MAX ||
-            volume_entry_renumber(op->volume) < 0)
+        if (volume->spec.kind != KIND_BLOCK || !operation_thin_id_is_anothers(op, err) ||
+            op->thin_ids_taken++ >= THIN_IDS_TAKEN_MAX || volume_entry_renumber(op->volume) < 0)
                 return false;
         log_warning(op->pool->info.name,
                     "thin device %u is in the pool, and not in its catalog: left alone; see quarry doctor", taken);
@@ -180,6 +180,8 @@ static void on_made(JobResult *result, int *mount_fd, const Error *err, void *us
                 op->volume->volume.state = VOLUME_READY;
                 if (*result->keys.host_key)
                         registry_set_key(&op->manager->registry, op->volume, KEY_SOURCE_HOST, result->keys.host_key);
+                if (result->source_id)
+                        buffer_format(op->volume->volume.spec.source_id, SOURCE_ID_MAX, "%s", result->source_id);
                 op->volume->volume.copied = !sd_id128_is_null(op->job.source.uuid);
                 op->volume->made_usec = clock_usec(CLOCK_REALTIME);
                 op->volume->open = result->open;
@@ -284,7 +286,7 @@ int volume_create_entry(Manager *m, PoolEntry *pool, VolumeSpec *spec, VolumeEnt
         r = sd_id128_randomize(&volume.uuid);
         if (r < 0)
                 return error_errno(err, r, "cannot make a UUID");
-        r = pool_entry_new_thin_id(pool, &volume.thin_id);
+        r = spec->kind == KIND_BLOCK ? pool_entry_new_thin_id(pool, &volume.thin_id) : 0;
         if (r < 0)
                 return error_set(err, ERROR_NO_SPACE, r, "pool %s has no thin id left", pool->info.name);
         volume.created_usec = clock_usec(CLOCK_REALTIME);
@@ -298,6 +300,17 @@ int volume_create_entry(Manager *m, PoolEntry *pool, VolumeSpec *spec, VolumeEnt
         }
         *ret = entry;
         return 0;
+}
+
+/* What is not in the pool takes nothing of it. */
+static int check_space(const Manager *m, PoolEntry *pool, const TenantEntry *tenant, const VolumeSpec *spec,
+                       Error *err) {
+        int r;
+
+        if (spec->kind != KIND_BLOCK)
+                return spec->kind == KIND_TMPFS ? quota_check_tmpfs(tenant, spec->size, err) : 0;
+        r = quota_check_size(m, pool, tenant, spec->size, err);
+        return r < 0 ? r : space_check_create(pool, err);
 }
 
 static int create(Manager *m, const Caller *caller, VolumeSpec *spec, int *key_fd, bool if_absent,
@@ -330,14 +343,14 @@ static int create(Manager *m, const Caller *caller, VolumeSpec *spec, int *key_f
         if (r >= 0)
                 r = quota_check_volumes(tenant, 1, err);
         if (r >= 0)
-                r = quota_check_size(m, pool, tenant, spec->size, err);
-        if (r >= 0)
-                r = space_check_create(pool, err);
+                r = check_space(m, pool, tenant, spec, err);
         if (r >= 0)
                 r = operation_new(m, "create", caller, watcher, volume_create_run, &op, err);
         if (r < 0)
                 return r;
-        r = volume_create_entry(m, pool, spec, &entry, err);
+        r = volume_take_members(&op->job, caller, spec, tenant, err);
+        if (r >= 0)
+                r = volume_create_entry(m, pool, spec, &entry, err);
         if (r < 0) {
                 operation_free(op);
                 return r;

@@ -55,6 +55,8 @@ static int diff_start(Operation *op, Error *err) {
 static int check_lineage(const VolumeEntry *from, const VolumeEntry *to, Error *err) {
         const VolumeSpec *a = &from->volume.spec, *b = &to->volume.spec;
 
+        if (volume_check_block(from, "diff", err) < 0 || volume_check_block(to, "diff", err) < 0)
+                return error_code(err);
         if (from->pool != to->pool)
                 return error_set(err, ERROR_NOT_SUPPORTED, EXDEV,
                                  "%s is in pool %s, and %s in pool %s: they have nothing in common", a->name,

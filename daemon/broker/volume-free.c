@@ -13,7 +13,8 @@
 #define AGAIN_USEC (30 * UINT64_C(1000000))
 
 bool volume_is_large(const VolumeEntry *entry) {
-        return (entry->used_is_known ? entry->used : entry->volume.spec.size) >= LARGE;
+        return entry->volume.spec.kind == KIND_BLOCK &&
+               (entry->used_is_known ? entry->used : entry->volume.spec.size) >= LARGE;
 }
 
 static int on_pause_over(sd_event_source *source, uint64_t usec, void *userdata) {

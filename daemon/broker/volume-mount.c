@@ -67,7 +67,8 @@ static int mount_start(Operation *op, Error *err) {
         r = volume_check_ready(op->volume, err);
         if (r >= 0)
                 r = volume_check_unlocked(op->volume, err);
-        op->job.stopped = space_stops(op->volume) && op->volume->volume.spec.role == ROLE_VOLUME;
+        op->job.stopped = space_stops(op->volume) && op->volume->volume.spec.role == ROLE_VOLUME &&
+                          op->volume->volume.spec.kind == KIND_BLOCK;
         return r < 0 ? r : operation_run_job(op, JOB_VOLUME_MOUNT, on_mounted, err);
 }
 
@@ -85,6 +86,20 @@ static int mount_judge_raw(const VolumeEntry *entry, const MountSpec *spec, bool
         return 0;
 }
 
+/* The ids of a volume's own filesystem are nobody else's. In a directory of the host they are those of the host: to be
+ * shown others for them is to have the rights of others. */
+static int mount_judge_other(const Caller *caller, const VolumeSpec *volume, const MountSpec *spec, Error *err) {
+        if (volume->kind == KIND_BIND && mount_spec_has_map(spec) && !caller->admin)
+                return error_set(err, ERROR_PERMISSION_DENIED, EPERM,
+                                 "volume %s is a bind volume: showing its files with other ids is for administrators",
+                                 volume->name);
+        if (!isempty(spec->context))
+                return error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP,
+                                 "volume %s is %s: a SELinux context is for block volumes", volume->name,
+                                 volume_kind_phrase(volume->kind));
+        return 0;
+}
+
 static int mount_judge(const Caller *caller, const VolumeEntry *entry, const MountSpec *spec, bool detached,
                        Error *err) {
         const char *ref = VOLUME_REFERENCE(&entry->volume.spec);
@@ -94,6 +109,8 @@ static int mount_judge(const Caller *caller, const VolumeEntry *entry, const Mou
                 return error_set(err, ERROR_PERMISSION_DENIED, EPERM,
                                  "mount options suid and dev are for administrators");
         r = mount_spec_validate(spec, detached, err);
+        if (r >= 0 && entry->volume.spec.kind != KIND_BLOCK)
+                return mount_judge_other(caller, &entry->volume.spec, spec, err);
         if (r < 0 || entry->volume.spec.fs == FILESYSTEM_NONE)
                 return r < 0 ? r : mount_judge_raw(entry, spec, detached, err);
         if (entry->volume.spec.role == ROLE_SNAPSHOT && !(spec->options & MOUNT_READ_ONLY)) {
@@ -123,9 +140,16 @@ int volume_mount(Manager *m, const Caller *caller, VolumeEntry *entry, const Mou
         op->job.mount.has_giver = !caller->admin;
         op->job.mount.giver_uid = caller->admin ? 0 : caller->uid;
         op->job.mount.giver_gid = caller->admin ? 0 : caller->gid;
+        if (entry->volume.spec.read_only)
+                op->job.mount.options |= MOUNT_READ_ONLY;
         op->job.detached = detached;
         op->key_fd = key_fd;
         op->second_fd = userns_fd;
+        r = volume_take_members(&op->job, caller, &entry->volume.spec, entry->tenant, err);
+        if (r < 0) {
+                operation_free(op);
+                return r;
+        }
         operation_begin_on_volume(op, entry);
         return 0;
 }

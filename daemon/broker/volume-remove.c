@@ -213,7 +213,7 @@ static void on_detached(JobResult *result, int *mount_fd, const Error *err, void
                 operation_finish(op, err);
                 return;
         }
-        op->job.lazy = false;
+        op->job.lazy = entry->volume.spec.kind == KIND_BIND; /* who has its directory keeps that, and nothing of ours */
         entry->open = result->open;
         if (!result->open) {
                 if (remove_start(op, &failure) < 0)

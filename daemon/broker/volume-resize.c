@@ -320,6 +320,8 @@ static int resize_start(Operation *op, Error *err) {
                 r = pool_entry_check_changes(op->pool, err);
         if (r >= 0)
                 r = target_size(op, &op->size, err);
+        if (r >= 0 && volume->spec.kind == KIND_TMPFS)
+                return volume_resize_tmpfs(op, err);
         if (r >= 0 && op->size < volume->spec.size)
                 r = shrink_check(&volume->spec, op->size, err);
         if (r >= 0 && op->dry_run) {
@@ -345,7 +347,11 @@ int volume_resize(Manager *m, const Caller *caller, VolumeEntry *entry, uint64_t
         Operation *op;
         int r = 0;
 
-        if (spec->role != ROLE_VOLUME)
+        if (spec->kind == KIND_BIND)
+                r = error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP,
+                              "volume %s is a bind volume: its files take what they need of the filesystem of %s",
+                              spec->name, spec->source);
+        else if (spec->role != ROLE_VOLUME)
                 r = error_set(err, ERROR_NOT_SUPPORTED, EROFS, "snapshot %s can only be read", spec->name);
         else if ((size > 0) + (add > 0) + (subtract > 0) != 1)
                 r = error_field(err, "sizeBytes",

@@ -303,6 +303,8 @@ int volume_rollback(Manager *m, const Caller *caller, VolumeEntry *snapshot, boo
         Operation *op;
         int r;
 
+        if (volume_check_block(snapshot, "rollback", err) < 0)
+                return error_code(err);
         if (snapshot->volume.spec.role != ROLE_SNAPSHOT) {
                 r = error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP, "%s is a volume: name the snapshot to go back to",
                               snapshot->volume.spec.name);

@@ -28,6 +28,8 @@ int volume_trim(Manager *m, const Caller *caller, VolumeEntry *entry, const Watc
         Operation *op;
         int r;
 
+        if (volume_check_block(entry, "trim", err) < 0)
+                return error_code(err);
         if (spec->fs == FILESYSTEM_NONE)
                 return error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP,
                                  "volume %s has no filesystem that knows what is unused", spec->name);

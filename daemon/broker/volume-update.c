@@ -126,6 +126,13 @@ static int update_start(Operation *op, Error *err) {
 static int update_check(const VolumeEntry *entry, const VolumeUpdate *update, Error *err) {
         const VolumeSpec *spec = &entry->volume.spec;
 
+        if (has_owner(update) && spec->kind == KIND_BIND)
+                return error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP,
+                                 "volume %s is a bind volume: the owner, group and mode of %s are not quarry's to "
+                                 "change",
+                                 spec->name, spec->source);
+        if (update->schedule && volume_check_block(entry, "snapshot", err) < 0)
+                return error_code(err);
         if (has_owner(update) && spec->role == ROLE_SNAPSHOT)
                 return error_set(err, ERROR_NOT_SUPPORTED, EROFS,
                                  "snapshot %s can only be read: nothing but its labels can be changed", spec->name);
@@ -138,7 +145,7 @@ static int update_check(const VolumeEntry *entry, const VolumeUpdate *update, Er
                 error_hint(err, "quarry hold %s", VOLUME_REFERENCE(spec));
                 return r;
         }
-        if (has_owner(update) && spec->fs == FILESYSTEM_NONE)
+        if (has_owner(update) && spec->fs == FILESYSTEM_NONE && spec->kind == KIND_BLOCK)
                 return error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP,
                                  "volume %s has no filesystem whose directory could be given another owner or mode",
                                  spec->name);

@@ -150,6 +150,7 @@ static const char *stopped_by(const VolumeEntry *entry) {
 static int build_member(const VolumeEntry *entry, VolumeMember member, sd_json_variant **ret) {
         const Volume *v = &entry->volume;
         const VolumeSpec *spec = &v->spec;
+        bool is_block = spec->kind == KIND_BLOCK, has_owner = spec->kind != KIND_BIND;
         bool is_snapshot = spec->role == ROLE_SNAPSHOT, maps_seen = entry->exclusive_at > 0;
 
         switch (member) {
@@ -163,18 +164,28 @@ static int build_member(const VolumeEntry *entry, VolumeMember member, sd_json_v
                 return build_uuid(v->uuid, ret);
         case MEMBER_TYPE:
                 return build_text(is_snapshot ? "snapshot" : "volume", ret);
+        case MEMBER_KIND:
+                return build_text(volume_kind_to_string(spec->kind), ret);
+        case MEMBER_SOURCE:
+                return build_text(spec->source, ret);
+        case MEMBER_READ_ONLY:
+                return spec->kind == KIND_BIND ? sd_json_variant_new_boolean(ret, spec->read_only) : 0;
+        case MEMBER_INODES:
+                return build_number(spec->inodes > 0, spec->inodes, ret);
+        case MEMBER_NOSWAP:
+                return spec->kind == KIND_TMPFS ? sd_json_variant_new_boolean(ret, spec->noswap) : 0;
         case MEMBER_HELD:
                 return is_snapshot ? sd_json_variant_new_boolean(ret, v->held) : 0;
         case MEMBER_PROTECTED:
                 return is_snapshot ? 0 : sd_json_variant_new_boolean(ret, spec->protected);
         case MEMBER_SNAPSHOTS:
-                return build_number(!is_snapshot, entry->n_snapshots, ret);
+                return build_number(!is_snapshot && is_block, entry->n_snapshots, ret);
         case MEMBER_STATE:
                 return build_text(volume_state_to_string(v->state), ret);
         case MEMBER_FAILURE:
                 return build_text(v->failure, ret);
         case MEMBER_SIZE:
-                return build_number(true, spec->size, ret);
+                return build_number(spec->size > 0, spec->size, ret);
         case MEMBER_USED:
                 return build_number(entry->used_is_known, entry->used, ret);
         case MEMBER_EXCLUSIVE:
@@ -182,19 +193,19 @@ static int build_member(const VolumeEntry *entry, VolumeMember member, sd_json_v
         case MEMBER_EXCLUSIVE_AGE:
                 return build_number(maps_seen, maps_seen ? view_seconds_since(entry->exclusive_at) : 0, ret);
         case MEMBER_FILESYSTEM:
-                return build_text(filesystem_to_string(spec->fs), ret);
+                return is_block ? build_text(filesystem_to_string(spec->fs), ret) : 0;
         case MEMBER_ENCRYPTION:
                 return spec->key_source == KEY_SOURCE_NONE ? 0 : build_encryption(&entry->volume, ret);
         case MEMBER_LABELS:
                 return build_labels(spec, ret);
         case MEMBER_UID:
-                return build_number(true, spec->uid, ret);
+                return build_number(has_owner, spec->uid, ret);
         case MEMBER_GID:
-                return build_number(true, spec->gid, ret);
+                return build_number(has_owner, spec->gid, ret);
         case MEMBER_MODE:
-                return build_number(true, spec->mode, ret);
+                return build_number(has_owner, spec->mode, ret);
         case MEMBER_MKFS_OPTIONS:
-                return build_list(spec->mkfs_options, ret);
+                return is_block ? build_list(spec->mkfs_options, ret) : 0;
         case MEMBER_CREATED:
                 return build_time(v->created_usec, ret);
         case MEMBER_OPEN:
@@ -228,6 +239,11 @@ static const char *const member_names[_VOLUME_MEMBER_MAX] = {
         [MEMBER_POOL] = "pool",
         [MEMBER_UUID] = "uuid",
         [MEMBER_TYPE] = "type",
+        [MEMBER_KIND] = "kind",
+        [MEMBER_SOURCE] = "source",
+        [MEMBER_READ_ONLY] = "readOnly",
+        [MEMBER_INODES] = "inodes",
+        [MEMBER_NOSWAP] = "noswap",
         [MEMBER_HELD] = "held",
         [MEMBER_PROTECTED] = "protected",
         [MEMBER_SNAPSHOTS] = "snapshots",

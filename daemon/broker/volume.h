@@ -94,6 +94,13 @@ int volume_update(Manager *manager, const Caller *caller, VolumeEntry *entry, Vo
 int volume_diff(Manager *manager, const Caller *caller, VolumeEntry *from, VolumeEntry *to, bool total_only,
                 const Watcher *watcher, Error *err);
 
+/* ERROR_NOT_SUPPORTED for a volume that has no device in the pool. what: "a snapshot". */
+int volume_check_block(const VolumeEntry *entry, const char *what, Error *err);
+/* With whose rights the source of a bind volume is looked at; of others nobody's are. */
+int volume_take_members(Job *job, const Caller *caller, const VolumeSpec *spec, const TenantEntry *tenant, Error *err);
+/* The turn of an operation that gives a volume in memory its size. */
+int volume_resize_tmpfs(Operation *operation, Error *err);
+
 /* ERROR_VOLUME_BROKEN or ERROR_POOL_UNAVAILABLE unless the volume can be worked with. */
 int volume_check_ready(const VolumeEntry *entry, Error *err);
 

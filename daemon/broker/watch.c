@@ -1,6 +1,7 @@
 #include "broker/watch.h"
 
 #include "broker/volume.h"
+#include "broker/watch-source.h"
 
 #include <quarry/fd.h>
 #include <quarry/log.h>
@@ -34,6 +35,8 @@ typedef struct Lookup {
         Registry *registry;
         Found *list;
         size_t n;
+        MountList mounts;
+        SourceList sources;
         dev_t last_device; /* mounts of one device often come together */
         VolumeEntry *last_entry;
 } Lookup;
@@ -71,18 +74,11 @@ static Found *found_for(Lookup *f, VolumeEntry *entry) {
         return &list[f->n++];
 }
 
-static int note(Lookup *f, const MountEntry *mount) {
-        VolumeEntry *entry;
-        Found *found;
+static int add_hold(VolumeEntry *entry, const MountEntry *mount, void *userdata) {
+        Found *found = found_for(userdata, entry);
         Hold *holds;
         char *path;
 
-        if (major(mount->device) == 0) /* no block device beneath */
-                return 0;
-        entry = entry_of_device(f, mount->device);
-        if (!entry)
-                return 0;
-        found = found_for(f, entry);
         if (!found)
                 return -ENOMEM;
         holds = reallocarray(found->holds, found->n + 1, sizeof(*holds));
@@ -97,25 +93,76 @@ static int note(Lookup *f, const MountEntry *mount) {
         return 0;
 }
 
+/* A filesystem in memory has no device, and is called as the volume would be that has one. */
+static VolumeEntry *entry_of_tmpfs(Lookup *f, const MountEntry *mount) {
+        VolumeEntry *entry = NULL;
+        sd_id128_t uuid;
+
+        if (streq(mount->fstype, "tmpfs") && volume_uuid_from_kernel_name(mount->source, &uuid) >= 0)
+                entry = registry_find_uuid(f->registry, uuid);
+        return entry && entry->volume.spec.kind == KIND_TMPFS ? entry : NULL;
+}
+
+static int note(Lookup *f, const MountEntry *mount) {
+        VolumeEntry *entry = major(mount->device) == 0 ? entry_of_tmpfs(f, mount) : entry_of_device(f, mount->device);
+
+        return entry ? add_hold(entry, mount, f)
+                     : source_list_find(&f->sources, f->registry, &f->mounts, mount, add_hold, f);
+}
+
+static int mounts_read(char *text, MountList *ret) {
+        MountEntry mount, *list;
+        int r;
+
+        for (char *rest = text; (r = mountinfo_next(&rest, &mount)) != 0;) {
+                if (r < 0)
+                        continue; /* a line that cannot be read hides no other */
+                if ((ret->n & (ret->n - 1)) == 0) { /* full: the room is a power of two */
+                        list = reallocarray(ret->list, ret->n ? ret->n * 2 : 1, sizeof(*list));
+                        if (!list)
+                                return -ENOMEM;
+                        ret->list = list;
+                }
+                ret->list[ret->n++] = mount;
+        }
+        return 0;
+}
+
+static int note_source(VolumeEntry *entry, void *userdata) {
+        Lookup *f = userdata;
+
+        return entry->volume.spec.kind == KIND_BIND ? source_list_add(&f->sources, entry) : 0;
+}
+
+/* What has no device is open as long as it is mounted. */
 static int forget_holds(VolumeEntry *entry, void *userdata) {
         volume_entry_set_holds(entry, NULL, 0);
+        entry->open = entry->open && entry->volume.spec.kind == KIND_BLOCK;
         return 0;
+}
+
+static int look(Lookup *f, char *text) {
+        int r = 0;
+
+        for (PoolEntry *p = f->registry->pools; r >= 0 && p; p = p->next)
+                r = registry_each_volume(p, note_source, f);
+        source_list_sort(&f->sources);
+        if (r >= 0)
+                r = mounts_read(text, &f->mounts);
+        for (size_t i = 0; i < f->mounts.n && r >= 0; i++)
+                r = note(f, &f->mounts.list[i]);
+        return r;
 }
 
 void watch_look(Watch *w) {
         Registry *registry = &w->manager->registry;
         Lookup f = { .registry = registry };
         _cleanup_free_ char *text = NULL;
-        MountEntry mount;
         int r;
 
         r = mountinfo_read(&text);
-        char *rest = text;
-        while (r >= 0 && (r = mountinfo_next(&rest, &mount)) != 0)
-                if (r > 0)
-                        r = note(&f, &mount);
-                else
-                        r = 0; /* a line that cannot be read hides no other */
+        if (r >= 0)
+                r = look(&f, text);
         if (r < 0)
                 log_error("watch", "cannot follow " MOUNTINFO ": %s", strerror(-r));
 
@@ -127,6 +174,8 @@ void watch_look(Watch *w) {
                         f.list[i].entry->open = true;
                 }
         free(f.list);
+        free(f.mounts.list);
+        source_list_done(&f.sources);
 }
 
 /* --- closing what nobody uses --------------------------------------------------------------------------- */

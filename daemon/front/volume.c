@@ -42,15 +42,27 @@ static int dispatch_key_source(const char *name, sd_json_variant *v, sd_json_dis
         return 0;
 }
 
+static int dispatch_kind(const char *name, sd_json_variant *v, sd_json_dispatch_flags_t flags, void *userdata) {
+        int kind = volume_kind_from_string(sd_json_variant_string(v));
+
+        if (sd_json_variant_is_null(v))
+                return 0;
+        if (kind < 0)
+                return -EINVAL;
+        *(VolumeKind *) userdata = (VolumeKind) kind;
+        return 0;
+}
+
 typedef struct CreateParameters {
-        const char *volume;
-        uint64_t size;
-        Filesystem fs;
+        const char *volume, *source;
+        VolumeKind kind;
+        uint64_t size, inodes;
+        Filesystem fs; /* _FILESYSTEM_MAX: not said */
         KeySource key_source;
         int key;
         char **labels, **mkfs_options;
         uint64_t uid, gid, mode; /* OWNER_UNSET, or 32 bits */
-        bool if_absent, protected;
+        bool if_absent, protected, read_only, noswap;
 } CreateParameters;
 
 static int dispatch_owner(const char *name, sd_json_variant *v, sd_json_dispatch_flags_t flags, void *userdata) {
@@ -75,9 +87,32 @@ static void spec_set_owner(const Call *call, const CreateParameters *p, VolumeSp
         const Caller *caller = &call->caller;
         bool admin = caller->admin;
 
+        if (p->kind == KIND_BIND) { /* it is made already */
+                spec->uid = spec->gid = spec->mode = 0;
+                return;
+        }
         spec->uid = p->uid != OWNER_UNSET ? (uint32_t) p->uid : admin ? 0 : caller->uid;
         spec->gid = p->gid != OWNER_UNSET ? (uint32_t) p->gid : admin ? 0 : caller->gid;
         spec->mode = p->mode != OWNER_UNSET ? (uint32_t) p->mode : admin ? DEFAULT_MODE : DEFAULT_MODE_OF_MEMBERS;
+}
+
+/* What makes one kind, as it was said: what has no meaning for it is refused with the other rules. */
+static int spec_set_kind(const CreateParameters *p, VolumeSpec *spec, Error *err) {
+        spec->kind = p->kind;
+        spec->fs = p->fs != _FILESYSTEM_MAX ? p->fs : p->kind == KIND_BLOCK ? FILESYSTEM_EXT4 : FILESYSTEM_NONE;
+        spec->read_only = p->read_only;
+        spec->inodes = p->inodes;
+        spec->noswap = p->noswap;
+        spec->source = p->source ? strdup(p->source) : NULL;
+        if (p->source && !spec->source)
+                return error_oom(err);
+        if (p->kind == KIND_BIND && (p->uid != OWNER_UNSET || p->gid != OWNER_UNSET || p->mode != OWNER_UNSET))
+                return error_field(err,
+                                   p->uid != OWNER_UNSET   ? "uid"
+                                   : p->gid != OWNER_UNSET ? "gid"
+                                                           : "mode",
+                                   "the source of a bind volume keeps its owner, group and mode");
+        return 0;
 }
 
 static int spec_from_parameters(const Call *call, const CreateParameters *p, VolumeSpec *spec, Error *err) {
@@ -98,10 +133,12 @@ static int spec_from_parameters(const Call *call, const CreateParameters *p, Vol
         buffer_format(spec->pool, sizeof(spec->pool), "%s", ref.pool);
         buffer_format(spec->name, sizeof(spec->name), "%s", ref.name);
         spec->size = p->size;
-        spec->fs = p->fs;
         spec->key_source = p->key_source;
         spec_set_owner(call, p, spec);
         spec->protected = p->protected;
+        r = spec_set_kind(p, spec, err);
+        if (r < 0)
+                return r;
         for (char **l = p->labels; l && *l; l++) {
                 r = volume_spec_add_label(spec, *l, err);
                 if (r < 0)
@@ -134,7 +171,16 @@ static int vl_method_create(sd_varlink *link, sd_json_variant *parameters, sd_va
                 { "volume", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(CreateParameters, volume),
                   SD_JSON_MANDATORY },
                 { "sizeBytes", _SD_JSON_VARIANT_TYPE_INVALID, call_dispatch_uint64, offsetof(CreateParameters, size),
-                  SD_JSON_MANDATORY },
+                  SD_JSON_NULLABLE },
+                { "kind", SD_JSON_VARIANT_STRING, dispatch_kind, offsetof(CreateParameters, kind), SD_JSON_NULLABLE },
+                { "source", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(CreateParameters, source),
+                  SD_JSON_NULLABLE },
+                { "readOnly", SD_JSON_VARIANT_BOOLEAN, call_dispatch_bool, offsetof(CreateParameters, read_only),
+                  SD_JSON_NULLABLE },
+                { "inodes", _SD_JSON_VARIANT_TYPE_INVALID, call_dispatch_uint64, offsetof(CreateParameters, inodes),
+                  SD_JSON_NULLABLE },
+                { "noswap", SD_JSON_VARIANT_BOOLEAN, call_dispatch_bool, offsetof(CreateParameters, noswap),
+                  SD_JSON_NULLABLE },
                 { "filesystem", SD_JSON_VARIANT_STRING, dispatch_filesystem, offsetof(CreateParameters, fs),
                   SD_JSON_NULLABLE },
                 { "keySource", SD_JSON_VARIANT_STRING, dispatch_key_source, offsetof(CreateParameters, key_source),
@@ -158,7 +204,7 @@ static int vl_method_create(sd_varlink *link, sd_json_variant *parameters, sd_va
                 {},
         };
         _cleanup_(create_parameters_done) CreateParameters p = {
-                .key = -1, .uid = OWNER_UNSET, .gid = OWNER_UNSET, .mode = OWNER_UNSET
+                .key = -1, .fs = _FILESYSTEM_MAX, .uid = OWNER_UNSET, .gid = OWNER_UNSET, .mode = OWNER_UNSET
         };
         _cleanup_(call_freep) Call *call = NULL;
         _cleanup_(volume_spec_done) VolumeSpec spec = VOLUME_SPEC_DEFAULT;

@@ -25,7 +25,7 @@
 /* --- mounts by descriptor ------------------------------------------------------------------------------- */
 
 /* The kernel's own words: lines such as "e ext4: Unknown parameter". */
-static void context_message(int context, char *message, size_t size) {
+void mnt_context_message(int context, char *message, size_t size) {
         char line[256];
         ssize_t n;
 
@@ -116,7 +116,7 @@ static int filesystem_open(const char *device, const char *fstype, bool is_image
         if (r >= 0)
                 r = RET_NERRNO(fsmount(context, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | attributes));
         if (r < 0)
-                context_message(context, message, size);
+                mnt_context_message(context, message, size);
         return r;
 }
 
@@ -245,6 +245,18 @@ int mnt_set_owners(int mount_fd, int userns_fd) {
         struct mount_attr attributes = { .attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t) userns_fd };
 
         return RET_NERRNO(mount_setattr(mount_fd, "", AT_EMPTY_PATH, &attributes, sizeof(attributes)));
+}
+
+int mnt_folder(int fd) {
+        struct mount_attr attributes = { .attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, .propagation = MS_PRIVATE };
+        _cleanup_close_ int mount_fd = -EBADF;
+
+        mount_fd = RET_NERRNO(open_tree(fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH));
+        if (mount_fd < 0)
+                return mount_fd;
+        if (mount_setattr(mount_fd, "", AT_EMPTY_PATH, &attributes, sizeof(attributes)) < 0)
+                return -errno;
+        return TAKE_FD(mount_fd);
 }
 
 int mnt_clone(const char *target) {

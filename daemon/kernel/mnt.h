@@ -31,6 +31,13 @@ int mnt_set_options(int mount_fd, unsigned options);
  * cannot, or no id is mapped. */
 int mnt_set_owners(int mount_fd, int userns_fd);
 
+/* A detached mount of an open folder of this mount namespace, nosuid and nodev, and without what is mounted in it.
+ * Returns the descriptor. */
+int mnt_folder(int fd);
+
+/* The kernel's own words about what failed on a descriptor of fsopen(2). */
+void mnt_context_message(int context, char *message, size_t size);
+
 /* A detached mount of what is mounted at target, with the same attributes, and without what is mounted in it. Returns
  * the descriptor. */
 int mnt_clone(const char *target);

@@ -8,6 +8,7 @@
 #include "kernel/hostkey.h"
 #include "kernel/luks.h"
 #include "kernel/sysfs.h"
+#include "kernel/tmpfs.h"
 #include "kernel/udev.h"
 
 #include <quarry/mountinfo.h>
@@ -146,8 +147,8 @@ static int audit_mounts(StepContext *c, Error *err) {
                 f = finding_add(&c->result->findings, FINDING_STRAY_MOUNT, mount.target,
                                 "what is mounted here is not the volume whose place it is");
                 finding_hint(f, "umount %s", mount.target);
-                if (f && sysfs_read(mount.device, "dm/name", name) >= 0 &&
-                    volume_uuid_from_kernel_name(name, &volume) >= 0)
+                if (f && (tmpfs_volume_of(&mount, &volume) >= 0 || (sysfs_read(mount.device, "dm/name", name) >= 0 &&
+                                                                    volume_uuid_from_kernel_name(name, &volume) >= 0)))
                         f->uuid = volume;
         }
         return 0;

@@ -29,7 +29,7 @@ static int busy_error(StepContext *c, const char *target, Error *err) {
         r = mount_check_below(c->job->volume.spec.name, target, err);
         if (r < 0)
                 return r;
-        if (holders_describe(&c->device, 1, who, sizeof(who)) <= 0)
+        if (c->job->volume.spec.kind == KIND_BIND || holders_describe(&c->device, 1, who, sizeof(who)) <= 0)
                 buffer_format(who, sizeof(who), "in use");
         r = error_set(err, ERROR_VOLUME_BUSY, EBUSY, "volume %s cannot be unmounted from %s: %s",
                       c->job->volume.spec.name, target, who);
@@ -111,17 +111,14 @@ static int mount_run(StepContext *c, Error *err) {
 static int attach_probe(StepContext *c, Error *err) {
         const VolumeSpec *spec = &c->job->volume.spec;
         char target[MOUNT_PATH_MAX], have[MOUNT_OPTIONS_TEXT_MAX], wanted[MOUNT_OPTIONS_TEXT_MAX];
-        unsigned options;
-        dev_t device;
+        unsigned options = 0;
         int r;
 
         volume_mount_path(spec->tenant, spec->name, target);
-        r = mnt_point_device(target, &device, &options);
-        if (r < 0)
-                return error_errno(err, r, "cannot look at %s", target);
-        if (r == 0)
-                return 0;
-        if (device != c->device)
+        r = place_look(c, target, &options, err);
+        if (r <= PLACE_EMPTY)
+                return r;
+        if (r == PLACE_OTHERS)
                 return error_set(err, ERROR_FAILED, EBUSY, "something else is mounted at %s", target);
         if (options != c->job->mount.options) {
                 r = error_set(err, ERROR_VOLUME_BUSY, EBUSY, "volume %s is mounted at %s with options %s, not %s",
@@ -161,25 +158,6 @@ static int attach_undo(StepContext *c, Error *err) {
         return r < 0 && r != -EINVAL && r != -ENOENT ? error_errno(err, r, "cannot unmount %s", target) : 0;
 }
 
-/* What is mounted at its place may be another volume's: pools that were brought together can hold the same name. */
-static int is_mounted(StepContext *c, const char *target, Error *err) {
-        char crypt[KERNEL_NAME_MAX], thin[KERNEL_NAME_MAX];
-        unsigned options;
-        dev_t device;
-        DmInfo info;
-        int r;
-
-        r = mnt_point_device(target, &device, &options);
-        if (r < 0)
-                return error_errno(err, r, "cannot look at %s", target);
-        volume_crypt_name(c->job->volume.uuid, crypt);
-        volume_thin_name(c->job->volume.uuid, thin);
-        if (r == 0 || (dm_info(crypt, &info) < 0 && dm_info(thin, &info) < 0))
-                return 0;
-        c->device = info.device;
-        return device == info.device;
-}
-
 static int unmount_run(StepContext *c, Error *err) {
         const VolumeSpec *spec = &c->job->volume.spec;
         char target[MOUNT_PATH_MAX];
@@ -188,9 +166,9 @@ static int unmount_run(StepContext *c, Error *err) {
         volume_mount_path(spec->tenant, spec->name, target);
         r = suspended_check(&c->job->volume, err); /* what was written could not be written out */
         if (r >= 0)
-                r = is_mounted(c, target, err);
-        if (r <= 0)
-                return r;
+                r = place_look(c, target, NULL, err);
+        if (r != PLACE_OURS)
+                return r < 0 ? r : 0;
         r = c->job->lazy ? mount_check_below(spec->name, target, err) : 0; /* it would go along, in silence */
         if (r < 0)
                 return r;

@@ -28,20 +28,6 @@ static int look(StepContext *c, Error *err) {
         return 1;
 }
 
-/* 1: it is mounted there; 0: nothing is, or something else. */
-static int is_at(StepContext *c, const char *target, bool *ret_taken, Error *err) {
-        unsigned options;
-        dev_t device;
-        int r;
-
-        r = mnt_point_device(target, &device, &options);
-        if (r < 0)
-                return error_errno(err, r, "cannot look at %s", target);
-        if (ret_taken)
-                *ret_taken = r > 0 && device != c->device;
-        return r > 0 && device == c->device;
-}
-
 static void paths(StepContext *c, char old[static MOUNT_PATH_MAX], char target[static MOUNT_PATH_MAX]) {
         const Volume *v = &c->job->volume;
 
@@ -54,10 +40,8 @@ static int move_mount_probe(StepContext *c, Error *err) {
         int r;
 
         paths(c, old, target);
-        r = look(c, err);
-        if (r > 0)
-                r = is_at(c, old, NULL, err);
-        return r < 0 ? r : r == 0;
+        r = place_look(c, old, NULL, err);
+        return r < 0 ? r : r != PLACE_OURS;
 }
 
 static int attach_clone(const char *old, const char *target, Error *err) {
@@ -77,19 +61,19 @@ static int attach_clone(const char *old, const char *target, Error *err) {
 /* Attached at the new place before it goes from the old one: at no time is it mounted nowhere. */
 static int move_mount_run(StepContext *c, Error *err) {
         char old[MOUNT_PATH_MAX], target[MOUNT_PATH_MAX];
-        bool taken = false;
         int r;
 
         paths(c, old, target);
-        r = is_at(c, target, &taken, err);
+        r = place_look(c, target, NULL, err);
         if (r < 0)
                 return r;
-        if (taken)
+        if (r == PLACE_OTHERS)
                 return error_set(err, ERROR_VOLUME_BUSY, EBUSY, "something else is mounted at %s", target);
-        if (r == 0)
+        if (r == PLACE_EMPTY) {
                 r = mount_check_below(c->job->volume.old_name, old, err); /* it would stay behind */
-        if (r == 0)
-                r = attach_clone(old, target, err);
+                if (r >= 0)
+                        r = attach_clone(old, target, err);
+        }
         if (r < 0)
                 return r;
         r = mnt_unmount_lazy(old);

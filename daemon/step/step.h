@@ -101,7 +101,16 @@ extern const Step step_idmap;
 int mount_check_below(const char *name, const char *target, Error *err);
 /* Gives context->mount_fd, which nobody sees yet, the options and ids that the job wants. */
 int mount_shape(StepContext *context, Error *err);
+/* place.c: what is mounted at target; c->device is that of the volume then, but for a bind volume's. */
+enum { PLACE_EMPTY, PLACE_OURS, PLACE_OTHERS };
+int place_look(StepContext *context, const char *target, unsigned *ret_options, Error *err);
 extern const Step step_mount, step_attach, step_unmount, step_mount_point_remove;
+/* tmpfs.c: a volume in memory */
+extern const Step step_tmpfs_try, step_tmpfs_mount, step_tmpfs_claim, step_tmpfs_own, step_tmpfs_remount,
+        step_tmpfs_look;
+/* bind.c: a volume that is a directory of the host */
+extern const Step step_source_check, step_source_limit, step_source_unlimit, step_bind_mount, step_bind_claim,
+        step_bind_look;
 /* limit.c: a filesystem that gets no new space while its pool has none */
 bool limit_is_set(sd_id128_t volume);
 void limit_forget(sd_id128_t volume); /* its filesystem is mounted nowhere any more */

@@ -45,6 +45,7 @@ void row_done(Row *row) {
         free(row->rule);
         free(row->schedule);
         free(row->old_name);
+        free(row->source);
         *row = (Row) {};
 }
 
@@ -69,6 +70,11 @@ int row_from_volume(const Volume *v, Row *ret) {
                 .rule = copy(v->rule, &failed),
                 .schedule = copy(v->schedule, &failed),
                 .old_name = copy(v->old_name, &failed),
+                .source = copy(v->spec.source, &failed),
+                .kind = v->spec.kind,
+                .inodes = v->spec.inodes,
+                .read_only = v->spec.read_only,
+                .noswap = v->spec.noswap,
                 .state = v->state,
                 .fs = v->spec.fs,
                 .key_source = v->spec.key_source,
@@ -88,6 +94,7 @@ int row_from_volume(const Volume *v, Row *ret) {
 
         buffer_format(row.host_key, sizeof(row.host_key), "%s", v->host_key);
         uuid_format(v->uuid, row.uuid);
+        buffer_format(row.source_id, sizeof(row.source_id), "%s", v->spec.source_id);
         if (!sd_id128_is_null(v->spec.origin))
                 uuid_format(v->spec.origin, row.origin);
         if (failed || !row.mkfs_options || !row.labels) {
@@ -98,11 +105,18 @@ int row_from_volume(const Volume *v, Row *ret) {
         return 0;
 }
 
+static void bind_if(sqlite3_stmt *s, int i, bool is_there, uint32_t number) {
+        if (is_there)
+                sqlite3_bind_int64(s, i, number);
+        else
+                sqlite3_bind_null(s, i);
+}
+
 void row_bind(const Row *row, sqlite3_stmt *s) {
         sqlite3_bind_text(s, 1, row->uuid, -1, SQLITE_STATIC);
         sqlite3_bind_text(s, 2, volume_role_to_string(row->role), -1, SQLITE_STATIC);
         sqlite3_bind_text(s, 3, row->origin, -1, SQLITE_STATIC);
-        sqlite3_bind_int64(s, 4, row->thin_id);
+        bind_if(s, 4, row->kind == KIND_BLOCK, row->thin_id);
         sqlite3_bind_text(s, 5, row->tenant, -1, SQLITE_STATIC);
         sqlite3_bind_text(s, 6, row->name, -1, SQLITE_STATIC);
         sqlite3_bind_text(s, 7, volume_state_to_string(row->state), -1, SQLITE_STATIC);
@@ -120,15 +134,18 @@ void row_bind(const Row *row, sqlite3_stmt *s) {
         sqlite3_bind_text(s, 19, row->rule, -1, SQLITE_STATIC);
         sqlite3_bind_text(s, 20, row->schedule, -1, SQLITE_STATIC);
         sqlite3_bind_int64(s, 21, (sqlite3_int64) row->pending_size);
-        if (row->has_spare)
-                sqlite3_bind_int64(s, 22, row->spare_thin_id);
-        else
-                sqlite3_bind_null(s, 22);
+        bind_if(s, 22, row->has_spare, row->spare_thin_id);
         sqlite3_bind_text(s, 23, row->old_name, -1, SQLITE_STATIC);
         sqlite3_bind_int64(s, 24, row->copied);
         sqlite3_bind_int64(s, 25, row->protected);
         sqlite3_bind_int64(s, 26, row->locked);
         sqlite3_bind_text(s, 27, row->host_key, -1, SQLITE_STATIC);
+        sqlite3_bind_text(s, 28, volume_kind_to_string(row->kind), -1, SQLITE_STATIC);
+        sqlite3_bind_text(s, 29, row->source, -1, SQLITE_STATIC);
+        sqlite3_bind_text(s, 30, isempty(row->source_id) ? NULL : row->source_id, -1, SQLITE_STATIC);
+        sqlite3_bind_int64(s, 31, row->read_only);
+        sqlite3_bind_int64(s, 32, (sqlite3_int64) row->inodes);
+        sqlite3_bind_int64(s, 33, row->noswap);
 }
 
 static const char *column(sqlite3_stmt *s, int i) {
@@ -163,7 +180,7 @@ static int read_numbers(sqlite3_stmt *s, Volume *v) {
         if (column_uint32(s, 3, &v->thin_id) < 0 || v->thin_id > THIN_ID_MAX ||
             column_uint32(s, 11, &v->spec.uid) < 0 || column_uint32(s, 12, &v->spec.gid) < 0 ||
             column_uint32(s, 13, &v->spec.mode) < 0 || sqlite3_column_int64(s, 16) < 0 ||
-            sqlite3_column_int64(s, 20) < 0)
+            sqlite3_column_int64(s, 20) < 0 || sqlite3_column_int64(s, 31) < 0)
                 return -EINVAL;
         v->spec.size = (uint64_t) sqlite3_column_int64(s, 8);
         v->created_usec = (uint64_t) sqlite3_column_int64(s, 16);
@@ -171,6 +188,9 @@ static int read_numbers(sqlite3_stmt *s, Volume *v) {
         v->copied = sqlite3_column_int64(s, 23) != 0;
         v->spec.protected = sqlite3_column_int64(s, 24) != 0;
         v->locked = sqlite3_column_int64(s, 25) != 0;
+        v->spec.read_only = sqlite3_column_int64(s, 30) != 0;
+        v->spec.inodes = (uint64_t) sqlite3_column_int64(s, 31);
+        v->spec.noswap = sqlite3_column_int64(s, 32) != 0;
         v->pending_size = (uint64_t) sqlite3_column_int64(s, 20);
         v->has_spare = sqlite3_column_type(s, 21) != SQLITE_NULL;
         if (v->has_spare && (column_uint32(s, 21, &v->spare_thin_id) < 0 || v->spare_thin_id > THIN_ID_MAX))
@@ -181,9 +201,12 @@ static int read_numbers(sqlite3_stmt *s, Volume *v) {
 static int read_words(sqlite3_stmt *s, Volume *v) {
         int role = column_enum(s, 1, volume_role_from_string), state = column_enum(s, 6, volume_state_from_string);
         int fs = column_enum(s, 9, filesystem_from_string), source = column_enum(s, 10, key_source_from_string);
+        int kind = column_enum(s, 27, volume_kind_from_string);
 
-        if (role < 0 || state < 0 || fs < 0 || source < 0)
+        if (role < 0 || state < 0 || fs < 0 || source < 0 || kind < 0 ||
+            !buffer_format(v->spec.source_id, sizeof(v->spec.source_id), "%s", column(s, 29)))
                 return -EINVAL;
+        v->spec.kind = (VolumeKind) kind;
         v->spec.role = (VolumeRole) role;
         v->state = (VolumeState) state;
         v->spec.fs = (Filesystem) fs;
@@ -231,6 +254,8 @@ int row_to_volume(sqlite3_stmt *s, Volume *ret) {
                 r = column_copy(s, 19, &v.schedule);
         if (r >= 0)
                 r = column_copy(s, 22, &v.old_name);
+        if (r >= 0)
+                r = column_copy(s, 28, &v.spec.source);
         if (r >= 0)
                 r = lines_split(column(s, 14), &v.spec.mkfs_options);
         if (r >= 0)

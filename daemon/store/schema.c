@@ -91,8 +91,55 @@ static const char *const migrations[] = {
         ") STRICT, WITHOUT ROWID;"
         "ALTER TABLE volume ADD COLUMN protected INTEGER NOT NULL DEFAULT 0;",
         "ALTER TABLE tenant ADD COLUMN max_used INTEGER;"
-        "ALTER TABLE volume ADD COLUMN locked INTEGER NOT NULL DEFAULT 0;"
-        "ALTER TABLE volume ADD COLUMN host_key TEXT NOT NULL DEFAULT '';",
+        /* Volumes that are not in the pool have no thin id. */
+        "CREATE TABLE thing ("
+        "  uuid TEXT NOT NULL PRIMARY KEY,"
+        "  role TEXT NOT NULL,"
+        "  origin TEXT NOT NULL,"
+        "  kind TEXT NOT NULL,"
+        "  thin_id INTEGER UNIQUE,"
+        "  tenant TEXT NOT NULL,"
+        "  name TEXT NOT NULL,"
+        "  state TEXT NOT NULL,"
+        "  failure TEXT,"
+        "  size INTEGER NOT NULL,"
+        "  filesystem TEXT NOT NULL,"
+        "  key_source TEXT NOT NULL,"
+        "  uid INTEGER NOT NULL,"
+        "  gid INTEGER NOT NULL,"
+        "  mode INTEGER NOT NULL,"
+        "  mkfs_options TEXT NOT NULL,"
+        "  labels TEXT NOT NULL,"
+        "  created_usec INTEGER NOT NULL,"
+        "  held INTEGER NOT NULL DEFAULT 0,"
+        "  copied INTEGER NOT NULL DEFAULT 0,"
+        "  protected INTEGER NOT NULL DEFAULT 0,"
+        "  rule TEXT,"
+        "  schedule TEXT,"
+        "  pending_size INTEGER NOT NULL DEFAULT 0,"
+        "  spare_thin_id INTEGER UNIQUE,"
+        "  old_name TEXT,"
+        "  source TEXT," /* of a bind volume: its directory, */
+        "  source_id TEXT," /* and what that was when the volume was made */
+        "  read_only INTEGER NOT NULL DEFAULT 0,"
+        "  inodes INTEGER NOT NULL DEFAULT 0," /* of a tmpfs volume */
+        "  noswap INTEGER NOT NULL DEFAULT 0,"
+        "  locked INTEGER NOT NULL DEFAULT 0,"
+        "  host_key TEXT NOT NULL DEFAULT '',"
+        "  CHECK ((kind = 'block') = (thin_id IS NOT NULL))"
+        ") STRICT, WITHOUT ROWID;"
+        "INSERT INTO thing (uuid, role, origin, kind, thin_id, tenant, name, state, failure, size, filesystem,"
+        " key_source, uid, gid, mode, mkfs_options, labels, created_usec, held, copied, protected, rule, schedule,"
+        " pending_size, spare_thin_id, old_name) SELECT uuid, role, origin, 'block', thin_id, tenant, name, state,"
+        " failure, size, filesystem, key_source, uid, gid, mode, mkfs_options, labels, created_usec, held, copied,"
+        " protected, rule, schedule, pending_size, spare_thin_id, old_name FROM volume;"
+        "DROP TABLE volume;"
+        "ALTER TABLE thing RENAME TO volume;"
+        "CREATE UNIQUE INDEX volume_name ON volume (tenant, origin, name) WHERE state != 'freeing';"
+        "CREATE TRIGGER volume_gone AFTER DELETE ON volume BEGIN"
+        "  DELETE FROM schedule_run WHERE volume = OLD.uuid;"
+        " END;"
+        "ALTER TABLE tenant ADD COLUMN max_tmpfs INTEGER;",
 };
 
 int sqlite_error(sqlite3 *db, Error *err, const char *what) {

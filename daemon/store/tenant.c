@@ -11,9 +11,9 @@
 
 #define COLUMNS                                                                                         \
         "name, users, groups, schedule, schedule_since_usec, created_usec, max_volumes, max_snapshots," \
-        " max_size, max_used"
+        " max_size, max_used, max_tmpfs"
 #define SELECT "SELECT " COLUMNS " FROM tenant"
-#define REPLACE "INSERT OR REPLACE INTO tenant (" COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
+#define REPLACE "INSERT OR REPLACE INTO tenant (" COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
 #define FIRST_LIMIT 6 /* column of the first limit; the others follow in their order */
 
 void tenant_list_done(TenantList *tenants) {

@@ -13,6 +13,7 @@ enum {
         BYTE_OPEN,   /* one opens or extends the pool at a time */
         BYTE_MAPS,   /* one has a snapshot of its metadata, also while it is extended: that must not wait */
         BYTE_VOLUME, /* this and the thin id: two volumes never have the same one */
+        BYTE_OTHERS = BYTE_VOLUME + THIN_ID_MAX + 1, /* this and a part of the UUID, of what has no thin id */
 };
 
 typedef struct Need {
@@ -22,6 +23,12 @@ typedef struct Need {
         bool source;    /* and the job's source */
         int maps;       /* and BYTE_MAPS: F_OFD_SETLKW; F_OFD_SETLK for who comes again rather than waits */
 } Need;
+
+/* Two that have one byte only wait for each other. */
+static off_t byte_of(const Volume *volume) {
+        return volume->spec.kind == KIND_BLOCK ? BYTE_VOLUME + (off_t) volume->thin_id
+                                               : BYTE_OTHERS + (off_t) (volume->uuid.qwords[0] >> 2);
+}
 
 /* Returns 0 if the job needs no lock: it only looks, or is about no pool in particular. */
 static int need_of(const Job *job, Need *ret) {
@@ -95,7 +102,8 @@ static int need_of(const Job *job, Need *ret) {
         case JOB_VOLUME_RENAME:
         case JOB_VOLUME_GROW:
         case JOB_VOLUME_SHRINK:
-                *ret = (Need) { F_RDLCK, BYTE_VOLUME + (off_t) job->volume.thin_id };
+        case JOB_VOLUME_REMOUNT:
+                *ret = (Need) { F_RDLCK, byte_of(&job->volume) };
                 return 1;
         }
         return 0;

@@ -138,7 +138,67 @@ static const Step *const *plan_key(JobVerb verb) {
         }
 }
 
-const Step *const *plan_for(const Job *job) {
+/* What is not on a device of the pool has little that could be done to it; job_from_json() refuses the rest. */
+static const Step *const *plan_tmpfs(JobVerb verb) {
+        switch (verb) {
+        case JOB_VOLUME_CREATE:
+                return PLAN(&step_tmpfs_try);
+        case JOB_VOLUME_MOUNT:
+                return PLAN(&step_tmpfs_mount, &step_attach);
+        case JOB_VOLUME_UMOUNT:
+                return PLAN(&step_unmount, &step_tmpfs_look);
+        case JOB_VOLUME_CLAIM:
+                return PLAN(&step_tmpfs_claim);
+        case JOB_VOLUME_REMOVE:
+                return PLAN(&step_tmpfs_claim, &step_mount_point_remove);
+        case JOB_VOLUME_OWN:
+                return PLAN(&step_tmpfs_own, &step_tmpfs_look);
+        case JOB_VOLUME_REMOUNT:
+                return PLAN(&step_tmpfs_remount);
+        case JOB_VOLUME_USAGE:
+        case JOB_VOLUME_RELEASE:
+                return PLAN(&step_tmpfs_look);
+        case JOB_VOLUME_RENAME:
+                return PLAN(&step_move_mount, &step_old_point_remove);
+        default:
+                return PLAN(NULL);
+        }
+}
+
+static const Step *const *plan_bind(const Job *job) {
+        bool is_limited = job->volume.spec.size > 0;
+
+        switch (job->verb) {
+        case JOB_VOLUME_CREATE:
+                return is_limited ? PLAN(&step_source_check, &step_source_limit) : PLAN(&step_source_check);
+        case JOB_VOLUME_MOUNT:
+                return PLAN(&step_bind_mount, &step_attach);
+        case JOB_VOLUME_UMOUNT:
+                return PLAN(&step_unmount);
+        case JOB_VOLUME_CLAIM:
+                return PLAN(&step_bind_claim);
+        case JOB_VOLUME_REMOVE:
+                return is_limited ? PLAN(&step_source_unlimit, &step_mount_point_remove)
+                                  : PLAN(&step_mount_point_remove);
+        case JOB_VOLUME_USAGE:
+                return is_limited ? PLAN(&step_bind_look) : PLAN(NULL);
+        case JOB_VOLUME_RENAME:
+                return PLAN(&step_move_mount, &step_old_point_remove);
+        default:
+                return PLAN(NULL);
+        }
+}
+
+/* A detached mount is for the caller to attach. */
+static const Step *const *plan_of_kind(const Job *job) {
+        bool is_tmpfs = job->volume.spec.kind == KIND_TMPFS;
+
+        if (job->verb == JOB_VOLUME_MOUNT && job->detached)
+                return is_tmpfs ? PLAN(&step_idmap, &step_tmpfs_mount) : PLAN(&step_idmap, &step_bind_mount);
+        return is_tmpfs ? plan_tmpfs(job->verb) : plan_bind(job);
+}
+
+static const Step *const *plan_of_block(const Job *job) {
         switch (job->verb) {
         case JOB_POOL_SCAN:
                 return PLAN(&step_list_scan);
@@ -235,6 +295,10 @@ const Step *const *plan_for(const Job *job) {
         default:
                 return plan_key(job->verb);
         }
+}
+
+const Step *const *plan_for(const Job *job) {
+        return job->volume.spec.kind == KIND_BLOCK ? plan_of_block(job) : plan_of_kind(job);
 }
 
 bool plan_needs_pool(JobVerb verb) {

@@ -65,6 +65,7 @@ typedef enum JobVerb {
         JOB_HOST_KEY_LOOK,      /* result.host_keys, the present one first */
         JOB_HOST_KEY_ROTATE,    /* puts a new one in the place of key.id */
         JOB_HOST_KEY_RETIRE,    /* destroys the old one key.id, which no volume needs any more */
+        JOB_VOLUME_REMOUNT, /* of a tmpfs volume: what is mounted of it gets its size */
         JOB_POOL_EXCLUSIVE, /* result.thins: of all that the pool has */
         JOB_POOL_UNION,     /* thin_ids: result.used, what these take of it together */
         JOB_VOLUME_DIFF,    /* source, volume: result.delta */
@@ -99,6 +100,16 @@ typedef struct JobCalendar {
 #define JOB_EXPRESSIONS_MAX 64u
 #define JOB_THIN_IDS_MAX 200000u
 
+/* As whom the source of a bind volume is looked at. */
+typedef struct JobMember {
+        uid_t uid;
+        gid_t gid;
+        gid_t *groups;
+        size_t n_groups;
+} JobMember;
+
+#define JOB_MEMBERS_MAX 512u /* users and groups of a tenant */
+
 typedef struct Job {
         JobVerb verb;
         sd_id128_t pool;     /* uuid; null for JOB_POOL_SCAN and JOB_POOL_IMPORT */
@@ -127,7 +138,14 @@ typedef struct Job {
         uint32_t *thin_ids;  /* JOB_POOL_UNION: those that are not there any more are passed over */
         size_t n_thin_ids;
         KeyChoice key;       /* JOB_VOLUME_KEY_ADD, JOB_VOLUME_KEY_REMOVE, JOB_HOST_KEY_ROTATE, JOB_HOST_KEY_RETIRE */
+        bool for_members;    /* JOB_VOLUME_CREATE, JOB_VOLUME_MOUNT of a bind volume: one of them must be able to */
+        JobMember *members;  /* reach its source, and to write there unless it is read-only */
+        size_t n_members;
 } Job;
+
+void job_members_done(Job *job);
+/* -ENOMEM */
+int job_add_member(Job *job, uid_t uid, gid_t gid, const gid_t *groups, size_t n_groups);
 
 /* Ranges in one result: an answer must fit into a message. */
 #define JOB_RANGES_MAX 200000u
@@ -165,6 +183,7 @@ typedef struct JobResult {
         JobSpace *spaces;
         size_t n_spaces;
         char *path;      /* where it is mounted, or the device of a volume without filesystem */
+        char *source_id; /* JOB_VOLUME_CREATE of a bind volume, see VolumeSpec */
         bool open;       /* after a volume verb: its devices are (still) open */
         uint64_t used;   /* bytes mapped by the volume; JOB_POOL_UNION: by all of them, what they share once */
         uint64_t offset; /* JOB_VOLUME_FREE: up to where its space is given back, bytes */

@@ -12,7 +12,8 @@
         X(VOLUMES, maxVolumes, "volumes", "--max-volumes N")         \
         X(SNAPSHOTS, maxSnapshots, "snapshots", "--max-snapshots N") \
         X(SIZE, maxSizeBytes, "in volumes", "--max-size SIZE")       \
-        X(USED, maxUsedBytes, "in use", "--max-used SIZE")
+        X(USED, maxUsedBytes, "in use", "--max-used SIZE")           \
+        X(TMPFS, maxTmpfsBytes, "in tmpfs volumes", "--max-tmpfs SIZE")
 
 typedef enum TenantLimit {
 #define TENANT_LIMIT_ENUM(limit, member, word, option) TENANT_LIMIT_##limit,

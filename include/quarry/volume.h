@@ -35,9 +35,19 @@
 #define LABEL_KEY_MAX 128
 #define LABEL_VALUE_MAX 1024
 #define MKFS_OPTIONS_MAX 16
+#define SOURCE_ID_MAX 64
+#define TMPFS_INODES_MIN UINT64_C(2) /* one is the root directory */
+#define TMPFS_INODES_MAX (UINT64_C(1) << 40)
 
 typedef enum Filesystem { FILESYSTEM_EXT4, FILESYSTEM_XFS, FILESYSTEM_NONE, _FILESYSTEM_MAX } Filesystem;
 typedef enum KeySource { KEY_SOURCE_NONE, KEY_SOURCE_HOST, KEY_SOURCE_PASSPHRASE, _KEY_SOURCE_MAX } KeySource;
+/* Where the files of a volume are. */
+typedef enum VolumeKind {
+        KIND_BLOCK, /* on a thin device of the pool */
+        KIND_BIND,  /* in a directory of the host, the source */
+        KIND_TMPFS, /* in memory, while it is mounted */
+        _VOLUME_KIND_MAX,
+} VolumeKind;
 typedef enum VolumeState {
         VOLUME_CREATING, /* row written, worker not done */
         VOLUME_READY,
@@ -47,7 +57,7 @@ typedef enum VolumeState {
         _VOLUME_STATE_MAX,
 } VolumeState;
 
-/* All have a thin device of their own, a UUID and a row of the catalog. */
+/* All have a UUID and a row of the catalog, and those of KIND_BLOCK a thin device of their own; the two last are. */
 typedef enum VolumeRole {
         ROLE_VOLUME,
         ROLE_SNAPSHOT, /* read-only image of a volume, the origin; its name is NAME@SNAPSHOT */
@@ -60,6 +70,8 @@ const char *filesystem_to_string(Filesystem fs);
 int filesystem_from_string(const char *s);
 const char *key_source_to_string(KeySource source);
 int key_source_from_string(const char *s);
+const char *volume_kind_to_string(VolumeKind kind);
+int volume_kind_from_string(const char *s);
 const char *volume_state_to_string(VolumeState state);
 int volume_state_from_string(const char *s);
 const char *volume_role_to_string(VolumeRole role);
@@ -113,8 +125,9 @@ typedef struct VolumeSpec {
         char name[FULL_NAME_MAX + 1]; /* of a snapshot: NAME@SNAPSHOT, as its origin is called now */
         VolumeRole role;
         sd_id128_t origin; /* ROLE_SNAPSHOT: the volume that it is of, also the UUID in its LUKS2 header */
-        uint64_t size; /* bytes the user can fill, whole MiB */
-        Filesystem fs;
+        VolumeKind kind;
+        uint64_t size; /* bytes the user can fill, whole MiB; KIND_BIND: 0 if nobody counts */
+        Filesystem fs; /* KIND_BLOCK; of others FILESYSTEM_NONE */
         KeySource key_source; /* KEY_SOURCE_NONE: not encrypted */
         uid_t uid;
         gid_t gid;
@@ -122,6 +135,11 @@ typedef struct VolumeSpec {
         char **mkfs_options; /* as typed: "-m 1", "-O ^has_journal" */
         char **labels;       /* "key=value", sorted by key */
         bool protected;      /* it is not removed; of volumes only: a snapshot is held */
+        char *source;        /* KIND_BIND: the directory, else NULL */
+        char source_id[SOURCE_ID_MAX]; /* what that was when the volume was made, see kernel/source.h; "": not yet */
+        bool read_only;      /* KIND_BIND: it is only ever mounted so */
+        uint64_t inodes;     /* KIND_TMPFS: how many files it may have, 0: as the kernel thinks fit */
+        bool noswap;         /* KIND_TMPFS: it stays in memory */
 } VolumeSpec;
 
 /* No tenant can be called that. */
@@ -162,6 +180,11 @@ const char *volume_spec_difference(const VolumeSpec *have, const VolumeSpec *wan
 /* Bytes of the thin device: size, plus the header when encrypted. */
 uint64_t volume_spec_device_size(const VolumeSpec *spec);
 
+/* "a bind volume", for sentences. */
+const char *volume_kind_phrase(VolumeKind kind);
+/* What makes one kind of volume and has no meaning for another; and the size, rounded up. */
+int volume_spec_normalize_kind(VolumeSpec *spec, Error *err);
+
 /* Splits and checks mkfs options against the list of those that cannot reach outside the filesystem
  * (mke2fs -d copies a host folder, mkfs.xfs -l logdev= takes another device ...). *ret becomes an argv
  * part, to be freed with strv_free(); may be NULL when only checking. */
@@ -170,7 +193,7 @@ int mkfs_options_parse(Filesystem fs, char *const *options, char ***ret, Error *
 /* A volume as the catalog knows it. */
 typedef struct Volume {
         sd_id128_t uuid;
-        uint32_t thin_id;
+        uint32_t thin_id; /* KIND_BLOCK */
         VolumeSpec spec;
         VolumeState state;
         uint64_t created_usec; /* CLOCK_REALTIME, microseconds */

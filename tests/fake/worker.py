@@ -101,6 +101,11 @@ class Gate:
         self.opened.set()
 
 
+def place_of(job, volume):
+    """Where the volume is in its pool; what is not there is known by its UUID."""
+    return job["pool"], volume.get("thinId", volume["uuid"])
+
+
 def read_key(fd):
     """The passphrase; empty if fd is no sealed memfd."""
     try:
@@ -254,7 +259,7 @@ class Worker:
         volumes = [v for image in job.get("images", []) for v in (image["origin"], image)]
         if "volume" in job and job["verb"] != "volume_usage":
             volumes.append(job["volume"])
-        mine = {(job["pool"], v["thinId"]) for v in volumes}
+        mine = {place_of(job, v) for v in volumes}
         with self.idle:
             self.idle.wait_for(lambda: not mine & self.busy)
             self.busy |= mine
@@ -433,7 +438,7 @@ class Worker:
     def _thin(self, job):
         """The place of the job's volume; None if it has none."""
         volume = job["volume"]
-        place = (job["pool"], volume["thinId"])
+        place = place_of(job, volume)
         if volume["role"] == "snapshot" and self.thin.get(place) == volume["origin"]:
             self.thin[place] = volume["uuid"]  # what a volume was before it was rolled back
         if self.thin.get(place, volume["uuid"]) != volume["uuid"]:
@@ -444,7 +449,11 @@ class Worker:
         self._active(job)
         if self._thin(job):
             self.violations.append(f"thin id of {job['volume']['name']} is made twice")
-        self.thin[(job["pool"], job["volume"]["thinId"])] = job["volume"]["uuid"]
+        self.thin[place_of(job, job["volume"])] = job["volume"]["uuid"]
+        if job["volume"].get("kind") == "bind":
+            return {"sourceId": "1-2.3"}
+        if job["volume"].get("kind") == "tmpfs":
+            return {}
         if job["volume"]["role"] == "template":
             self.templates.add(job["volume"]["uuid"])
         if job["volume"]["keySource"] != "host":
@@ -515,7 +524,7 @@ class Worker:
             self.limited.add(volume["uuid"])
         if job["detached"]:
             return {"open": True, "fd": os.open("/", os.O_PATH)}
-        if volume["filesystem"] == "none":
+        if volume["filesystem"] == "none" and "kind" not in volume:
             return {"open": True, "path": f"/dev/quarry/{volume['tenant']}/{volume['name']}"}
         self.mounted.add(volume["uuid"])
         return {"open": True, "path": f"/run/quarry/mnt/{volume['tenant']}/{volume['name']}"}
@@ -544,11 +553,11 @@ class Worker:
         return {"elapses": [(base // 60000000 + 1) * 60000000 for _ in job["calendar"]["expressions"]]}
 
     def pool_audit(self, job):
-        return {"thinIds": [i for p, i in self.thin if p == job["pool"]]}
+        return {"thinIds": [i for p, i in self.thin if p == job["pool"] and isinstance(i, int)]}
 
     def pool_exclusive(self, job):
         return {"thins": [{"thinId": i, "usedBytes": 3 * MIB, "exclusiveBytes": MIB + i}
-                          for p, i in self.thin if p == self._active(job)["uuid"]]}
+                          for p, i in self.thin if p == self._active(job)["uuid"] and isinstance(i, int)]}
 
     def pool_union(self, job):
         """What a test says that a tenant's thin devices take together, else a block of each."""
@@ -567,7 +576,7 @@ class Worker:
             self.violations.append(f"{job['verb']} of {job['volume']['name']}, which was never made")
         return {"open": job["volume"]["uuid"] in self.open}
 
-    volume_own = volume_rename = volume_grow = _claimed
+    volume_own = volume_rename = volume_grow = volume_remount = _claimed
 
     def volume_shrink(self, job):
         self.volume_claim(job)

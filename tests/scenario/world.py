@@ -155,7 +155,7 @@ class World:
     def call(self, method, more=False, fds=(), timeout=15, **parameters):
         return self.begin(method, more, fds, timeout, **parameters).result()
 
-    def refused(self, kind, method, **parameters):
+    def refused(self, kind, method, /, **parameters):
         """The call fails with an error of this kind, which is returned."""
         try:
             result = self.call(method, **parameters)

@@ -23,7 +23,7 @@ def look_at_pool(found, pool, volumes, strict):
     failed = {v["uuid"] for v in volumes if v["state"] == "removing" and v.get("failure") and not strict}
 
     found.say("needs_check" not in status and "Fail" not in status, f"pool {pool['name']} says {status}")
-    whole = {row[0] for uuid, row in rows.items() if uuid not in failed}
+    whole = {row[0] for uuid, row in rows.items() if uuid not in failed and row[0] is not None}
     found.say(whole <= set(ids) <= known, f"thin devices {ids}, rows {rows}")
     found.say({u: row[1] for u, row in rows.items() if u not in failed} ==
               {u: name for u, name in mine.items() if u not in failed}, f"rows {rows}, listed {mine}")
@@ -52,7 +52,8 @@ def look_at_host(found, pools, volumes, names, devices, strict):
     mounts = kernel.mounts()
     leaving = set() if strict else {v["uuid"] for v in volumes if v["state"] == "removing" and v.get("failure")}
     used = set(mounts.values())
-    raw = {v["uuid"] for v in volumes if v["filesystem"] == "none"}
+    raw = {v["uuid"] for v in volumes if v.get("filesystem") == "none"}
+    bound = {f"{kernel.MOUNTS}/{v['tenant']}/{v['name']}" for v in volumes if v["kind"] == "bind"}
     files = {pool["file"] for pool in pools if pool.get("file")}
     listed = kernel.listed_pools()
 
@@ -62,6 +63,8 @@ def look_at_host(found, pools, volumes, names, devices, strict):
         for device in {f"quarry-{uuid}", f"quarry-{uuid}-crypt"} & devices:
             found.say({f"quarry-{uuid}", f"quarry-{uuid}-crypt"} & used, f"{device} is open, and not mounted")
     for target, device in mounts.items():
+        if target in bound: # it is called as the filesystem of its source
+            continue
         if target.startswith(kernel.MOUNTS):
             found.say(re.sub("^quarry-|-crypt$", "", device) in names, f"{target} is a mount of {device}, no volume's")
         else:

@@ -119,7 +119,7 @@ def catalog(pool):
             ids = db.execute("SELECT thin_id FROM volume UNION SELECT spare_thin_id FROM volume").fetchall()
         finally:
             db.close()
-    return {uuid: rest for uuid, *rest in rows}, {thin_id for thin_id, in ids}
+    return {uuid: rest for uuid, *rest in rows}, {thin_id for thin_id, in ids if thin_id is not None}
 
 
 # --- mounts and all the rest
@@ -130,7 +130,8 @@ def mounts():
     for line in read("/proc/self/mountinfo").splitlines():
         words = line.split()
         if words[4].startswith("/run/quarry/"):
-            found[words[4]] = read(f"/sys/dev/block/{words[2]}/dm/name")
+            source = words[words.index("-") + 2]
+            found[words[4]] = read(f"/sys/dev/block/{words[2]}/dm/name") or source
     return found
 
 

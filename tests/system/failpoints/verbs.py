@@ -111,6 +111,122 @@ class RemoveLarge(Remove):
             self.create()
 
 
+class KindVerb(Verb):
+    """On a volume that is not in the pool."""
+
+    source = "/srv/walked"
+
+    def __init__(self, kind):
+        self.kind = kind
+        self.title = f"{self.word} a {kind} volume"
+
+    def create(self):
+        if self.kind == "tmpfs":
+            call("Volume.Create", volume=NAME, kind="tmpfs", sizeBytes=16 * MIB)
+        else:
+            call("Volume.Create", volume=NAME, kind="bind", source=self.source)
+
+    def ready(self):
+        there = volume(NAME)
+        if there and there["kind"] != self.kind:
+            call("Volume.Remove", volume=NAME, snapshots=True)
+            there = None
+        if self.kind == "bind" and not os.path.exists(self.source):
+            os.makedirs(self.source)
+            with open("/etc/quarry/quarry.conf", "a", encoding="ascii") as f:
+                f.write("[Bind]\nAllowedRoots=/srv\n")
+            kernel.kill("quarry-worker")
+        if not there:
+            self.create()
+
+    def use(self):
+        call("Volume.Mount", volume=NAME)
+        with open(f"{PLACE}/file", "w", encoding="ascii") as f:
+            f.write("content")
+        call("Volume.Unmount", volume=NAME)
+        claim(self.kind == "tmpfs" or kernel.read(f"{self.source}/file") == "content", "its source has not its file")
+
+
+class CreateOfKind(KindVerb):
+    word, method, end, jobs = "create", "Volume.Create", "answer.create.after", {"volume_create"}
+
+    def before(self):
+        self.ready()
+        call("Volume.Remove", volume=NAME)
+
+    def run(self):
+        self.create()
+
+    def after(self, outcome):
+        there = volume(NAME)
+        claim(there or outcome, "it was answered as created, and is not there")
+        if not there:
+            self.create()
+        self.use()
+
+
+class RemoveOfKind(KindVerb):
+    word, method, end, jobs = "remove", "Volume.Remove", "answer.remove.after", {"volume_claim", "volume_remove"}
+
+    def before(self):
+        self.ready()
+        self.use()
+
+    def run(self):
+        call("Volume.Remove", volume=NAME)
+
+    def after(self, outcome):
+        there = volume(NAME)
+        claim(outcome or not there, "it was answered as removed, and is there")
+        if there:
+            call("Volume.Remove", volume=NAME)
+        claim(not volume(NAME), "it was removed again, and is there")
+        claim(self.kind == "tmpfs" or kernel.read(f"{self.source}/file") == "content", "its source has not its file")
+
+
+class MountOfKind(KindVerb):
+    word, method, end, jobs = "mount", "Volume.Mount", "answer.mount.after", {"volume_mount"}
+
+    def before(self):
+        self.ready()
+        if volume(NAME)["holds"]:
+            call("Volume.Unmount", volume=NAME)
+
+    def run(self):
+        call("Volume.Mount", volume=NAME)
+
+    def after(self, outcome):
+        if outcome:
+            call("Volume.Mount", volume=NAME)
+        claim(PLACE in kernel.mounts(), "it is not mounted")
+        self.unmount()
+
+    @staticmethod
+    def unmount():
+        call("Volume.Unmount", volume=NAME)
+        claim(PLACE not in kernel.mounts(), "it was unmounted, and is mounted")
+
+
+class ResizeOfTmpfs(KindVerb):
+    word, method, end, jobs = "resize", "Volume.Resize", "answer.resize.after", {"volume_remount"}
+
+    def before(self):
+        self.ready()
+        call("Volume.Mount", volume=NAME)
+        call("Volume.Resize", volume=NAME, sizeBytes=16 * MIB)
+
+    def run(self):
+        call("Volume.Resize", volume=NAME, sizeBytes=32 * MIB)
+
+    def after(self, outcome):
+        if outcome:
+            self.run()
+        there = os.statvfs(PLACE)
+        claim((volume(NAME)["sizeBytes"], there.f_blocks * there.f_frsize) == (32 * MIB, 32 * MIB),
+              f"it has {volume(NAME)['sizeBytes']}, and what is mounted {there.f_blocks * there.f_frsize}")
+        call("Volume.Unmount", volume=NAME)
+
+
 class Mounting(VolumeVerb):
     """On a volume that stays from point to point, with a file in it."""
 
@@ -995,6 +1111,8 @@ VOLUMES = [[Create(), Remove()], [Create(**ENCRYPTED), Remove(**ENCRYPTED)],
            [RemoveLarge("none")], [Trim(key="host")], [Doctor(key="host")], [Close(key="host")], [RemoveInUse(key="host")]]
 VOLUMES += [[Rename(key="host")], [Resize(key="host")], [Resize(key="host", change=-16 * MIB)]]
 VOLUMES += [[Update(key="host")]]
+VOLUMES += [[CreateOfKind("bind"), RemoveOfKind("bind")], [CreateOfKind("tmpfs"), RemoveOfKind("tmpfs")],
+            [MountOfKind("bind")], [MountOfKind("tmpfs")], [ResizeOfTmpfs("tmpfs")]]
 VOLUMES += [[Scheduled()]]
 VOLUMES += [[Snapshot(key="host")], [Hold(), ReleaseHeld()], [Clone(key="host")], [Rollback()], [RollbackDiscarding()]]
 VOLUMES += [[KeyAdd(key="host"), KeyRemove(key="host")], [KeyAddHost(key="host")], [KeyChange(key="host")],

@@ -1,0 +1,110 @@
+#include "kernel/source.h"
+
+#include <quarry/text.h>
+
+#include <fcntl.h>
+#include <grp.h>
+#include <inttypes.h>
+#include <linux/openat2.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+/* --- opening -------------------------------------------------------------------------------------------- */
+
+static int open_how(int dir_fd, const char *path, uint64_t resolve) {
+        const struct open_how how = { .flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
+                                      .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | resolve };
+
+        return (int) RET_NERRNO(syscall(SYS_openat2, dir_fd, path, &how, sizeof(how)));
+}
+
+/* What of the path comes below the root: "" if it is the root itself, NULL if it lies elsewhere. */
+static const char *path_below(const char *path, const char *root) {
+        const char *rest = startswith(path, root);
+
+        return !rest || (*rest && *rest != '/') ? NULL : *rest ? rest + 1 : rest;
+}
+
+int source_open(char *const *roots, const char *path) {
+        for (; roots && *roots; roots++) {
+                const char *below = path_below(path, *roots);
+                _cleanup_close_ int root = -EBADF;
+
+                if (!below)
+                        continue;
+                root = open_how(AT_FDCWD, *roots, 0);
+                if (root < 0 || !*below)
+                        return TAKE_FD(root);
+                return open_how(root, below, RESOLVE_BENEATH);
+        }
+        return -EXDEV;
+}
+
+int source_is_mount_point(int fd) {
+        struct statx status;
+
+        if (statx(fd, "", AT_EMPTY_PATH, STATX_TYPE, &status) < 0)
+                return -errno;
+        return (status.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+}
+
+int source_identify(int fd, char buf[static SOURCE_ID_MAX]) {
+        struct statx status;
+
+        if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_INO | STATX_BTIME, &status) < 0)
+                return -errno;
+        if (!(status.stx_mask & STATX_BTIME)) /* a filesystem that does not note it */
+                status.stx_btime = (struct statx_timestamp) {};
+        buffer_format(buf, SOURCE_ID_MAX, "%" PRIu64 "-%" PRId64 ".%09" PRIu32, (uint64_t) status.stx_ino,
+                      (int64_t) status.stx_btime.tv_sec, (uint32_t) status.stx_btime.tv_nsec);
+        return 0;
+}
+
+/* --- somebody else's rights ----------------------------------------------------------------------------- */
+
+/* Only those on files, of this process, which has no other thread. Without root's uid the kernel takes away, for as
+ * long, what lets root pass all permissions. */
+static int become(uid_t uid, gid_t gid, const gid_t *groups, size_t n_groups) {
+        if (setgroups(n_groups, groups) < 0)
+                return -errno;
+        (void) syscall(SYS_setfsgid, gid);
+        (void) syscall(SYS_setfsuid, uid);
+        /* Neither tells of a failure but by what is so afterwards. */
+        return syscall(SYS_setfsgid, gid) == (long) gid && syscall(SYS_setfsuid, uid) == (long) uid ? 0 : -EPERM;
+}
+
+static int look_as_member(int fd, char *const *roots, const char *path, bool read_only) {
+        _cleanup_close_ int own = source_open(roots, path);
+        struct stat wanted, found;
+
+        if (own < 0)
+                return own == -EACCES ? 0 : own;
+        if (fstat(fd, &wanted) < 0 || fstat(own, &found) < 0)
+                return -errno;
+        if (wanted.st_dev != found.st_dev || wanted.st_ino != found.st_ino)
+                return 0; /* it is being replaced */
+        if (faccessat(own, "", R_OK | X_OK | (read_only ? 0 : W_OK), AT_EMPTY_PATH | AT_EACCESS) < 0)
+                return errno == EACCES || errno == EROFS ? 0 : -errno;
+        return 1;
+}
+
+int source_is_usable_by(int fd, char *const *roots, const char *path, const JobMember *member, bool read_only) {
+        int n = getgroups(0, NULL), r;
+        _cleanup_free_ gid_t *groups = NULL;
+
+        if (n < 0)
+                return -errno;
+        groups = reallocarray(NULL, (size_t) n + 1, sizeof(*groups));
+        if (!groups)
+                return -ENOMEM;
+        n = getgroups(n, groups);
+        if (n < 0)
+                return -errno;
+        r = become(member->uid, member->gid, member->groups, member->n_groups);
+        if (r >= 0)
+                r = look_as_member(fd, roots, path, read_only);
+        if (become(geteuid(), getegid(), groups, (size_t) n) < 0)
+                abort(); /* with rights that are not ours nothing is to be done any more */
+        return r;
+}
