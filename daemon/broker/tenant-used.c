@@ -117,7 +117,7 @@ static int add_ids(VolumeEntry *entry, void *userdata) {
         Ids *ids = userdata;
         uint32_t *more;
 
-        if (entry->tenant != ids->tenant)
+        if (entry->tenant != ids->tenant || entry->volume.spec.kind != KIND_BLOCK)
                 return 0;
         more = reallocarray(ids->list, ids->n + 2, sizeof(*more));
         if (!more)

@@ -80,14 +80,14 @@ int volume_resize_tmpfs(Operation *op, Error *err) {
         const Volume *volume = &op->volume->volume;
         int r = 0;
 
-        if (op->size == volume->spec.size) {
-                operation_finish(op, NULL);
-                return 0;
-        }
         if (op->size > volume->spec.size)
                 r = quota_check_tmpfs(op->volume->tenant, op->size - volume->spec.size, err);
         if (r < 0)
                 return r;
+        if (op->size == volume->spec.size || op->dry_run) {
+                operation_finish(op, NULL);
+                return 0;
+        }
         op->job.volume.uuid = volume->uuid;
         if (volume_spec_copy(&volume->spec, &op->job.volume.spec) < 0)
                 return error_oom(err);

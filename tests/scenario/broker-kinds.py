@@ -47,7 +47,7 @@ def they_take_nothing_of_the_pool():
     same(world.names(), ["d", "db", "t"])
     same((world.inspect("t")["noswap"], world.inspect("d")["source"]), (True, "/srv/data"))
     world.call("Volume.Mount", volume="d")
-    same((last_job("volume_mount")["volume"]["sourceId"], last_job("volume_mount")["readOnly"]), ("1-2.3", True))
+    same((last_job("volume_mount")["volume"]["sourceId"], last_job("volume_mount")["mount"]["options"]), ("1-2.3", ["ro"]))
     world.check_consistent()
 
 
