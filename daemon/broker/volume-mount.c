@@ -140,8 +140,10 @@ int volume_mount(Manager *m, const Caller *caller, VolumeEntry *entry, const Mou
         op->job.mount.has_giver = !caller->admin;
         op->job.mount.giver_uid = caller->admin ? 0 : caller->uid;
         op->job.mount.giver_gid = caller->admin ? 0 : caller->gid;
-        if (entry->volume.spec.read_only)
+        if (entry->volume.spec.read_only) {
                 op->job.mount.options |= MOUNT_READ_ONLY;
+                op->job.mount.said |= MOUNT_READ_ONLY;
+        }
         op->job.detached = detached;
         op->key_fd = key_fd;
         op->second_fd = userns_fd;
