@@ -10,6 +10,8 @@
 #define SD_JOURNAL_SUPPRESS_LOCATION /* it would always be this file */
 #include <systemd/sd-journal.h>
 
+#define LOG_TEXT_MAX 2048
+
 static const char *log_program = "quarry";
 static bool log_debugging;
 static bool log_to_journal;
@@ -37,26 +39,37 @@ bool log_debug_enabled(void) {
         return log_debugging;
 }
 
-static bool journal_write(int priority, const char *object, const char *line) {
+static bool journal_write(int priority, const char *object, const char *line, char *const *own, size_t n_own) {
         _cleanup_free_ char *message = format_new("MESSAGE=%s", line);
         _cleanup_free_ char *level = format_new("PRIORITY=%i", priority);
         _cleanup_free_ char *identifier = format_new("SYSLOG_IDENTIFIER=%s", log_program);
         _cleanup_free_ char *about = format_new("QUARRY_OBJECT=%s", object ?: "");
+        _cleanup_free_ struct iovec *fields = calloc(4 + n_own, sizeof(*fields));
+        int n = 0;
 
-        if (!message || !level || !identifier || !about)
+        if (!message || !level || !identifier || !about || !fields)
                 return false;
+        fields[n++] = (struct iovec) { message, strlen(message) };
+        fields[n++] = (struct iovec) { level, strlen(level) };
+        fields[n++] = (struct iovec) { identifier, strlen(identifier) };
+        if (!isempty(object))
+                fields[n++] = (struct iovec) { about, strlen(about) };
+        for (size_t i = 0; i < n_own; i++)
+                fields[n++] = (struct iovec) { own[i], strlen(own[i]) };
+        return sd_journal_sendv(fields, n) >= 0;
+}
 
-        struct iovec fields[] = {
-                { message, strlen(message) },
-                { level, strlen(level) },
-                { identifier, strlen(identifier) },
-                { about, strlen(about) },
-        };
-        return sd_journal_sendv(fields, isempty(object) ? 3 : 4) >= 0;
+static void write_line(int priority, const char *object, const char *text, char *const *fields, size_t n) {
+        char line[LOG_TEXT_MAX + 256];
+
+        (void) buffer_format(line, sizeof(line), "%s%s%s", object ?: "", isempty(object) ? "" : ": ", text);
+        text_clean(line); /* what a client sent must not forge another line */
+        if (!log_to_journal || !journal_write(priority, object, line, fields, n))
+                (void) dprintf(STDERR_FILENO, "%s\n", line);
 }
 
 void log_write(int priority, const char *object, const char *format, ...) {
-        char text[2048], line[2048 + 256];
+        char text[LOG_TEXT_MAX];
         int saved = errno;
         va_list ap;
 
@@ -65,12 +78,14 @@ void log_write(int priority, const char *object, const char *format, ...) {
         va_end(ap);
         if (n < 0)
                 *text = 0;
+        write_line(priority, object, text, NULL, 0);
+        errno = saved;
+}
 
-        (void) buffer_format(line, sizeof(line), "%s%s%s", object ?: "", isempty(object) ? "" : ": ", text);
-        text_clean(line); /* what a client sent must not forge another line */
+void log_write_fields(int priority, const char *object, const char *text, char *const *fields, size_t n) {
+        int saved = errno;
 
-        if (!log_to_journal || !journal_write(priority, object, line))
-                (void) dprintf(STDERR_FILENO, "%s\n", line);
+        write_line(priority, object, text, fields, n);
         errno = saved;
 }
 

@@ -1,5 +1,6 @@
 #include "broker/manager.h"
 
+#include "broker/audit.h"
 #include "broker/policy.h"
 #include "broker/reconcile.h"
 #include "broker/schedule.h"
@@ -17,6 +18,9 @@ int manager_new(sd_event *event, Manager **ret, Error *err) {
         r = config_load(getenv("QUARRY_CONFIG") ?: CONFIG_FILE, &m->config, err);
         if (r >= 0)
                 r = queue_new(event, &m->config, &m->queue, err);
+        if (r >= 0)
+                r = audit_new(event, &m->registry, &m->audit, err);
+        m->registry.audit = m->audit;
         if (r >= 0)
                 r = watch_new(m, &m->watch, err);
         if (r >= 0)
@@ -52,6 +56,8 @@ void manager_free(Manager *m) {
         watch_free(m->watch);
         queue_free(m->queue);
         usage_end(m);
+        m->registry.audit = NULL;
+        audit_free(m->audit);
         registry_done(&m->registry);
         scheduler_free(m->scheduler);
         config_done(&m->config);

@@ -9,6 +9,7 @@
 
 #include <systemd/sd-event.h>
 
+typedef struct Audit Audit;
 typedef struct Scheduler Scheduler;
 typedef struct Watch Watch;
 
@@ -29,6 +30,7 @@ typedef struct Manager {
         Registry registry;
         Watch *watch;
         Scheduler *scheduler;
+        Audit *audit;
         Lane pool_lane;    /* pools are made and imported one at a time: their names must not collide */
         Lane key_lane;     /* of the host key */
         Operation *rotation; /* wraps volumes' keys anew, */

@@ -1,5 +1,8 @@
 #include "broker/operation.h"
 
+#include "broker/audit.h"
+
+#include <quarry/clock.h>
 #include <quarry/log.h>
 #include <quarry/text.h>
 
@@ -13,6 +16,7 @@ void operation_free(Operation *op) {
         }
         job_done(&op->job);
         volume_update_done(&op->update);
+        free(op->old_name);
         free(op->name);
         if (op->key_fd >= 0)
                 close(op->key_fd);
@@ -26,6 +30,7 @@ void operation_free(Operation *op) {
         finding_list_done(&op->findings);
         free(op->pools);
         free(op->volumes);
+        free(op->origins);
         thin_delta_done(&op->delta);
         free(op->host_keys);
         free(op->schedule);
@@ -56,6 +61,7 @@ int operation_new(Manager *m, const char *verb, const Caller *caller, const Watc
         }
         *op = (Operation) { .manager = m,
                             .verb = verb,
+                            .began_usec = clock_usec(CLOCK_MONOTONIC),
                             .caller = *caller,
                             .start = start,
                             .key_fd = -EBADF,
@@ -183,19 +189,6 @@ bool operation_outlives_worker(Operation *op, const Error *err) {
 }
 
 static void tell(Operation *op, const Error *err) {
-        const char *object = op->volume ? VOLUME_REFERENCE(&op->volume->volume.spec)
-                             : op->name ? op->name /* a tenant's */
-                             : op->pool ? op->pool->info.name
-                                        : "quarryd";
-
-        if (!op->verb)
-                log_debug(object, "a look for uid %u is over", op->caller.uid);
-        else if (err)
-                log_info(object, "%s for uid %u failed: %s%s%s", op->verb, op->caller.uid, err->text,
-                         isempty(err->step) ? "" : " while ", err->step);
-        else
-                log_info(object, "%s for uid %u done", op->verb, op->caller.uid);
-
         while (op->watchers) {
                 Watcher w = *op->watchers;
 
@@ -306,12 +299,19 @@ void operation_cancel(Operation *op) {
         operation_free(op);
 }
 
+static void end(Operation *op, const Error *err) {
+        if (err && !op->verb)
+                log_debug(NULL, "a look failed: %s", err->text);
+        audit_operation(op, err);
+        tell(op, err);
+}
+
 void operation_finish(Operation *op, const Error *err) {
         Lane *lane = op->lane;
 
         guards_finish(op);
         release(op);
-        tell(op, err);
+        end(op, err);
         if (lane)
                 lane_next(lane);
         pool_next(op->pool, op);
@@ -324,7 +324,7 @@ static void finish_gone(Operation *op, const Error *err, bool leaves_registry) {
         Operation *waiting;
 
         guards_finish(op);
-        tell(op, err);
+        end(op, err);
         while ((waiting = volume->lane.waiting)) {
                 Error gone = {};
 
@@ -333,7 +333,7 @@ static void finish_gone(Operation *op, const Error *err, bool leaves_registry) {
                           volume->volume.spec.name);
                 waiting->volume = NULL;
                 waiting->pool = NULL;
-                tell(waiting, &gone);
+                end(waiting, &gone);
                 operation_free(waiting);
         }
         release(op);
@@ -354,7 +354,7 @@ void operation_finish_removed(Operation *op, const Error *err) {
 void operation_finish_pool_removed(Operation *op, const Error *err) {
         Lane *lane = op->lane;
 
-        tell(op, err);
+        end(op, err);
         release(op);
         registry_remove_pool(&op->manager->registry, op->pool);
         if (lane)

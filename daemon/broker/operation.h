@@ -25,7 +25,8 @@ struct Operation {
         Manager *manager;
         Lane *lane;      /* that it runs or waits in; NULL for none */
         Operation *next; /* in Lane.waiting */
-        const char *verb; /* for the log; NULL: it changes nothing, and is not logged */
+        const char *verb; /* for the audit; NULL: it changes nothing, and is not told */
+        uint64_t began_usec; /* when it was asked for: CLOCK_MONOTONIC */
         Caller caller;
         VolumeEntry *volume; /* may be NULL; valid until the operation is finished */
         PoolEntry *pool;
@@ -47,6 +48,8 @@ struct Operation {
         size_t n_pools;
         sd_id128_t *volumes; /* UUIDs of snapshots that were made, in the order that they were asked for */
         size_t n_volumes;
+        sd_id128_t *origins; /* UUIDs of the volumes of which they were asked for */
+        size_t n_origins;
         ThinDelta delta;
         sd_id128_t content; /* of a volume of which a snapshot was made, as in JobDevice */
         bool unchanged;     /* none was, for that reason */
@@ -70,7 +73,8 @@ struct Operation {
         VolumeUpdate update;  /* of a volume */
         TenantUpdate tenant_update; /* of a tenant, whose schedule is that of above, */
         Tenant tenant;        /* and as it is to be */
-        char *name;           /* that a volume is to have, */
+        char *old_name;       /* that a volume had, */
+        char *name;           /* and is to have, */
         bool moving;          /* is being moved to, and so are those of its snapshots: */
         Operation *moved;     /* the guard of the one that is its turn */
         uint64_t size, add, subtract; /* bytes of a volume, or more, or less; one of them is not 0 */

@@ -301,7 +301,6 @@ static void on_opened(const Error *err, void *userdata) {
         space_begin(m, pool);
         finish_unfinished(m, pool);
         host_key_resume(m);
-        log_info(pool->info.name, "active with %zu volumes", pool->n_volumes);
         turn_end(pool, NULL);
 }
 

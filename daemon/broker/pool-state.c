@@ -1,8 +1,22 @@
 /* What is told of a pool, and whether it can be worked with. */
 
-#include "broker/registry.h"
+#include "broker/audit.h"
 
+#include <quarry/log.h>
 #include <quarry/text.h>
+
+/* A disk that is missing is looked for time and again: that is told once. */
+static void tell_state(PoolEntry *pool) {
+        if (pool->state == POOL_ACTIVE) {
+                free(TAKE_PTR(pool->told_failure));
+                audit_pool(pool->audit, pool, EVENT_POOL, LOG_INFO, "active with %zu volumes", pool->n_volumes);
+        } else if (pool->state == POOL_UNAVAILABLE && !streq_ptr(pool->told_failure, pool->failure)) {
+                free(pool->told_failure);
+                pool->told_failure = pool->failure ? strdup(pool->failure) : NULL;
+                audit_pool(pool->audit, pool, EVENT_POOL, LOG_ERR, "not active: %s",
+                           pool->failure ?: "it could not be activated");
+        }
+}
 
 void pool_entry_set_state(PoolEntry *pool, PoolState state, const char *failure) {
         char *copy = failure ? strdup(failure) : NULL; /* it may be the one that was there */
@@ -11,6 +25,7 @@ void pool_entry_set_state(PoolEntry *pool, PoolState state, const char *failure)
         free(pool->failure);
         pool->failure = copy;
         free(TAKE_PTR(pool->advice));
+        tell_state(pool);
 }
 
 void pool_entry_set_failed(PoolEntry *pool, const Error *err) {

@@ -1,5 +1,6 @@
 #include "broker/reconcile.h"
 
+#include "broker/audit.h"
 #include "broker/pool-open.h"
 #include "broker/pool.h"
 
@@ -56,7 +57,8 @@ static void on_cleaned(JobResult *result, int *mount_fd, const Error *err, void 
                 pool_entry_set_state(pool, POOL_UNAVAILABLE, err->text);
                 log_failure(pool->info.name, err, "cannot take away what is left of the pool");
         } else {
-                log_info(pool->info.name, "was being made or removed when that was cut short: taken away");
+                audit_pool(m->audit, pool, EVENT_POOL, LOG_INFO,
+                           "was being made or removed when that was cut short: taken away");
                 registry_remove_pool(&m->registry, pool);
         }
         opening_end(opening);

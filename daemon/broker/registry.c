@@ -33,6 +33,7 @@ PoolEntry *registry_add_pool(Registry *registry, PoolInfo *info) {
                 free(pool);
                 return NULL;
         }
+        pool->audit = registry->audit;
         pool->info = *info;
         *info = (PoolInfo) {};
         while (*at && strcmp((*at)->info.name, pool->info.name) < 0)
@@ -199,6 +200,7 @@ void registry_remove_pool(Registry *registry, PoolEntry *pool) {
         free(pool->schedule);
         free(pool->failure);
         free(pool->advice);
+        free(pool->told_failure);
         free(pool->thin_ids);
         free(pool);
 }

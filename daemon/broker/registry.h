@@ -150,8 +150,10 @@ struct PoolEntry {
         PoolEntry *next;
         PoolInfo info;
         PoolState state;
+        struct Audit *audit; /* hears of it; NULL: nobody does */
         char *failure; /* POOL_UNAVAILABLE: why */
         char *advice;  /* what to do about that, or NULL */
+        char *told_failure; /* of which the audit heard; NULL: since then it was active */
         bool may_come_yet; /* its disks were not there, or a worker died: it is tried again from time to time */
         char *schedule;          /* of its volumes that have none of their own, or NULL */
         bool schedule_runs;      /* a snapshot by schedule is made in it now */
@@ -198,6 +200,7 @@ typedef struct Registry {
         Plan *plan;       /* of their schedules; NULL: not followed */
         KeyCount *key_counts; /* few */
         size_t n_key_counts;
+        struct Audit *audit; /* which hears of their pools; NULL: nobody does */
 } Registry;
 
 void registry_done(Registry *registry);

@@ -1,5 +1,6 @@
 #include "broker/schedule-run.h"
 
+#include "broker/audit.h"
 #include "broker/volume.h"
 
 #include <quarry/clock.h>
@@ -102,15 +103,13 @@ static void expire(ScheduleTask *task, const VolumeEntry *entry, const PlanRule 
 
 /* --- the snapshot ------------------------------------------------------------------------------------------ */
 
-static void note_failure(const VolumeEntry *entry, PlanRule *rule, const Error *err) {
+static void note_failure(PlanRule *rule, const Error *err) {
         free(rule->run.failure);
         rule->run.failure = err ? strdup(err->text) : NULL;
-        if (err)
-                log_warning(entry->volume.spec.name, "no snapshot by the rule \"%s\": %s", rule->run.rule, err->text);
 }
 
 static void settle(ScheduleTask *task, VolumeEntry *entry, PlanRule *rule, const Error *err) {
-        note_failure(entry, rule, err);
+        note_failure(rule, err);
         rule->run.at_usec = clock_usec(CLOCK_REALTIME);
         plan_ran(task->manager->registry.plan, rule, rule->run.at_usec);
         schedule_run_keep(entry->pool, &rule->run, false);
@@ -155,8 +154,10 @@ static void task_begin(ScheduleTask *task) {
         if (registry_find_uuid(&task->manager->registry, rule->run.snapshot)) /* the last one is still there */
                 request.unless = rule->run.content;
         entry->pool->schedule_runs = true;
-        if (volume_snapshot(task->manager, &self, &request, 1, task->rule, &watcher, &err) < 0)
+        if (volume_snapshot(task->manager, &self, &request, 1, task->rule, &watcher, &err) < 0) {
+                audit_refused_schedule(task->manager->audit, entry, rule->run.rule, &err);
                 settle(task, entry, rule, &err);
+        }
 }
 
 /* One at a time in each pool, so that many that are due at once keep no user waiting for long. */

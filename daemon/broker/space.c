@@ -1,5 +1,6 @@
 #include "broker/space.h"
 
+#include "broker/audit.h"
 #include "broker/pool.h"
 #include "broker/space-link.h"
 #include "broker/space-rule.h"
@@ -88,9 +89,9 @@ static void say(const PoolEntry *pool, const char *what) {
         if (seconds < UINT64_MAX)
                 buffer_format(lasts, sizeof(lasts), ", which lasts about %s%.1f hours at today's rate",
                               seconds < 360 ? "less than " : "", seconds < 360 ? 0.1 : (double) seconds / 3600);
-        log_warning(pool->info.name, "%s: %s of its data is left%s; make space: %s", what,
-                    size_format(left_of(pool), left), lasts,
-                    pool_space_advice(pool->info.name, pool->info.origin, advice));
+        audit_pool(pool->audit, pool, EVENT_SPACE, LOG_WARNING, "%s: %s of its data is left%s; make space: %s", what,
+                   size_format(left_of(pool), left), lasts,
+                   pool_space_advice(pool->info.name, pool->info.origin, advice));
 }
 
 /* --- stopping and letting go ---------------------------------------------------------------------------- */
@@ -243,7 +244,8 @@ static void end_stop(Manager *m, PoolEntry *pool) {
         PoolSpace *s = &pool->space;
 
         if (s->stopped)
-                log_info(pool->info.name, "there is space: its filesystems get new space again");
+                audit_pool(pool->audit, pool, EVENT_SPACE, LOG_INFO,
+                           "there is space: its filesystems get new space again");
         s->stopped_all = s->stopped = s->release_failed = false;
         registry_each_volume(pool, release_one, m);
         s->was_full = false;
@@ -278,8 +280,8 @@ static void relieve(Manager *m, PoolEntry *pool) {
 
         if (pool->space.relief_is_out || pool->space.relieved)
                 return;
-        log_error(pool->info.name,
-                  "the pool ran full: it gets its reserve, so that what was written can be written back");
+        audit_pool(pool->audit, pool, EVENT_SPACE, LOG_ERR,
+                   "the pool ran full: it gets its reserve, so that what was written can be written back");
         if (operation_new(m, "relief", &self, NULL, relieve_start, &op, &err) < 0) {
                 log_failure(pool->info.name, &err, "cannot give the reserve");
                 return;
@@ -331,7 +333,8 @@ static bool extend(Manager *m, PoolEntry *pool, bool data, bool metadata) {
         if (metadata)
                 growth.metadata = pool->info.metadata_size;
         if (room)
-                log_info(pool->info.name, "extending the pool by %s", size_format(growth.data + growth.metadata, size));
+                audit_pool(pool->audit, pool, EVENT_SPACE, LOG_INFO, "extending the pool by %s",
+                           size_format(growth.data + growth.metadata, size));
         s->growing = room;
         begin_extend(m, pool, &growth);
         return s->growing;
@@ -416,9 +419,9 @@ static void take_health(PoolEntry *pool, const JobSpace *space) {
         pool->metadata_failed = space->failed;
         const char *failure = pool_entry_failure(pool);
         if (failure)
-                log_error(pool->info.name, "%s", failure);
+                audit_pool(pool->audit, pool, EVENT_POOL, LOG_ERR, "%s", failure);
         else
-                log_info(pool->info.name, "its metadata can be written again");
+                audit_pool(pool->audit, pool, EVENT_POOL, LOG_INFO, "its metadata can be written again");
 }
 
 static void take_space(Manager *m, PoolEntry *pool, const JobSpace *space, uint64_t usec) {

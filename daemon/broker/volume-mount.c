@@ -226,7 +226,7 @@ void volume_release(Manager *m, VolumeEntry *entry) {
         Operation *op;
         Error err = {};
 
-        if (operation_new(m, "release", &self, NULL, release_start, &op, &err) < 0)
+        if (operation_new(m, NULL, &self, NULL, release_start, &op, &err) < 0)
                 log_failure(entry->volume.spec.name, &err, "cannot close its devices");
         else
                 operation_begin_on_volume(op, entry);

@@ -201,7 +201,8 @@ int volume_rename(Manager *m, const Caller *caller, VolumeEntry *entry, const ch
         if (r < 0)
                 return r;
         op->name = strdup(name);
-        if (!op->name) {
+        op->old_name = strdup(have);
+        if (!op->name || !op->old_name) {
                 operation_free(op);
                 return error_oom(err);
         }

@@ -480,7 +480,8 @@ static int group_new(Operation *op, const SnapshotRequest *requests, size_t n, c
                                    .rule = rule ? strdup(rule) : NULL,
                                    .unless = n == 1 ? requests[0].unless : SD_ID128_NULL };
         op->volumes = calloc(n, sizeof(*op->volumes));
-        if (!group->images || !op->volumes || (rule && !group->rule)) {
+        op->origins = calloc(n, sizeof(*op->origins));
+        if (!group->images || !op->volumes || !op->origins || (rule && !group->rule)) {
                 (void) error_oom(err);
                 r = -ENOMEM;
         }
@@ -490,6 +491,8 @@ static int group_new(Operation *op, const SnapshotRequest *requests, size_t n, c
                 group_free(group);
                 return r;
         }
+        for (size_t i = 0; i < n; i++)
+                op->origins[op->n_origins++] = requests[i].volume->volume.uuid;
         op->group = group;
         return 0;
 }
@@ -501,7 +504,8 @@ int volume_snapshot(Manager *m, const Caller *caller, const SnapshotRequest *req
 
         r = check_group(requests, n, err);
         if (r >= 0)
-                r = operation_new(m, "snapshot", caller, watcher, group_start, &op, err);
+                r = operation_new(m, rule ? "snapshot by schedule" : "snapshot", caller, watcher, group_start, &op,
+                                  err);
         if (r < 0)
                 return r;
         r = group_new(op, requests, n, rule, err);

@@ -1,5 +1,6 @@
 #include "front/call.h"
 
+#include "broker/audit.h"
 #include "broker/find.h"
 
 #include <quarry/api.h>
@@ -11,7 +12,8 @@
 
 #define LIST_MAX 1000u /* strings in one parameter: the library needs time in the square of their number */
 
-static Call *call_new(sd_varlink *link, sd_varlink_method_flags_t flags, const char *interface, CallReply reply) {
+static Call *call_new(sd_varlink *link, sd_varlink_method_flags_t flags, const char *interface, const char *verb,
+                      CallReply reply) {
         Call *call = calloc(1, sizeof(*call));
 
         if (!call)
@@ -20,6 +22,7 @@ static Call *call_new(sd_varlink *link, sd_varlink_method_flags_t flags, const c
                 .link = sd_varlink_ref(link),
                 .server = sd_varlink_server_get_userdata(sd_varlink_get_server(link)),
                 .interface = interface,
+                .verb = verb,
                 .more = flags & SD_VARLINK_METHOD_MORE,
                 .oneway = flags & SD_VARLINK_METHOD_ONEWAY,
                 .reply = reply,
@@ -31,8 +34,15 @@ static Call *call_new(sd_varlink *link, sd_varlink_method_flags_t flags, const c
         return call;
 }
 
-int call_begin(sd_varlink *link, sd_varlink_method_flags_t flags, const char *interface, CallReply reply, Call **ret) {
-        _cleanup_(call_freep) Call *call = call_new(link, flags, interface, reply);
+static void tell_refusal(const Call *call, const Error *err) {
+        Manager *m = server_manager(call->server);
+
+        audit_refusal(m->audit, &call->caller, call->verb, registry_find_uuid(&m->registry, call->object), err);
+}
+
+int call_begin(sd_varlink *link, sd_varlink_method_flags_t flags, const char *interface, const char *verb,
+               CallReply reply, Call **ret) {
+        _cleanup_(call_freep) Call *call = call_new(link, flags, interface, verb, reply);
         Error err = {};
         int r;
 
@@ -41,6 +51,7 @@ int call_begin(sd_varlink *link, sd_varlink_method_flags_t flags, const char *in
         if (server_call_waits(call->server, link))
                 return 0;
         if (server_call_enter(call->server, &call->caller, &err) < 0) {
+                tell_refusal(call, &err);
                 r = call_error(link, interface, &err);
                 return r < 0 ? r : 0;
         }
@@ -50,15 +61,15 @@ int call_begin(sd_varlink *link, sd_varlink_method_flags_t flags, const char *in
 }
 
 int call_begin_on_volume(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-                         const sd_json_dispatch_field *table, void *p, CallReply reply, Call **ret_call,
-                         VolumeEntry **ret_entry, int *ret_r) {
-        return call_begin_on_volume_of(link, parameters, flags, API_VOLUME, table, p, reply, ret_call, ret_entry,
+                         const char *verb, const sd_json_dispatch_field *table, void *p, CallReply reply,
+                         Call **ret_call, VolumeEntry **ret_entry, int *ret_r) {
+        return call_begin_on_volume_of(link, parameters, flags, API_VOLUME, verb, table, p, reply, ret_call, ret_entry,
                                        ret_r);
 }
 
 int call_begin_on_volume_of(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-                            const char *interface, const sd_json_dispatch_field *table, void *p, CallReply reply,
-                            Call **ret_call, VolumeEntry **ret_entry, int *ret_r) {
+                            const char *interface, const char *verb, const sd_json_dispatch_field *table, void *p,
+                            CallReply reply, Call **ret_call, VolumeEntry **ret_entry, int *ret_r) {
         _cleanup_(call_freep) Call *call = NULL;
         Error err = {};
         int r;
@@ -66,7 +77,7 @@ int call_begin_on_volume_of(sd_varlink *link, sd_json_variant *parameters, sd_va
         *ret_r = sd_varlink_dispatch(link, parameters, table, p);
         if (*ret_r != 0)
                 return 0;
-        *ret_r = call_begin(link, flags, interface, reply, &call);
+        *ret_r = call_begin(link, flags, interface, verb, reply, &call);
         if (!call) /* it waits, was answered, or failed */
                 return 0;
         *ret_r = 0;
@@ -105,6 +116,7 @@ int call_error(sd_varlink *link, const char *interface, const Error *err) {
 int call_end(Call *call, int r, const Error *err) {
         if (r >= 0)
                 return 0;
+        tell_refusal(call, err);
         r = call_error(call->link, call->interface, err);
         call_free(call);
         return r;

@@ -19,6 +19,7 @@ struct Call {
         Server *server;
         Caller caller;
         const char *interface; /* whose errors are answered with */
+        const char *verb; /* what is asked for, for the audit */
         bool more, oneway; /* wants progress; wants no answer */
         bool entered; /* it counts, see server_call_enter() */
         CallReply reply;
@@ -30,17 +31,18 @@ struct Call {
 
 /* What every handler begins with once it has its parameters. Returns 1 and the call; 0 if the call waits and will be
  * dispatched again; -ENOMEM, also when the peer cannot be identified. */
-int call_begin(sd_varlink *link, sd_varlink_method_flags_t flags, const char *interface, CallReply reply, Call **ret);
+int call_begin(sd_varlink *link, sd_varlink_method_flags_t flags, const char *interface, const char *verb,
+               CallReply reply, Call **ret);
 /* The same for a method of API_VOLUME about one volume or snapshot: parameters are dispatched into p, whose first
  * member is its reference. Returns 0 when the call waits, was answered, or failed with *ret_r; 1 to go on with the
  * two. */
 int call_begin_on_volume(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-                         const sd_json_dispatch_field *table, void *p, CallReply reply, Call **ret_call,
-                         VolumeEntry **ret_entry, int *ret_r);
+                         const char *verb, const sd_json_dispatch_field *table, void *p, CallReply reply,
+                         Call **ret_call, VolumeEntry **ret_entry, int *ret_r);
 /* The same for another interface. */
 int call_begin_on_volume_of(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-                            const char *interface, const sd_json_dispatch_field *table, void *p, CallReply reply,
-                            Call **ret_call, VolumeEntry **ret_entry, int *ret_r);
+                            const char *interface, const char *verb, const sd_json_dispatch_field *table, void *p,
+                            CallReply reply, Call **ret_call, VolumeEntry **ret_entry, int *ret_r);
 void call_free(Call *call);
 DEFINE_CLEANUP(Call *, call_free)
 

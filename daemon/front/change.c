@@ -93,7 +93,7 @@ static int vl_method_update(sd_varlink *link, sd_json_variant *parameters, sd_va
         Error err = {};
         Call *call;
 
-        if (!call_begin_on_volume(link, parameters, flags, table, &p, change_reply, &call, &entry, &r)) {
+        if (!call_begin_on_volume(link, parameters, flags, "update", table, &p, change_reply, &call, &entry, &r)) {
                 volume_update_done(&p.update);
                 return r;
         }
@@ -133,7 +133,7 @@ static int vl_method_rename(sd_varlink *link, sd_json_variant *parameters, sd_va
         Call *call;
         int r;
 
-        if (!call_begin_on_volume(link, parameters, flags, table, &p, change_reply, &call, &entry, &r))
+        if (!call_begin_on_volume(link, parameters, flags, "rename", table, &p, change_reply, &call, &entry, &r))
                 return r;
         Watcher watcher = call_watcher(call);
         r = volume_rename(server_manager(call->server), &call->caller, entry, p.name, &watcher, &err);
@@ -162,7 +162,7 @@ static int vl_method_resize(sd_varlink *link, sd_json_variant *parameters, sd_va
         Error err = {};
         Call *call;
 
-        if (!call_begin_on_volume(link, parameters, flags, table, &p, change_reply, &call, &entry, &r))
+        if (!call_begin_on_volume(link, parameters, flags, "resize", table, &p, change_reply, &call, &entry, &r))
                 return r;
         r = call_take_key(link, p.key, &key_fd, &err);
         if (r >= 0) {

@@ -39,7 +39,7 @@ static int vl_method_examine(sd_varlink *link, sd_json_variant *parameters, sd_v
         r = sd_varlink_dispatch(link, parameters, table, &p);
         if (r != 0)
                 return r;
-        r = call_begin(link, flags, API_DOCTOR, examine_reply, &call);
+        r = call_begin(link, flags, API_DOCTOR, "doctor", examine_reply, &call);
         if (r <= 0)
                 return r;
         Watcher watcher = call_watcher(call);

@@ -58,7 +58,8 @@ static int vl_method_inspect(sd_varlink *link, sd_json_variant *parameters, sd_v
         Call *call;
         int r;
 
-        if (!call_begin_on_volume_of(link, parameters, flags, API_KEY, table, &p, keys_reply, &call, &entry, &r))
+        if (!call_begin_on_volume_of(link, parameters, flags, API_KEY, "key inspect", table, &p, keys_reply, &call,
+                                     &entry, &r))
                 return r;
         Watcher watcher = call_watcher(call);
         r = key_look(server_manager(call->server), &call->caller, entry, &watcher, &err);
@@ -74,7 +75,8 @@ static int vl_method_backup(sd_varlink *link, sd_json_variant *parameters, sd_va
         Call *call;
         int r;
 
-        if (!call_begin_on_volume_of(link, parameters, flags, API_KEY, table, &p, backup_reply, &call, &entry, &r))
+        if (!call_begin_on_volume_of(link, parameters, flags, API_KEY, "key backup", table, &p, backup_reply, &call,
+                                     &entry, &r))
                 return r;
         Watcher watcher = call_watcher(call);
         r = key_backup(server_manager(call->server), &call->caller, entry, &watcher, &err);
@@ -93,7 +95,8 @@ static int vl_method_lock(sd_varlink *link, sd_json_variant *parameters, sd_varl
         Call *call;
         int r;
 
-        if (!call_begin_on_volume_of(link, parameters, flags, API_KEY, table, &p, empty_reply, &call, &entry, &r))
+        if (!call_begin_on_volume_of(link, parameters, flags, API_KEY, "key lock", table, &p, empty_reply, &call,
+                                     &entry, &r))
                 return r;
         Watcher watcher = call_watcher(call);
         r = key_lock(server_manager(call->server), &call->caller, entry, p.suspend, &watcher, &err);
@@ -109,7 +112,8 @@ static int vl_method_unlock(sd_varlink *link, sd_json_variant *parameters, sd_va
         Error err = {};
         Call *call;
 
-        if (!call_begin_on_volume_of(link, parameters, flags, API_KEY, table, &p, keys_reply, &call, &entry, &r))
+        if (!call_begin_on_volume_of(link, parameters, flags, API_KEY, "key unlock", table, &p, keys_reply, &call,
+                                     &entry, &r))
                 return r;
         r = call_take_fd(link, p.key, "keyFileDescriptor", &key_fd, &err);
         if (r >= 0) {
@@ -121,7 +125,7 @@ static int vl_method_unlock(sd_varlink *link, sd_json_variant *parameters, sd_va
 }
 
 /* second: the field of the second descriptor. */
-static int change(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+static int change(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags, const char *name,
                   const sd_json_dispatch_field *table, JobVerb verb, const char *second) {
         KeyRequest request = { .verb = verb, .key_fd = -EBADF, .second_fd = -EBADF };
         Parameters p = PARAMETERS_NONE;
@@ -130,7 +134,7 @@ static int change(sd_varlink *link, sd_json_variant *parameters, sd_varlink_meth
         Call *call;
         int r;
 
-        if (!call_begin_on_volume_of(link, parameters, flags, API_KEY, table, &p, keys_reply, &call, &entry, &r))
+        if (!call_begin_on_volume_of(link, parameters, flags, API_KEY, name, table, &p, keys_reply, &call, &entry, &r))
                 return r;
         request.choice = (KeyChoice) { .host = p.host, .has_slot = p.slot != UINT32_MAX };
         request.choice.slot = request.choice.has_slot ? p.slot : 0;
@@ -159,7 +163,7 @@ static int vl_method_add(sd_varlink *link, sd_json_variant *parameters, sd_varli
                                                         DESCRIPTOR_FIELD("newKeyFileDescriptor", second),
                                                         {} };
 
-        return change(link, parameters, flags, table, JOB_VOLUME_KEY_ADD, "newKeyFileDescriptor");
+        return change(link, parameters, flags, "key add", table, JOB_VOLUME_KEY_ADD, "newKeyFileDescriptor");
 }
 
 static int vl_method_remove(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
@@ -172,7 +176,7 @@ static int vl_method_remove(sd_varlink *link, sd_json_variant *parameters, sd_va
                                                         DESCRIPTOR_FIELD("removedKeyFileDescriptor", second),
                                                         {} };
 
-        return change(link, parameters, flags, table, JOB_VOLUME_KEY_REMOVE, "removedKeyFileDescriptor");
+        return change(link, parameters, flags, "key remove", table, JOB_VOLUME_KEY_REMOVE, "removedKeyFileDescriptor");
 }
 
 static int vl_method_change(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
@@ -182,7 +186,7 @@ static int vl_method_change(sd_varlink *link, sd_json_variant *parameters, sd_va
                                                         DESCRIPTOR_FIELD("newKeyFileDescriptor", second),
                                                         {} };
 
-        return change(link, parameters, flags, table, JOB_VOLUME_KEY_CHANGE, "newKeyFileDescriptor");
+        return change(link, parameters, flags, "key change", table, JOB_VOLUME_KEY_CHANGE, "newKeyFileDescriptor");
 }
 
 static int vl_method_restore(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
@@ -191,7 +195,7 @@ static int vl_method_restore(sd_varlink *link, sd_json_variant *parameters, sd_v
                                                         DESCRIPTOR_FIELD("headerFileDescriptor", second),
                                                         {} };
 
-        return change(link, parameters, flags, table, JOB_VOLUME_HEADER_RESTORE, "headerFileDescriptor");
+        return change(link, parameters, flags, "key restore", table, JOB_VOLUME_HEADER_RESTORE, "headerFileDescriptor");
 }
 
 /* --- of the host ------------------------------------------------------------------------------------------ */
@@ -263,7 +267,8 @@ static int rotate_reply(Call *call, Operation *op) {
                                        SD_JSON_BUILD_PAIR_VARIANT("missingPools", missing));
 }
 
-static int of_host(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags, CallReply reply,
+static int of_host(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags, const char *name,
+                   CallReply reply,
                    int (*begin)(Manager *m, const Caller *caller, const Watcher *watcher, Error *err)) {
         static const sd_json_dispatch_field table[] = { {} };
         Error err = {};
@@ -273,7 +278,7 @@ static int of_host(sd_varlink *link, sd_json_variant *parameters, sd_varlink_met
         r = sd_varlink_dispatch(link, parameters, table, NULL);
         if (r != 0)
                 return r;
-        r = call_begin(link, flags, API_KEY, reply, &call);
+        r = call_begin(link, flags, API_KEY, name, reply, &call);
         if (r <= 0)
                 return r;
         Watcher watcher = call_watcher(call);
@@ -287,12 +292,12 @@ static int of_host(sd_varlink *link, sd_json_variant *parameters, sd_varlink_met
 
 static int vl_method_status(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
                             void *userdata) {
-        return of_host(link, parameters, flags, status_reply, host_key_look);
+        return of_host(link, parameters, flags, "key status", status_reply, host_key_look);
 }
 
 static int vl_method_rotate(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
                             void *userdata) {
-        return of_host(link, parameters, flags, rotate_reply, host_key_rotate);
+        return of_host(link, parameters, flags, "key rotate", rotate_reply, host_key_rotate);
 }
 
 int front_key_bind(sd_varlink_server *server) {

@@ -76,7 +76,7 @@ static int vl_method_mount(sd_varlink *link, sd_json_variant *parameters, sd_var
         Call *call;
         int r;
 
-        if (!call_begin_on_volume(link, parameters, flags, table, &p, mount_reply, &call, &entry, &r))
+        if (!call_begin_on_volume(link, parameters, flags, "mount", table, &p, mount_reply, &call, &entry, &r))
                 return r;
         r = spec_from_parameters(&p, &spec, &err);
         if (r >= 0)

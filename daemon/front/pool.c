@@ -54,7 +54,7 @@ static int vl_method_list(sd_varlink *link, sd_json_variant *parameters, sd_varl
         r = sd_varlink_dispatch(link, parameters, table, NULL);
         if (r != 0)
                 return r;
-        r = call_begin(link, flags, API_POOL, list_reply, &call);
+        r = call_begin(link, flags, API_POOL, "pool ls", list_reply, &call);
         if (r <= 0)
                 return r;
         Watcher watcher = call_watcher(call);
@@ -124,7 +124,7 @@ static int vl_method_create(sd_varlink *link, sd_json_variant *parameters, sd_va
         _cleanup_strv_ char **devices = p.devices;
         if (r != 0)
                 return r;
-        r = call_begin(link, flags, API_POOL, create_reply, &call);
+        r = call_begin(link, flags, API_POOL, "pool create", create_reply, &call);
         if (r <= 0)
                 return r;
         r = spec_from_parameters(&p, &spec, &err);
@@ -166,7 +166,7 @@ static int vl_method_import(sd_varlink *link, sd_json_variant *parameters, sd_va
         _cleanup_strv_ char **devices = p.devices;
         if (r != 0)
                 return r;
-        r = call_begin(link, flags, API_POOL, import_reply, &call);
+        r = call_begin(link, flags, API_POOL, "pool import", import_reply, &call);
         if (r <= 0)
                 return r;
         Watcher watcher = call_watcher(call);
@@ -199,15 +199,15 @@ static int empty_reply(Call *call, Operation *op) {
 typedef int (*PoolRequest)(Manager *manager, const Caller *caller, PoolEntry *pool, const Watcher *watcher, Error *err);
 
 /* The methods about one pool differ in what they ask of the broker and how they answer. */
-static int on_pool_named(sd_varlink *link, const char *name, sd_varlink_method_flags_t flags, PoolRequest request,
-                         CallReply reply) {
+static int on_pool_named(sd_varlink *link, const char *name, sd_varlink_method_flags_t flags, const char *verb,
+                         PoolRequest request, CallReply reply) {
         _cleanup_(call_freep) Call *call = NULL;
         PoolEntry *pool;
         Error err = {};
         Manager *m;
         int r;
 
-        r = call_begin(link, flags, API_POOL, reply, &call);
+        r = call_begin(link, flags, API_POOL, verb, reply, &call);
         if (r <= 0)
                 return r;
         m = server_manager(call->server);
@@ -221,8 +221,8 @@ static int on_pool_named(sd_varlink *link, const char *name, sd_varlink_method_f
         return call_end(TAKE_PTR(call), r, &err);
 }
 
-static int on_pool(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags, PoolRequest request,
-                   CallReply reply) {
+static int on_pool(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags, const char *verb,
+                   PoolRequest request, CallReply reply) {
         struct {
                 const char *name;
         } p = {};
@@ -232,12 +232,12 @@ static int on_pool(sd_varlink *link, sd_json_variant *parameters, sd_varlink_met
         int r;
 
         r = sd_varlink_dispatch(link, parameters, table, &p);
-        return r != 0 ? r : on_pool_named(link, p.name, flags, request, reply);
+        return r != 0 ? r : on_pool_named(link, p.name, flags, verb, request, reply);
 }
 
 static int vl_method_inspect(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
                              void *userdata) {
-        return on_pool(link, parameters, flags, usage_look_at_pools, inspect_reply);
+        return on_pool(link, parameters, flags, "pool inspect", usage_look_at_pools, inspect_reply);
 }
 
 static int vl_method_extend(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
@@ -265,7 +265,7 @@ static int vl_method_extend(sd_varlink *link, sd_json_variant *parameters, sd_va
         _cleanup_(pool_growth_done) PoolGrowth growth = p.growth;
         if (r != 0)
                 return r;
-        r = call_begin(link, flags, API_POOL, inspect_reply, &call);
+        r = call_begin(link, flags, API_POOL, "pool extend", inspect_reply, &call);
         if (r <= 0)
                 return r;
         Manager *m = server_manager(call->server);
@@ -299,7 +299,7 @@ static int vl_method_update(sd_varlink *link, sd_json_variant *parameters, sd_va
         r = sd_varlink_dispatch(link, parameters, table, &p);
         if (r != 0)
                 return r;
-        r = call_begin(link, flags, API_POOL, inspect_reply, &call);
+        r = call_begin(link, flags, API_POOL, "pool update", inspect_reply, &call);
         if (r <= 0)
                 return r;
         Manager *m = server_manager(call->server);
@@ -341,7 +341,7 @@ static int vl_method_check(sd_varlink *link, sd_json_variant *parameters, sd_var
         r = sd_varlink_dispatch(link, parameters, table, &p);
         if (r != 0)
                 return r;
-        r = call_begin(link, flags, API_POOL, check_reply, &call);
+        r = call_begin(link, flags, API_POOL, "pool check", check_reply, &call);
         if (r <= 0)
                 return r;
         Manager *m = server_manager(call->server);
@@ -366,12 +366,14 @@ static int vl_method_remove(sd_varlink *link, sd_json_variant *parameters, sd_va
         int r;
 
         r = sd_varlink_dispatch(link, parameters, table, &p);
-        return r != 0 ? r : on_pool_named(link, p.name, flags, p.forget ? pool_forget : pool_remove, empty_reply);
+        return r != 0 ? r
+                      : on_pool_named(link, p.name, flags, "pool rm", p.forget ? pool_forget : pool_remove,
+                                      empty_reply);
 }
 
 static int vl_method_export(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
                             void *userdata) {
-        return on_pool(link, parameters, flags, pool_export, empty_reply);
+        return on_pool(link, parameters, flags, "pool export", pool_export, empty_reply);
 }
 
 int front_pool_bind(sd_varlink_server *server) {

@@ -2,6 +2,7 @@
 
 #include "broker/policy.h"
 #include "front/doctor.h"
+#include "front/event.h"
 #include "front/key.h"
 #include "front/pool.h"
 #include "front/tenant.h"
@@ -54,6 +55,8 @@ typedef struct Connection {
         bool early; /* it may send descriptors until the pools are there */
         bool waits; /* for the pools */
         bool waited; /* the call that begins now has been waiting */
+        void (*on_gone)(void *userdata); /* see server_on_gone() */
+        void *gone_userdata;
         sd_event_source *input_source; /* of others: tells when something arrives, before the library reads it */
 } Connection;
 
@@ -155,6 +158,8 @@ static void close_oldest_idle(Server *s, const Caller *caller) {
 }
 
 static void connection_free(Connection *c) {
+        if (c->on_gone)
+                c->on_gone(c->gone_userdata);
         sd_event_source_disable_unref(c->input_source);
         free(c);
 }
@@ -263,6 +268,16 @@ static void on_disconnect(sd_varlink_server *varlink, sd_varlink *link, void *us
                 return;
         connection_unlink(s, c);
         connection_free(c);
+}
+
+int server_on_gone(Server *s, sd_varlink *link, void (*on_gone)(void *userdata), void *userdata) {
+        Connection *c = connection_find(s, link);
+
+        if (!c)
+                return -ENOTCONN;
+        c->on_gone = on_gone;
+        c->gone_userdata = userdata;
+        return 0;
 }
 
 /* --- calls ---------------------------------------------------------------------------------------------- */
@@ -378,6 +393,8 @@ int server_new(Manager *m, Server **ret, Error *err) {
                 r = front_key_bind(s->varlink);
         if (r >= 0)
                 r = front_doctor_bind(s->varlink);
+        if (r >= 0)
+                r = front_event_bind(s->varlink);
         if (r < 0)
                 return error_errno(err, r, "cannot set up the Varlink server");
         sd_varlink_server_set_userdata(s->varlink, s);
@@ -400,13 +417,13 @@ void server_free(Server *s) {
         if (!s)
                 return;
         s->manager->on_ready = NULL;
-        sd_varlink_server_unref(s->varlink);
         while (s->newest) {
                 Connection *c = s->newest;
 
                 connection_unlink(s, c);
                 connection_free(c);
         }
+        sd_varlink_server_unref(s->varlink);
         while (s->users) {
                 User *next = s->users->next;
 

@@ -23,6 +23,9 @@ void server_caller_done(Caller *caller);
  * returns 0. It is called again when they are there. */
 bool server_call_waits(Server *server, sd_varlink *link);
 
+/* Calls back once when the client is gone, or quarryd ends; for a call that has no end of its own. */
+int server_on_gone(Server *server, sd_varlink *link, void (*on_gone)(void *userdata), void *userdata);
+
 /* A call begins, and ends: also one whose client is gone, or that wants no answer. ERROR_OVERLOADED for one too many of
  * a user who is no administrator. */
 int server_call_enter(Server *server, const Caller *caller, Error *err);

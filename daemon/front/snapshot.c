@@ -88,7 +88,7 @@ static int vl_method_snapshot(sd_varlink *link, sd_json_variant *parameters, sd_
 
         r = sd_varlink_dispatch(link, parameters, table, &p);
         if (r == 0)
-                r = call_begin(link, flags, API_VOLUME, snapshot_reply, &call);
+                r = call_begin(link, flags, API_VOLUME, "snapshot", snapshot_reply, &call);
         if (call)
                 r = call_end(call, snapshot_begin(call, p.volumes, p.name, &err), &err);
         strv_free(p.volumes);
@@ -116,7 +116,8 @@ static int hold(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method
         Call *call;
         int r;
 
-        if (!call_begin_on_volume(link, parameters, flags, table, &p, hold_reply, &call, &entry, &r))
+        if (!call_begin_on_volume(link, parameters, flags, held ? "hold" : "release", table, &p, hold_reply, &call,
+                                  &entry, &r))
                 return r;
         Watcher watcher = call_watcher(call);
         r = volume_hold(server_manager(call->server), &call->caller, entry, held, &watcher, &err);
@@ -192,7 +193,7 @@ static int vl_method_diff(sd_varlink *link, sd_json_variant *parameters, sd_varl
         Call *call;
         int r;
 
-        if (!call_begin_on_volume(link, parameters, flags, table, &p, diff_reply, &call, &from, &r))
+        if (!call_begin_on_volume(link, parameters, flags, "diff", table, &p, diff_reply, &call, &from, &r))
                 return r;
         Watcher watcher = call_watcher(call);
         m = server_manager(call->server);
@@ -257,7 +258,7 @@ static int vl_method_clone(sd_varlink *link, sd_json_variant *parameters, sd_var
         Call *call;
         int r;
 
-        if (call_begin_on_volume(link, parameters, flags, table, &p, volume_reply, &call, &entry, &r))
+        if (call_begin_on_volume(link, parameters, flags, "clone", table, &p, volume_reply, &call, &entry, &r))
                 r = call_end(call, clone_begin(call, entry, &p, &err), &err);
         strv_free(p.labels);
         return r;
@@ -285,7 +286,7 @@ static int vl_method_rollback(sd_varlink *link, sd_json_variant *parameters, sd_
         Call *call;
         int r;
 
-        if (!call_begin_on_volume(link, parameters, flags, table, &p, volume_reply, &call, &entry, &r))
+        if (!call_begin_on_volume(link, parameters, flags, "rollback", table, &p, volume_reply, &call, &entry, &r))
                 return r;
         Watcher watcher = call_watcher(call);
         r = volume_rollback(server_manager(call->server), &call->caller, entry, p.discard, p.dry_run, &watcher, &err);

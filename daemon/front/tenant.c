@@ -88,15 +88,15 @@ static int change_reply(Call *call, Operation *op) {
 
 /* What a method about one tenant begins with; as call_begin_on_volume(). */
 static int begin_on_tenant(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-                           const sd_json_dispatch_field *table, Parameters *p, CallReply reply, Call **ret_call,
-                           TenantEntry **ret_entry, int *ret_r) {
+                           const char *verb, const sd_json_dispatch_field *table, Parameters *p, CallReply reply,
+                           Call **ret_call, TenantEntry **ret_entry, int *ret_r) {
         _cleanup_(call_freep) Call *call = NULL;
         Error err = {};
 
         *ret_r = sd_varlink_dispatch(link, parameters, table, p);
         if (*ret_r != 0)
                 return 0;
-        *ret_r = call_begin(link, flags, API_TENANT, reply, &call);
+        *ret_r = call_begin(link, flags, API_TENANT, verb, reply, &call);
         if (!call) /* it waits, was answered, or failed */
                 return 0;
         *ret_r = 0;
@@ -127,7 +127,7 @@ static int vl_method_create(sd_varlink *link, sd_json_variant *parameters, sd_va
         r = sd_varlink_dispatch(link, parameters, table, &p);
         if (r != 0)
                 return r;
-        r = call_begin(link, flags, API_TENANT, change_reply, &call);
+        r = call_begin(link, flags, API_TENANT, "tenant create", change_reply, &call);
         if (r <= 0)
                 return r;
         Watcher watcher = call_watcher(call);
@@ -166,7 +166,7 @@ static int vl_method_update(sd_varlink *link, sd_json_variant *parameters, sd_va
         Call *call;
         int r;
 
-        if (!begin_on_tenant(link, parameters, flags, table, &p, change_reply, &call, &tenant, &r))
+        if (!begin_on_tenant(link, parameters, flags, "tenant update", table, &p, change_reply, &call, &tenant, &r))
                 return r;
         Watcher watcher = call_watcher(call);
         r = remove_limits(&p, &p.update, &err);
@@ -188,7 +188,7 @@ static int vl_method_remove(sd_varlink *link, sd_json_variant *parameters, sd_va
         Call *call;
         int r;
 
-        if (!begin_on_tenant(link, parameters, flags, table, &p, remove_reply, &call, &tenant, &r))
+        if (!begin_on_tenant(link, parameters, flags, "tenant rm", table, &p, remove_reply, &call, &tenant, &r))
                 return r;
         Watcher watcher = call_watcher(call);
         r = tenant_remove(server_manager(call->server), &call->caller, tenant, &watcher, &err);
@@ -227,7 +227,7 @@ static int vl_method_list(sd_varlink *link, sd_json_variant *parameters, sd_varl
         r = sd_varlink_dispatch(link, parameters, table, NULL);
         if (r != 0)
                 return r;
-        r = call_begin(link, flags, API_TENANT, NULL, &call);
+        r = call_begin(link, flags, API_TENANT, "tenant ls", NULL, &call);
         if (r <= 0)
                 return r;
         m = server_manager(call->server);
@@ -252,7 +252,7 @@ static int vl_method_inspect(sd_varlink *link, sd_json_variant *parameters, sd_v
         TenantEntry *tenant;
         int r;
 
-        return begin_on_tenant(link, parameters, flags, table, &p, NULL, &call, &tenant, &r)
+        return begin_on_tenant(link, parameters, flags, "tenant inspect", table, &p, NULL, &call, &tenant, &r)
                        ? reply_tenant(link, tenant)
                        : r;
 }

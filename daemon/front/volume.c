@@ -215,7 +215,7 @@ static int vl_method_create(sd_varlink *link, sd_json_variant *parameters, sd_va
         r = sd_varlink_dispatch(link, parameters, table, &p);
         if (r != 0)
                 return r;
-        r = call_begin(link, flags, API_VOLUME, create_reply, &call);
+        r = call_begin(link, flags, API_VOLUME, "create", create_reply, &call);
         if (r <= 0)
                 return r;
         r = spec_from_parameters(call, &p, &spec, &err);
@@ -361,7 +361,7 @@ static int vl_method_list(sd_varlink *link, sd_json_variant *parameters, sd_varl
         fields = p.fields;
         if (r != 0)
                 return r;
-        r = call_begin(link, flags, API_VOLUME, list_reply, &call);
+        r = call_begin(link, flags, API_VOLUME, "ls", list_reply, &call);
         if (r <= 0)
                 return r;
         m = server_manager(call->server);
@@ -413,7 +413,7 @@ static int vl_method_inspect(sd_varlink *link, sd_json_variant *parameters, sd_v
         Call *call;
         int r;
 
-        if (!call_begin_on_volume(link, parameters, flags, table, &p, inspect_reply, &call, &entry, &r))
+        if (!call_begin_on_volume(link, parameters, flags, "inspect", table, &p, inspect_reply, &call, &entry, &r))
                 return r;
         Watcher watcher = call_watcher(call);
         r = usage_look_at_volume(server_manager(call->server), &call->caller, entry, &watcher, &err);
@@ -438,7 +438,7 @@ static int vl_method_remove(sd_varlink *link, sd_json_variant *parameters, sd_va
         Call *call;
         int r;
 
-        if (!call_begin_on_volume(link, parameters, flags, table, &p, users_reply, &call, &entry, &r))
+        if (!call_begin_on_volume(link, parameters, flags, "remove", table, &p, users_reply, &call, &entry, &r))
                 return r;
         Watcher watcher = call_watcher(call);
         r = volume_remove(server_manager(call->server), &call->caller, entry, p.lazy, p.snapshots, &watcher, &err);
@@ -454,7 +454,7 @@ static int vl_method_unmount(sd_varlink *link, sd_json_variant *parameters, sd_v
         Call *call;
         int r;
 
-        if (!call_begin_on_volume(link, parameters, flags, table, &p, users_reply, &call, &entry, &r))
+        if (!call_begin_on_volume(link, parameters, flags, "unmount", table, &p, users_reply, &call, &entry, &r))
                 return r;
         Watcher watcher = call_watcher(call);
         r = volume_unmount(server_manager(call->server), &call->caller, entry, p.lazy, &watcher, &err);
@@ -474,7 +474,7 @@ static int vl_method_trim(sd_varlink *link, sd_json_variant *parameters, sd_varl
         Call *call;
         int r;
 
-        if (!call_begin_on_volume(link, parameters, flags, table, &p, trim_reply, &call, &entry, &r))
+        if (!call_begin_on_volume(link, parameters, flags, "trim", table, &p, trim_reply, &call, &entry, &r))
                 return r;
         Watcher watcher = call_watcher(call);
         r = volume_trim(server_manager(call->server), &call->caller, entry, &watcher, &err);

@@ -10,9 +10,11 @@
 #define API_TENANT "io.quarry.Tenant"
 #define API_KEY "io.quarry.Key"
 #define API_DOCTOR "io.quarry.Doctor"
+#define API_EVENT "io.quarry.Event"
 
 extern const sd_varlink_interface vl_interface_io_quarry_Volume;
 extern const sd_varlink_interface vl_interface_io_quarry_Pool;
 extern const sd_varlink_interface vl_interface_io_quarry_Tenant;
 extern const sd_varlink_interface vl_interface_io_quarry_Key;
 extern const sd_varlink_interface vl_interface_io_quarry_Doctor;
+extern const sd_varlink_interface vl_interface_io_quarry_Event;

@@ -15,6 +15,9 @@ bool log_debug_enabled(void);
 
 void log_write(int priority, const char *object, const char *format, ...) _printf_(3, 4);
 
+/* With fields of its own, "NAME=value", which only the journal has. */
+void log_write_fields(int priority, const char *object, const char *text, char *const *fields, size_t n);
+
 #define log_debug(object, ...) (log_debug_enabled() ? log_write(LOG_DEBUG, object, __VA_ARGS__) : (void) 0)
 #define log_info(object, ...) log_write(LOG_INFO, object, __VA_ARGS__)
 #define log_warning(object, ...) log_write(LOG_WARNING, object, __VA_ARGS__)

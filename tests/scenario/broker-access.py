@@ -9,6 +9,7 @@ import sys
 
 from tap import contains, same, test
 from world import ADMIN_GROUP, GIB, MIB, NOBODY, Call, Failure, as_user, main, sealed
+from wire import connect
 
 world = None  # what the test that runs now uses
 
@@ -70,7 +71,7 @@ FOR_ADMINISTRATORS = {
 }
 # The others have a test of their own.
 ELSEWHERE = {"Volume.Create", "Volume.List", "Pool.List", "Tenant.List", "Tenant.Inspect", "Tenant.Update",
-             "Tenant.Remove"}
+             "Tenant.Remove", "Event.List", "Event.Subscribe"}
 
 
 def begin():
@@ -223,6 +224,26 @@ def tenants_are_seen_by_members_and_changed_by_administrators():
     same("maxVolumes" in world.call("Tenant.Inspect", name="acme")["tenant"], True)
     same(kind(ask("root", "Tenant.Remove", name="beta")), "done")
     same(kind(ask("an administrator", "Tenant.Remove", name="acme")), "done")
+
+
+@test
+def events_are_seen_by_members_and_administrators():
+    begin()
+    for tenant in TENANTS:
+        world.create(f"{tenant}/of-{tenant}")
+    for caller, sees in MAY_SEE.items():
+        answer = ask(caller, "Event.List")
+        same({tenant for tenant in TENANTS if f"of-{tenant}" in answer}, sees, caller)
+        same(kind(answer), "done" if sees else "PermissionDenied", caller)
+        for tenant in (*TENANTS, "gone"):
+            for parameters in ({"tenant": tenant}, {"volumes": [f"{tenant}/of-{tenant}"]}):
+                same(f"of-{tenant}" in ask(caller, "Event.List", **parameters), tenant in sees, f"{parameters} by {caller}")
+
+        def follow():  # what comes first: that it begins, or an error
+            connection = connect(world.socket)
+            connection.send({"method": "io.quarry.Event.Subscribe", "more": True})
+            return connection.receive().get("error", "begins")
+        same(as_user(*CALLERS[caller], follow), "begins" if sees else "io.quarry.Event.PermissionDenied", caller)
 
 
 @test

@@ -10,6 +10,7 @@ import re
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -242,6 +243,28 @@ def as_user(uid, gid, groups, function):
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     same(status, 0, text)
     return text
+
+
+def connect_as(path, uid, groups):
+    """A connection of a user with these groups."""
+    mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups(groups)
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+            connection = wire.connect(path)
+            socket.send_fds(theirs, [b"."], [connection.socket.fileno()])
+        finally:
+            os._exit(0)
+    theirs.close()
+    _, fds, _, _ = socket.recv_fds(mine, 1, 1)
+    mine.close()
+    os.waitpid(child, 0)
+    connection = wire.Connection(socket.socket(fileno=fds[0]))
+    connection.socket.settimeout(15)
+    return connection
 
 
 @contextlib.contextmanager

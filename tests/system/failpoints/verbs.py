@@ -13,8 +13,9 @@ JOBS_THAT_LOOK = {"host_calendar", "pool_usage", "pool_check", "volume_usage", "
 # What the broker begins by itself when a pool fills or its catalog fails. No walk brings a pool there;
 # tests/system/full-pool.sh and the scenarios broker-space.py and broker-failures.py do.
 JOBS_OF_FAULTS = {"pool_forget", "pool_recover", "pool_relieve", "volume_limit"}
-METHODS_THAT_LOOK = {"Volume.List", "Volume.Inspect", "Pool.List", "Pool.Inspect", "Volume.Diff", "Tenant.List",
-                     "Tenant.Inspect", "Key.Status", "Key.Inspect", "Key.Backup"}
+METHODS_THAT_LOOK = {"Event.List", "Event.Subscribe", "Volume.List", "Volume.Inspect", "Pool.List", "Pool.Inspect",
+                     "Volume.Diff", "Tenant.List", "Tenant.Inspect", "Key.Status", "Key.Inspect",
+                     "Key.Backup"}
 
 NAME, PLACE = "walked", "/run/quarry/mnt/default/walked"
 POOL, FILE = "second", "/var/lib/quarry/second.img"
