@@ -70,8 +70,8 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
         SD_VARLINK_FIELD_COMMENT("Size of an encryption sector in bytes"),
         SD_VARLINK_DEFINE_FIELD(sectorSize, SD_VARLINK_INT, 0),
         SD_VARLINK_DEFINE_FIELD_BY_TYPE(keySource, KeySource, 0),
-        SD_VARLINK_FIELD_COMMENT("Nobody opens it until it is unlocked, see io.quarry.Key; that of its volume decides for "
-                                 "a snapshot"),
+        SD_VARLINK_FIELD_COMMENT("Nobody opens it until it is unlocked, see io.quarry.Key; a snapshot is locked as its "
+                                 "volume is"),
         SD_VARLINK_DEFINE_FIELD(locked, SD_VARLINK_BOOL, 0));
 
 static SD_VARLINK_DEFINE_STRUCT_TYPE(

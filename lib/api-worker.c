@@ -11,7 +11,7 @@ static SD_VARLINK_DEFINE_METHOD_FULL(
         SD_VARLINK_DEFINE_INPUT(job, SD_VARLINK_OBJECT, 0),
         SD_VARLINK_FIELD_COMMENT("Index of the passed descriptor that holds the passphrase: a sealed memfd"),
         SD_VARLINK_DEFINE_INPUT(keyFileDescriptor, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
-        SD_VARLINK_FIELD_COMMENT("Of another passphrase, a LUKS2 header, or the user namespace whose ids a mount is to show"),
+        SD_VARLINK_FIELD_COMMENT("Another passphrase, a LUKS2 header, or the user namespace whose ids a mount shows"),
         SD_VARLINK_DEFINE_INPUT(secondFileDescriptor, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
         SD_VARLINK_FIELD_COMMENT("The step that begins now, its number from 1, and how many there are"),
         SD_VARLINK_DEFINE_OUTPUT(step, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),

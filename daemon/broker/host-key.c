@@ -1,7 +1,7 @@
 /* The host's key, and a new one. The worker puts the new one in the place of the old one, which it keeps; then one
- * volume after the other, in the background, gets its key wrapped anew. What is left to do is in the rows: they say which host
- * key each volume needs. So whatever is cut short goes on, and an old key is destroyed only once every pool of the host
- * is there, and no row needs it or does not say. */
+ * volume after the other, in the background, gets its key wrapped anew. What is left to do is in the rows: they say
+ * which host key each volume needs. So whatever is cut short goes on, and an old key is destroyed only once every pool
+ * of the host is there, and no row needs it or does not say. */
 
 #include "broker/key.h"
 
