@@ -1,4 +1,4 @@
-/* What thin_ls and thin_delta print, line by line. */
+/* What thin_ls, thin_delta and thin_dump print, line by line. */
 
 #include "fuzz.h"
 
@@ -24,19 +24,23 @@ static void check_delta(const ThinDelta *d, size_t keep) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         _cleanup_free_ char *text = input_string(data, size);
         _cleanup_(thin_delta_parser_done) ThinDeltaParser parser = { .keep = size % 8, .sizes = { SIZE, OTHER } };
+        _cleanup_(thin_union_done) ThinUnion u = { .data_size = (uint64_t) SIZE };
         ThinDelta delta = {};
         char *rest = text, *line;
         ThinUsage usage;
-        int r = 0;
+        int r = 0, of_union = 0;
 
         while ((line = strsep(&rest, "\n"))) {
                 if (thin_usage_parse(line, &usage) >= 0)
                         assert(usage.thin_id <= THIN_ID_MAX && usage.exclusive <= usage.used);
                 if (r >= 0)
                         r = thin_delta_parse(&parser, line);
+                if (of_union >= 0)
+                        of_union = thin_union_parse(&u, line);
         }
         if (r >= 0 && thin_delta_finish(&parser, &delta) >= 0)
                 check_delta(&delta, parser.keep);
         thin_delta_done(&delta);
+        assert(u.n_seen == 0 || u.n_seen * u.chunk_size <= (uint64_t) SIZE);
         return 0;
 }

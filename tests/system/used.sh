@@ -27,13 +27,15 @@ blocks() {
     # shellcheck disable=SC2086
     python3 -c '
 import re, sys
-wanted, of, seen = set(sys.argv[1:]), None, set()
+blocks, of = {}, None  # of devices by id, and of what several share, which stands before them
 for line in sys.stdin:
-    if found := re.match(r"device: (\d+)", line):
-        of = found[1]
-    elif (found := re.search(r"-> \((\d+)\.\.(\d+)\)", line)) and of in wanted:
-        seen.update(range(int(found[1]), int(found[2]) + 1))
-print(len(seen) * 65536)' $ids <<<"$dump"
+    if found := re.match(r"(def|device): (\d+)", line):
+        of = blocks.setdefault(found.groups(), set())
+    elif found := re.search(r"-> \((\d+)\.\.(\d+)\)", line):
+        of.update(range(int(found[1]), int(found[2]) + 1))
+    elif found := re.search(r"ref: (\d+)", line):
+        of.update(blocks["def", found[1]])
+print(len(set().union(*(blocks["device", n] for n in sys.argv[1:]))) * 65536)' $ids <<<"$dump"
 }
 counted() { [ "$(used)" = "$(blocks)" ] && [ "$(used)" -gt 0 ]; }
 over() { [ "$(used)" -gt "$limit" ]; }
@@ -60,6 +62,15 @@ ok "what a snapshot shares is counted once" test "$use" -eq $((80 << 20)) -a "$s
 like "inspect shows it beside the limit" "$(quarry tenant inspect acme)" 'Used: +[0-9.]+M of 200M'
 like "and how old it is" "$(quarry tenant inspect acme)" 'as of [0-9]+ s ago'
 like "so does ls" "$(quarry tenant ls -o name,used,max-used)" 'acme +[0-9.]+M +200M'
+
+# Of the same blocks others may have copies.
+try quarry clone acme/raw@one default/theirs
+theirs=$(quarry mount theirs)
+try dd if=/dev/urandom of="$theirs" bs=1M count=10 conv=fsync
+try dd if=/dev/urandom of="$raw" bs=1M count=21 conv=notrunc,fsync
+recounted() { counted && [ "$(used)" -gt "$use" ]; }
+ok "what others have is theirs" wait_for 90 recounted
+is "so it is as much more as was written" "$(used)" $((81 << 20))
 
 # --- above ---
 try as alice quarry create db --size 1G
