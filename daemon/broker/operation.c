@@ -97,8 +97,9 @@ void operation_begin(Operation *op, Lane *lane) {
         if (lane && lane->running) {
                 Operation **at = &lane->waiting;
 
-                while (*at)
+                while (*at && !op->is_next)
                         at = &(*at)->next;
+                op->next = *at;
                 *at = op;
                 return;
         }

@@ -64,6 +64,7 @@ struct Operation {
         bool discard;         /* a rollback keeps nothing of what was before */
         bool dry_run;         /* a rollback or resize is only judged */
         uint64_t size_before; /* of a volume that is rolled back, or resized */
+        bool is_next;         /* it is begun before the others that wait in its lane */
         bool in_background;   /* who takes the pool for itself waits for its end */
         unsigned n_out;       /* others that it waits for */
         Operation *leader;    /* of one that only keeps others out of its lane: for whom */

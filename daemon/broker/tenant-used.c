@@ -158,7 +158,8 @@ static int count_start(Operation *op, Error *err) {
         return r;
 }
 
-/* Behind comparisons, which read the maps, too: so each has its turn, and no worker waits for another. */
+/* Behind the comparison that runs, which reads the maps, too, so that no worker waits for another; but before those that
+ * wait: with many of them a tenant could put it off. */
 static void count(Manager *m, TenantEntry *tenant) {
         Caller self = { .admin = true };
         PoolEntry *pool = tenant->pool;
@@ -174,7 +175,7 @@ static void count(Manager *m, TenantEntry *tenant) {
         }
         pool->count.is_out = true;
         op->pool = pool;
-        op->in_background = true;
+        op->in_background = op->is_next = true;
         operation_begin(op, &pool->diff_lane);
 }
 
@@ -182,8 +183,8 @@ static void count(Manager *m, TenantEntry *tenant) {
 
 typedef struct Looking {
         Manager *manager;
-        bool any;           /* has a limit */
-        TenantEntry *next;  /* to be counted, */
+        bool any; /* has a limit */
+        TenantEntry *next; /* to be counted, */
         SpaceUrgency urgency; /* and how much that matters */
 } Looking;
 

@@ -204,5 +204,24 @@ def who_is_removed_and_made_anew_begins_with_nothing():
     same("usedBytes" in tenant(), False, "it was another's")
 
 
+@test
+def nobody_puts_it_off_by_comparing():
+    report = begin(maxUsedBytes=GIB)
+    world.call("Volume.Snapshot", volumes=["acme/db@a"])
+    gate = Gate()
+    world.worker.rule("volume_diff", gate)
+    calls = [world.begin("Volume.Diff", **{"from": "acme/db@a", "to": "acme/db"})]
+    gate.wait()
+    calls += [world.begin("Volume.Diff", **{"from": "acme/db@a", "to": "acme/db"}) for _ in range(5)]
+    time.sleep(0.3)  # they wait
+    report(2 * GIB, 2 * GIB)
+    time.sleep(0.3)
+    gate.release()
+    for call in calls:
+        call.result()
+    same([v for v, _, _ in world.worker.jobs if v in ("volume_diff", "pool_union")][:3],
+         ["volume_diff", "pool_union", "volume_diff"], "it is next")
+
+
 if __name__ == "__main__":
     sys.exit(main())
