@@ -67,7 +67,7 @@ like "so does ls" "$(quarry tenant ls -o name,used,max-used)" 'acme +[0-9.]+M +2
 try quarry clone acme/raw@one default/theirs
 theirs=$(quarry mount theirs)
 try dd if=/dev/urandom of="$theirs" bs=1M count=10 conv=fsync
-try dd if=/dev/urandom of="$raw" bs=1M count=21 conv=notrunc,fsync
+try dd if=/dev/urandom of="$raw" bs=1M seek=60 count=1 conv=notrunc,fsync
 recounted() { counted && [ "$(used)" -gt "$use" ]; }
 ok "what others have is theirs" wait_for 90 recounted
 is "so it is as much more as was written" "$(used)" $((81 << 20))
