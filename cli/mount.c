@@ -29,6 +29,10 @@ static int option_mount(const Option *option, const char *value, Error *err) {
         return mount_spec_add_options(option->target, value, err);
 }
 
+static int option_read_only(const Option *option, const char *value, Error *err) {
+        return mount_spec_add_option(option->target, "ro", err);
+}
+
 static int option_range(const Option *option, const char *value, Error *err) {
         return mount_spec_add_range(option->target, value, err);
 }
@@ -39,6 +43,7 @@ static int option_context(const Option *option, const char *value, Error *err) {
 
 const Option mount_options[] = {
         { 'o', "options", "OPTION,...", "Such as ro, noexec, noatime", option_mount, &arg_mount },
+        { 0, "read-only", NULL, "The same as -o ro", option_read_only, &arg_mount },
         { 0, "idmap", "UID:GID:COUNT", "Show ids 0, 1 ... as these of the host", option_range, &arg_mount },
         { 0, "userns", "PID", "Show ids as that process's user namespace", option_string, &arg_userns },
         { 0, "context", "CONTEXT", "SELinux context of all files", option_context, &arg_mount },
