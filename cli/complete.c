@@ -420,41 +420,52 @@ static bool is_option(const char *word) {
         return word[0] == '-' && word[1] && !isdigit((unsigned char) word[1]) && word[1] != '.';
 }
 
+/* How far the words are that are whole. */
+typedef struct Typing {
+        const Option *awaited; /* the option that the next word is the value of */
+        bool ended;            /* by "--" */
+        size_t n;              /* arguments that are no options */
+} Typing;
+
+static void typing_read(Typing *typing, const Option *const *tables, const char *word) {
+        bool has_value = word[0] == '-' && (word[1] == '-' ? strchr(word, '=') != NULL : word[1] && word[2]);
+
+        if (typing->awaited)
+                typing->awaited = NULL;
+        else if (typing->ended || !is_option(word))
+                typing->n++;
+        else if (streq(word, "--"))
+                typing->ended = true;
+        else {
+                const Option *o = option_of(tables, word);
+
+                typing->awaited = o && o->argument && !has_value ? o : NULL;
+        }
+}
+
 /* words: those behind the verb's. */
 static void complete_verb(Typed *t, const Option *const *tables, char **words) {
-        const Option *awaited = NULL; /* the option that the next word is the value of */
-        bool ended = false;           /* by "--" */
-        size_t n = 0;
+        Typing typing = {};
 
-        for (; words[1]; words++) {
-                const Option *o = !ended && !awaited && is_option(*words) ? option_of(tables, *words) : NULL;
-                bool has_value = (*words)[0] == '-' &&
-                                 ((*words)[1] == '-' ? strchr(*words, '=') != NULL : (*words)[1] && (*words)[2]);
-
-                if (awaited)
-                        awaited = NULL;
-                else if (ended || !is_option(*words))
-                        n++;
-                else if (streq(*words, "--"))
-                        ended = true;
-                else
-                        awaited = o && o->argument && !has_value ? o : NULL;
-        }
+        for (; words[1]; words++)
+                typing_read(&typing, tables, *words);
         const char *equals = strchr(t->word, '=');
-        const Option *o = !ended && !awaited && equals && startswith(t->word, "--") ? option_of(tables, t->word) : NULL;
+        const Option *o = !typing.ended && !typing.awaited && equals && startswith(t->word, "--")
+                                  ? option_of(tables, t->word)
+                                  : NULL;
 
-        if (awaited)
-                offer_kind(t, awaited->argument);
+        if (typing.awaited)
+                offer_kind(t, typing.awaited->argument);
         else if (o) {
                 t->kept = (size_t) (equals + 1 - t->word);
                 if (o->argument)
                         offer_kind(t, o->argument);
-        } else if (!ended && *t->word == '-')
+        } else if (!typing.ended && *t->word == '-')
                 offer_options(t, tables);
         else {
-                _cleanup_free_ char *argument = argument_name(t->verb->synopsis, n);
+                _cleanup_free_ char *argument = argument_name(t->verb->synopsis, typing.n);
 
-                if (argument && streq(argument, "VERB") && n > 0)
+                if (argument && streq(argument, "VERB") && typing.n > 0)
                         offer_verbs(t, words[-1]);
                 else if (argument)
                         offer_kind(t, argument);

@@ -17,7 +17,7 @@
 #include <pwd.h>
 #include <stdarg.h>
 
-#define DAY (24u * 3600u)
+#define DAY (UINT64_C(24) * 3600)
 #define NEAR_PART 10u /* a limit of which a 10th is left is near */
 
 /* What is wrong, and what is going to be, as {"object","message","hint"}. */

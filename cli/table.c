@@ -311,6 +311,8 @@ static void sort_rows(const Column *columns, sd_json_variant **rows, size_t n) {
         const Column *c = column_find(columns, by + reverse, strlen(by + reverse));
         _cleanup_free_ SortRow *sort = must_have(calloc(n + 1, sizeof(SortRow)));
 
+        if (!c)
+                c = columns; /* never: table_check_options() has seen to it */
         for (size_t i = 0; i < n; i++) {
                 sort[i] = (SortRow) {
                         .row = rows[i],

@@ -337,6 +337,22 @@ static int kinds_check(const Job *job, unsigned parts, Error *err) {
         return 0;
 }
 
+static int volumes_from_json(const ParsedJob *p, unsigned parts, Job *job, Error *err) {
+        int r = 0;
+
+        if (p->volume)
+                r = volume_from_json(p->volume, &job->volume, err);
+        if (r >= 0 && p->source)
+                r = volume_from_json(p->source, &job->source, err);
+        if (r >= 0 && (parts & WITH_SPARE))
+                r = part_check(job->volume.has_spare, true, "spareThinId", p->verb, err);
+        if (r >= 0 && (parts & WITH_PENDING))
+                r = part_check(job->volume.pending_size > 0, true, "pendingSizeBytes", p->verb, err);
+        if (r >= 0 && (parts & WITH_OLD_NAME))
+                r = part_check(job->volume.old_name, true, "oldName", p->verb, err);
+        return r;
+}
+
 int job_from_json(sd_json_variant *v, Job *ret, Error *err) {
         static const sd_json_dispatch_field table[] = {
                 { "verb", CONST_STRING, offsetof(ParsedJob, verb), SD_JSON_MANDATORY },
@@ -382,16 +398,8 @@ int job_from_json(sd_json_variant *v, Job *ret, Error *err) {
                 r = pool_spec_from_json(p.pool_spec, job_forms[verb].parts, &job.pool_spec, err);
         if (r >= 0 && p.growth)
                 r = growth_from_json(p.growth, &job.growth, err);
-        if (r >= 0 && p.volume)
-                r = volume_from_json(p.volume, &job.volume, err);
-        if (r >= 0 && p.source)
-                r = volume_from_json(p.source, &job.source, err);
-        if (r >= 0 && (job_forms[verb].parts & WITH_SPARE))
-                r = part_check(job.volume.has_spare, true, "spareThinId", p.verb, err);
-        if (r >= 0 && (job_forms[verb].parts & WITH_PENDING))
-                r = part_check(job.volume.pending_size > 0, true, "pendingSizeBytes", p.verb, err);
-        if (r >= 0 && (job_forms[verb].parts & WITH_OLD_NAME))
-                r = part_check(job.volume.old_name, true, "oldName", p.verb, err);
+        if (r >= 0)
+                r = volumes_from_json(&p, job_forms[verb].parts, &job, err);
         if (r >= 0 && p.images)
                 r = images_from_json(p.images, &job, err);
         if (r >= 0 && p.calendar)

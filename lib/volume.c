@@ -360,8 +360,24 @@ _printf_(4, 5) static const char *values_differ(const char *field, char *buf, si
         return field;
 }
 
+/* Of what only bind or tmpfs volumes have. */
+static const char *kind_difference(const VolumeSpec *have, const VolumeSpec *want, char *buf, size_t size) {
+        if (have->read_only != want->read_only)
+                return values_differ("mode of use", buf, size, "%s, asked for %s",
+                                     have->read_only ? "read-only" : "writable",
+                                     want->read_only ? "read-only" : "writable");
+        if (have->inodes != want->inodes)
+                return values_differ("number of inodes", buf, size, "%" PRIu64 ", asked for %" PRIu64, have->inodes,
+                                     want->inodes);
+        if (have->noswap != want->noswap)
+                return values_differ("use of swap", buf, size, "%s, asked for %s", have->noswap ? "none" : "allowed",
+                                     want->noswap ? "none" : "allowed");
+        return NULL;
+}
+
 const char *volume_spec_difference(const VolumeSpec *have, const VolumeSpec *want, char *buf, size_t size) {
         char a[SIZE_TEXT_MAX], b[SIZE_TEXT_MAX];
+        const char *field;
 
         if (have->kind != want->kind)
                 return values_differ("kind", buf, size, "%s, asked for %s", volume_kind_to_string(have->kind),
@@ -387,16 +403,9 @@ const char *volume_spec_difference(const VolumeSpec *have, const VolumeSpec *wan
                 return lists_differ("mkfs options", have->mkfs_options, want->mkfs_options, buf, size);
         if (!strv_equal(have->labels, want->labels))
                 return lists_differ("labels", have->labels, want->labels, buf, size);
-        if (have->read_only != want->read_only)
-                return values_differ("mode of use", buf, size, "%s, asked for %s",
-                                     have->read_only ? "read-only" : "writable",
-                                     want->read_only ? "read-only" : "writable");
-        if (have->inodes != want->inodes)
-                return values_differ("number of inodes", buf, size, "%" PRIu64 ", asked for %" PRIu64, have->inodes,
-                                     want->inodes);
-        if (have->noswap != want->noswap)
-                return values_differ("use of swap", buf, size, "%s, asked for %s", have->noswap ? "none" : "allowed",
-                                     want->noswap ? "none" : "allowed");
+        field = kind_difference(have, want, buf, size);
+        if (field)
+                return field;
         if (have->protected != want->protected)
                 return values_differ("protection", buf, size, "%s, asked for %s", have->protected ? "on" : "off",
                                      want->protected ? "on" : "off");

@@ -131,9 +131,10 @@ static History *history_new(Events *events, const TenantEntry *tenant) {
         if (!h)
                 return NULL;
         if (events->n_histories == HISTORIES_MAX) {
-                for (at = &events->histories; (*at)->next;)
+                for (at = &events->histories; *at && (*at)->next;)
                         at = &(*at)->next;
-                history_free(events, at);
+                if (*at)
+                        history_free(events, at);
         }
         if (tenant) {
                 h->pool = tenant->pool->info.uuid;

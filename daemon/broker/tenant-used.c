@@ -145,7 +145,7 @@ static int count_start(Operation *op, Error *err) {
                 r = pool_entry_check_changes(pool, err);
         op->job.thin_ids = ids.list;
         op->job.n_thin_ids = ids.n;
-        if (r >= 0) {
+        if (r >= 0 && tenant) {
                 pool->count.tenant_since = tenant->tenant.created_usec;
                 pool->count.n_owned = owned(tenant);
                 pool->count.mapped = tenant->use.mapped;
@@ -158,8 +158,8 @@ static int count_start(Operation *op, Error *err) {
         return r;
 }
 
-/* Behind the comparison that runs, which reads the maps, too, so that no worker waits for another; but before those that
- * wait: with many of them a tenant could put it off. */
+/* Behind the comparison that runs, which reads the maps, too, so that no worker waits for another; but before those
+ * that wait: with many of them a tenant could put it off. */
 static void count(Manager *m, TenantEntry *tenant) {
         Caller self = { .admin = true };
         PoolEntry *pool = tenant->pool;

@@ -191,7 +191,7 @@ static int build_member(const VolumeEntry *entry, VolumeMember member, sd_json_v
         case MEMBER_EXCLUSIVE:
                 return build_number(maps_seen, entry->exclusive, ret);
         case MEMBER_EXCLUSIVE_AGE:
-                return build_number(maps_seen, maps_seen ? view_seconds_since(entry->exclusive_at) : 0, ret);
+                return build_number(maps_seen, view_seconds_since(entry->exclusive_at), ret);
         case MEMBER_FILESYSTEM:
                 return is_block ? build_text(filesystem_to_string(spec->fs), ret) : 0;
         case MEMBER_ENCRYPTION:

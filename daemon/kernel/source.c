@@ -29,14 +29,16 @@ static const char *path_below(const char *path, const char *root) {
 int source_open(char *const *roots, const char *path) {
         for (; roots && *roots; roots++) {
                 const char *below = path_below(path, *roots);
-                _cleanup_close_ int root = -EBADF;
+                int root, fd;
 
                 if (!below)
                         continue;
                 root = open_how(AT_FDCWD, *roots, 0);
                 if (root < 0 || !*below)
-                        return TAKE_FD(root);
-                return open_how(root, below, RESOLVE_BENEATH);
+                        return root;
+                fd = open_how(root, below, RESOLVE_BENEATH);
+                close(root);
+                return fd;
         }
         return -EXDEV;
 }

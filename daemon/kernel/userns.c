@@ -24,7 +24,7 @@ static _Noreturn void keep(const int pipe_fds[static 2]) {
 
 /* A map is written whole, in one call. */
 static int map_write(pid_t pid, const char *name, const IdRange *ranges, size_t n, bool of_groups) {
-        char path[64], text[IDMAP_RANGES_MAX * LINE_MAX_SIZE + 1];
+        char path[64], text[IDMAP_RANGES_MAX * LINE_MAX_SIZE + 1] = "";
         _cleanup_close_ int fd = -EBADF;
         uint32_t inside = 0;
         size_t size = 0;

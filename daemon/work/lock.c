@@ -9,10 +9,10 @@
 
 /* Each pool has a file, in which bytes are locked: none must exist for that. */
 enum {
-        BYTE_POOL,   /* shared by those who need the pool to stay, exclusive for who makes it or takes it away */
-        BYTE_OPEN,   /* one opens or extends the pool at a time */
-        BYTE_MAPS,   /* one has a snapshot of its metadata, also while it is extended: that must not wait */
-        BYTE_VOLUME, /* this and the thin id: two volumes never have the same one */
+        BYTE_POOL = 0, /* shared by those who need the pool to stay, exclusive for who makes it or takes it away */
+        BYTE_OPEN = 1, /* one opens or extends the pool at a time */
+        BYTE_MAPS = 2, /* one has a snapshot of its metadata, also while it is extended: that must not wait */
+        BYTE_VOLUME = 3, /* this and the thin id: two volumes never have the same one */
         BYTE_OTHERS = BYTE_VOLUME + THIN_ID_MAX + 1, /* this and a part of the UUID, of what has no thin id */
 };
 
