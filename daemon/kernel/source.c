@@ -16,7 +16,11 @@ static int open_how(int dir_fd, const char *path, uint64_t resolve) {
         const struct open_how how = { .flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
                                       .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | resolve };
 
-        return (int) RET_NERRNO(syscall(SYS_openat2, dir_fd, path, &how, sizeof(how)));
+        int fd = (int) syscall(SYS_openat2, dir_fd, path, &how, sizeof(how));
+
+        if (fd >= 0)
+                return fd;
+        return errno > 0 ? -errno : -EINVAL; /* -fanalyzer takes -errno for a descriptor */
 }
 
 /* What of the path comes below the root: "" if it is the root itself, NULL if it lies elsewhere. */
