@@ -76,6 +76,13 @@ static bool all_is_known(const Manager *m) {
         return true;
 }
 
+static bool is_listed(const Operation *op, const char *id) {
+        for (size_t i = 0; i < op->n_host_keys; i++)
+                if (streq(op->host_keys[i].id, id))
+                        return true;
+        return false;
+}
+
 static void on_retired(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
         Operation *op = userdata;
         Error failure = {};
@@ -84,6 +91,10 @@ static void on_retired(JobResult *result, int *mount_fd, const Error *err, void 
                 return;
         if (!err && take_keys(op, result, &failure) < 0)
                 err = &failure;
+        if (!err && is_listed(op, op->job.key.id)) { /* asked again it would be no other */
+                error_set(&failure, ERROR_FAILED, EEXIST, "the old host key %s is still there", op->job.key.id);
+                err = &failure;
+        }
         if (err)
                 finish(op, err);
         else {
@@ -151,22 +162,31 @@ static void pause_then_go_on(Operation *op, uint64_t usec) {
         }
 }
 
+static void wrap_failed(Operation *op, VolumeEntry *entry, const Error *err) {
+        entry->wrap_failed = op->manager->rotations;
+        log_failure(entry->volume.spec.name, err, "its key cannot be wrapped by the new host key");
+        if (op->failure.kind == ERROR_NONE) {
+                op->failure = *err;
+                error_prefix(&op->failure, "%s", VOLUME_REFERENCE(&entry->volume.spec));
+        }
+}
+
 /* It may be gone; what failed is said, and the others come to it. */
 static void on_wrapped(Operation *wrap, const Error *err, void *userdata) {
         Operation *op = userdata;
         JobProgress progress = operation_progress(op);
         size_t current = registry_count_key(&op->manager->registry, op->host_keys[0].id);
+        Error failure = {};
 
+        if (!err && wrap->volume && needs_other(op, wrap->volume)) {
+                error_set(&failure, ERROR_WRONG_KEY, EKEYREJECTED, "the worker wrapped it by another host key than %s",
+                          op->host_keys[0].id);
+                err = &failure;
+        }
         if (!err)
                 op->n_wrapped++;
-        else if (wrap->volume) {
-                wrap->volume->wrap_failed = op->manager->rotations;
-                log_failure(wrap->volume->volume.spec.name, err, "its key cannot be wrapped by the new host key");
-                if (op->failure.kind == ERROR_NONE) {
-                        op->failure = *err;
-                        error_prefix(&op->failure, "%s", VOLUME_REFERENCE(&wrap->volume->volume.spec));
-                }
-        }
+        else if (wrap->volume)
+                wrap_failed(op, wrap->volume, err);
         if (progress)
                 progress("wrapping the keys of volumes", (unsigned) current,
                          (unsigned) registry_count_keys(&op->manager->registry), op);
@@ -209,6 +229,7 @@ static void wrap_begin(Operation *op, VolumeEntry *entry) {
                 finish(op, &err);
                 return;
         }
+        buffer_format(wrap->job.key.id, sizeof(wrap->job.key.id), "%s", op->host_keys[0].id);
         wrap->in_background = true;
         operation_begin_on_volume(wrap, entry);
 }

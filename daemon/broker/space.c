@@ -120,6 +120,8 @@ static int limit_start(Operation *op, Error *err) {
 
         r = pool_entry_check(op->pool, err);
         if (r >= 0)
+                r = volume_check_unlocked(op->volume, err); /* it may have been locked before its turn */
+        if (r >= 0)
                 r = operation_run_job(op, JOB_VOLUME_LIMIT, on_limited, err);
         if (r < 0)
                 op->volume->limit_is_out = false;

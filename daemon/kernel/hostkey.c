@@ -331,11 +331,9 @@ typedef struct List {
         size_t n;
 } List;
 
-static int list_add(List *list, const uint8_t *key, HostKeySource source) {
-        char id[HOST_KEY_ID_MAX];
+static int list_add_id(List *list, const char *id, HostKeySource source) {
         HostKey *keys;
 
-        hostkey_id(key, id);
         for (size_t i = 0; i < list->n; i++)
                 if (streq(list->keys[i].id, id))
                         return 0;
@@ -348,19 +346,30 @@ static int list_add(List *list, const uint8_t *key, HostKeySource source) {
         return 0;
 }
 
-static int list_add_kept(List *list, const char *name) {
-        char path[KEPT_PATH_MAX];
-        uint8_t *key;
-        int r;
+static int list_add(List *list, const uint8_t *key, HostKeySource source) {
+        char id[HOST_KEY_ID_MAX];
 
-        if (!startswith(name, "host-key.") || !host_key_id_is_valid(name + strlen("host-key.")))
+        hostkey_id(key, id);
+        return list_add_id(list, id, source);
+}
+
+/* One that a power cut left written over is still to be destroyed, by its name. Any other that is not what it is called
+ * is nobody's. */
+static int list_add_kept(List *list, const char *name) {
+        char path[KEPT_PATH_MAX], found[HOST_KEY_ID_MAX];
+        const char *id = startswith(name, "host-key.");
+        uint8_t *key;
+        bool is_one;
+
+        if (!id || !host_key_id_is_valid(id))
                 return 0;
-        kept_path(name + strlen("host-key."), path);
+        kept_path(id, path);
         if (key_from_file(path, &key, NULL) <= 0)
                 return 0;
-        r = list_add(list, key, HOST_KEY_KEPT);
+        hostkey_id(key, found);
+        is_one = streq(found, id) || sodium_is_zero(key, HOST_KEY_SIZE);
         hostkey_free(key);
-        return r;
+        return is_one ? list_add_id(list, id, HOST_KEY_KEPT) : 0;
 }
 
 static int list_older(List *list) {

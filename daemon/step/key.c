@@ -266,6 +266,10 @@ static int key_wrap_run(StepContext *c, Error *err) {
         if (r < 0)
                 return r;
         hostkey_id(key, have);
+        if (!streq(have, c->job->key.id))
+                return error_set(err, ERROR_WRONG_KEY, EKEYREJECTED,
+                                 "the host key is to be %s, and the worker found %s: it changed meanwhile",
+                                 c->job->key.id, have);
         if (streq(have, id))
                 return 0;
         r = thin_pool_has_room(c, err);

@@ -21,6 +21,9 @@ static int recover_probe(StepContext *c, Error *err) {
 
         if (c->job->stopped)
                 return 1;
+        r = suspended_check(&c->job->volume, err); /* who touches it would wait for its key */
+        if (r < 0)
+                return r;
         volume_crypt_name(c->job->volume.uuid, crypt);
         volume_thin_name(c->job->volume.uuid, thin);
         if (dm_info(crypt, &info) < 0 && dm_info(thin, &info) < 0)
