@@ -255,7 +255,8 @@ int queue_submit(Queue *q, uid_t owner, const Job *job, int key_fd, int second_f
                 if (r < 0)
                         r = -errno;
         }
-        task->derives_key = key_fd >= 0 || (second_fd >= 0 && job->verb == JOB_VOLUME_KEY_ADD);
+        task->derives_key = key_fd >= 0 ||
+                            (second_fd >= 0 && (job->verb == JOB_VOLUME_KEY_ADD || job->verb == JOB_VOLUME_KEY_REMOVE));
         if (r >= 0 && second_fd >= 0)
                 task->second_fd = r = RET_NERRNO(fcntl(second_fd, F_DUPFD_CLOEXEC, 3));
         if (r < 0) {

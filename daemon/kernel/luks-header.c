@@ -123,8 +123,32 @@ static bool is_same(struct crypt_device *a, struct crypt_device *b) {
         return true;
 }
 
-/* Who opens it would do with the host as the header says: so much memory, and no more. */
-static const char *kdf_check(struct crypt_device *header, uint64_t memory_max) {
+#define PBKDF2_ITERATIONS_MAX 50000000u /* some ten times what is measured for two seconds */
+#define ARGON2_WORK_MAX (64 * GIB)      /* memory times iterations: a minute, where this host takes a second */
+
+static bool is_bearable(const struct crypt_pbkdf_type *pbkdf, const LuksKdf *own) {
+        uint64_t memory = (uint64_t) pbkdf->max_memory_kb * 1024, work = own->memory * own->iterations;
+
+        if (streq_ptr(pbkdf->type, CRYPT_KDF_PBKDF2))
+                return pbkdf->iterations <= PBKDF2_ITERATIONS_MAX;
+        return memory <= own->memory && memory * pbkdf->iterations <= (work > ARGON2_WORK_MAX ? work : ARGON2_WORK_MAX);
+}
+
+static bool has_one_as_costly(struct crypt_device *header, const struct crypt_pbkdf_type *pbkdf) {
+        for (int i = 0; i < (int) KEYSLOTS_MAX; i++) {
+                struct crypt_pbkdf_type other = {};
+
+                if (crypt_keyslot_status(header, i) >= CRYPT_SLOT_ACTIVE &&
+                    crypt_keyslot_get_pbkdf(header, i, &other) >= 0 && streq_ptr(other.type, pbkdf->type) &&
+                    other.max_memory_kb >= pbkdf->max_memory_kb && other.iterations >= pbkdf->iterations)
+                        return true;
+        }
+        return false;
+}
+
+/* Who opens it would do with the host as the header says: what the present one does (NULL: it is not known), or this
+ * host for a passphrase of its own, and no more. */
+static const char *kdf_check(struct crypt_device *header, struct crypt_device *present, const LuksKdf *own) {
         for (int i = 0; i < (int) KEYSLOTS_MAX; i++) {
                 struct crypt_pbkdf_type pbkdf = {};
 
@@ -132,14 +156,14 @@ static const char *kdf_check(struct crypt_device *header, uint64_t memory_max) {
                         continue;
                 if (crypt_keyslot_get_pbkdf(header, i, &pbkdf) < 0)
                         return "it has a keyslot that cannot be read";
-                if ((uint64_t) pbkdf.max_memory_kb * 1024 > memory_max)
-                        return "a keyslot of it takes more memory than Argon2MemoryTotal= allows";
+                if (!is_bearable(&pbkdf, own) && (!present || !has_one_as_costly(present, &pbkdf)))
+                        return "a keyslot of it takes more memory than Argon2Memory= allows, or much more time";
         }
         return NULL;
 }
 
-const char *luks_backup_check(const LuksBackup *backup, Luks *present, sd_id128_t uuid, uint64_t memory_max) {
-        struct crypt_device *header;
+const char *luks_backup_check(const LuksBackup *backup, Luks *present, sd_id128_t uuid, const LuksKdf *own) {
+        struct crypt_device *header, *was;
         const char *why = NULL;
         char text[UUID_TEXT_MAX];
         uint64_t metadata = 0, keyslots = 0;
@@ -148,6 +172,7 @@ const char *luks_backup_check(const LuksBackup *backup, Luks *present, sd_id128_
         if (luks_header_load(backup->luks) < 0)
                 return "it cannot be read";
         header = backup->luks->header;
+        was = present && luks_header_load(present) >= 0 ? present->header : NULL;
         if (!streq_ptr(crypt_get_uuid(header), uuid_format(uuid, text)))
                 why = "it is of another volume";
         else if (!streq_ptr(crypt_get_cipher(header), "aes") ||
@@ -161,13 +186,12 @@ const char *luks_backup_check(const LuksBackup *backup, Luks *present, sd_id128_
                 why = "its parts have other sizes than those of quarry's volumes";
         else if (crypt_persistent_flags_get(header, CRYPT_FLAGS_REQUIREMENTS, &requirements) < 0 || requirements != 0)
                 why = "something was under way when it was made";
+        else if (was && !is_same(header, was))
+                why = "it is of other contents, of an earlier volume of the same UUID";
         else
-                why = kdf_check(header, memory_max);
-        if (!why && present && luks_header_load(present) >= 0) {
-                if (!is_same(header, present->header))
-                        why = "it is of other contents, of an earlier volume of the same UUID";
+                why = kdf_check(header, was, own);
+        if (was)
                 luks_header_release(present);
-        }
         luks_header_release(backup->luks);
         return why;
 }

@@ -97,7 +97,7 @@ typedef struct LuksBackup {
 int luks_backup_open(int fd, LuksBackup *ret);
 void luks_backup_done(LuksBackup *backup);
 /* Why it is not for the volume of this header UUID, whose header is `present` as far as that can be read (NULL); NULL
- * if it is. memory_max: what opening it may take. */
-const char *luks_backup_check(const LuksBackup *backup, Luks *present, sd_id128_t uuid, uint64_t memory_max);
+ * if it is. own: what a passphrase of this host takes. */
+const char *luks_backup_check(const LuksBackup *backup, Luks *present, sd_id128_t uuid, const LuksKdf *own);
 /* Writes it, and waits for the disk. Nobody may use the device. */
 int luks_backup_restore(const LuksBackup *backup, const char *device);

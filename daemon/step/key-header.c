@@ -37,11 +37,12 @@ static int check_token(StepContext *c, const LuksBackup *backup, Error *err) {
 
 static int restore(StepContext *c, const LuksBackup *backup, const char *device, Error *err) {
         _cleanup_(luks_freep) Luks *present = NULL;
+        LuksKdf own = luks_passphrase_kdf(c);
         const char *why;
         int r;
 
         (void) luks_load(device, &present); /* one that is damaged is what it is restored for */
-        why = luks_backup_check(backup, present, volume_header_uuid(&c->job->volume), c->config->argon2_memory_total);
+        why = luks_backup_check(backup, present, volume_header_uuid(&c->job->volume), &own);
         if (why)
                 return error_set(err, ERROR_BAD_REQUEST, EINVAL, "that header is not for volume %s: %s",
                                  c->job->volume.spec.name, why);
