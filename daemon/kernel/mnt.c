@@ -48,8 +48,7 @@ static bool has_selinux(void) {
                strstr(filesystems, "\tselinuxfs\n");
 }
 
-/* That a filesystem is mounted with, or "". */
-static int context_of(const char *device, char buf[static MOUNT_CONTEXT_MAX + 1]) {
+int mnt_context_of(const char *device, char buf[static MOUNT_CONTEXT_MAX + 1]) {
         _cleanup_free_ char *text = NULL;
         struct stat status;
         MountEntry mount;
@@ -74,7 +73,7 @@ static int context_choose(const char *device, const char *wanted, char buf[stati
         buf[0] = 0;
         if (!has_selinux())
                 return isempty(wanted) ? 0 : -EOPNOTSUPP;
-        r = context_of(device, buf);
+        r = mnt_context_of(device, buf);
         if (r < 0 || isempty(wanted))
                 return r;
         if (r > 0 && !streq(buf, wanted))

@@ -19,6 +19,9 @@ int mnt_filesystem(const char *device, const char *fstype, MntAccess access, cha
 int mnt_filesystem_labelled(const char *device, const char *fstype, MntAccess access, const char *context,
                             char *message, size_t size);
 
+/* The one that the filesystem on a device is mounted with: 1; or "": 0. */
+int mnt_context_of(const char *device, char buf[static MOUNT_CONTEXT_MAX + 1]);
+
 /* The same with noexec: for the catalog. */
 int mnt_filesystem_noexec(const char *device, const char *fstype, char *message, size_t size);
 

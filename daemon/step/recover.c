@@ -57,14 +57,16 @@ static int check(StepContext *c, Error *err) {
         return c->job->volume.spec.fs == FILESYSTEM_EXT4 ? fsck_ext4(c, err) : 0;
 }
 
-static int mount_again(StepContext *c, const char *device, const char *target, unsigned options, Error *err) {
+static int mount_again(StepContext *c, const char *device, const char *context, const char *target, unsigned options,
+                       Error *err) {
         const VolumeSpec *spec = &c->job->volume.spec;
         _cleanup_close_ int root = -EBADF, folder = -EBADF;
         char message[256];
         int r;
 
-        root = mnt_filesystem(device, filesystem_to_string(spec->fs),
-                              options & MOUNT_READ_ONLY ? MNT_READ_ONLY : MNT_WRITABLE, message, sizeof(message));
+        root = mnt_filesystem_labelled(device, filesystem_to_string(spec->fs),
+                                       options & MOUNT_READ_ONLY ? MNT_READ_ONLY : MNT_WRITABLE, context, message,
+                                       sizeof(message));
         if (root < 0)
                 return error_set(err, ERROR_VOLUME_BROKEN, root, "cannot mount volume %s again: %s", spec->name,
                                  isempty(message) ? strerror(-root) : message);
@@ -78,7 +80,7 @@ static int mount_again(StepContext *c, const char *device, const char *target, u
 
 static int recover_run(StepContext *c, Error *err) {
         const VolumeSpec *spec = &c->job->volume.spec;
-        char target[MOUNT_PATH_MAX], device[DEVICE_PATH_MAX];
+        char target[MOUNT_PATH_MAX], device[DEVICE_PATH_MAX], context[MOUNT_CONTEXT_MAX + 1];
         unsigned options;
         dev_t mounted;
         int r;
@@ -87,15 +89,18 @@ static int recover_run(StepContext *c, Error *err) {
         r = mnt_point_device(target, &mounted, &options);
         if (r <= 0 || mounted != c->device || mnt_count(c->device, NULL) != 1)
                 return in_use(c, err);
+        dm_device_path(c->device, device);
+        r = mnt_context_of(device, context);
+        if (r < 0)
+                return error_errno(err, r, "cannot look how volume %s is mounted", spec->name);
         r = mnt_unmount(target);
         if (r == -EBUSY)
                 return in_use(c, err);
         if (r < 0)
                 return error_errno(err, r, "cannot unmount %s", target);
         log_info(spec->name, "its filesystem stopped itself when the pool was full: checking it");
-        dm_device_path(c->device, device);
         r = check(c, err);
-        return r < 0 ? r : mount_again(c, device, target, options, err);
+        return r < 0 ? r : mount_again(c, device, context, target, options, err);
 }
 
 const Step step_recover = { "checking the filesystem", recover_probe, recover_run, NULL };
