@@ -79,11 +79,16 @@ static int slot_for(StepContext *c, const uint8_t *passphrase, Error *err) {
 static int host_key_add(StepContext *c, Error *err) {
         sd_id128_t uuid = volume_header_uuid(&c->job->volume);
         _cleanup_(hostkey_passphrase_freep) uint8_t *passphrase = NULL;
+        Error failure = {};
         int r, slot = -1;
 
-        r = luks_token_unwrap(c, uuid, &slot, &passphrase, NULL);
+        r = luks_token_unwrap(c, uuid, &slot, &passphrase, &failure);
         if (r >= 0 && slot >= 0)
                 return 0;
+        if (r < 0 && failure.kind != ERROR_WRONG_KEY && failure.number != ENOENT) { /* it may open another time */
+                *err = failure;
+                return r;
+        }
         if (!passphrase) {
                 r = check_room(c, err);
                 if (r < 0)

@@ -208,8 +208,8 @@ static int unlock_with_host_key(StepContext *c, sd_id128_t bound_to, bool rebind
         if (r < 0)
                 return error_errno(err, r, "cannot unlock volume %s", c->job->volume.spec.name);
         if (rebind)
-                return luks_token_wrap(c, c->job->volume.uuid, passphrase, slot, err);
-        return slot;
+                return luks_token_wrap(c, c->job->volume.uuid, passphrase, r, err);
+        return r;
 }
 
 static int unlock_with_passphrase(StepContext *c, Error *err) {
