@@ -108,6 +108,8 @@ static int mount_judge(const Caller *caller, const VolumeEntry *entry, const Mou
         if ((spec->options & (MOUNT_SUID | MOUNT_DEV)) && !caller->admin)
                 return error_set(err, ERROR_PERMISSION_DENIED, EPERM,
                                  "mount options suid and dev are for administrators");
+        if (!isempty(spec->context) && !caller->admin)
+                return error_set(err, ERROR_PERMISSION_DENIED, EPERM, "a SELinux context is for administrators");
         r = mount_spec_validate(spec, detached, err);
         if (r >= 0 && entry->volume.spec.kind != KIND_BLOCK)
                 return mount_judge_other(caller, &entry->volume.spec, spec, err);

@@ -322,6 +322,8 @@ def whose_ids_are_shown_reaches_the_worker():
             answer = ask(caller, "Volume.Mount", volume="acme/db", detached=True, options=[option])
             same(kind(answer), "done" if admin else "PermissionDenied", f"{option} by {caller}")
             same(world.worker.jobs[-1][1]["mount"]["options"], [], "what a worker is told of it")
+        answer = ask(caller, "Volume.Mount", volume="acme/db", detached=True, context="a:b:c")
+        same(kind(answer), "done" if admin else "PermissionDenied", f"a context by {caller}")
     before = world.descriptors()
     for _ in range(50):
         for parameters in ({"volume": "acme/db", "detached": True, "userNamespaceFileDescriptor": 3},
