@@ -89,6 +89,7 @@ static void on_retired(JobResult *result, int *mount_fd, const Error *err, void 
 
         if (operation_outlives_worker(op, err) && operation_run_job(op, JOB_HOST_KEY_RETIRE, on_retired, &failure) >= 0)
                 return;
+        op->manager->key_retires = false;
         if (!err && take_keys(op, result, &failure) < 0)
                 err = &failure;
         if (!err && is_listed(op, op->job.key.id)) { /* asked again it would be no other */
@@ -115,6 +116,8 @@ static void retire(Operation *op) {
                 buffer_format(op->job.key.id, sizeof(op->job.key.id), "%s", key->id);
                 if (operation_run_job(op, JOB_HOST_KEY_RETIRE, on_retired, &err) < 0)
                         finish(op, &err);
+                else
+                        op->manager->key_retires = true;
                 return;
         }
         finish(op, NULL);

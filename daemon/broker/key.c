@@ -6,13 +6,14 @@
 #include "broker/volume.h"
 #include "broker/watch.h"
 
+#include <quarry/log.h>
 #include <quarry/text.h>
 
 int volume_check_unlocked(const VolumeEntry *entry, Error *err) {
-        const VolumeEntry *locked = entry->origin && entry->origin->volume.locked ? entry->origin : entry;
+        const VolumeEntry *locked = entry->origin ?: entry;
         int r;
 
-        if (!locked->volume.locked)
+        if (!locked->volume.locked && (locked == entry || !locked->key_goes))
                 return 0;
         r = error_set(err, ERROR_VOLUME_LOCKED, ENOKEY, "volume %s is locked", locked->volume.spec.name);
         error_hint(err, "quarry key unlock %s", VOLUME_REFERENCE(&locked->volume.spec));
@@ -179,6 +180,9 @@ static int change_start(Operation *op, Error *err) {
                 r = pool_entry_check_changes(op->pool, err);
         if (r >= 0 && verb == JOB_VOLUME_HEADER_RESTORE)
                 r = volume_check_not_suspended(op->volume, err);
+        if (r >= 0 && verb == JOB_VOLUME_HEADER_RESTORE && op->manager->key_retires)
+                r = error_set(err, ERROR_VOLUME_BUSY, EBUSY,
+                              "an old host key is being destroyed, which that header may need: try again");
         if (r < 0)
                 return r;
         if (!may_bring_token(op))
@@ -246,8 +250,14 @@ int key_change(Manager *m, const Caller *caller, VolumeEntry *entry, KeyRequest 
 static void on_row_locked(const Error *err, void *userdata) {
         Operation *op = userdata;
 
+        VolumeEntry *entry = op->volume;
+
+        if (err && !entry->volume.locked && pool_entry_check_changes(op->pool, NULL) < 0) {
+                log_failure(entry->volume.spec.name, err, "it is unlocked until the next start");
+                err = NULL;
+        }
         if (err)
-                op->volume->volume.locked = !op->volume->volume.locked;
+                entry->volume.locked = !entry->volume.locked;
         operation_finish(op, err);
 }
 
@@ -271,6 +281,7 @@ static void on_key_dropped(JobResult *result, int *mount_fd, const Error *err, v
 
         if (operation_outlives_worker(op, err) && operation_run_job(op, op->job.verb, on_key_dropped, &failure) >= 0)
                 return;
+        op->volume->key_goes = false;
         if (err) {
                 failure = *err;
                 if (err->kind == ERROR_VOLUME_BUSY)
@@ -290,7 +301,9 @@ static int check_snapshots(const VolumeEntry *entry, Error *err) {
         int r;
 
         for (const VolumeEntry *s = entry->snapshots; s; s = s->next_snapshot) {
-                if (s->n_holds == 0 && !s->open)
+                const Operation *running = s->lane.running;
+
+                if (s->n_holds == 0 && !s->open && !(running && running->job.verb == JOB_VOLUME_MOUNT))
                         continue;
                 r = error_set(err, ERROR_VOLUME_BUSY, EBUSY, "snapshot %s is open, with the same key",
                               s->volume.spec.name);
@@ -317,7 +330,9 @@ static int lock_start(Operation *op, Error *err) {
         }
         if (!op->volume->open && op->volume->n_holds == 0) /* nobody is to wait for it */
                 op->job.verb = JOB_VOLUME_CLAIM;
-        return operation_run_job(op, op->job.verb, on_key_dropped, err);
+        r = operation_run_job(op, op->job.verb, on_key_dropped, err);
+        op->volume->key_goes = r >= 0;
+        return r;
 }
 
 static int check_volume(const VolumeEntry *entry, Error *err) {
@@ -365,7 +380,7 @@ static int unlock_start(Operation *op, Error *err) {
         int r;
 
         r = volume_check_ready(op->volume, err);
-        if (r >= 0)
+        if (r >= 0 && !op->volume->open && op->volume->n_holds == 0) /* else somebody waits for its key */
                 r = pool_entry_check_changes(op->pool, err);
         return r < 0 ? r : operation_run_job(op, JOB_VOLUME_UNLOCK, on_unlocked, err);
 }

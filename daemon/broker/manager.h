@@ -35,6 +35,7 @@ typedef struct Manager {
         Lane key_lane;     /* of the host key */
         Operation *rotation; /* wraps volumes' keys anew, */
         bool rotation_again; /* and looks once more behind that; */
+        bool key_retires;    /* an old key is being destroyed by it: no header that may need that is restored */
         unsigned rotations;  /* how many there were, */
         sd_event_source *rotation_pause;
         gid_t admin_group; /* (gid_t) -1: there is none */

@@ -76,6 +76,7 @@ typedef struct VolumeEntry {
         size_t n_holds;
         Lane lane;
         bool unlocked;      /* somebody gave its passphrase ahead of a mount: it stays open until then */
+        bool key_goes;      /* it is being locked: nobody opens a snapshot of it meanwhile */
         unsigned wrap_failed; /* in that rotation its key could not be wrapped by the present host key; 0: none */
         bool stopped;       /* its filesystem gets no new space, see space.h */
         bool limit_is_out;  /* a worker is changing that, */

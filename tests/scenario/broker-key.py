@@ -1,10 +1,12 @@
 #!/usr/bin/python3
 """Keys: what a rotation does with a worker that is not of its opinion. TAP on stdout."""
 
+import os
 import sys
 
 from tap import contains, same, test
-from world import main
+from world import main, sealed
+from worker import Gate
 
 world = None  # what the test that runs now uses
 
@@ -49,6 +51,43 @@ def a_rotation_ends_when_an_old_key_cannot_be_destroyed():
     world.worker.rule("host_key_retire", not_at_all, times=99)
     contains(world.refused("Failed", "Key.Rotate").message, "still there")
     same(world.worker.count("host_key_retire"), 1, "it was tried once")
+
+
+@test
+def nobody_mounts_a_snapshot_while_its_volume_is_locked():
+    begin()
+    world.call("Volume.Snapshot", volumes=["a@s"])
+    gate = Gate()
+    world.worker.rule("volume_claim", gate, name="a")
+    lock = world.begin("Key.Lock", volume="a")
+    gate.wait()
+    world.refused("VolumeLocked", "Volume.Mount", volume="a@s", readOnly=True)
+    gate.release()
+    lock.result()
+    world.call("Key.Unlock", volume="a")
+    gate = Gate()
+    world.worker.rule("volume_mount", gate)
+    mount = world.begin("Volume.Mount", volume="a@s", readOnly=True, detached=True)
+    gate.wait()
+    contains(world.refused("VolumeBusy", "Key.Lock", volume="a").message, "snapshot a@s is open")
+    gate.release()
+    mount.result()
+
+
+@test
+def no_header_is_restored_while_an_old_key_is_destroyed():
+    begin()
+    gate = Gate()
+    world.worker.rule("host_key_retire", gate)
+    rotation = world.begin("Key.Rotate")
+    gate.wait()
+    header = sealed(b"header")
+    restore = {"volume": "a", "headerFileDescriptor": 0, "fds": (header,)}
+    contains(world.refused("VolumeBusy", "Key.Restore", **restore).message, "being destroyed")
+    gate.release()
+    rotation.result()
+    world.call("Key.Restore", **restore)
+    os.close(header)
 
 
 if __name__ == "__main__":
