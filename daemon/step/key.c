@@ -150,10 +150,13 @@ static int doomed_slot(StepContext *c, const VolumeKeys *keys, int *ret, Error *
                 return r;
         r = luks_unlock(c->luks, secret, size);
         secret_free(secret, size);
-        if (r == -EPERM && c->job->repeated)
-                return 0;
-        if (r == -EPERM)
-                return error_set(err, ERROR_WRONG_KEY, r, "the passphrase to be removed does not open volume %s", name);
+        if (r == -EPERM) {
+                r = error_set(err, ERROR_WRONG_KEY, r, "the passphrase to be removed does not open volume %s%s", name,
+                              c->job->repeated ? ": a worker that died may have removed it" : "");
+                if (c->job->repeated)
+                        error_hint(err, "quarry key status %s", VOLUME_REFERENCE(&c->job->volume.spec));
+                return r;
+        }
         if (r < 0)
                 return error_errno(err, r, "cannot look which keyslot it opens");
         *ret = r;
