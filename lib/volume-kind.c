@@ -25,7 +25,7 @@ static int size_normalize(VolumeSpec *spec, Error *err) {
         if (spec->size == 0 && spec->kind == KIND_TMPFS)
                 return error_field(err, "sizeBytes", "a tmpfs volume needs a size: it takes memory");
         if (spec->size == 0)
-                return error_field(err, "sizeBytes", "the size must not be 0");
+                return error_field(err, "sizeBytes", "the size is missing, or 0");
         if (spec->size > VOLUME_SIZE_MAX)
                 return error_field(err, "sizeBytes", "size %s is too large: a volume has at most %s",
                                    size_format_exact(spec->size, size), size_format(VOLUME_SIZE_MAX, limit));

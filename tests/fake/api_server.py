@@ -41,6 +41,7 @@ def volume(name, **changes):
         "state": "ready",
         "sizeBytes": 10 * GIB,
         "usedBytes": 1288490189,
+        "kind": "block",
         "filesystem": "ext4",
         "labels": {},
         "uid": 0,

@@ -111,7 +111,7 @@ def unknown_methods_and_interfaces_are_named():
 # Refused by the interface description: the library names the member.
 WRONG_TYPES = [
     ("surprise", 1), ("existed", True),
-    ("sizeBytes", "big"), ("sizeBytes", -1), ("sizeBytes", 1.5), ("sizeBytes", None),
+    ("sizeBytes", "big"), ("sizeBytes", -1), ("sizeBytes", 1.5),
     ("sizeBytes", "1073741824"), ("uid", "0"), ("mode", "0700"),
     ("volume", 5), ("volume", None), ("labels", "a=1"), ("labels", [1]), ("filesystem", "ntfs"), ("filesystem", 1),
     ("keySource", "none"), ("uid", 1 << 32), ("mode", -1), ("ifAbsent", 1), ("mkfsOptions", {}),
@@ -121,7 +121,7 @@ WRONG_TYPES = [
 WRONG_VALUES = [
     ("volume", ""), ("volume", "../etc"), ("volume", "a" * 129), ("volume", "a" * 100000), ("volume", "T/x"),
     ("volume", "p:q:x"), ("volume", "x\ny"),
-    ("sizeBytes", 0), ("sizeBytes", 1), ("sizeBytes", (1 << 50) + 1), ("sizeBytes", (1 << 64) - 1),
+    ("sizeBytes", None), ("sizeBytes", 0), ("sizeBytes", 1), ("sizeBytes", (1 << 50) + 1), ("sizeBytes", (1 << 64) - 1),
     ("uid", (1 << 32) - 1), ("gid", (1 << 32) - 1), ("mode", 0o10000),
     ("labels", ["a=1", "a=2"]), ("labels", ["novalue"]), ("labels", ["a=\n"]),
     ("labels", [f"l{i}=1" for i in range(65)]),

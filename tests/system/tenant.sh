@@ -19,7 +19,7 @@ refused "one that is there" 7 'exists already' quarry tenant create acme
 refused "the default one" 2 "root's" quarry tenant create default
 refused "one without a name" 2 'name' quarry tenant create ''
 refused "members cannot make any" 6 'administrators' as alice quarry tenant create own
-like "ls shows what they have and may have" "$(quarry tenant ls)" 'acme +0 +3 +0 +2 +0B? +300M +alice'
+like "ls shows what they have and may have" "$(quarry tenant ls)" 'acme +0 +3 +0 +2 +0B? +300M +- +- +alice'
 is "a member sees the own" "$(as alice quarry tenant ls --no-legend -o name | xargs)" acme
 is "and others none" "$(as eve quarry tenant ls --no-legend -o name | xargs)" ""
 refused "nor by its name" 3 'no tenant' as bob quarry tenant inspect acme

@@ -32,7 +32,7 @@ static void test_sizes(void **state) {
                 uint64_t size, rounded; /* 0: refused */
                 const char *text;
         } rows[] = {
-                { FILESYSTEM_EXT4, 0, 0, "the size must not be 0" },
+                { FILESYSTEM_EXT4, 0, 0, "the size is missing, or 0" },
                 { FILESYSTEM_EXT4, 1, 0, "size 1B is too small: ext4 needs at least 16M" },
                 { FILESYSTEM_EXT4, 15 * MIB, 0, "size 15M is too small: ext4 needs at least 16M" },
                 { FILESYSTEM_EXT4, 15 * MIB + 1, 16 * MIB, "" },
@@ -41,7 +41,7 @@ static void test_sizes(void **state) {
                 { FILESYSTEM_XFS, 299 * MIB, 0, "size 299M is too small: XFS needs at least 300M" },
                 { FILESYSTEM_XFS, 300 * MIB, 300 * MIB, "" },
                 { FILESYSTEM_NONE, 1, MIB, "" },
-                { FILESYSTEM_NONE, 0, 0, "the size must not be 0" },
+                { FILESYSTEM_NONE, 0, 0, "the size is missing, or 0" },
                 { FILESYSTEM_EXT4, VOLUME_SIZE_MAX, VOLUME_SIZE_MAX, "" },
                 { FILESYSTEM_EXT4, VOLUME_SIZE_MAX + 1, 0,
                   "size 1125899906842625B is too large: a volume has at most 1P" },
