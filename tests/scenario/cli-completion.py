@@ -64,7 +64,7 @@ def columns_and_filters_are_offered():
     same(offered("ls --filter sta"), ["state="])
     same(offered("ls --filter unused,sta"), ["unused,state="])
     same(offered("ls --filter unused,state=re"), ["unused,state=ready", "unused,state=removing"])
-    same(offered("ls --filter fs!="), ["fs!=ext4", "fs!=xfs", "fs!=none"])
+    same(offered("ls --filter fs!="), ["fs!=ext4", "fs!=xfs", "fs!=none", "fs!=bind", "fs!=tmpfs"])
     same(offered("ls --filter=pool=t"), ["--filter=pool=try"])
     same(offered("prune --filter unu"), ["unused="])
     same(offered("ls --filter label=ti"), ["label=tier="])

@@ -214,6 +214,7 @@ def inspect_shows_everything():
 Name:         db
 Tenant:       default
 Pool:         default
+Kind:         block
 State:        ready
 Size:         10G (10737418240 bytes)
 Used:         1.2G, 12% (1288490189 bytes)
@@ -232,6 +233,7 @@ UUID:         6f1c2f6e-0000-4000-8000-00000017ecda
 Name:         raw
 Tenant:       default
 Pool:         default
+Kind:         block
 State:        ready
 Size:         10G (10737418240 bytes)
 Used:         1.2G, 12% (1288490189 bytes)
