@@ -1,11 +1,11 @@
 #!/usr/bin/python3
-"""Keys: what a rotation does with a worker that is not of its opinion. TAP on stdout."""
+"""Keys: rotations with a worker that does something else, and what comes between. TAP on stdout."""
 
 import os
 import sys
 
-from tap import contains, same, test
-from world import main, sealed
+from tap import contains, eventually, same, test
+from world import GIB, main, sealed
 from worker import Gate
 
 world = None  # what the test that runs now uses
@@ -88,6 +88,22 @@ def no_header_is_restored_while_an_old_key_is_destroyed():
     rotation.result()
     world.call("Key.Restore", **restore)
     os.close(header)
+
+
+@test
+def what_is_suspended_is_unlocked_in_a_pool_that_takes_no_changes():
+    begin()
+    world.call("Volume.Mount", volume="a")
+    world.call("Key.Lock", volume="a", suspend=True)
+    world.call("Key.Lock", volume="b")
+    eventually(lambda: world.worker.watchers, "the pool is watched")
+    world.worker.report(next(iter(world.worker.pools)), GIB, readOnly=True)
+    eventually(lambda: world.pool().get("failure"), "its metadata cannot be written")
+    world.refused("PoolUnavailable", "Key.Unlock", volume="b")
+    world.call("Key.Unlock", volume="a")
+    same(world.worker.suspended, set(), "it has its key again")
+    world.worker.report(next(iter(world.worker.pools)), GIB)
+    eventually(lambda: not world.pool().get("failure"), "and the pool takes changes")
 
 
 if __name__ == "__main__":
