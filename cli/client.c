@@ -51,9 +51,10 @@ static int client_connect(sd_varlink **ret, Error *err) {
         return 0;
 }
 
-static int lost(Error *err, int number) {
-        error_set_unreachable(err, number, "quarryd ended the connection before it answered");
-        error_hint(err, "journalctl -u quarryd.service -n 20");
+static int lost(const Exchange *x, int number) {
+        error_set_unreachable(x->err, number, "quarryd ended the connection%s",
+                              x->call->on_part && x->heard ? "" : " before it answered");
+        error_hint(x->err, "journalctl -u quarryd.service -n 20");
         return -ECONNRESET;
 }
 
@@ -78,11 +79,11 @@ static int on_reply(sd_varlink *link, sd_json_variant *parameters, const char *e
                     void *userdata) {
         Exchange *x = userdata;
 
-        x->heard = true;
         if (error_id && (flags & SD_VARLINK_REPLY_LOCAL)) {
-                x->result = lost(x->err, ECONNRESET);
+                x->result = lost(x, ECONNRESET);
                 return 0;
         }
+        x->heard = true;
         if (error_id) {
                 error_from_json(x->err, error_id, parameters);
                 x->result = error_code(x->err);
@@ -94,6 +95,8 @@ static int on_reply(sd_varlink *link, sd_json_variant *parameters, const char *e
         if (x->fd < 0)
                 x->fd = sd_varlink_take_fd(link, 0);
 
+        if (x->call->on_part)
+                x->call->on_part(parameters);
         if (x->call->collect)
                 exchange_collect(x, parameters);
         if (flags & SD_VARLINK_REPLY_CONTINUES) {
@@ -138,7 +141,7 @@ static int exchange_run(Exchange *x, sd_varlink *link) {
                 if (r == 0)
                         r = exchange_wait(x, link);
         }
-        return x->result > 0 ? lost(x->err, r) : x->result;
+        return x->result > 0 ? lost(x, r) : x->result;
 }
 
 int client_call(const Call *call, sd_json_variant **ret, int *ret_fd, Error *err) {

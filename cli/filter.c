@@ -1,6 +1,7 @@
 #include "filter.h"
 
 #include "must.h"
+#include "when.h"
 
 #include <fnmatch.h>
 #include <quarry/text.h>
@@ -15,24 +16,6 @@ static const char *const operators[] = {
 #define WILDCARDS "*?["
 
 /* --- values ---------------------------------------------------------------------------------------------- */
-
-/* "90s", "15m", "12h", "7d", "2w" */
-static int age_parse(const char *text, uint64_t *ret) {
-        static const struct {
-                char letter;
-                unsigned seconds;
-        } units[] = { { 's', 1 }, { 'm', 60 }, { 'h', 3600 }, { 'd', 24 * 3600 }, { 'w', 7 * 24 * 3600 } };
-        size_t n = strlen(text);
-        _cleanup_free_ char *digits = must_have(strndup(text, n > 0 ? n - 1 : 0));
-        uint64_t number = 0;
-        int r;
-
-        r = number_parse(digits, &number);
-        for (size_t i = 0; r >= 0 && i < ELEMENTSOF(units); i++)
-                if (text[n - 1] == units[i].letter)
-                        return __builtin_mul_overflow(number, units[i].seconds, ret) ? -ERANGE : 0;
-        return r < 0 ? r : -EINVAL;
-}
 
 static bool time_parse(const char *text, time_t *ret) {
         struct tm tm = {};
@@ -63,7 +46,7 @@ static int column_parse_number(const Column *c, const char *text, uint64_t *ret)
         case COLUMN_PERCENT:
                 return percent_parse(text, ret);
         case COLUMN_TIME:
-                return age_parse(text, ret);
+                return when_parse_span(text, ret);
         default:
                 return -EINVAL;
         }

@@ -291,6 +291,23 @@ static const Verb verbs[] = {
           "  quarry doctor\n"
           "  quarry doctor --fix\n",
           doctor_options, false, 0, 0, verb_doctor, "status" },
+        { "log", "[NAME[@SNAPSHOT]]... [OPTION]...", "Show what happened: who did what, when, and how it ended",
+          "The oldest first, times in UTC. Who may read the system journal is shown all\n"
+          "that it has, also of volumes that are gone; others the last events since quarryd\n"
+          "was started. Of a volume also what is about its snapshots.\n"
+          "TIME is a day and perhaps a time, in UTC, or how long ago it is: 90s, 2h, 7d.\n",
+          "  quarry log db\n"
+          "  quarry log --since 2h\n"
+          "  quarry log --tenant acme --since 2026-11-01 --until '2026-11-02 06:00'\n"
+          "  quarry log -n 20 --json | jq -r '.events[] | select(.result != \"ok\").message'\n",
+          log_options, false, 0, ANY, verb_log, "log" },
+        { "events", "[NAME[@SNAPSHOT]]... [OPTION]...", "Show what happens, as it happens, until it is interrupted",
+          "A line for each event, as quarry log has them. With --json each is an object in\n"
+          "a line; {\"lost\":N} stands for so many that were not read in time.\n",
+          "  quarry events\n"
+          "  quarry events db www\n"
+          "  quarry events --json | jq --unbuffered -r 'select(.type == \"failed\").error'\n",
+          events_options, false, 0, ANY, verb_events, "log" },
         { "help", "[VERB]...", "Show what a verb does, and its options", NULL, "  quarry help pool create\n",
           no_options, false, 0, 2, verb_help },
         { "complete", "-- WORD...", "Print what the last word can be: for shells",

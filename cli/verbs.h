@@ -55,6 +55,14 @@ int verb_df(char **arguments);
 extern const Option df_options[];
 extern const Column df_columns[];
 
+/* events.c */
+int verb_events(char **arguments);
+extern const Option events_options[];
+
+/* log.c */
+int verb_log(char **arguments);
+extern const Option log_options[];
+
 /* trim.c */
 int verb_trim(char **arguments);
 extern const Option trim_options[];

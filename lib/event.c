@@ -55,6 +55,13 @@ const char *event_class_id(EventClass class) {
         return classes[class].id;
 }
 
+int event_class_from_id(const char *message_id) {
+        for (int i = 0; i < _EVENT_CLASS_MAX; i++)
+                if (streq(classes[i].id, message_id))
+                        return i;
+        return -EINVAL;
+}
+
 const char *event_field_name(EventField field) {
         return fields[field].journal;
 }

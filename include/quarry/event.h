@@ -74,7 +74,8 @@ void event_done(Event *event);
 void event_set(Event *event, EventField field, const char *text);
 void event_set_number(Event *event, EventField field, uint64_t number);
 
-const char *event_class_id(EventClass class); /* 32 hexadecimal digits */
+const char *event_class_id(EventClass class);    /* 32 hexadecimal digits */
+int event_class_from_id(const char *message_id); /* -EINVAL */
 const char *event_field_name(EventField field);  /* in the journal */
 
 /* {"type","timeUsec","message", ...}, and the fields that it has */

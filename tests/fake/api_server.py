@@ -126,6 +126,34 @@ def tenant(name, **changes):
     return found
 
 
+def event(kind, message, at, **members):
+    return {"type": kind, "timeUsec": at, "message": message, **members}
+
+
+def default_events():
+    at = 1770112800000000  # 2026-02-03T10:00:00Z
+    db = {"pool": "default", "tenant": "default", "volume": "db"}
+    acme = {"pool": "default", "tenant": "acme", "volume": "db", "callerRole": "member", "callerUid": 4001, "callerPid": 7}
+    root = {"callerRole": "admin", "callerUid": 0, "callerPid": 8}
+    return [
+        event("pool", "its disks do not answer", at, pool="default", callerRole="quarryd"),
+        event("changed", "create for uid 0 done", at + 10**6, verb="create", **db, **root, result="ok",
+              sizeBytes=10 * GIB, durationUsec=1234567),
+        event("failed", "create for uid 4001 failed: no room while making the thin device", at + 2 * 10**6, verb="create",
+              **acme, result="NoSpace", errorNumber=28, error="no room", step="making the thin device", sizeBytes=GIB,
+              durationUsec=35000),
+        event("refused", "create for uid 4001 refused: tenant acme may have 3 volumes", at + 3 * 10**6, verb="create",
+              tenant="acme", callerRole="member", callerUid=4001, callerPid=7, result="QuotaExceeded",
+              error="tenant acme may have 3 volumes"),
+        event("changed", "snapshot by schedule by quarryd done", at + 4 * 10**6, verb="snapshot by schedule", **db,
+              snapshot="monday", callerRole="quarryd", result="ok", durationUsec=125 * 10**6),
+        event("suppressed", "12 more requests of uid 4001 failed or were refused", at + 5 * 10**6, callerUid=4001,
+              suppressed=12),
+        event("changed", "rename for uid 0 done", at + 86400 * 10**6, verb="rename", **db, newName="evil\x1b[31m\nline",
+              **root, result="ok", sizeBytes=10 * GIB, durationUsec=400),
+    ]
+
+
 class Server:
     """Serves until close(). requests holds (method, parameters, texts of passed descriptors, seals)."""
 
@@ -133,6 +161,8 @@ class Server:
         self.volumes, self.pools = default_volumes(), default_pools()
         self.tenants = []
         self.findings = []
+        self.events = default_events()
+        self.follow = None  # a threading.Event that ends Subscribe
         self.missing = []         # pools that a list of volumes lacks
         self.damaged = None  # what is wrong with the metadata of pools
         self.requests = []
@@ -454,6 +484,29 @@ class Server:
     def pool_export(self, parameters, texts, notify):
         self._find_pool(parameters["name"])
         return {}, ()
+
+    # --- io.quarry.Event
+
+    def _events(self, parameters):
+        if parameters.get("tenant") == "secret":
+            raise Failure("PermissionDenied", "events are for administrators and members of tenants", "io.quarry.Event",
+                          hint="see whose member you are: quarry tenant ls")
+        return [e for e in self.events if parameters.get("tenant", e.get("tenant")) == e.get("tenant")
+                and parameters.get("pool", e.get("pool")) == e.get("pool")
+                and ("volumes" not in parameters or e.get("volume") in parameters["volumes"])]
+
+    def event_list(self, parameters, texts, notify):
+        return {"events": self._events(parameters)}, ()
+
+    def event_subscribe(self, parameters, texts, notify):
+        """What there is, of which some were lost; then the daemon goes, unless it is to go on."""
+        events = self._events(parameters)
+        notify({})
+        for number, e in enumerate(events):
+            notify({"event": e, **({"lost": 3} if number == 1 else {})})
+        if self.follow:
+            self.follow.wait()
+        raise Hangup
 
     # --- io.quarry.Doctor
 

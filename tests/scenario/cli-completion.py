@@ -52,6 +52,9 @@ def options_and_their_values_are_offered():
     same(offered("create x --uid roo"), ["root"])
     same(offered("create x --gid daem"), ["daemon"])
     same(offered("create x --size "), [])
+    same(offered("log --pool d"), ["default"])
+    same(offered("log -"), ["--since", "--until", "--lines", "--pool", "--tenant", "--json", "--help"])
+    same(offered("events web1"), ["web10"])
 
 
 @test

@@ -67,6 +67,9 @@ CASES = {
     "status": ["", "more"],
     "df": ["", "acme/db nix", "--bytes -o name,total --filter total>1G", "--all --sort name"],
     "doctor": ["", "--fix", "more"],
+    "log": ["", "db --since 2026-02-03T10:00:03Z", "-n 2 --until 2026-02-03", "--tenant acme -n 1", "nix", "--tenant secret",
+            "--since yesterday", "--since 2026-02-31", "-n 0", "--since 2026-02-04 --until 2026-02-03"],
+    "events": ["", "db --pool default", "--tenant secret"],
     "help": ["", "pool", "no-such-verb", "pool no-such-verb"],
     "complete": ["-- pool c", "-- rm web", "-- ls --filter fs="],
 }

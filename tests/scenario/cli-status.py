@@ -1,11 +1,14 @@
 #!/usr/bin/python3
-"""quarry status and df against a stand-in for the daemon: what they call a problem, and what takes most. TAP on
-stdout."""
+"""quarry status, df, log and events against a stand-in for the daemon: what they call a problem, what takes most, and
+what is told of what happens. TAP on stdout."""
 
 import os
+import signal
+import subprocess
 import sys
+import threading
 
-from console import Terminal, api_server, main, quarry
+from console import QUARRY, Terminal, api_server, main, quarry
 from tap import contains, same, test
 
 GIB, MIB = api_server.GIB, api_server.MIB
@@ -184,6 +187,45 @@ def df_that_lacks_a_pool_says_so_and_fails():
     for arguments in ([], ["--json"]):
         same(quarry("df", *arguments).code, 1)
     same([e["object"] for e in quarry("df", "--json").json["errors"]], ["gone"])
+
+
+@test
+def events_come_at_once_and_an_interrupt_ends_them_quietly():
+    world.server.follow = threading.Event()
+    shown = Terminal("events", "--tenant", "acme")
+    shown.expect("refused: tenant acme may have 3 volumes")
+    same(shown.process.poll(), None)
+    shown.process.send_signal(signal.SIGINT)
+    result = shown.finish()
+    same(result.code, -signal.SIGINT)
+    same(len(result.out.splitlines()), 3, result.out)  # two, and what is missing before the second
+    world.server.follow.set()
+
+
+@test
+def events_end_quietly_where_nobody_reads_any_more():
+    read, write = os.pipe()
+    os.close(read)
+    ignore = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    done = subprocess.run([QUARRY, "events"], stdout=write, stderr=subprocess.PIPE, timeout=20, env=world.environment,
+                          restore_signals=False)
+    signal.signal(signal.SIGPIPE, ignore)
+    os.close(write)
+    same((done.returncode, done.stderr), (-signal.SIGPIPE, b""))
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        result = quarry("events", stdout=full)
+    same((result.code, result.err), (1, "quarry: cannot write the output: No space left on device\n"))
+
+
+@test
+def log_asks_for_what_is_named():
+    quarry("log", "acme/db@s", "--pool", "default", "--tenant", "acme")
+    same(world.sent("io.quarry.Event.List")[-1][1], {"volumes": ["acme/db@s"], "pool": "default", "tenant": "acme"})
+    same([e["verb"] for e in quarry("log", "--json", "--pool", "default", "-n", "2").json["events"]],
+         ["snapshot by schedule", "rename"])
+    result = quarry("log", env={"QUARRY_SOCKET": "/none/such"})
+    same((result.code, result.out), (8, ""))
+    contains(result.err, "cannot show what happened: cannot reach quarryd at ")
 
 
 if __name__ == "__main__":

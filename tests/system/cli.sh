@@ -101,4 +101,37 @@ try quarry rm quiet slow
 like "with nothing there, ls says how to begin" "$(quarry rm -y other web-one web-two >/dev/null; quarry umount "$long" >/dev/null; quarry rm -y "$long" >/dev/null; terminal 'quarry ls')" \
     'quarry create NAME --size 10G'
 
+# --- what happened, and what happens ---
+told=$(mktemp)
+quarry events --json >"$told" 2>/dev/null &
+events=$!
+follows() { quarry create heard --size 16M --fs none; quarry rm -y heard; test -s "$told"; }
+ok "what happens is told" wait_for 60 follows
+try quarry create logged --size 16M --fs none
+tells_it() { jq -es 'any(.volume == "logged" and .verb == "create" and .result == "ok" and .durationUsec > 0)' "$told"; }
+ok "each with its result and duration" wait_for 20 tells_it
+try quarry rm -y logged
+try quarry create logged --size 17M --fs none
+journalctl --sync
+like "log shows who made it, and how that ended" "$(quarry log logged | head -1)" \
+    '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z root: create logged \(16M\): done in [0-9.]+m?s$'
+is "what was removed, too" "$(quarry log logged | sed -E 's/.*root: ([a-z]+ .*): done.*/\1/' | xargs)" \
+    "create logged (16M) rm logged create logged (17M)"
+json_of "log" '.events | map(.verb) == ["create", "rm", "create"] and (.[0] | .callerUid == 0 and .result == "ok" and .durationUsec > 0)' \
+    quarry log logged
+json_of "log with the message as the daemon tells it" '.events[0].message == "create for uid 0 done"' quarry log logged
+is "the newest" "$(json '.events[].sizeBytes' quarry log logged -n 1)" $((17 << 20))
+is "since then" "$(json '.events | length' quarry log logged --since 1h)" 3
+is "until then" "$(json '.events | length' quarry log logged --until 1h)" 0
+is "by the UUID" "$(json '.events | map(.verb) | join(" ")' quarry log "$(volume_uuid logged)")" create
+is "of no other tenant" "$(json '.events | length' quarry log logged --tenant acme)" 0
+ok "the entry has its fields" jq -es 'any(.QUARRY_VOLUME == "logged" and .QUARRY_VERB == "create" and .QUARRY_CALLER_UID == "0")' \
+    <<<"$(journalctl MESSAGE_ID=f4dd14fbc1e9440fa53f0dc22995d6fa -o json)"
+exits "others than members and administrators get nothing" 6 setpriv --reuid=65534 --regid=65534 --clear-groups quarry log
+try systemctl stop quarryd.service
+wait "$events"
+is "events end with the daemon" $? 8
+like "the journal is there without it" "$(quarry log logged -n 1)" 'create logged \(17M\)'
+rm -f "$told"
+
 finish
