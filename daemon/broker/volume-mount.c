@@ -208,7 +208,7 @@ int volume_unmount(Manager *m, const Caller *caller, VolumeEntry *entry, bool la
         Operation *op;
         int r;
 
-        r = operation_new(m, "unmount", caller, watcher, unmount_start, &op, err);
+        r = operation_new(m, "umount", caller, watcher, unmount_start, &op, err);
         if (r < 0)
                 return r;
         op->job.lazy = lazy;

@@ -137,7 +137,7 @@ static void on_claimed(JobResult *result, int *mount_fd, const Error *err, void 
                 return;
         }
         if (entry->volume.spec.role != ROLE_TEMPLATE)
-                op->verb = "remove"; /* also for the log, of one that had to wait */
+                op->verb = "rm"; /* also for the log, of one that had to wait */
         entry->open = false;
         entry->removal_waits = false;
         op->state_before = entry->volume.state;
@@ -319,7 +319,7 @@ int volume_remove(Manager *m, const Caller *caller, VolumeEntry *entry, bool laz
         Operation *op;
         int r;
 
-        r = operation_new(m, "remove", caller, watcher, start, &op, err);
+        r = operation_new(m, "rm", caller, watcher, start, &op, err);
         if (r < 0)
                 return r;
         op->job.lazy = lazy;

@@ -555,7 +555,7 @@ int volume_hold(Manager *m, const Caller *caller, VolumeEntry *entry, bool hold,
         if (entry->volume.spec.role != ROLE_SNAPSHOT)
                 return error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP,
                                  "%s is a volume: snapshots are held and released", entry->volume.spec.name);
-        r = operation_new(m, hold ? "hold" : "release of a held snapshot", caller, watcher, hold_start, &op, err);
+        r = operation_new(m, hold ? "hold" : "release", caller, watcher, hold_start, &op, err);
         if (r < 0)
                 return r;
         op->hold = hold;

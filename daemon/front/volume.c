@@ -438,7 +438,7 @@ static int vl_method_remove(sd_varlink *link, sd_json_variant *parameters, sd_va
         Call *call;
         int r;
 
-        if (!call_begin_on_volume(link, parameters, flags, "remove", table, &p, users_reply, &call, &entry, &r))
+        if (!call_begin_on_volume(link, parameters, flags, "rm", table, &p, users_reply, &call, &entry, &r))
                 return r;
         Watcher watcher = call_watcher(call);
         r = volume_remove(server_manager(call->server), &call->caller, entry, p.lazy, p.snapshots, &watcher, &err);
@@ -454,7 +454,7 @@ static int vl_method_unmount(sd_varlink *link, sd_json_variant *parameters, sd_v
         Call *call;
         int r;
 
-        if (!call_begin_on_volume(link, parameters, flags, "unmount", table, &p, users_reply, &call, &entry, &r))
+        if (!call_begin_on_volume(link, parameters, flags, "umount", table, &p, users_reply, &call, &entry, &r))
                 return r;
         Watcher watcher = call_watcher(call);
         r = volume_unmount(server_manager(call->server), &call->caller, entry, p.lazy, &watcher, &err);

@@ -92,6 +92,21 @@ def a_change_is_told_with_who_what_and_how_it_ended():
 
 
 @test
+def verbs_are_called_as_the_command_calls_them():
+    begin()
+    everything = Follow()
+    by(ALICE, "Volume.Create", volume="db", sizeBytes=GIB)
+    for method, parameters in (("Snapshot", {"volumes": ["acme/db@s"]}), ("Hold", {"volume": "acme/db@s"}),
+                               ("Release", {"volume": "acme/db@s"}), ("Remove", {"volume": "acme/db@s"}),
+                               ("Mount", {"volume": "acme/db"}), ("Unmount", {"volume": "acme/db"}),
+                               ("Remove", {"volume": "acme/db"})):
+        world.call(f"Volume.{method}", **parameters)
+    same([e["verb"] for e in everything.all()],
+         ["create", "snapshot", "hold", "release", "rm", "mount", "umount", "rm"])
+    everything.close()
+
+
+@test
 def a_failure_has_its_error():
     begin()
     everything = Follow()

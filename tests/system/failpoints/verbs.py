@@ -83,7 +83,7 @@ class Create(VolumeVerb):
 
 
 class Remove(VolumeVerb):
-    word, method, end, jobs = "remove", "Volume.Remove", "answer.remove.after", {"volume_claim", "volume_remove"}
+    word, method, end, jobs = "remove", "Volume.Remove", "answer.rm.after", {"volume_claim", "volume_remove"}
 
     def before(self):
         self.ready()
@@ -167,7 +167,7 @@ class CreateOfKind(KindVerb):
 
 
 class RemoveOfKind(KindVerb):
-    word, method, end, jobs = "remove", "Volume.Remove", "answer.remove.after", {"volume_claim", "volume_remove"}
+    word, method, end, jobs = "remove", "Volume.Remove", "answer.rm.after", {"volume_claim", "volume_remove"}
 
     def before(self):
         self.ready()
@@ -285,7 +285,7 @@ class MountElsewhere(Mount):
 
 
 class Unmount(Mounting):
-    word, method, end, jobs = "unmount", "Volume.Unmount", "answer.unmount.after", {"volume_umount"}
+    word, method, end, jobs = "unmount", "Volume.Unmount", "answer.umount.after", {"volume_umount"}
 
     def before(self):
         super().before()
@@ -618,7 +618,7 @@ class Hold(FromSnapshot):
 
 class ReleaseHeld(Hold):
     word, method, end, held = ("release a held snapshot of", "Volume.Release",
-                               "answer.release-of-a-held-snapshot.after", False)
+                               "answer.release.after", False)
 
     def before(self):
         super().before()
