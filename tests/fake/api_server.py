@@ -211,7 +211,7 @@ class Server:
                     message, pending = pending.split(b"\0", 1)
                     try:
                         self._answer(connection, json.loads(message), fds)
-                    except Hangup:
+                    except (Hangup, ConnectionError):  # of this side, or of the other
                         return
                     fds = []
 
