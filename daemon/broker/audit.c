@@ -210,7 +210,9 @@ static void tell_operation(const Operation *op, const char *object, Event *event
         set_caller(event, &op->caller, op->caller.pid == 0 ? "quarryd" : op->caller.admin ? "admin" : "member");
         set_result(event, err);
         set_details(event, op);
-        if (err)
+        if (err && op->rule)
+                tell(audit, tenant, object, event, "no snapshot by the rule \"%s\": %s", op->rule, err->text);
+        else if (err)
                 tell(audit, tenant, object, event, "%s %s failed: %s%s%s", op->verb, who, err->text,
                      isempty(err->step) ? "" : " while ", err->step);
         else

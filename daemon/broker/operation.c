@@ -33,6 +33,7 @@ void operation_free(Operation *op) {
         free(op->origins);
         thin_delta_done(&op->delta);
         free(op->host_keys);
+        free(op->rule);
         free(op->schedule);
         tenant_done(&op->tenant);
         tenant_update_done(&op->tenant_update);

@@ -68,6 +68,7 @@ struct Operation {
         bool in_background;   /* who takes the pool for itself waits for its end */
         unsigned n_out;       /* others that it waits for */
         Operation *leader;    /* of one that only keeps others out of its lane: for whom */
+        char *rule;           /* of the schedule by which a snapshot is made, or NULL */
         char *schedule;       /* that a volume, pool or tenant is to have, or NULL */
         uint64_t schedule_since; /* CLOCK_REALTIME, microseconds */
         bool hold;            /* a snapshot, or no longer */

@@ -508,7 +508,8 @@ int volume_snapshot(Manager *m, const Caller *caller, const SnapshotRequest *req
                                   err);
         if (r < 0)
                 return r;
-        r = group_new(op, requests, n, rule, err);
+        op->rule = rule ? strdup(rule) : NULL;
+        r = rule && !op->rule ? error_oom(err) : group_new(op, requests, n, rule, err);
         if (r < 0) {
                 operation_free(op);
                 return r;
