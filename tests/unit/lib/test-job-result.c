@@ -108,6 +108,7 @@ static void test_empty(void **state) {
         assert_int_equal(back.n_thin_ids, 0);
         assert_int_equal(back.n_pools, 0);
         assert_null(back.pools);
+        job_result_done(&back);
         assert_int_equal(parse("{}", &back), 0);
         assert_int_equal(parse("{\"pools\":[],\"devices\":[]}", &back), 0);
         assert_null(back.devices);
