@@ -249,7 +249,6 @@ int key_change(Manager *m, const Caller *caller, VolumeEntry *entry, KeyRequest 
 
 static void on_row_locked(const Error *err, void *userdata) {
         Operation *op = userdata;
-
         VolumeEntry *entry = op->volume;
 
         if (err && !entry->volume.locked && pool_entry_check_changes(op->pool, NULL) < 0) {

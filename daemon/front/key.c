@@ -49,8 +49,11 @@ static int backup_reply(Call *call, Operation *op) {
         return sd_varlink_replybo(call->link, SD_JSON_BUILD_PAIR_INTEGER("headerFileDescriptor", index));
 }
 
-static int vl_method_inspect(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-                             void *userdata) {
+/* What has no parameter but the volume. */
+static int look(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags, const char *name,
+                int (*reply)(Call *call, Operation *op),
+                int (*begin)(Manager *m, const Caller *caller, VolumeEntry *entry, const Watcher *watcher,
+                             Error *err)) {
         static const sd_json_dispatch_field table[] = { VOLUME_FIELD, {} };
         Parameters p = PARAMETERS_NONE;
         VolumeEntry *entry;
@@ -58,29 +61,21 @@ static int vl_method_inspect(sd_varlink *link, sd_json_variant *parameters, sd_v
         Call *call;
         int r;
 
-        if (!call_begin_on_volume_of(link, parameters, flags, API_KEY, "key inspect", table, &p, keys_reply, &call,
-                                     &entry, &r))
+        if (!call_begin_on_volume_of(link, parameters, flags, API_KEY, name, table, &p, reply, &call, &entry, &r))
                 return r;
         Watcher watcher = call_watcher(call);
-        r = key_look(server_manager(call->server), &call->caller, entry, &watcher, &err);
+        r = begin(server_manager(call->server), &call->caller, entry, &watcher, &err);
         return call_end(call, r, &err);
+}
+
+static int vl_method_inspect(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+                             void *userdata) {
+        return look(link, parameters, flags, "key inspect", keys_reply, key_look);
 }
 
 static int vl_method_backup(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
                             void *userdata) {
-        static const sd_json_dispatch_field table[] = { VOLUME_FIELD, {} };
-        Parameters p = PARAMETERS_NONE;
-        VolumeEntry *entry;
-        Error err = {};
-        Call *call;
-        int r;
-
-        if (!call_begin_on_volume_of(link, parameters, flags, API_KEY, "key backup", table, &p, backup_reply, &call,
-                                     &entry, &r))
-                return r;
-        Watcher watcher = call_watcher(call);
-        r = key_backup(server_manager(call->server), &call->caller, entry, &watcher, &err);
-        return call_end(call, r, &err);
+        return look(link, parameters, flags, "key backup", backup_reply, key_backup);
 }
 
 static int vl_method_lock(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
