@@ -52,7 +52,7 @@ all: $(PROGRAMS)
 
 # The broker and the CLI are linked without the storage libraries: what they cannot name they cannot call.
 $(OUT)/quarryd: $(OUT)/daemon/quarryd.o $(BROKER) $(OUT)/lib.a
-$(OUT)/quarryd: LIBS = -lsystemd -lsqlite3
+$(OUT)/quarryd: LIBS = -lsystemd -lsqlite3 -lmicrohttpd
 $(OUT)/quarry-worker: $(OUT)/daemon/quarry-worker.o $(WORK) $(OUT)/lib.a
 $(OUT)/quarry-worker: LIBS = -lsystemd -ldevmapper -lcryptsetup -lblkid -lext2fs -lsodium
 $(OUT)/quarry: $(call room,cli) $(OUT)/lib.a
@@ -139,7 +139,7 @@ unit_objects_work = $(WORK)
 unit_objects_cli = $(filter-out $(OUT)/cli/quarry.o,$(call room,cli))
 unit_libs_store = -lsqlite3
 unit_libs_broker = -lsqlite3
-unit_libs_front = -lsqlite3
+unit_libs_front = -lsqlite3 -lmicrohttpd
 unit_libs_kernel = -ldevmapper -lcryptsetup -lblkid -lext2fs -lsodium
 unit_libs_step = $(unit_libs_kernel)
 unit_libs_work = $(unit_libs_kernel)
@@ -238,7 +238,7 @@ lint:
 format:
 	$(Q)find cli daemon include lib tests -name '*.[ch]' -exec clang-format -i {} +
 
-PUBLISHED := docs/io.quarry.Volume.varlink docs/io.quarry.Pool.varlink docs/io.quarry.Tenant.varlink docs/io.quarry.Doctor.varlink docs/io.quarry.Key.varlink docs/io.quarry.Event.varlink
+PUBLISHED := docs/io.quarry.Volume.varlink docs/io.quarry.Pool.varlink docs/io.quarry.Tenant.varlink docs/io.quarry.Doctor.varlink docs/io.quarry.Key.varlink docs/io.quarry.Event.varlink docs/io.quarry.Driver.varlink
 idl: $(OUT)/tests/lint/idl
 	$(Q)$(foreach f,$(PUBLISHED),$< $(basename $(notdir $(f))) > $(f) &&) true
 

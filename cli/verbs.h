@@ -63,6 +63,9 @@ extern const Option events_options[];
 int verb_log(char **arguments);
 extern const Option log_options[];
 
+/* driver.c */
+int verb_driver(char **arguments);
+
 /* trim.c */
 int verb_trim(char **arguments);
 extern const Option trim_options[];

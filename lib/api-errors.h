@@ -7,7 +7,7 @@
 
 #include <systemd/sd-varlink-idl.h>
 
-#define API_DEFINE_ERROR(kind, name, number, code, sentence) \
+#define API_DEFINE_ERROR(kind, name, number, code, http, sentence) \
         static SD_VARLINK_DEFINE_ERROR(                                                                        \
                 name,                                                                                          \
                 SD_VARLINK_FIELD_COMMENT("One sentence for people: what and why."),                            \
@@ -22,4 +22,4 @@
                 SD_VARLINK_DEFINE_FIELD(errorNumber, SD_VARLINK_INT, SD_VARLINK_NULLABLE),                     \
                 SD_VARLINK_FIELD_COMMENT("True if something was left behind that could not be undone."),       \
                 SD_VARLINK_DEFINE_FIELD(undoFailed, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE));
-#define API_LIST_ERROR(kind, name, number, code, sentence) SD_VARLINK_SYMBOL_COMMENT(sentence), &vl_error_##name,
+#define API_LIST_ERROR(kind, name, number, code, http, sentence) SD_VARLINK_SYMBOL_COMMENT(sentence), &vl_error_##name,

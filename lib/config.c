@@ -72,6 +72,15 @@ static int set_used_limit_action(Config *config, const char *value) {
         return 0;
 }
 
+static int set_docker_size(Config *config, const char *value) {
+        uint64_t n;
+
+        if (size_parse(value, &n) < 0 || n < VOLUME_SIZE_MIN || n > VOLUME_SIZE_MAX)
+                return -EINVAL;
+        config->docker_size = n;
+        return 0;
+}
+
 static int set_workers_max(Config *config, const char *value) {
         uint64_t n = 0;
         int r = set_number(value, 0, 256, &n);
@@ -191,6 +200,7 @@ static const Setting settings[] = {
         { "Tenants", "UsedLimitAction", set_used_limit_action, "stop or refuse" },
         { "Bind", "AllowedRoots", set_allowed_roots,
           "absolute paths of directories, without a \"/\" at their end, in double quotes if need be" },
+        { "Docker", "DefaultSize", set_docker_size, "a size, 1M to 1P" },
         { "Jobs", "Workers", set_workers_max, "a whole number, 0 to 256" },
         { "Encryption", "KeyCommand", set_key_command, "an absolute path and arguments, in double quotes if need be" },
         { "Encryption", "Argon2Memory", set_argon2_memory, "a size, 32K to 4G" },
@@ -310,6 +320,7 @@ int config_set_defaults(Config *config) {
                 .auto_extend_threshold = 80,
                 .auto_extend_step = 20,
                 .used_limit_stops = true,
+                .docker_size = 10 * GIB,
                 .argon2_memory = UINT64_C(256) << 20,
                 .argon2_memory_total = UINT64_C(1) << 30,
         };

@@ -9,9 +9,10 @@ static const struct {
         const char *name;
         int number;
         int exit_code;
+        unsigned http_status;
         const char *sentence;
-} kinds[_ERROR_KIND_MAX] = { [ERROR_NONE] = { "None", 0, EXIT_DONE, "No error" },
-#define ERROR_ROW(kind, name, number, code, sentence) [ERROR_##kind] = { #name, number, code, sentence },
+} kinds[_ERROR_KIND_MAX] = { [ERROR_NONE] = { "None", 0, EXIT_DONE, 200, "No error" },
+#define ERROR_ROW(kind, name, number, code, http, sentence) [ERROR_##kind] = { #name, number, code, http, sentence },
                              ERROR_KINDS(ERROR_ROW)
 #undef ERROR_ROW
 };
@@ -164,6 +165,10 @@ ErrorKind error_kind_from_name(const char *name) {
 
 int error_kind_exit_code(ErrorKind kind) {
         return kinds[kind == ERROR_NONE ? ERROR_NONE : kind_sanitize(kind)].exit_code;
+}
+
+unsigned error_kind_http_status(ErrorKind kind) {
+        return kinds[kind == ERROR_NONE ? ERROR_NONE : kind_sanitize(kind)].http_status;
 }
 
 const char *error_kind_sentence(ErrorKind kind) {

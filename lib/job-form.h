@@ -29,6 +29,7 @@ enum {
         WITH_KEY = 1 << 22,        /* key */
         ANY_KIND = 1 << 23,        /* of volume, else only KIND_BLOCK */
         MAY_HAVE_MEMBERS = 1 << 24,
+        WITH_UNUSED = 1 << 25,     /* if_unused */
 };
 
 typedef struct JobForm {

@@ -28,7 +28,7 @@ const JobForm job_forms[_JOB_VERB_MAX] = {
         [JOB_VOLUME_MOUNT] = { "volume_mount",
                                ANY_KIND | MAY_HAVE_MEMBERS | WITH_POOL | WITH_VOLUME | WITH_MOUNT | WITH_STOPPED },
         [JOB_VOLUME_TRIM] = { "volume_trim", WITH_POOL | WITH_VOLUME },
-        [JOB_VOLUME_UMOUNT] = { "volume_umount", ANY_KIND | WITH_POOL | WITH_VOLUME | WITH_LAZY },
+        [JOB_VOLUME_UMOUNT] = { "volume_umount", ANY_KIND | WITH_POOL | WITH_VOLUME | WITH_LAZY | WITH_UNUSED },
         [JOB_VOLUME_LIMIT] = { "volume_limit", WITH_POOL | WITH_VOLUME | WITH_STOPPED },
         [JOB_VOLUME_USAGE] = { "volume_usage", ANY_KIND | WITH_POOL | WITH_VOLUME },
         [JOB_VOLUME_RELEASE] = { "volume_release", ANY_KIND | WITH_POOL | WITH_VOLUME },
@@ -246,6 +246,8 @@ int job_to_json(const Job *job, sd_json_variant **ret) {
                                         !!(parts & WITH_MOUNT), "detached", SD_JSON_BUILD_BOOLEAN(job->detached)),
                         SD_JSON_BUILD_PAIR_CONDITION(
                                         !!(parts & WITH_LAZY), "lazy", SD_JSON_BUILD_BOOLEAN(job->lazy)),
+                        SD_JSON_BUILD_PAIR_CONDITION(
+                                        !!(parts & WITH_UNUSED), "ifUnused", SD_JSON_BUILD_BOOLEAN(job->if_unused)),
                         SD_JSON_BUILD_PAIR_CONDITION(
                                         !!(parts & WITH_OFFSET), "offset", SD_JSON_BUILD_UNSIGNED(job->offset)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!(parts & WITH_FIX), "fix", SD_JSON_BUILD_BOOLEAN(job->fix)),

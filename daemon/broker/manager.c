@@ -1,6 +1,7 @@
 #include "broker/manager.h"
 
 #include "broker/audit.h"
+#include "broker/mount-id.h"
 #include "broker/policy.h"
 #include "broker/reconcile.h"
 #include "broker/schedule.h"
@@ -23,6 +24,8 @@ int manager_new(sd_event *event, Manager **ret, Error *err) {
         m->registry.audit = m->audit;
         if (r >= 0)
                 r = watch_new(m, &m->watch, err);
+        if (r >= 0)
+                r = mount_ids_new(m, &m->mount_ids, err);
         if (r >= 0)
                 r = scheduler_new(m, &m->scheduler, err);
         if (r < 0)
@@ -54,6 +57,7 @@ void manager_free(Manager *m) {
         sd_event_source_disable_unref(m->missing_source);
         sd_event_source_disable_unref(m->rotation_pause);
         watch_free(m->watch);
+        mount_ids_free(m->mount_ids);
         queue_free(m->queue);
         usage_end(m);
         m->registry.audit = NULL;

@@ -10,6 +10,7 @@
 #include <systemd/sd-event.h>
 
 typedef struct Audit Audit;
+typedef struct MountIds MountIds;
 typedef struct Scheduler Scheduler;
 typedef struct Watch Watch;
 
@@ -31,6 +32,7 @@ typedef struct Manager {
         Watch *watch;
         Scheduler *scheduler;
         Audit *audit;
+        MountIds *mount_ids;
         Lane pool_lane;    /* pools are made and imported one at a time: their names must not collide */
         Lane key_lane;     /* of the host key */
         Operation *rotation; /* wraps volumes' keys anew, */

@@ -24,6 +24,7 @@ void operation_free(Operation *op) {
                 close(op->mount_fd);
         closep(&op->second_fd);
         free(op->path);
+        free(op->mount_id);
         free(op->users);
         free(op->damage);
         free(op->kept);

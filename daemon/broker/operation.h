@@ -82,6 +82,9 @@ struct Operation {
         uint64_t size, add, subtract; /* bytes of a volume, or more, or less; one of them is not 0 */
         bool growth_is_new;   /* it was this operation that made it pending */
 
+        char *mount_id;       /* for which it is mounted, or no longer; NULL: for who asks; */
+        bool mount_id_is_new; /* and no other did that */
+
         bool again;    /* who waited for its end asks anew: a create that joined the undo of an earlier one */
         unsigned deaths; /* of workers, see operation_outlives_worker() */
         unsigned thin_ids_taken; /* that it found in the pool's metadata and nobody has; see THIN_IDS_TAKEN_MAX */

@@ -104,6 +104,10 @@ int policy_may_administer_tenants(const Caller *caller, Error *err) {
         return check_admin(caller, "changing tenants is", err);
 }
 
+int policy_may_administer_drivers(const Caller *caller, Error *err) {
+        return check_admin(caller, "handing over sockets is", err);
+}
+
 int policy_may_administer_keys(const Caller *caller, Error *err) {
         return check_admin(caller, "the host key is", err);
 }

@@ -27,4 +27,5 @@ int policy_tenant(const Manager *manager, const Caller *caller, const char *name
 
 int policy_may_administer_pools(const Caller *caller, Error *err);
 int policy_may_administer_tenants(const Caller *caller, Error *err);
+int policy_may_administer_drivers(const Caller *caller, Error *err);
 int policy_may_administer_keys(const Caller *caller, Error *err); /* the host's */

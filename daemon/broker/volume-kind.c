@@ -16,6 +16,37 @@ int volume_check_block(const VolumeEntry *entry, const char *what, Error *err) {
                          spec->name, volume_kind_phrase(spec->kind), spec->source ?: "memory", what);
 }
 
+/* --- what nobody said ------------------------------------------------------------------------------------ */
+
+#define DEFAULT_MODE 0755
+#define DEFAULT_MODE_OF_MEMBERS 0700
+
+/* It belongs to root then; a tenant's member could do nothing with that, and others need not see into it. The source of
+ * a bind volume is made already. */
+int volume_complete_spec(const Caller *caller, unsigned said, VolumeSpec *spec, Error *err) {
+        bool admin = caller->admin;
+
+        if (spec->kind == KIND_BIND && (said & (SAID_UID | SAID_GID | SAID_MODE)))
+                return error_field(err,
+                                   said & SAID_UID   ? "uid"
+                                   : said & SAID_GID ? "gid"
+                                                     : "mode",
+                                   "the source of a bind volume keeps its owner, group and mode");
+        if (!(said & SAID_FS))
+                spec->fs = spec->kind == KIND_BLOCK ? FILESYSTEM_EXT4 : FILESYSTEM_NONE;
+        if (spec->kind == KIND_BIND) {
+                spec->uid = spec->gid = spec->mode = 0;
+                return 0;
+        }
+        if (!(said & SAID_UID))
+                spec->uid = admin ? 0 : caller->uid;
+        if (!(said & SAID_GID))
+                spec->gid = admin ? 0 : caller->gid;
+        if (!(said & SAID_MODE))
+                spec->mode = admin ? DEFAULT_MODE : DEFAULT_MODE_OF_MEMBERS;
+        return 0;
+}
+
 /* --- whose rights count ----------------------------------------------------------------------------------- */
 
 /* Groups of a user are not known here: who is a member by name is looked at with none, who is one by group as

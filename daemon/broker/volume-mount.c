@@ -1,5 +1,6 @@
 /* Mounting, unmounting, and closing what nobody uses any more. */
 
+#include "broker/mount-id.h"
 #include "broker/space.h"
 #include "broker/volume.h"
 #include "broker/watch.h"
@@ -33,6 +34,41 @@ static void on_grown(Operation *op, const Error *err) {
         operation_finish(op, NULL);
 }
 
+/* What the kernel tells of a moment later. */
+static void note_mounted(VolumeEntry *entry, const char *path, bool read_only) {
+        Hold *holds;
+
+        for (size_t i = 0; i < entry->n_holds; i++)
+                if (streq(entry->holds[i].path, path))
+                        return;
+        holds = reallocarray(entry->holds, entry->n_holds + 1, sizeof(*holds));
+        if (!holds)
+                return;
+        entry->holds = holds;
+        holds[entry->n_holds] = (Hold) { .path = strdup(path), .read_only = read_only };
+        entry->n_holds += holds[entry->n_holds].path != NULL;
+}
+
+static void note_unmounted(VolumeEntry *entry) {
+        char path[MOUNT_PATH_MAX];
+
+        volume_mount_path(entry->volume.spec.tenant, entry->volume.spec.name, path);
+        for (size_t i = entry->n_holds; i > 0; i--)
+                if (streq(entry->holds[i - 1].path, path)) {
+                        free(entry->holds[i - 1].path);
+                        entry->holds[i - 1] = entry->holds[--entry->n_holds];
+                }
+}
+
+static void mounted_at_standard_place(Operation *op) {
+        VolumeEntry *entry = op->volume;
+
+        if (entry->volume.spec.kind != KIND_BLOCK || entry->volume.spec.fs != FILESYSTEM_NONE)
+                note_mounted(entry, op->path, op->job.mount.options & MOUNT_READ_ONLY);
+        if (!op->mount_id)
+                mount_ids_keep(entry->volume.uuid);
+}
+
 static void on_mounted(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
         Operation *op = userdata;
         Error failure = {};
@@ -40,6 +76,8 @@ static void on_mounted(JobResult *result, int *mount_fd, const Error *err, void 
         if (err) {
                 if (err->kind == ERROR_WORKER_DIED)
                         volume_may_be_open(op->manager, op->volume);
+                if (op->mount_id)
+                        mount_id_give_up(op);
                 operation_finish(op, err);
                 return;
         }
@@ -53,6 +91,8 @@ static void on_mounted(JobResult *result, int *mount_fd, const Error *err, void 
         op->path = TAKE_PTR(result->path);
         op->mount_fd = TAKE_FD(*mount_fd);
         op->volume->stopped = op->job.stopped;
+        if (op->path)
+                mounted_at_standard_place(op);
         watch_volume_opened(op->manager->watch);
         space_apply(op->manager, op->volume);
         if (op->volume->volume.pending_size > 0 && !pool_entry_failure(op->pool))
@@ -69,6 +109,8 @@ static int mount_start(Operation *op, Error *err) {
                 r = volume_check_unlocked(op->volume, err);
         op->job.stopped = space_stops(op->volume) && op->volume->volume.spec.role == ROLE_VOLUME &&
                           op->volume->volume.spec.kind == KIND_BLOCK;
+        if (r >= 0 && op->mount_id)
+                r = mount_id_begin(op, err);
         return r < 0 ? r : operation_run_job(op, JOB_VOLUME_MOUNT, on_mounted, err);
 }
 
@@ -122,8 +164,8 @@ static int mount_judge(const Caller *caller, const VolumeEntry *entry, const Mou
         return r;
 }
 
-int volume_mount(Manager *m, const Caller *caller, VolumeEntry *entry, const MountSpec *spec, bool detached, int key_fd,
-                 int userns_fd, const Watcher *watcher, Error *err) {
+static int mount_new(Manager *m, const Caller *caller, VolumeEntry *entry, const MountSpec *spec, bool detached,
+                     const Watcher *watcher, Operation **ret, Error *err) {
         const unsigned attached = MOUNT_SUID | MOUNT_DEV;
         Operation *op;
         int r;
@@ -131,11 +173,8 @@ int volume_mount(Manager *m, const Caller *caller, VolumeEntry *entry, const Mou
         r = mount_judge(caller, entry, spec, detached, err);
         if (r >= 0)
                 r = operation_new(m, "mount", caller, watcher, mount_start, &op, err);
-        if (r < 0) {
-                closep(&key_fd);
-                closep(&userns_fd);
+        if (r < 0)
                 return r;
-        }
         op->job.mount = *spec;
         op->job.mount.options &= ~attached;
         op->job.mount.said &= ~attached;
@@ -147,29 +186,85 @@ int volume_mount(Manager *m, const Caller *caller, VolumeEntry *entry, const Mou
                 op->job.mount.said |= MOUNT_READ_ONLY;
         }
         op->job.detached = detached;
-        op->key_fd = key_fd;
-        op->second_fd = userns_fd;
         r = volume_take_members(&op->job, caller, &entry->volume.spec, entry->tenant, err);
         if (r < 0) {
                 operation_free(op);
                 return r;
         }
+        *ret = op;
+        return 0;
+}
+
+int volume_mount(Manager *m, const Caller *caller, VolumeEntry *entry, const MountSpec *spec, bool detached, int key_fd,
+                 int userns_fd, const Watcher *watcher, Error *err) {
+        Operation *op;
+        int r;
+
+        r = mount_new(m, caller, entry, spec, detached, watcher, &op, err);
+        if (r < 0) {
+                closep(&key_fd);
+                closep(&userns_fd);
+                return r;
+        }
+        op->key_fd = key_fd;
+        op->second_fd = userns_fd;
         operation_begin_on_volume(op, entry);
         return 0;
 }
 
-static void on_closed(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
+int volume_mount_for(Manager *m, const Caller *caller, VolumeEntry *entry, const char *id, const Watcher *watcher,
+                     Error *err) {
+        const VolumeSpec *volume = &entry->volume.spec;
+        MountSpec spec = {};
+        Operation *op;
+        int r;
+
+        if (volume->kind == KIND_BLOCK && volume->fs == FILESYSTEM_NONE)
+                return error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP,
+                                 "volume %s has no filesystem: there is no directory that a container could be given",
+                                 volume->name);
+        r = mount_new(m, caller, entry, &spec, false, watcher, &op, err);
+        if (r < 0)
+                return r;
+        op->mount_id = strdup(id);
+        if (!op->mount_id) {
+                operation_free(op);
+                return error_oom(err);
+        }
+        operation_begin_on_volume(op, entry);
+        return 0;
+}
+
+static void take_released(Operation *op, JobResult *result) {
+        op->volume->open = result->open;
+        op->users = TAKE_PTR(result->users);
+        op->volume->stopped = op->volume->stopped && result->open;
+        if (result->used > 0) {
+                op->volume->used = result->used;
+                op->volume->used_is_known = true;
+        }
+}
+
+void volume_take_closed(Operation *op, JobResult *result) {
+        note_unmounted(op->volume);
+        take_released(op, result);
+}
+
+static void on_unmounted(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
         Operation *op = userdata;
 
         if (!err) {
-                op->volume->open = result->open;
-                op->users = TAKE_PTR(result->users);
-                op->volume->stopped = op->volume->stopped && result->open;
-                if (result->used > 0) {
-                        op->volume->used = result->used;
-                        op->volume->used_is_known = true;
-                }
+                volume_take_closed(op, result);
+                mount_ids_clear(op->volume->volume.uuid);
         }
+        operation_finish(op, err);
+}
+
+static void on_released(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
+        Operation *op = userdata;
+
+        if (!err)
+                take_released(op, result);
         operation_finish(op, err);
 }
 
@@ -190,6 +285,23 @@ static int check_standard_place(VolumeEntry *entry, Error *err) {
         return r;
 }
 
+/* A container has a mount of its own, and Podman's next one would get what is below this one: an engine that has it
+ * mounted keeps it, as long as somebody uses it. */
+static int check_engines(Operation *op, Error *err) {
+        const Volume *volume = &op->volume->volume;
+        int r;
+
+        if (op->job.lazy || !mount_ids_exist(volume->uuid))
+                return 0;
+        op->job.if_unused = volume->spec.kind != KIND_BIND;
+        if (op->job.if_unused)
+                return 0;
+        r = error_set(err, ERROR_VOLUME_BUSY, EBUSY, "volume %s is mounted for a container engine", volume->spec.name);
+        error_hint(err, "end the containers that use it; or leave it to them: quarry umount --lazy %s",
+                   VOLUME_REFERENCE(&volume->spec));
+        return r;
+}
+
 static int unmount_start(Operation *op, Error *err) {
         int r;
 
@@ -200,7 +312,9 @@ static int unmount_start(Operation *op, Error *err) {
                 r = check_standard_place(op->volume, err);
         if (r >= 0)
                 r = volume_check_not_suspended(op->volume, err);
-        return r < 0 ? r : operation_run_job(op, JOB_VOLUME_UMOUNT, on_closed, err);
+        if (r >= 0)
+                r = check_engines(op, err);
+        return r < 0 ? r : operation_run_job(op, JOB_VOLUME_UMOUNT, on_unmounted, err);
 }
 
 int volume_unmount(Manager *m, const Caller *caller, VolumeEntry *entry, bool lazy, const Watcher *watcher,
@@ -220,7 +334,7 @@ static int release_start(Operation *op, Error *err) {
         int r;
 
         r = pool_entry_check(op->pool, err);
-        return r < 0 ? r : operation_run_job(op, JOB_VOLUME_RELEASE, on_closed, err);
+        return r < 0 ? r : operation_run_job(op, JOB_VOLUME_RELEASE, on_released, err);
 }
 
 void volume_release(Manager *m, VolumeEntry *entry) {

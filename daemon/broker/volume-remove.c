@@ -161,7 +161,7 @@ static int keeping_check(const VolumeEntry *entry, Error *err) {
         return r;
 }
 
-static int removal_check(const VolumeEntry *entry, Error *err) {
+int volume_check_removal(const VolumeEntry *entry, Error *err) {
         const char *name = entry->volume.spec.name;
         int r;
 
@@ -183,10 +183,10 @@ static int remove_alone_start(Operation *op, Error *err) {
         return r < 0 ? r : operation_run_job(op, JOB_VOLUME_CLAIM, on_claimed, err);
 }
 
-static int remove_start(Operation *op, Error *err) {
+int volume_remove_start(Operation *op, Error *err) {
         int r;
 
-        r = removal_check(op->volume, err);
+        r = volume_check_removal(op->volume, err);
         return r < 0 ? r : remove_alone_start(op, err);
 }
 
@@ -216,7 +216,7 @@ static void on_detached(JobResult *result, int *mount_fd, const Error *err, void
         op->job.lazy = entry->volume.spec.kind == KIND_BIND; /* who has its directory keeps that, and nothing of ours */
         entry->open = result->open;
         if (!result->open) {
-                if (remove_start(op, &failure) < 0)
+                if (volume_remove_start(op, &failure) < 0)
                         operation_finish(op, &failure);
                 return;
         }
@@ -237,7 +237,7 @@ static int remove_alone_lazily_start(Operation *op, Error *err) {
 static int remove_lazily_start(Operation *op, Error *err) {
         int r;
 
-        r = removal_check(op->volume, err);
+        r = volume_check_removal(op->volume, err);
         return r < 0 ? r : remove_alone_lazily_start(op, err);
 }
 
@@ -315,7 +315,7 @@ int volume_remove(Manager *m, const Caller *caller, VolumeEntry *entry, bool laz
                   const Watcher *watcher, Error *err) {
         int (*start)(Operation *op, Error *err) = snapshots ? remove_snapshots_start
                                                   : lazy    ? remove_lazily_start
-                                                            : remove_start;
+                                                            : volume_remove_start;
         Operation *op;
         int r;
 
@@ -333,7 +333,7 @@ void volume_resume_remove(Manager *m, VolumeEntry *entry) {
         Operation *op;
         Error err = {};
 
-        if (operation_new(m, NULL, &self, NULL, remove_start, &op, &err) < 0) {
+        if (operation_new(m, NULL, &self, NULL, volume_remove_start, &op, &err) < 0) {
                 log_failure(entry->volume.spec.name, &err, "cannot go on with its removal");
                 return;
         }

@@ -32,13 +32,23 @@ int volume_rollback(Manager *manager, const Caller *caller, VolumeEntry *snapsho
 int volume_remove(Manager *manager, const Caller *caller, VolumeEntry *entry, bool lazy, bool snapshots,
                   const Watcher *watcher, Error *err);
 
+/* The turn of an operation that removes a volume; and ERROR_VOLUME_BUSY if it has snapshots, or is to stay. */
+int volume_remove_start(Operation *operation, Error *err);
+int volume_check_removal(const VolumeEntry *entry, Error *err);
+
 /* Takes over key_fd and userns_fd, that of spec's user namespace, in every case. The operation ends with path, or with
  * mount_fd when detached: then options suid and dev are allowed to administrators, and left to who attaches it. */
 int volume_mount(Manager *manager, const Caller *caller, VolumeEntry *entry, const MountSpec *spec, bool detached,
                  int key_fd, int userns_fd, const Watcher *watcher, Error *err);
+/* The same at its standard place for a container engine, which gave this ID, see mount-id.h. */
+int volume_mount_for(Manager *manager, const Caller *caller, VolumeEntry *entry, const char *id, const Watcher *watcher,
+                     Error *err);
 /* The operation's users are those who keep its devices open. lazy: who uses it under the mount that goes keeps it. */
 int volume_unmount(Manager *manager, const Caller *caller, VolumeEntry *entry, bool lazy, const Watcher *watcher,
                    Error *err);
+
+/* The worker unmounted the operation's volume. */
+void volume_take_closed(Operation *operation, JobResult *result);
 
 typedef struct SnapshotRequest {
         VolumeEntry *volume;
@@ -94,6 +104,10 @@ int volume_update(Manager *manager, const Caller *caller, VolumeEntry *entry, Vo
 int volume_diff(Manager *manager, const Caller *caller, VolumeEntry *from, VolumeEntry *to, bool total_only,
                 const Watcher *watcher, Error *err);
 
+/* What of a new volume somebody said. */
+enum { SAID_FS = 1 << 0, SAID_UID = 1 << 1, SAID_GID = 1 << 2, SAID_MODE = 1 << 3 };
+/* The rest of it, as its kind and who makes it have it. */
+int volume_complete_spec(const Caller *caller, unsigned said, VolumeSpec *spec, Error *err);
 /* ERROR_NOT_SUPPORTED for a volume that has no device in the pool. what: "a snapshot". */
 int volume_check_block(const VolumeEntry *entry, const char *what, Error *err);
 /* With whose rights the source of a bind volume is looked at; of others nobody's are. */

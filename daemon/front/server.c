@@ -1,7 +1,9 @@
 #include "front/server.h"
 
 #include "broker/policy.h"
+#include "front/docker.h"
 #include "front/doctor.h"
+#include "front/driver.h"
 #include "front/event.h"
 #include "front/key.h"
 #include "front/pool.h"
@@ -65,10 +67,15 @@ struct Server {
         sd_varlink_server *varlink;
         Connection *newest, *oldest;
         User *users; /* who have calls, and are no administrators: few */
+        Driver *drivers;
 };
 
 Manager *server_manager(Server *server) {
         return server->manager;
+}
+
+Driver **server_drivers(Server *server) {
+        return &server->drivers;
 }
 
 /* --- who is there --------------------------------------------------------------------------------------- */
@@ -94,26 +101,29 @@ static int peer_groups(int fd, gid_t own, gid_t **ret, size_t *ret_n) {
         }
 }
 
-int server_caller(sd_varlink *link, Manager *m, Caller *ret) {
-        _cleanup_free_ gid_t *groups = NULL;
+int server_caller_of(int fd, Manager *m, Caller *ret) {
+        socklen_t size = sizeof(struct ucred);
+        gid_t *groups = NULL;
+        struct ucred peer;
         size_t n = 0;
-        Caller caller = {};
         int r;
 
-        r = sd_varlink_get_peer_uid(link, &caller.uid);
+        r = RET_NERRNO(getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size));
         if (r >= 0)
-                r = sd_varlink_get_peer_gid(link, &caller.gid);
-        if (r >= 0)
-                r = sd_varlink_get_peer_pid(link, &caller.pid);
-        if (r >= 0)
-                r = peer_groups(sd_varlink_get_fd(link), caller.gid, &groups, &n);
+                r = peer_groups(fd, peer.gid, &groups, &n);
         if (r < 0)
                 return r;
-        caller.admin = policy_is_admin(m, caller.uid, groups, n);
-        caller.groups = TAKE_PTR(groups);
-        caller.n_groups = n;
-        *ret = caller;
+        *ret = (Caller) { .uid = peer.uid,
+                          .gid = peer.gid,
+                          .pid = peer.pid,
+                          .admin = policy_is_admin(m, peer.uid, groups, n),
+                          .groups = groups,
+                          .n_groups = n };
         return 0;
+}
+
+int server_caller(sd_varlink *link, Manager *m, Caller *ret) {
+        return server_caller_of(sd_varlink_get_fd(link), m, ret);
 }
 
 void server_caller_done(Caller *caller) {
@@ -351,6 +361,7 @@ static void on_ready(void *userdata) {
                 if (sd_varlink_dispatch_again(c->link) < 0)
                         (void) sd_varlink_close(c->link);
         }
+        drivers_look_again(s);
 }
 
 /* --- set-up --------------------------------------------------------------------------------------------- */
@@ -395,6 +406,8 @@ int server_new(Manager *m, Server **ret, Error *err) {
                 r = front_doctor_bind(s->varlink);
         if (r >= 0)
                 r = front_event_bind(s->varlink);
+        if (r >= 0)
+                r = front_driver_bind(s->varlink);
         if (r < 0)
                 return error_errno(err, r, "cannot set up the Varlink server");
         sd_varlink_server_set_userdata(s->varlink, s);

@@ -6,6 +6,7 @@
 
 #include <systemd/sd-varlink.h>
 
+typedef struct Driver Driver;
 typedef struct Server Server;
 
 /* Listens on the socket that systemd handed over; environment QUARRY_SOCKET: on that path, for tests. */
@@ -17,7 +18,10 @@ Manager *server_manager(Server *server);
 
 /* Who is at the other end; supplementary groups count. To be freed with server_caller_done(). */
 int server_caller(sd_varlink *link, Manager *manager, Caller *ret);
+int server_caller_of(int fd, Manager *manager, Caller *ret); /* of a connected socket */
 void server_caller_done(Caller *caller);
+
+Driver **server_drivers(Server *server); /* the first of those that listen */
 
 /* Every call asks this first. While the pools are still being activated it waits: returns true, and the handler
  * returns 0. It is called again when they are there. */

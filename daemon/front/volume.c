@@ -13,8 +13,6 @@
 #include <string.h>
 
 #define OWNER_UNSET UINT64_MAX
-#define DEFAULT_MODE 0755
-#define DEFAULT_MODE_OF_MEMBERS 0700
 
 #define LIST_BATCH 200u /* volumes in one reply when the caller asked for more */
 
@@ -82,37 +80,23 @@ static void create_parameters_done(CreateParameters *p) {
         strv_free(p->mkfs_options);
 }
 
-/* What nobody said belongs to root; a tenant's member could do nothing with that, and others need not see into it. */
-static void spec_set_owner(const Call *call, const CreateParameters *p, VolumeSpec *spec) {
-        const Caller *caller = &call->caller;
-        bool admin = caller->admin;
-
-        if (p->kind == KIND_BIND) { /* it is made already */
-                spec->uid = spec->gid = spec->mode = 0;
-                return;
-        }
-        spec->uid = p->uid != OWNER_UNSET ? (uint32_t) p->uid : admin ? 0 : caller->uid;
-        spec->gid = p->gid != OWNER_UNSET ? (uint32_t) p->gid : admin ? 0 : caller->gid;
-        spec->mode = p->mode != OWNER_UNSET ? (uint32_t) p->mode : admin ? DEFAULT_MODE : DEFAULT_MODE_OF_MEMBERS;
-}
-
 /* What makes one kind, as it was said: what has no meaning for it is refused with the other rules. */
-static int spec_set_kind(const CreateParameters *p, VolumeSpec *spec, Error *err) {
+static int spec_set_kind(const Call *call, const CreateParameters *p, VolumeSpec *spec, Error *err) {
+        unsigned said = (p->fs != _FILESYSTEM_MAX ? SAID_FS : 0) | (p->uid != OWNER_UNSET ? SAID_UID : 0) |
+                        (p->gid != OWNER_UNSET ? SAID_GID : 0) | (p->mode != OWNER_UNSET ? SAID_MODE : 0);
+
         spec->kind = p->kind;
-        spec->fs = p->fs != _FILESYSTEM_MAX ? p->fs : p->kind == KIND_BLOCK ? FILESYSTEM_EXT4 : FILESYSTEM_NONE;
+        spec->fs = p->fs;
+        spec->uid = (uint32_t) p->uid;
+        spec->gid = (uint32_t) p->gid;
+        spec->mode = (uint32_t) p->mode;
         spec->read_only = p->read_only;
         spec->inodes = p->inodes;
         spec->noswap = p->noswap;
         spec->source = p->source ? strdup(p->source) : NULL;
         if (p->source && !spec->source)
                 return error_oom(err);
-        if (p->kind == KIND_BIND && (p->uid != OWNER_UNSET || p->gid != OWNER_UNSET || p->mode != OWNER_UNSET))
-                return error_field(err,
-                                   p->uid != OWNER_UNSET   ? "uid"
-                                   : p->gid != OWNER_UNSET ? "gid"
-                                                           : "mode",
-                                   "the source of a bind volume keeps its owner, group and mode");
-        return 0;
+        return volume_complete_spec(&call->caller, said, spec, err);
 }
 
 static int spec_from_parameters(const Call *call, const CreateParameters *p, VolumeSpec *spec, Error *err) {
@@ -134,9 +118,8 @@ static int spec_from_parameters(const Call *call, const CreateParameters *p, Vol
         buffer_format(spec->name, sizeof(spec->name), "%s", ref.name);
         spec->size = p->size;
         spec->key_source = p->key_source;
-        spec_set_owner(call, p, spec);
         spec->protected = p->protected;
-        r = spec_set_kind(p, spec, err);
+        r = spec_set_kind(call, p, spec, err);
         if (r < 0)
                 return r;
         for (char **l = p->labels; l && *l; l++) {

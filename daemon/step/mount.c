@@ -158,6 +158,24 @@ static int attach_undo(StepContext *c, Error *err) {
         return r < 0 && r != -EINVAL && r != -ENOENT ? error_errno(err, r, "cannot unmount %s", target) : 0;
 }
 
+/* One is the mount that is to go. */
+static int check_unused(StepContext *c, Error *err) {
+        const VolumeSpec *spec = &c->job->volume.spec;
+        char who[384];
+        int r;
+
+        r = holders_describe(&c->device, 1, who, sizeof(who));
+        if (r < 0)
+                return error_errno(err, r, "cannot see who uses volume %s", spec->name);
+        if (r <= 1)
+                return 0;
+        r = error_set(err, ERROR_VOLUME_BUSY, EBUSY, "volume %s is in use: %s", spec->name, who);
+        error_hint(err,
+                   "end those containers and processes; or leave it to them until they end: quarry umount --lazy %s",
+                   VOLUME_REFERENCE(spec));
+        return r;
+}
+
 static int unmount_run(StepContext *c, Error *err) {
         const VolumeSpec *spec = &c->job->volume.spec;
         char target[MOUNT_PATH_MAX];
@@ -169,7 +187,9 @@ static int unmount_run(StepContext *c, Error *err) {
                 r = place_look(c, target, NULL, err);
         if (r != PLACE_OURS)
                 return r < 0 ? r : 0;
-        r = c->job->lazy ? mount_check_below(spec->name, target, err) : 0; /* it would go along, in silence */
+        r = c->job->lazy        ? mount_check_below(spec->name, target, err) /* it would go along, in silence */
+            : c->job->if_unused ? check_unused(c, err)
+                                : 0;
         if (r < 0)
                 return r;
         r = c->job->lazy ? mnt_unmount_lazy(target) : mnt_unmount(target);

@@ -11,6 +11,7 @@
 #define API_KEY "io.quarry.Key"
 #define API_DOCTOR "io.quarry.Doctor"
 #define API_EVENT "io.quarry.Event"
+#define API_DRIVER "io.quarry.Driver"
 
 extern const sd_varlink_interface vl_interface_io_quarry_Volume;
 extern const sd_varlink_interface vl_interface_io_quarry_Pool;
@@ -18,3 +19,4 @@ extern const sd_varlink_interface vl_interface_io_quarry_Tenant;
 extern const sd_varlink_interface vl_interface_io_quarry_Key;
 extern const sd_varlink_interface vl_interface_io_quarry_Doctor;
 extern const sd_varlink_interface vl_interface_io_quarry_Event;
+extern const sd_varlink_interface vl_interface_io_quarry_Driver;

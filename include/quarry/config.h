@@ -16,6 +16,7 @@ typedef struct Config {
         unsigned auto_extend_step;    /* [Pool] AutoExtendStep=: percent of what the pool has */
         bool used_limit_stops;        /* [Tenants] UsedLimitAction=stop, or refuse */
         char **allowed_roots;         /* [Bind] AllowedRoots=: below these the sources of bind volumes lie */
+        uint64_t docker_size;         /* [Docker] DefaultSize=: bytes of a volume of which nobody says how many */
         unsigned workers_max;         /* [Jobs] Workers=; 0: number of CPUs, at least 2 */
         char **key_command;           /* [Encryption] KeyCommand=: argv, prints the host key */
         uint64_t argon2_memory;       /* [Encryption] Argon2Memory=: bytes for one passphrase */

@@ -23,36 +23,36 @@ enum {
 };
 
 /* THE table: kind, last part of the Varlink error's name, errno for callers that only know errno, exit code
- * of the command line, sentence for a client that got no text. */
-#define ERROR_KINDS(X)                                                                                   \
-        X(FAILED, Failed, EIO, EXIT_FAILED, "The operation failed")                                      \
-        X(BAD_REQUEST, BadRequest, EINVAL, EXIT_USAGE, "A field of the request breaks a rule")           \
-        X(NOT_SUPPORTED, NotSupported, EOPNOTSUPP, EXIT_FAILED, "Not supported")                         \
-        X(PERMISSION_DENIED, PermissionDenied, EPERM, EXIT_DENIED, "Permission denied")                  \
-        X(NO_SUCH_VOLUME, NoSuchVolume, ENOENT, EXIT_NOT_FOUND, "No such volume")                        \
-        X(NO_SUCH_POOL, NoSuchPool, ENXIO, EXIT_NOT_FOUND, "No such pool")                               \
-        X(NO_SUCH_TENANT, NoSuchTenant, ESRCH, EXIT_NOT_FOUND, "No such tenant")                         \
-        X(NO_POOL, NoPool, ENXIO, EXIT_NOT_FOUND, "There is no pool yet")                                \
-        X(VOLUME_EXISTS, VolumeExists, EEXIST, EXIT_EXISTS, "The volume exists already")                 \
-        X(POOL_EXISTS, PoolExists, EEXIST, EXIT_EXISTS, "The pool exists already")                       \
-        X(TENANT_EXISTS, TenantExists, EEXIST, EXIT_EXISTS, "The tenant exists already")                 \
-        X(VOLUME_BUSY, VolumeBusy, EBUSY, EXIT_IN_USE, "The volume is in use")                           \
-        X(POOL_BUSY, PoolBusy, EBUSY, EXIT_IN_USE, "The pool is in use")                                 \
-        X(TENANT_BUSY, TenantBusy, EBUSY, EXIT_IN_USE, "The tenant owns volumes")                        \
-        X(DEVICE_UNUSABLE, DeviceUnusable, EBUSY, EXIT_FAILED, "The device cannot be used")              \
-        X(NO_SPACE, NoSpace, ENOSPC, EXIT_SPACE, "Not enough space")                                     \
-        X(QUOTA_EXCEEDED, QuotaExceeded, EDQUOT, EXIT_SPACE, "A limit of the tenant would be exceeded")  \
-        X(KEY_REQUIRED, KeyRequired, ENOKEY, EXIT_DENIED, "The volume needs its passphrase")             \
-        X(VOLUME_LOCKED, VolumeLocked, ENOKEY, EXIT_DENIED, "The volume is locked")                      \
-        X(WRONG_KEY, WrongKey, EKEYREJECTED, EXIT_DENIED, "The key does not open the volume")            \
-        X(VOLUME_BROKEN, VolumeBroken, EUCLEAN, EXIT_FAILED, "The volume needs repair")                  \
-        X(POOL_UNAVAILABLE, PoolUnavailable, ENODEV, EXIT_FAILED, "The pool is not active")              \
-        X(WORKER_DIED, WorkerDied, ECONNRESET, EXIT_FAILED, "The worker ended in the middle of the job") \
-        X(OVERLOADED, Overloaded, EBUSY, EXIT_FAILED, "Too many requests at once")
+ * of the command line, status of an HTTP answer, sentence for a client that got no text. */
+#define ERROR_KINDS(X)                                                                                        \
+        X(FAILED, Failed, EIO, EXIT_FAILED, 500, "The operation failed")                                      \
+        X(BAD_REQUEST, BadRequest, EINVAL, EXIT_USAGE, 400, "A field of the request breaks a rule")           \
+        X(NOT_SUPPORTED, NotSupported, EOPNOTSUPP, EXIT_FAILED, 501, "Not supported")                         \
+        X(PERMISSION_DENIED, PermissionDenied, EPERM, EXIT_DENIED, 403, "Permission denied")                  \
+        X(NO_SUCH_VOLUME, NoSuchVolume, ENOENT, EXIT_NOT_FOUND, 404, "No such volume")                        \
+        X(NO_SUCH_POOL, NoSuchPool, ENXIO, EXIT_NOT_FOUND, 404, "No such pool")                               \
+        X(NO_SUCH_TENANT, NoSuchTenant, ESRCH, EXIT_NOT_FOUND, 404, "No such tenant")                         \
+        X(NO_POOL, NoPool, ENXIO, EXIT_NOT_FOUND, 404, "There is no pool yet")                                \
+        X(VOLUME_EXISTS, VolumeExists, EEXIST, EXIT_EXISTS, 409, "The volume exists already")                 \
+        X(POOL_EXISTS, PoolExists, EEXIST, EXIT_EXISTS, 409, "The pool exists already")                       \
+        X(TENANT_EXISTS, TenantExists, EEXIST, EXIT_EXISTS, 409, "The tenant exists already")                 \
+        X(VOLUME_BUSY, VolumeBusy, EBUSY, EXIT_IN_USE, 409, "The volume is in use")                           \
+        X(POOL_BUSY, PoolBusy, EBUSY, EXIT_IN_USE, 409, "The pool is in use")                                 \
+        X(TENANT_BUSY, TenantBusy, EBUSY, EXIT_IN_USE, 409, "The tenant owns volumes")                        \
+        X(DEVICE_UNUSABLE, DeviceUnusable, EBUSY, EXIT_FAILED, 409, "The device cannot be used")              \
+        X(NO_SPACE, NoSpace, ENOSPC, EXIT_SPACE, 507, "Not enough space")                                     \
+        X(QUOTA_EXCEEDED, QuotaExceeded, EDQUOT, EXIT_SPACE, 507, "A limit of the tenant would be exceeded")  \
+        X(KEY_REQUIRED, KeyRequired, ENOKEY, EXIT_DENIED, 403, "The volume needs its passphrase")             \
+        X(VOLUME_LOCKED, VolumeLocked, ENOKEY, EXIT_DENIED, 423, "The volume is locked")                      \
+        X(WRONG_KEY, WrongKey, EKEYREJECTED, EXIT_DENIED, 403, "The key does not open the volume")            \
+        X(VOLUME_BROKEN, VolumeBroken, EUCLEAN, EXIT_FAILED, 500, "The volume needs repair")                  \
+        X(POOL_UNAVAILABLE, PoolUnavailable, ENODEV, EXIT_FAILED, 503, "The pool is not active")              \
+        X(WORKER_DIED, WorkerDied, ECONNRESET, EXIT_FAILED, 500, "The worker ended in the middle of the job") \
+        X(OVERLOADED, Overloaded, EBUSY, EXIT_FAILED, 503, "Too many requests at once")
 
 typedef enum ErrorKind {
         ERROR_NONE = 0,
-#define ERROR_ENUM(kind, name, number, code, sentence) ERROR_##kind,
+#define ERROR_ENUM(kind, name, number, code, http, sentence) ERROR_##kind,
         ERROR_KINDS(ERROR_ENUM)
 #undef ERROR_ENUM
                 _ERROR_KIND_MAX,
@@ -93,6 +93,7 @@ int error_code(const Error *err);
 const char *error_kind_name(ErrorKind kind);
 ErrorKind error_kind_from_name(const char *name);
 int error_kind_exit_code(ErrorKind kind);
+unsigned error_kind_http_status(ErrorKind kind);
 const char *error_kind_sentence(ErrorKind kind);
 
 /* {"message","hint","field","step","errorNumber","undoFailed"}; empty members are left out. The kind travels as the

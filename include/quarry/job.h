@@ -124,6 +124,8 @@ typedef struct Job {
         bool detached;       /* JOB_VOLUME_MOUNT: hand over a descriptor, attach nothing */
         bool lazy;           /* JOB_VOLUME_UMOUNT: who uses it keeps it, and it is closed behind the last of them;
                                 JOB_VOLUME_CLAIM: does not wait for them, nor look who they are */
+        bool if_unused;      /* JOB_VOLUME_UMOUNT: ERROR_VOLUME_BUSY if it is used, be it by who has a mount of it
+                                elsewhere, and would not notice */
         bool repeated;       /* JOB_VOLUME_ROLLBACK, JOB_VOLUME_SHRINK: a worker died over it, so that the spare thin
                                 device may be there: else it is not the volume's */
         bool fix;            /* JOB_HOST_AUDIT */

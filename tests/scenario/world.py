@@ -18,6 +18,7 @@ import threading
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(TOP, "tests/fake"))
 import idl  # noqa: E402
+import plugin  # noqa: E402, F401 - for scenarios
 import wire  # noqa: E402
 from tap import eventually, run, same  # noqa: E402
 from wire import Call, Failure, Gone, sealed  # noqa: E402

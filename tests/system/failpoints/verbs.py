@@ -15,7 +15,7 @@ JOBS_THAT_LOOK = {"host_calendar", "pool_usage", "pool_check", "volume_usage", "
 JOBS_OF_FAULTS = {"pool_forget", "pool_recover", "pool_relieve", "volume_limit"}
 METHODS_THAT_LOOK = {"Event.List", "Event.Subscribe", "Volume.List", "Volume.Inspect", "Pool.List", "Pool.Inspect",
                      "Volume.Diff", "Tenant.List", "Tenant.Inspect", "Key.Status", "Key.Inspect",
-                     "Key.Backup"}
+                     "Key.Backup", "Driver.Listen"}
 
 NAME, PLACE = "walked", "/run/quarry/mnt/default/walked"
 POOL, FILE = "second", "/var/lib/quarry/second.img"

@@ -34,6 +34,7 @@ static Job job_make(JobVerb verb) {
                 .stopped = true,
                 .detached = true,
                 .lazy = true,
+                .if_unused = true,
                 .fix = true,
                 .needs_old_key = true,
                 .repeated = true,
@@ -133,6 +134,7 @@ static void test_what_a_verb_needs_arrives_and_nothing_else(void **state) {
                                     sizeof(MountSpec));
                 assert_int_equal(back.detached, verb == JOB_VOLUME_MOUNT);
                 assert_int_equal(back.lazy, verb == JOB_VOLUME_UMOUNT || verb == JOB_VOLUME_CLAIM);
+                assert_int_equal(back.if_unused, verb == JOB_VOLUME_UMOUNT);
                 assert_int_equal(back.fix, verb == JOB_HOST_AUDIT);
                 assert_int_equal(back.n_thin_ids, verb == JOB_POOL_UNION ? 2 : 0);
                 assert_true(verb != JOB_POOL_UNION || back.thin_ids[1] == THIN_ID_MAX);

@@ -1,0 +1,397 @@
+#include "broker/mount-id.h"
+
+#include "broker/volume.h"
+#include "broker/watch.h"
+
+#include <quarry/clock.h>
+#include <quarry/docker.h>
+#include <quarry/log.h>
+#include <quarry/text.h>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* A folder for each volume, by its UUID, with a file for each ID, and one more if it was mounted for these. */
+#define FOLDER "/run/quarry/mount-ids"
+#define OURS ".mounted"
+
+/* Podman gives this one for all of its containers together, and counts by itself, until the host is booted anew: it
+ * forgets none. */
+#define PODMAN_ID "2f73349cfc4630255319c6c8dfc1b46a8996ace9d14d8e07563b165915918ec2"
+
+#define START_USEC (10 * UINT64_C(1000000))
+#define RENEW_USEC (60 * UINT64_C(1000000)) /* so long an engine that begins may take to mount again */
+#define PAUSE_MAX_USEC (3600 * UINT64_C(1000000))
+
+struct MountIds {
+        Manager *manager;
+        sd_event_source *timer;
+        uint64_t pause;     /* until the look after the next one, microseconds */
+        uint64_t activated; /* CLOCK_REALTIME, microseconds, as files have it; 0: not seen */
+};
+
+/* --- files ----------------------------------------------------------------------------------------------- */
+
+static void folder_path(sd_id128_t volume, char *buf, size_t size) {
+        char uuid[UUID_TEXT_MAX];
+
+        buffer_format(buf, size, FOLDER "/%s", uuid_format(volume, uuid));
+}
+
+/* -ENOENT if it has none. */
+static int folder_open(sd_id128_t volume) {
+        char path[sizeof(FOLDER) + UUID_TEXT_MAX + 1];
+
+        folder_path(volume, path, sizeof(path));
+        return RET_NERRNO(open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+}
+
+static int folder_make(sd_id128_t volume) {
+        char path[sizeof(FOLDER) + UUID_TEXT_MAX + 1];
+
+        folder_path(volume, path, sizeof(path));
+        if (mkdir(path, 0700) < 0 && errno == ENOENT && mkdir(FOLDER, 0700) >= 0)
+                (void) mkdir(path, 0700);
+        return folder_open(volume);
+}
+
+/* Returns 1 if it is new, 0 if it was there, and is as of now then. */
+static int file_make(int folder, const char *name) {
+        _cleanup_close_ int fd = RET_NERRNO(
+                openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+
+        if (fd >= 0)
+                return 1;
+        return fd == -EEXIST ? RET_NERRNO(utimensat(folder, name, NULL, AT_SYMLINK_NOFOLLOW)) : fd;
+}
+
+typedef struct Found {
+        unsigned n, n_old; /* IDs, and those of them that an engine may have forgotten */
+        bool ours;
+} Found;
+
+static bool is_old(int folder, const char *id, uint64_t activated) {
+        struct stat status;
+
+        return activated > 0 && !streq(id, PODMAN_ID) && fstatat(folder, id, &status, AT_SYMLINK_NOFOLLOW) >= 0 &&
+               (uint64_t) status.st_mtim.tv_sec * 1000000 + (uint64_t) status.st_mtim.tv_nsec / 1000 < activated;
+}
+
+static void dir_closep(DIR **dir) {
+        if (*dir)
+                closedir(*dir);
+}
+
+/* activated: 0 if that does not matter; remove: all of it. */
+static int each_file(sd_id128_t volume, uint64_t activated, bool remove, Found *ret) {
+        _cleanup_(dir_closep) DIR *dir = NULL;
+        Found found = {};
+        int fd;
+
+        fd = folder_open(volume);
+        dir = fd >= 0 ? fdopendir(fd) : NULL;
+        if (!dir) {
+                closep(&fd);
+                *ret = found;
+                return fd == -ENOENT ? 0 : fd < 0 ? fd : -ENOMEM;
+        }
+        for (struct dirent *entry; (entry = readdir(dir));) {
+                found.ours = found.ours || streq(entry->d_name, OURS);
+                if (mount_id_is_valid(entry->d_name)) {
+                        found.n++;
+                        found.n_old += is_old(fd, entry->d_name, activated);
+                }
+                if (remove && !streq(entry->d_name, ".") && !streq(entry->d_name, ".."))
+                        (void) unlinkat(fd, entry->d_name, 0);
+        }
+        *ret = found;
+        return 0;
+}
+
+bool mount_ids_exist(sd_id128_t volume) {
+        Found found;
+
+        return each_file(volume, 0, false, &found) >= 0 && found.n > 0;
+}
+
+void mount_ids_clear(sd_id128_t volume) {
+        char path[sizeof(FOLDER) + UUID_TEXT_MAX + 1];
+        Found found;
+
+        folder_path(volume, path, sizeof(path));
+        (void) each_file(volume, 0, true, &found);
+        (void) rmdir(path);
+}
+
+void mount_ids_keep(sd_id128_t volume) {
+        _cleanup_close_ int folder = folder_open(volume);
+
+        if (folder >= 0)
+                (void) unlinkat(folder, OURS, 0);
+}
+
+/* --- mounting -------------------------------------------------------------------------------------------- */
+
+static bool is_at_standard_place(const VolumeEntry *entry) {
+        char path[MOUNT_PATH_MAX];
+
+        volume_mount_path(entry->volume.spec.tenant, entry->volume.spec.name, path);
+        for (size_t i = 0; i < entry->n_holds; i++)
+                if (streq(entry->holds[i].path, path))
+                        return true;
+        return false;
+}
+
+int mount_id_begin(Operation *op, Error *err) {
+        _cleanup_close_ int folder = -EBADF;
+        int r;
+
+        watch_look(op->manager->watch);
+        folder = folder_make(op->volume->volume.uuid);
+        r = folder;
+        if (r >= 0 && !is_at_standard_place(op->volume))
+                r = file_make(folder, OURS);
+        if (r >= 0)
+                r = file_make(folder, op->mount_id);
+        if (r < 0)
+                return error_errno(err, r, "cannot note in " FOLDER " for whom volume %s is mounted",
+                                   op->volume->volume.spec.name);
+        op->mount_id_is_new = r > 0;
+        return 0;
+}
+
+/* It may have been mounted all the same: the next look sees to it. */
+void mount_id_give_up(Operation *op) {
+        _cleanup_close_ int folder = op->mount_id_is_new ? folder_open(op->volume->volume.uuid) : -EBADF;
+
+        if (folder < 0)
+                return;
+        (void) unlinkat(folder, op->mount_id, 0);
+        mount_ids_look_soon(op->manager->mount_ids);
+}
+
+/* --- unmounting ------------------------------------------------------------------------------------------ */
+
+static void on_unmounted(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
+        Operation *op = userdata;
+
+        if (!err) {
+                volume_take_closed(op, result);
+                mount_ids_clear(op->volume->volume.uuid);
+        } else
+                mount_ids_look_soon(op->manager->mount_ids);
+        operation_finish(op, err && err->kind != ERROR_VOLUME_BUSY ? err : NULL);
+}
+
+static int unmount_for_start(Operation *op, Error *err) {
+        sd_id128_t uuid = op->volume->volume.uuid;
+        _cleanup_close_ int folder = folder_open(uuid);
+        Found found;
+        int r = 0;
+
+        if (folder >= 0 && unlinkat(folder, op->mount_id, 0) < 0 && errno != ENOENT)
+                r = -errno;
+        if (r >= 0)
+                r = each_file(uuid, 0, false, &found);
+        if (r < 0)
+                return error_errno(err, r, "cannot note in " FOLDER " for whom volume %s is mounted",
+                                   op->volume->volume.spec.name);
+        if (found.n == 0 && found.ours)
+                return operation_run_job(op, JOB_VOLUME_UMOUNT, on_unmounted, err);
+        if (found.n == 0)
+                mount_ids_clear(uuid);
+        else
+                mount_ids_look_soon(op->manager->mount_ids);
+        operation_finish(op, NULL);
+        return 0;
+}
+
+int volume_unmount_for(Manager *m, const Caller *caller, VolumeEntry *entry, const char *id, const Watcher *watcher,
+                       Error *err) {
+        Operation *op;
+        int r;
+
+        r = operation_new(m, "umount", caller, watcher, unmount_for_start, &op, err);
+        if (r < 0)
+                return r;
+        op->mount_id = strdup(id);
+        if (!op->mount_id) {
+                operation_free(op);
+                return error_oom(err);
+        }
+        operation_begin_on_volume(op, entry);
+        return 0;
+}
+
+/* --- removing -------------------------------------------------------------------------------------------- */
+
+static void on_idle(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
+        Operation *op = userdata;
+        Error failure = {};
+
+        if (err) {
+                operation_finish(op, err);
+                return;
+        }
+        volume_take_closed(op, result);
+        mount_ids_clear(op->volume->volume.uuid);
+        op->job.if_unused = false;
+        if (volume_remove_start(op, &failure) < 0)
+                operation_finish(op, &failure);
+}
+
+static int remove_idle_start(Operation *op, Error *err) {
+        Found found;
+        int r;
+
+        r = each_file(op->volume->volume.uuid, 0, false, &found);
+        if (r < 0)
+                return error_errno(err, r, "cannot see for whom volume %s is mounted", op->volume->volume.spec.name);
+        r = volume_check_removal(op->volume, err);
+        if (r < 0)
+                return r;
+        if (!found.ours)
+                return volume_remove_start(op, err);
+        op->job.if_unused = op->volume->volume.spec.kind != KIND_BIND;
+        return operation_run_job(op, JOB_VOLUME_UMOUNT, on_idle, err);
+}
+
+int volume_remove_idle(Manager *m, const Caller *caller, VolumeEntry *entry, const Watcher *watcher, Error *err) {
+        Operation *op;
+        int r;
+
+        r = operation_new(m, "rm", caller, watcher, remove_idle_start, &op, err);
+        if (r >= 0)
+                operation_begin_on_volume(op, entry);
+        return r;
+}
+
+/* --- what an engine has forgotten ------------------------------------------------------------------------ */
+
+static void on_forgotten(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
+        Operation *op = userdata;
+
+        if (!err) {
+                op->verb = "umount"; /* for the log: only that it was done */
+                volume_take_closed(op, result);
+                mount_ids_clear(op->volume->volume.uuid);
+        }
+        operation_finish(op, err);
+}
+
+/* Whoever is at it now may have mounted it again meanwhile. */
+static int forget_start(Operation *op, Error *err) {
+        const Volume *volume = &op->volume->volume;
+        Found found;
+
+        if (each_file(volume->uuid, op->manager->mount_ids->activated, false, &found) < 0 || !found.ours ||
+            found.n > found.n_old || pool_entry_check(op->pool, NULL) < 0) {
+                operation_finish(op, NULL);
+                return 0;
+        }
+        op->job.if_unused = found.n > 0;
+        return operation_run_job(op, JOB_VOLUME_UMOUNT, on_forgotten, err);
+}
+
+static void forget(Manager *m, VolumeEntry *entry) {
+        Caller self = { .admin = true };
+        Operation *op;
+        Error err = {};
+
+        if (operation_new(m, NULL, &self, NULL, forget_start, &op, &err) < 0)
+                log_failure(entry->volume.spec.name, &err, "cannot unmount it");
+        else
+                operation_begin_on_volume(op, entry);
+}
+
+static bool every_pool_is_there(const Manager *m) {
+        for (const PoolEntry *p = m->registry.pools; p; p = p->next)
+                if (p->state != POOL_ACTIVE)
+                        return false;
+        return m->ready;
+}
+
+/* Returns whether it is to be looked at again. What is in a directory of the host nobody but engines can tell: what
+ * these have forgotten of it stays until it is removed. */
+static bool look_at(MountIds *ids, sd_id128_t uuid) {
+        VolumeEntry *entry = registry_find_uuid(&ids->manager->registry, uuid);
+        Found found;
+
+        if (!entry || entry->volume.state == VOLUME_FREEING) {
+                bool gone = every_pool_is_there(ids->manager);
+
+                if (gone)
+                        mount_ids_clear(uuid);
+                return !gone;
+        }
+        if (each_file(uuid, ids->activated, false, &found) < 0)
+                return false;
+        if (found.n > found.n_old)
+                return found.n_old > 0;
+        if (found.ours && (found.n == 0 || entry->volume.spec.kind != KIND_BIND)) {
+                forget(ids->manager, entry);
+                return true;
+        }
+        if (!found.ours)
+                mount_ids_clear(uuid);
+        return false;
+}
+
+static int on_look(sd_event_source *source, uint64_t usec, void *userdata) {
+        _cleanup_(dir_closep) DIR *dir = opendir(FOLDER);
+        MountIds *ids = userdata;
+        bool again = false;
+        sd_id128_t uuid;
+
+        if (!ids->manager->ready)
+                again = true;
+        else
+                for (struct dirent *entry; dir && (entry = readdir(dir));)
+                        if (sd_id128_from_string(entry->d_name, &uuid) >= 0)
+                                again = look_at(ids, uuid) || again;
+        if (!again)
+                return 0;
+        (void) sd_event_source_set_time_relative(source, ids->pause);
+        ids->pause = ids->pause * 2 < PAUSE_MAX_USEC ? ids->pause * 2 : PAUSE_MAX_USEC;
+        return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+static void look_in(MountIds *ids, uint64_t usec) {
+        ids->pause = RENEW_USEC;
+        (void) sd_event_source_set_time_relative(ids->timer, usec);
+        (void) sd_event_source_set_enabled(ids->timer, SD_EVENT_ONESHOT);
+}
+
+void mount_ids_look_soon(MountIds *ids) {
+        look_in(ids, START_USEC);
+}
+
+void mount_ids_activate(MountIds *ids) {
+        ids->activated = clock_usec(CLOCK_REALTIME);
+        look_in(ids, RENEW_USEC);
+}
+
+int mount_ids_new(Manager *m, MountIds **ret, Error *err) {
+        MountIds *ids = calloc(1, sizeof(*ids));
+        int r;
+
+        if (!ids)
+                return error_oom(err);
+        *ids = (MountIds) { .manager = m, .pause = RENEW_USEC };
+        r = sd_event_add_time_relative(m->event, &ids->timer, CLOCK_MONOTONIC, START_USEC, 0, on_look, ids);
+        if (r < 0) {
+                free(ids);
+                return error_errno(err, r, "cannot set a timer");
+        }
+        *ret = ids;
+        return 0;
+}
+
+void mount_ids_free(MountIds *ids) {
+        if (!ids)
+                return;
+        sd_event_source_disable_unref(ids->timer);
+        free(ids);
+}

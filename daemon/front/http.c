@@ -1,0 +1,457 @@
+#include "front/http.h"
+
+#include <quarry/log.h>
+#include <quarry/text.h>
+
+#include <microhttpd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#define CONTENT_TYPE "application/vnd.docker.plugins.v1.2+json"
+#define BODY_MAX (64u << 10) /* a request has some hundred bytes; with labels, some KiB */
+#define BODY_READ_MAX (1u << 20)
+#define MEMORY_OF_ONE (16u << 10) /* of a connection, for the head of a request */
+
+/* A container engine that starts asks for every volume at once, each on a connection of its own: those above wait to
+ * be accepted. Others than administrators get few, and are cut off when they say nothing for long. */
+#define PEERS_MAX 4096u
+#define PEERS_OF_OTHERS_MAX 512u
+#define PEERS_PER_OTHER_MAX 32u
+#define OTHERS_IDLE_SECONDS 60u
+#define ACCEPTED_AT_ONCE 64u
+#define ACCEPT_PAUSE_MS 1000
+
+typedef struct Peer { /* of one connection */
+        struct Peer *next, *previous;
+        Caller caller;
+} Peer;
+
+struct HttpListener {
+        Server *server;
+        HttpHandler handler;
+        void *userdata;
+        struct MHD_Daemon *mhd;
+        int fd;
+        sd_event_source *accept, *io, *timer, *soon;
+        Peer *peers, *admitted; /* whose connection is being made */
+        size_t n_peers;
+        HttpCall *calls;
+        bool runs; /* the library has been called */
+        bool ends;
+};
+
+typedef enum HttpState { HTTP_READING, HTTP_HANDLED, HTTP_WAITING, HTTP_ANSWERED } HttpState;
+
+struct HttpCall {
+        HttpCall *next, *previous;
+        HttpListener *listener;            /* these two are NULL once the client is gone */
+        struct MHD_Connection *connection;
+        const Peer *peer;
+        char *path, *body;
+        size_t size;
+        bool post;
+        HttpState state;
+        unsigned status;
+        char *answer;
+};
+
+/* --- the loop -------------------------------------------------------------------------------------------- */
+
+/* The library has its own epoll descriptor, and may want to look at connections although nothing came. */
+static void arm(HttpListener *l) {
+        int64_t ms = MHD_get_timeout64s(l->mhd);
+        int accepts = SD_EVENT_ON;
+
+        (void) sd_event_source_get_enabled(l->accept, &accepts);
+        if (accepts == SD_EVENT_OFF && l->n_peers < PEERS_MAX && (ms < 0 || ms > ACCEPT_PAUSE_MS))
+                ms = ACCEPT_PAUSE_MS;
+        if (ms >= 0)
+                (void) sd_event_source_set_time_relative(l->timer, (uint64_t) ms * 1000);
+        (void) sd_event_source_set_enabled(l->timer, ms >= 0 ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
+}
+
+void http_flush(HttpListener *l) {
+        if (!l || l->runs)
+                return;
+        l->runs = true;
+        (void) MHD_run(l->mhd);
+        l->runs = false;
+        arm(l);
+}
+
+static int on_io(sd_event_source *source, int fd, uint32_t events, void *userdata) {
+        http_flush(userdata);
+        return 0;
+}
+
+static int on_soon(sd_event_source *source, void *userdata) {
+        http_flush(userdata);
+        return 0;
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
+        HttpListener *l = userdata;
+
+        if (l->n_peers < PEERS_MAX)
+                (void) sd_event_source_set_enabled(l->accept, SD_EVENT_ON);
+        http_flush(l);
+        return 0;
+}
+
+/* --- connections ----------------------------------------------------------------------------------------- */
+
+static void peer_free(HttpListener *l, Peer *peer) {
+        *(peer->previous ? &peer->previous->next : &l->peers) = peer->next;
+        if (peer->next)
+                peer->next->previous = peer->previous;
+        l->n_peers--;
+        server_caller_done(&peer->caller);
+        free(peer);
+        if (!l->ends)
+                (void) sd_event_source_set_enabled(l->accept, SD_EVENT_ON);
+}
+
+static bool is_welcome(const HttpListener *l, const Caller *caller) {
+        unsigned n_others = 0, n_user = 0;
+
+        if (caller->admin)
+                return true;
+        for (const Peer *p = l->peers; p; p = p->next) {
+                n_others += !p->caller.admin;
+                n_user += p->caller.uid == caller->uid;
+        }
+        return n_others < PEERS_OF_OTHERS_MAX && n_user < PEERS_PER_OTHER_MAX;
+}
+
+static Peer *peer_new(HttpListener *l, int fd) {
+        Peer *peer = calloc(1, sizeof(*peer));
+
+        if (!peer)
+                return NULL;
+        if (server_caller_of(fd, server_manager(l->server), &peer->caller) < 0 || !is_welcome(l, &peer->caller)) {
+                log_debug("http", "a connection of user %u is refused", peer->caller.uid);
+                server_caller_done(&peer->caller);
+                free(peer);
+                return NULL;
+        }
+        peer->next = l->peers;
+        if (l->peers)
+                l->peers->previous = peer;
+        l->peers = peer;
+        l->n_peers++;
+        return peer;
+}
+
+static void on_connection(void *userdata, struct MHD_Connection *connection, void **context,
+                          enum MHD_ConnectionNotificationCode code) {
+        HttpListener *l = userdata;
+
+        if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+                *context = TAKE_PTR(l->admitted);
+                if (((Peer *) *context)->caller.admin)
+                        (void) MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, 0u);
+        } else if (*context)
+                peer_free(l, TAKE_PTR(*context));
+}
+
+/* The library takes the descriptor over in every case. */
+static void admit(HttpListener *l, int fd) {
+        const struct sockaddr_un address = { .sun_family = AF_UNIX };
+        Peer *peer = peer_new(l, fd);
+
+        if (!peer) {
+                close(fd);
+                return;
+        }
+        l->admitted = peer;
+        (void) MHD_add_connection(l->mhd, fd, (const struct sockaddr *) &address, sizeof(sa_family_t));
+        if (l->admitted)
+                peer_free(l, TAKE_PTR(l->admitted));
+}
+
+/* Where descriptors are scarce it is tried again a little later. */
+static int on_accept(sd_event_source *source, int fd, uint32_t events, void *userdata) {
+        HttpListener *l = userdata;
+
+        for (unsigned i = 0; i < ACCEPTED_AT_ONCE; i++) {
+                int r = l->n_peers < PEERS_MAX ? RET_NERRNO(accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK))
+                                               : -EMFILE;
+
+                if (r >= 0)
+                        admit(l, r);
+                else if (r == -EAGAIN)
+                        break;
+                else if (r != -EINTR && r != -ECONNABORTED) {
+                        (void) sd_event_source_set_enabled(source, SD_EVENT_OFF);
+                        break;
+                }
+        }
+        (void) sd_event_source_set_enabled(l->soon, SD_EVENT_ONESHOT);
+        return 0;
+}
+
+/* --- calls ----------------------------------------------------------------------------------------------- */
+
+const Caller *http_caller(const HttpCall *call) {
+        return &call->peer->caller;
+}
+
+const char *http_path(const HttpCall *call) {
+        return call->path;
+}
+
+const char *http_body(const HttpCall *call) {
+        if (!call->body)
+                return "";
+        return strlen(call->body) == call->size ? call->body : NULL;
+}
+
+bool http_is_post(const HttpCall *call) {
+        return call->post;
+}
+
+static HttpCall *call_new(HttpListener *l, struct MHD_Connection *connection, const char *path, const char *method) {
+        const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+        HttpCall *call = calloc(1, sizeof(*call));
+
+        if (!call || !info || !info->socket_context) {
+                free(call);
+                return NULL;
+        }
+        *call = (HttpCall) { .listener = l,
+                             .connection = connection,
+                             .peer = info->socket_context,
+                             .path = strdup(path),
+                             .post = streq(method, MHD_HTTP_METHOD_POST) };
+        if (!call->path) {
+                free(call);
+                return NULL;
+        }
+        call->next = l->calls;
+        if (l->calls)
+                l->calls->previous = call;
+        l->calls = call;
+        return call;
+}
+
+static void call_free(HttpCall *call) {
+        free(call->path);
+        free(call->body);
+        free(call->answer);
+        free(call);
+}
+
+/* The client is gone, or has its answer. A call that waits is freed when that is answered. */
+static void on_completed(void *userdata, struct MHD_Connection *connection, void **context,
+                         enum MHD_RequestTerminationCode code) {
+        HttpListener *l = userdata;
+        HttpCall *call = TAKE_PTR(*context);
+
+        if (!call)
+                return;
+        *(call->previous ? &call->previous->next : &l->calls) = call->next;
+        if (call->next)
+                call->next->previous = call->previous;
+        call->listener = NULL;
+        call->connection = NULL;
+        call->peer = NULL;
+        if (call->state != HTTP_WAITING)
+                call_free(call);
+}
+
+static void answer(HttpCall *call, unsigned status, char *text) {
+        HttpListener *l = call->listener;
+        HttpState before = call->state;
+
+        call->status = status;
+        call->answer = text;
+        call->state = HTTP_ANSWERED;
+        if (!l)
+                call_free(call);
+        else if (before == HTTP_WAITING) {
+                MHD_resume_connection(call->connection);
+                (void) sd_event_source_set_enabled(l->soon, SD_EVENT_ONESHOT);
+        }
+}
+
+static void answer_json(HttpCall *call, unsigned status, sd_json_variant *v) {
+        char *text = NULL;
+
+        if (sd_json_variant_format(v, 0, &text) < 0)
+                log_error("http", "cannot answer: out of memory");
+        answer(call, text ? status : 0, text);
+}
+
+void http_answer(HttpCall *call, sd_json_variant *v) {
+        answer_json(call, MHD_HTTP_OK, v);
+}
+
+void http_answer_error_as(HttpCall *call, unsigned status, const Error *err) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *v = NULL;
+        char text[sizeof(err->text) + sizeof(err->hint) + 16];
+
+        buffer_format(text, sizeof(text), "%s%s%s", isempty(err->text) ? error_kind_sentence(err->kind) : err->text,
+                      isempty(err->hint) ? "" : "; try: ", err->hint);
+        (void) sd_json_buildo(&v, SD_JSON_BUILD_PAIR_STRING("Err", text));
+        answer_json(call, status, v);
+}
+
+void http_answer_error(HttpCall *call, const Error *err) {
+        http_answer_error_as(call, error_kind_http_status(err->kind), err);
+}
+
+void http_hang_up(HttpCall *call) {
+        answer(call, 0, NULL);
+}
+
+static enum MHD_Result send_answer(HttpCall *call) {
+        struct MHD_Response *response;
+        enum MHD_Result result;
+
+        if (!call->answer)
+                return MHD_NO;
+        response = MHD_create_response_from_buffer(strlen(call->answer), call->answer, MHD_RESPMEM_MUST_FREE);
+        if (!response)
+                return MHD_NO;
+        call->answer = NULL;
+        result = MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, CONTENT_TYPE);
+        if (result == MHD_YES)
+                result = MHD_queue_response(call->connection, call->status, response);
+        MHD_destroy_response(response);
+        return result;
+}
+
+/* What is too large is read, so that its sender hears the answer, and forgotten; what does not end is cut off. */
+static enum MHD_Result take_body(HttpCall *call, const char *data, size_t *size) {
+        size_t n = *size;
+        char *body;
+
+        *size = 0;
+        call->size += n;
+        if (call->size > BODY_MAX)
+                return call->size > BODY_READ_MAX ? MHD_NO : MHD_YES;
+        body = realloc(call->body, call->size + 1);
+        if (!body)
+                return MHD_NO;
+        memcpy(body + call->size - n, data, n);
+        body[call->size] = 0;
+        call->body = body;
+        return MHD_YES;
+}
+
+static void handle(HttpListener *l, HttpCall *call) {
+        Error err = {};
+
+        call->state = HTTP_HANDLED;
+        if (call->size <= BODY_MAX) {
+                l->handler(call, l->userdata);
+                return;
+        }
+        error_set(&err, ERROR_BAD_REQUEST, E2BIG, "the request has more than %u bytes", BODY_MAX);
+        http_answer_error_as(call, MHD_HTTP_CONTENT_TOO_LARGE, &err);
+}
+
+/* Called when the head of a request is there, for each part of its body, when it is whole, and when a connection that
+ * was suspended goes on. */
+static enum MHD_Result on_request(void *userdata, struct MHD_Connection *connection, const char *path,
+                                  const char *method, const char *version, const char *data, size_t *size,
+                                  void **context) {
+        HttpListener *l = userdata;
+        HttpCall *call = *context;
+
+        if (!call) {
+                *context = call = call_new(l, connection, path, method);
+                return call ? MHD_YES : MHD_NO;
+        }
+        if (*size > 0)
+                return take_body(call, data, size);
+        if (call->state == HTTP_READING) {
+                handle(l, call);
+                if (call->state == HTTP_HANDLED) {
+                        call->state = HTTP_WAITING;
+                        MHD_suspend_connection(connection);
+                        return MHD_YES;
+                }
+        }
+        return call->state == HTTP_ANSWERED ? send_answer(call) : MHD_NO;
+}
+
+/* --- set-up ---------------------------------------------------------------------------------------------- */
+
+static void on_log(void *userdata, const char *format, va_list ap) {
+        char text[256];
+
+        if (vsnprintf(text, sizeof(text), format, ap) < 0)
+                return;
+        text[strcspn(text, "\n")] = 0;
+        text_clean(text);
+        log_debug("http", "%s", text);
+}
+
+static int library_start(HttpListener *l) {
+        l->mhd = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_NO_THREAD_SAFETY |
+                                          MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG,
+                                  0, NULL, NULL, on_request, l, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
+                                  MHD_OPTION_CONNECTION_LIMIT, PEERS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                                  (size_t) MEMORY_OF_ONE, MHD_OPTION_CONNECTION_TIMEOUT, OTHERS_IDLE_SECONDS,
+                                  MHD_OPTION_NOTIFY_CONNECTION, on_connection, l, MHD_OPTION_NOTIFY_COMPLETED,
+                                  on_completed, l, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
+        return l->mhd ? 0 : -EIO;
+}
+
+static int loop_attach(HttpListener *l, sd_event *event) {
+        const union MHD_DaemonInfo *info = MHD_get_daemon_info(l->mhd, MHD_DAEMON_INFO_EPOLL_FD);
+        int r;
+
+        if (!info)
+                return -EIO;
+        r = sd_event_add_io(event, &l->io, info->epoll_fd, EPOLLIN, on_io, l);
+        if (r >= 0)
+                r = sd_event_add_io(event, &l->accept, l->fd, EPOLLIN, on_accept, l);
+        if (r >= 0)
+                r = sd_event_add_time(event, &l->timer, CLOCK_MONOTONIC, UINT64_MAX, 0, on_timer, l);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(l->timer, SD_EVENT_OFF);
+        if (r >= 0)
+                r = sd_event_add_defer(event, &l->soon, on_soon, l);
+        return r < 0 ? r : sd_event_source_set_enabled(l->soon, SD_EVENT_OFF);
+}
+
+int http_listener_new(Server *server, int fd, HttpHandler handler, void *userdata, HttpListener **ret, Error *err) {
+        _cleanup_(http_listener_freep) HttpListener *l = calloc(1, sizeof(*l));
+        int r;
+
+        if (!l) {
+                close(fd);
+                return error_oom(err);
+        }
+        *l = (HttpListener) { .server = server, .handler = handler, .userdata = userdata, .fd = fd };
+        r = library_start(l);
+        if (r >= 0)
+                r = loop_attach(l, server_manager(server)->event);
+        if (r < 0)
+                return error_errno(err, r, "cannot serve the socket");
+        *ret = TAKE_PTR(l);
+        return 0;
+}
+
+/* The library must not be stopped while connections are suspended. */
+void http_listener_free(HttpListener *l) {
+        if (!l)
+                return;
+        l->ends = true;
+        sd_event_source_disable_unref(l->accept);
+        sd_event_source_disable_unref(l->io);
+        sd_event_source_disable_unref(l->timer);
+        sd_event_source_disable_unref(l->soon);
+        for (HttpCall *call = l->calls; call; call = call->next)
+                if (call->state == HTTP_WAITING)
+                        MHD_resume_connection(call->connection);
+        if (l->mhd)
+                MHD_stop_daemon(l->mhd);
+        close(l->fd);
+        free(l);
+}
