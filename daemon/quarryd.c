@@ -50,6 +50,7 @@ static int run(Error *err) {
 }
 
 int main(int argc, char *argv[]) {
+        sigset_t child = {};
         Error err = {};
 
         log_open("quarryd");
@@ -58,6 +59,8 @@ int main(int argc, char *argv[]) {
         (void) prctl(PR_SET_DUMPABLE, 0);
         (void) setrlimit(RLIMIT_CORE, &(struct rlimit) {});
         (void) signal(SIGPIPE, SIG_IGN);
+        (void) sigaddset(&child, SIGCHLD); /* the event loop's */
+        (void) sigprocmask(SIG_BLOCK, &child, NULL);
         raise_descriptor_limit();
 
         if (run(&err) < 0) {

@@ -27,7 +27,7 @@ static Call *call_new(sd_varlink *link, sd_varlink_method_flags_t flags, const c
                 .oneway = flags & SD_VARLINK_METHOD_ONEWAY,
                 .reply = reply,
         };
-        if (server_caller(link, server_manager(call->server), &call->caller) < 0) {
+        if (server_caller(call->server, link, &call->caller) < 0) {
                 call_free(call);
                 return NULL;
         }
@@ -216,7 +216,10 @@ int call_take_fd(sd_varlink *link, int index, const char *field, int *ret, Error
         }
         fd = sd_varlink_peek_dup_fd(link, index); /* the call may be begun again */
         if (fd < 0)
-                return error_field(err, field, "no descriptor %d came with the message", index);
+                return error_field(err, field,
+                                   "no descriptor %d came with the message; only administrators may send others than "
+                                   "memfds and user namespaces",
+                                   index);
         *ret = fd;
         return 0;
 }

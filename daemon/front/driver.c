@@ -36,7 +36,7 @@ static int listen_judge(Server *server, sd_varlink *link, const ListenParameters
         _cleanup_(server_caller_done) Caller caller = {};
         int r;
 
-        r = server_caller(link, server_manager(server), &caller);
+        r = server_caller(server, link, &caller);
         if (r < 0)
                 return error_errno(err, r, "cannot tell who asks");
         r = policy_may_administer_drivers(&caller, err);

@@ -5,6 +5,7 @@
 #include "front/doctor.h"
 #include "front/driver.h"
 #include "front/event.h"
+#include "front/gate.h"
 #include "front/key.h"
 #include "front/pool.h"
 #include "front/tenant.h"
@@ -18,7 +19,7 @@
 #include <limits.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <systemd/sd-daemon.h>
 
@@ -30,14 +31,9 @@
 #define IDLE_OTHERS_MAX 48u
 #define GROUPS_MAX 65536u
 
-/* Whose member somebody is, is only known once the pools are there. Until then so many connections of others, and so
- * many of one of them, may send descriptors: each may hold 253. */
-#define EARLY_MAX 16u
-#define EARLY_PER_OTHER_MAX 4u
-
-/* What others may send before it is a call: a request of theirs has some hundred bytes, while the library would take up
- * to 16 MiB, and parse for seconds what it holds, before anybody can look at it. */
-#define INPUT_OF_OTHERS_MAX (256 << 10)
+/* The library closes what is too much for it without a look at what came with it: it never gets so far. */
+#define CONNECTIONS_PER_USER_MAX 1024u
+#define DESCRIPTORS_OF_OTHER 3u /* that a connection takes */
 
 /* Calls of one of them at once, as many as there can be connections: a client that goes away, or wants no answer,
  * leaves its call behind, and could leave any number. */
@@ -52,14 +48,13 @@ typedef struct User {
 typedef struct Connection {
         struct Connection *newer, *older; /* in the order of their last call */
         sd_varlink *link;
-        uid_t uid;
-        bool admin;
-        bool early; /* it may send descriptors until the pools are there */
+        Server *server;
+        Caller caller;
         bool waits; /* for the pools */
         bool waited; /* the call that begins now has been waiting */
         void (*on_gone)(void *userdata); /* see server_on_gone() */
         void *gone_userdata;
-        sd_event_source *input_source; /* of others: tells when something arrives, before the library reads it */
+        Gate *gate; /* of others than administrators */
 } Connection;
 
 struct Server {
@@ -68,6 +63,9 @@ struct Server {
         Connection *newest, *oldest;
         User *users; /* who have calls, and are no administrators: few */
         Driver *drivers;
+        Gates gates;
+        unsigned descriptors_max; /* for connections */
+        sd_event_source *exit_source;
 };
 
 Manager *server_manager(Server *server) {
@@ -122,8 +120,25 @@ int server_caller_of(int fd, Manager *m, Caller *ret) {
         return 0;
 }
 
-int server_caller(sd_varlink *link, Manager *m, Caller *ret) {
-        return server_caller_of(sd_varlink_get_fd(link), m, ret);
+static Connection *connection_find(Server *s, sd_varlink *link) {
+        for (Connection *c = s->newest; c; c = c->older)
+                if (c->link == link)
+                        return c;
+        return NULL;
+}
+
+int server_caller(Server *s, sd_varlink *link, Caller *ret) {
+        const Connection *c = connection_find(s, link);
+        gid_t *groups;
+
+        if (!c)
+                return -ENOTCONN;
+        groups = malloc(c->caller.n_groups * sizeof(gid_t));
+        if (!groups)
+                return -ENOMEM;
+        *ret = c->caller;
+        ret->groups = memcpy(groups, c->caller.groups, c->caller.n_groups * sizeof(gid_t));
+        return 0;
 }
 
 void server_caller_done(Caller *caller) {
@@ -152,11 +167,11 @@ static void close_oldest_idle(Server *s, const Caller *caller) {
         for (Connection *c = s->newest; c; c = c->older) {
                 if (sd_varlink_is_idle(c->link) <= 0)
                         continue;
-                if (c->uid == caller->uid) {
+                if (c->caller.uid == caller->uid) {
                         n_user++;
                         of_user = c;
                 }
-                if (!c->admin) {
+                if (!c->caller.admin) {
                         n_others++;
                         of_others = c;
                 }
@@ -168,106 +183,76 @@ static void close_oldest_idle(Server *s, const Caller *caller) {
 }
 
 static void connection_free(Connection *c) {
+        if (!c)
+                return;
         if (c->on_gone)
                 c->on_gone(c->gone_userdata);
-        sd_event_source_disable_unref(c->input_source);
+        if (c->gate)
+                gate_free(c->gate);
+        server_caller_done(&c->caller);
         free(c);
 }
+DEFINE_CLEANUP(Connection *, connection_free)
 
-/* Where the next MSG_PEEK would begin, which nobody asks for: the kernel takes off it what is read, see socket(7). */
-static int input_count_anew(int fd) {
-        return RET_NERRNO(setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &(int) { INT_MAX }, sizeof(int)));
+/* Whose member somebody is, is only known once the pools are there. */
+static int may_pass(void *client) {
+        const Connection *c = client;
+
+        if (policy_has_tenant(c->server->manager, &c->caller))
+                return 1;
+        return c->server->manager->ready ? 0 : -EAGAIN;
 }
 
-static int on_input(sd_event_source *source, int fd, uint32_t events, void *userdata) {
-        Connection *c = userdata;
-        socklen_t size = sizeof(int);
-        int pending, left;
+/* The library goes on at the gate's other end under the number that it knows. */
+static int gate_put(Connection *c) {
+        _cleanup_close_ int fd = -EBADF, inner = -EBADF;
+        int number = sd_varlink_get_fd(c->link), r;
 
-        if (ioctl(fd, FIONREAD, &pending) < 0 || getsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &left, &size) < 0)
-                return 0;
-        if (INT_MAX - left > INPUT_OF_OTHERS_MAX - pending) {
-                log_debug("varlink", "user %u sends more than a request can have: the connection is closed", c->uid);
-                (void) sd_varlink_close(c->link);
-        }
-        return 0;
-}
-
-/* Edge-triggered, and before the library: it is told of all that comes, once. */
-static int input_watch(Server *s, Connection *c) {
-        _cleanup_close_ int fd = -EBADF;
-        int r;
-
-        fd = fcntl(sd_varlink_get_fd(c->link), F_DUPFD_CLOEXEC, 3);
+        fd = number < 0 ? number : RET_NERRNO(fcntl(number, F_DUPFD_CLOEXEC, 3));
         if (fd < 0)
-                return -errno;
-        r = input_count_anew(fd);
-        if (r >= 0)
-                r = sd_event_add_io(s->manager->event, &c->input_source, fd, EPOLLIN | EPOLLET, on_input, c);
-        if (r >= 0)
-                r = sd_event_source_set_io_fd_own(c->input_source, true);
+                return fd;
+        sd_varlink_detach_event(c->link);
+        r = gate_new(&c->server->gates, TAKE_FD(fd), c->caller.uid, c, &c->gate, &inner);
         if (r < 0)
                 return r;
-        TAKE_FD(fd);
-        return sd_event_source_set_priority(c->input_source, SD_EVENT_PRIORITY_IMPORTANT);
+        r = RET_NERRNO(dup3(inner, number, O_CLOEXEC));
+        return r < 0 ? r : sd_varlink_attach_event(c->link, c->server->manager->event, SD_EVENT_PRIORITY_NORMAL);
 }
 
-static bool may_come_early(const Server *s, const Caller *caller) {
+/* Administrators have room of their own. */
+static bool has_too_many(const Server *s, const Caller *caller) {
         unsigned n = 0, n_user = 0;
 
-        for (const Connection *c = s->newest; c; c = c->older)
-                if (c->early) {
-                        n++;
-                        n_user += c->uid == caller->uid;
-                }
-        return !s->manager->ready && n < EARLY_MAX && n_user < EARLY_PER_OTHER_MAX;
-}
-
-static void early_end(Server *s, Connection *c) {
-        _cleanup_(server_caller_done) Caller caller = {};
-
-        c->early = false;
-        if (server_caller(c->link, s->manager, &caller) < 0 || !policy_has_tenant(s->manager, &caller))
-                (void) sd_varlink_set_allow_fd_passing_input(c->link, 0);
+        for (const Connection *c = s->newest; c; c = c->older) {
+                n += c->caller.admin ? 1 : DESCRIPTORS_OF_OTHER;
+                n_user += c->caller.uid == caller->uid;
+        }
+        return n >= s->descriptors_max / 8 * (caller->admin ? 8 : 7) || n_user >= CONNECTIONS_PER_USER_MAX;
 }
 
 static int on_connect(sd_varlink_server *varlink, sd_varlink *link, void *userdata) {
-        _cleanup_(server_caller_done) Caller caller = {};
+        _cleanup_(connection_freep) Connection *c = calloc(1, sizeof(*c));
         Server *s = userdata;
-        bool member, early;
-        Connection *c;
         int r;
 
-        r = server_caller(link, s->manager, &caller);
-        if (r < 0)
-                return r;
-        /* Descriptors that others send are dropped by the kernel: they could use up ours. */
-        member = caller.admin || policy_has_tenant(s->manager, &caller);
-        early = !member && may_come_early(s, &caller);
-        r = sd_varlink_set_allow_fd_passing_input(link, member || early);
-        if (r >= 0)
-                r = sd_varlink_set_allow_fd_passing_output(link, 1);
-        if (r < 0)
-                return r;
-        c = calloc(1, sizeof(*c));
         if (!c)
                 return -ENOMEM;
-        *c = (Connection) { .link = link, .uid = caller.uid, .admin = caller.admin, .early = early };
-        r = caller.admin ? 0 : input_watch(s, c);
-        if (r < 0) {
-                connection_free(c);
+        c->link = link;
+        c->server = s;
+        r = server_caller_of(sd_varlink_get_fd(link), s->manager, &c->caller);
+        if (r >= 0 && !c->caller.admin)
+                r = gate_put(c);
+        if (r >= 0)
+                r = sd_varlink_set_allow_fd_passing_input(link, 1);
+        if (r >= 0)
+                r = sd_varlink_set_allow_fd_passing_output(link, 1);
+        if (r >= 0 && has_too_many(s, &c->caller))
+                r = -EUSERS;
+        if (r < 0)
                 return r;
-        }
-        close_oldest_idle(s, &caller);
-        connection_link(s, c);
+        close_oldest_idle(s, &c->caller);
+        connection_link(s, TAKE_PTR(c));
         return 0;
-}
-
-static Connection *connection_find(Server *s, sd_varlink *link) {
-        for (Connection *c = s->newest; c; c = c->older)
-                if (c->link == link)
-                        return c;
-        return NULL;
 }
 
 static void on_disconnect(sd_varlink_server *varlink, sd_varlink *link, void *userdata) {
@@ -339,9 +324,9 @@ bool server_call_waits(Server *s, sd_varlink *link) {
         connection_link(s, c);
         waited = c->waited;
         c->waited = false;
-        if (c->input_source)
-                (void) input_count_anew(sd_varlink_get_fd(link));
-        if (s->manager->ready && c->admin && !waited)
+        if (c->gate)
+                gate_call_begins(c->gate);
+        if (s->manager->ready && c->caller.admin && !waited)
                 manager_try_again(s->manager);
         c->waits = !s->manager->ready;
         return c->waits;
@@ -352,8 +337,6 @@ static void on_ready(void *userdata) {
 
         for (Connection *c = s->newest, *next; c; c = next) {
                 next = c->older;
-                if (c->early)
-                        early_end(s, c);
                 if (!c->waits)
                         continue;
                 c->waits = false;
@@ -362,6 +345,20 @@ static void on_ready(void *userdata) {
                         (void) sd_varlink_close(c->link);
         }
         drivers_look_again(s);
+        gates_go_on(&s->gates);
+}
+
+/* The library waits at the end until all is written, and nobody would take it off any more. */
+static int on_exit_begins(sd_event_source *source, void *userdata) {
+        Server *s = userdata;
+
+        for (Connection *c = s->newest, *next; c; c = next) {
+                next = c->older;
+                while (c->gate && sd_varlink_get_events(c->link) & EPOLLOUT && gate_flush(c->gate))
+                        if (sd_varlink_process(c->link) <= 0)
+                                break;
+        }
+        return 0;
 }
 
 /* --- set-up --------------------------------------------------------------------------------------------- */
@@ -376,6 +373,31 @@ static int listen_on(Server *s) {
         return r == 0 ? -ENOTCONN : r;
 }
 
+static int varlink_new(Server *s) {
+        struct rlimit limit;
+        int r;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+                return -errno;
+        s->descriptors_max = limit.rlim_cur < INT_MAX ? (unsigned) limit.rlim_cur / 4 * 3 : INT_MAX;
+        r = sd_varlink_server_new(&s->varlink, SD_VARLINK_SERVER_ACCOUNT_UID); /* else it does not count */
+        if (r >= 0)
+                r = sd_varlink_server_set_connections_max(s->varlink, s->descriptors_max + 1);
+        if (r >= 0)
+                r = sd_varlink_server_set_connections_per_uid_max(s->varlink, CONNECTIONS_PER_USER_MAX + 1);
+        if (r >= 0)
+                r = sd_varlink_server_set_info(s->varlink, "Quarry", "quarryd", QUARRY_VERSION, NULL);
+        if (r >= 0)
+                r = sd_varlink_server_bind_connect(s->varlink, on_connect);
+        if (r >= 0)
+                r = sd_varlink_server_bind_disconnect(s->varlink, on_disconnect);
+        if (r >= 0)
+                r = sd_event_add_exit(s->manager->event, &s->exit_source, on_exit_begins, s);
+        if (r >= 0)
+                r = sd_event_source_set_priority(s->exit_source, SD_EVENT_PRIORITY_IMPORTANT);
+        return r;
+}
+
 int server_new(Manager *m, Server **ret, Error *err) {
         _cleanup_(server_freep) Server *s = calloc(1, sizeof(*s));
         int r;
@@ -383,17 +405,11 @@ int server_new(Manager *m, Server **ret, Error *err) {
         if (!s)
                 return error_oom(err);
         s->manager = m;
+        s->gates = (Gates) { .event = m->event, .may_pass = may_pass };
         m->on_ready = on_ready;
         m->on_ready_userdata = s;
 
-        /* With this flag the library counts connections: 4096, 1024 of one user, fewer where descriptors are scarce. */
-        r = sd_varlink_server_new(&s->varlink, SD_VARLINK_SERVER_ACCOUNT_UID);
-        if (r >= 0)
-                r = sd_varlink_server_set_info(s->varlink, "Quarry", "quarryd", QUARRY_VERSION, NULL);
-        if (r >= 0)
-                r = sd_varlink_server_bind_connect(s->varlink, on_connect);
-        if (r >= 0)
-                r = sd_varlink_server_bind_disconnect(s->varlink, on_disconnect);
+        r = varlink_new(s);
         if (r >= 0)
                 r = front_volume_bind(s->varlink);
         if (r >= 0)
@@ -436,6 +452,8 @@ void server_free(Server *s) {
                 connection_unlink(s, c);
                 connection_free(c);
         }
+        gates_done(&s->gates);
+        sd_event_source_disable_unref(s->exit_source);
         sd_varlink_server_unref(s->varlink);
         while (s->users) {
                 User *next = s->users->next;

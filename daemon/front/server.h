@@ -17,7 +17,7 @@ DEFINE_CLEANUP(Server *, server_free)
 Manager *server_manager(Server *server);
 
 /* Who is at the other end; supplementary groups count. To be freed with server_caller_done(). */
-int server_caller(sd_varlink *link, Manager *manager, Caller *ret);
+int server_caller(Server *server, sd_varlink *link, Caller *ret);
 int server_caller_of(int fd, Manager *manager, Caller *ret); /* of a connected socket */
 void server_caller_done(Caller *caller);
 

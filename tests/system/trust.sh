@@ -139,4 +139,46 @@ ok "inspects the pool" as_admin quarry pool inspect default
 ok "unmounts" as_admin quarry umount admins
 ok "and removes" as_admin quarry rm admins
 
+# --- a file of a filesystem that never answers a close ---
+cat >/tmp/stuck.py <<'PY'
+"""Mounts a file on which open() works, and no close(): its FLUSH is never answered."""
+import ctypes, os, struct, sys
+fuse = os.open("/dev/fuse", os.O_RDWR)
+open(sys.argv[1], "w").close()
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.mount(b"stuck", sys.argv[1].encode(), b"fuse", 0, f"fd={fuse},rootmode=100000,user_id=0,group_id=0,allow_other".encode()):
+    sys.exit(os.strerror(ctypes.get_errno()))
+attributes = struct.pack("<QII6Q10I", 3600, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0o100666, 1, 0, 0, 0, 4096, 0)
+ANSWERS = {26: struct.pack("<IIIIHHIIHHI28x", 7, 31, 65536, 0, 12, 9, 65536, 1, 0, 0, 0), 3: attributes, 14: struct.pack("<QII", 1, 0, 0)}
+while True:
+    _, opcode, unique = struct.unpack_from("<IIQ", os.read(fuse, 1 << 18))
+    if opcode in ANSWERS:
+        os.write(fuse, struct.pack("<IiQ", 16 + len(ANSWERS[opcode]), 0, unique) + ANSWERS[opcode])
+PY
+cat >/tmp/send.py <<'PY'
+import array, json, os, socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect("/run/quarry/io.quarry")
+fd = os.open("/tmp/stuck", os.O_RDONLY)
+s.sendmsg([sys.argv[1].encode() + b"\0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))])
+print(s.recv(65536).split(b"\0")[0].decode(), flush=True)
+PY
+useradd --no-create-home mallory
+try quarry tenant create acme --user mallory
+python3 /tmp/stuck.py /tmp/stuck &
+stuck=$!
+try wait_for 10 grep -q /tmp/stuck /proc/mounts
+send() { setpriv --reuid=mallory --regid=mallory --init-groups -- python3 /tmp/send.py "$1" >"/tmp/sent.$2" & }
+send '{"method":"io.quarry.Volume.Create","parameters":{"volume":"v","sizeBytes":33554432,"keySource":"passphrase","keyFileDescriptor":0}}' create
+send '{"method":"x"}' unknown
+send 'garbage' garbage
+exits "a member who sends such a file holds up nobody" 0 timeout 60 quarry ls
+exits "nor a worker" 0 timeout 60 quarry create after --size 32M
+ok "is answered" wait_for 20 grep -q BadRequest /tmp/sent.create
+like "clearly" "$(cat /tmp/sent.create)" 'only administrators may send others than memfds'
+ok "also for what is no method" wait_for 20 grep -q MethodNotFound /tmp/sent.unknown
+exits "and does not keep quarryd from ending" 0 timeout 30 systemctl restart quarryd
+exits "and going on" 0 timeout 60 quarry inspect after
+end $stuck
+
 finish
