@@ -229,7 +229,7 @@ int verb_mount(char **arguments) {
 /* --- umount ---------------------------------------------------------------------------------------------- */
 
 /* By its UUID, if name is only what it is called. */
-static int call_unmount(const char *name, const char *uuid, Error *err) {
+static int call_unmount(Report *report, const char *name, const char *uuid, Error *err) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL, *reply = NULL;
         _cleanup_free_ char *what = must_have(format_new("unmounting %s", name));
 
@@ -240,7 +240,7 @@ static int call_unmount(const char *name, const char *uuid, Error *err) {
         Call call = { .method = API_VOLUME ".Unmount", .parameters = parameters, .what = what };
         int r = client_call(&call, &reply, NULL, err);
         if (r >= 0)
-                report_users(name, "is unmounted, and stays open", reply);
+                report_users(report, name, "is unmounted, and stays open", reply);
         else if (uuid && err->kind == ERROR_NO_SUCH_VOLUME) /* the daemon knows only what it was asked */
                 error_set(err, ERROR_NO_SUCH_VOLUME, 0, "there is no volume %s", name);
         return r;
@@ -302,7 +302,7 @@ static int held_volume(const char *path, sd_id128_t *ret, Error *err) {
 
 /* The standard place is the daemon's to take away; any other was attached by a caller's rights, and the daemon
  * notices by itself when nobody uses the volume any more. */
-static int unmount_path(const char *typed, Error *err) {
+static int unmount_path(Report *report, const char *typed, Error *err) {
         _cleanup_free_ char *path = realpath(typed, NULL);
         char uuid[UUID_TEXT_MAX];
         const char *name;
@@ -330,7 +330,7 @@ static int unmount_path(const char *typed, Error *err) {
 
         name = startswith(path, MOUNT_ROOT "/");
         if (name)
-                return call_unmount(name, uuid_format(volume, uuid), err);
+                return call_unmount(report, name, uuid_format(volume, uuid), err);
         if (umount2(path, UMOUNT_NOFOLLOW | (arg_lazy ? MNT_DETACH : 0)) >= 0)
                 return 0;
         if (errno == EBUSY) {
@@ -351,7 +351,7 @@ int verb_umount(char **arguments) {
                 bool is_path = **name == '/' || **name == '.'; /* no name begins so */
                 Error err = {};
 
-                if ((is_path ? unmount_path(*name, &err) : call_unmount(*name, NULL, &err)) < 0)
+                if ((is_path ? unmount_path(&report, *name, &err) : call_unmount(&report, *name, NULL, &err)) < 0)
                         report_failure(&report, *name, &err);
                 else
                         report_success(&report, *name);

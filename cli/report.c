@@ -150,13 +150,21 @@ void report_success(Report *report, const char *object) {
                 puts(object);
 }
 
-void report_users(const char *object, const char *what, sd_json_variant *reply) {
-        sd_json_variant *users = sd_json_variant_by_key(reply, "users");
+void report_users(Report *report, const char *object, const char *what, sd_json_variant *reply) {
+        sd_json_variant *text = sd_json_variant_by_key(reply, "users");
 
-        if (arg_json || !sd_json_variant_is_string(users))
+        if (!sd_json_variant_is_string(text))
                 return;
+        if (arg_json) {
+                _cleanup_(sd_json_variant_unrefp) sd_json_variant *users = NULL;
+
+                users = sd_json_variant_ref(sd_json_variant_by_key(report->members, "users"));
+                must(sd_json_variant_set_field(&users, object, text));
+                must(sd_json_variant_set_field(&report->members, "users", users));
+                return;
+        }
         progress_clear();
-        fprintf(stderr, "%s %s: %s\n", object, what, sd_json_variant_string(users));
+        fprintf(stderr, "%s %s: %s\n", object, what, sd_json_variant_string(text));
 }
 
 void report_add(Report *report, sd_json_variant *object) {

@@ -37,8 +37,9 @@ void report_failure(Report *report, const char *object, const Error *err);
 /* The object's name on stdout, or in the document. */
 void report_success(Report *report, const char *object);
 
-/* A note that the object is still in use, if the daemon's answer names its "users"; with --json nothing. */
-void report_users(const char *object, const char *what, sd_json_variant *reply);
+/* A note that the object is still in use, if the daemon's answer names its "users"; the document's member of that name
+ * has them by object. */
+void report_users(Report *report, const char *object, const char *what, sd_json_variant *reply);
 
 /* Keeps a whole object for the document; prints nothing. */
 void report_add(Report *report, sd_json_variant *object);

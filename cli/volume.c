@@ -328,7 +328,7 @@ int verb_exists(char **arguments) {
 
 /* --- rm -------------------------------------------------------------------------------------------------- */
 
-static int volume_remove(const char *name, Error *err) {
+static int volume_remove(Report *report, const char *name, Error *err) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL, *reply = NULL;
         _cleanup_free_ char *what = must_have(format_new("removing %s", name));
 
@@ -340,7 +340,7 @@ static int volume_remove(const char *name, Error *err) {
         Call call = { .method = API_VOLUME ".Remove", .parameters = parameters, .what = what };
         int r = client_call(&call, &reply, NULL, err);
         if (r >= 0)
-                report_users(name, "goes when its last user does", reply);
+                report_users(report, name, "goes when its last user does", reply);
         return r;
 }
 
@@ -487,7 +487,7 @@ int verb_rm(char **arguments) {
         for (char **name = arguments; *name; name++) {
                 Error err = {};
 
-                if (volume_remove(*name, &err) < 0)
+                if (volume_remove(&report, *name, &err) < 0)
                         report_failure(&report, *name, &err);
                 else
                         report_success(&report, *name);

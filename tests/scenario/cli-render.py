@@ -731,7 +731,10 @@ def what_is_let_go_lazily_is_said_with_its_users():
     result = quarry("rm", "--lazy", "--yes", "db")
     same((result.code, result.out), (0, "db\n"))
     same(result.err, "db goes when its last user does: mounted at /srv/db\n")
-    same(quarry("rm", "--lazy", "--json", "db").json, {"version": 1, "removed": ["db"], "errors": []})
+    same(quarry("rm", "--lazy", "--json", "db").json,
+         {"version": 1, "removed": ["db"], "errors": [], "users": {"db": "mounted at /srv/db"}})
+    same(quarry("umount", "--lazy", "--json", "db").json,
+         {"version": 1, "unmounted": ["db"], "errors": [], "users": {"db": "used by sleep (pid 7)"}})
 
 
 @test
