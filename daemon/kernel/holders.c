@@ -23,6 +23,7 @@
 typedef struct Search {
         const dev_t *devices;
         size_t n_devices;
+        uint64_t mount; /* or what is reached by this one mount of the host */
         char *buf;
         size_t size;
         int count;
@@ -121,8 +122,10 @@ static bool path_is_on(const Search *s, int dir_fd, const char *path) {
         struct statx status;
 
         /* What the kernel has in memory: a dead network filesystem must not keep us. */
-        if (statx(dir_fd, path, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_TYPE, &status) < 0)
+        if (statx(dir_fd, path, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_TYPE | STATX_MNT_ID, &status) < 0)
                 return false;
+        if (s->mount != 0)
+                return status.stx_mnt_id == s->mount;
         return is_ours(s, makedev(status.stx_dev_major, status.stx_dev_minor)) ||
                (S_ISBLK(status.stx_mode) && is_ours(s, makedev(status.stx_rdev_major, status.stx_rdev_minor)));
 }
@@ -132,11 +135,11 @@ static void dir_closep(DIR **dir) {
                 closedir(*dir);
 }
 
-static bool descriptors_are_on(const Search *s, int process) {
+static bool links_are_on(const Search *s, int process, const char *folder) {
         _cleanup_(dir_closep) DIR *dir = NULL;
         int fd;
 
-        fd = openat(process, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        fd = openat(process, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (fd < 0)
                 return false;
         dir = fdopendir(fd);
@@ -174,8 +177,8 @@ static void look_at_process(Search *s, const char *pid) {
         process = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (process < 0 || strtol(pid, NULL, 10) == getpid())
                 return;
-        if (!path_is_on(s, process, "cwd") && !path_is_on(s, process, "root") && !descriptors_are_on(s, process) &&
-            !mappings_are_on(s, process))
+        if (!path_is_on(s, process, "cwd") && !path_is_on(s, process, "root") && !links_are_on(s, process, "fd") &&
+            !(s->mount ? links_are_on(s, process, "map_files") : mappings_are_on(s, process)))
                 return;
         process_describe(pid, who, sizeof(who));
         found(s, "used by %s", who);
@@ -315,6 +318,31 @@ static void look_at_swaps(Search *s) {
         }
 }
 
+static void tell_how_many_more(const Search *s) {
+        size_t have = strlen(s->buf);
+
+        if (s->count > HOLDERS_NAMED)
+                buffer_format(s->buf + have, s->size - have, "; and %d more", s->count - HOLDERS_NAMED);
+}
+
+int holders_describe_mount(const char *target, char *buf, size_t size) {
+        Search s = { .buf = buf, .size = size };
+        struct statx status;
+        int r;
+
+        buf[0] = 0;
+        if (statx(AT_FDCWD, target, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_MNT_ID, &status) < 0)
+                return -errno;
+        s.mount = status.stx_mnt_id;
+        r = each_process(&s, look_at_process);
+        if (r < 0)
+                return r;
+        look_at_loops(&s);
+        look_at_swaps(&s);
+        tell_how_many_more(&s);
+        return s.count;
+}
+
 int holders_describe(const dev_t *devices, size_t n_devices, char *buf, size_t size) {
         Search s = { .devices = devices, .n_devices = n_devices, .buf = buf, .size = size };
         int r;
@@ -333,10 +361,6 @@ int holders_describe(const dev_t *devices, size_t n_devices, char *buf, size_t s
                 look_at_stacked(&s, devices[i]);
         look_at_loops(&s);
         look_at_swaps(&s);
-
-        if (s.count > HOLDERS_NAMED) {
-                size_t have = strlen(buf);
-                buffer_format(buf + have, size - have, "; and %d more", s.count - HOLDERS_NAMED);
-        }
+        tell_how_many_more(&s);
         return s.count;
 }

@@ -29,7 +29,9 @@ static int busy_error(StepContext *c, const char *target, Error *err) {
         r = mount_check_below(c->job->volume.spec.name, target, err);
         if (r < 0)
                 return r;
-        if (c->job->volume.spec.kind == KIND_BIND || holders_describe(&c->device, 1, who, sizeof(who)) <= 0)
+        r = c->job->volume.spec.kind == KIND_BIND ? holders_describe_mount(target, who, sizeof(who))
+                                                  : holders_describe(&c->device, 1, who, sizeof(who));
+        if (r <= 0)
                 buffer_format(who, sizeof(who), "in use");
         r = error_set(err, ERROR_VOLUME_BUSY, EBUSY, "volume %s cannot be unmounted from %s: %s",
                       c->job->volume.spec.name, target, who);

@@ -65,6 +65,15 @@ refused "another volume is no source" 6 'lies below none' quarry create e --kind
 for verb in "snapshot d" "trim d" "resize d +10M" "diff d nested" "update d --snapshot-schedule 'daily keep 2'" "update d --mode 0700"; do
     refused "no $verb" 1 'bind volume' bash -c "quarry $verb"
 done
+bash -c 'cd '$M/default/d' && exec sleep 30' &
+sleeper=$!
+bash -c 'cd /srv/roots/data && exec sleep 30' &
+other=$!
+try wait_for 10 grep -q sleep /proc/$sleeper/comm
+refused "who uses it there keeps it mounted, and is named" 4 "sleep \(pid $sleeper" quarry umount d
+is "and nobody else" "$err" "${err//pid $other/}"
+end $sleeper
+end $other
 try systemctl restart quarryd
 is "a restart finds it mounted" "$(json '.volumes[0].mountPoint' quarry inspect d)" $M/default/d
 exits "renamed while it is mounted" 0 quarry rename d e
