@@ -42,6 +42,7 @@ const JobForm job_forms[_JOB_VERB_MAX] = {
         [JOB_VOLUME_DROP_SPARE] = { "volume_drop_spare", WITH_POOL | WITH_VOLUME | WITH_SPARE },
         [JOB_VOLUME_RENAME] = { "volume_rename", ANY_KIND | WITH_POOL | WITH_VOLUME | WITH_OLD_NAME },
         [JOB_VOLUME_GROW] = { "volume_grow", WITH_POOL | WITH_VOLUME | WITH_PENDING },
+        [JOB_VOLUME_UNGROW] = { "volume_ungrow", WITH_POOL | WITH_VOLUME | WITH_PENDING },
         [JOB_VOLUME_SHRINK] = { "volume_shrink", WITH_POOL | WITH_VOLUME | WITH_SPARE | WITH_PENDING | WITH_REPEATED },
         [JOB_VOLUME_OWN] = { "volume_own", ANY_KIND | WITH_POOL | WITH_VOLUME | WITH_OWNER },
         [JOB_VOLUME_REMOUNT] = { "volume_remount", ANY_KIND | WITH_POOL | WITH_VOLUME },

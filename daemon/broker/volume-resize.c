@@ -57,6 +57,7 @@ static bool can_be_taken_back(const Operation *op, const Error *err) {
 static void on_grown(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
         Operation *op = userdata;
         VolumeEntry *entry = op->volume;
+        char text[SIZE_TEXT_MAX];
         Error failure = {};
 
         if (operation_outlives_worker(op, err) && operation_run_job(op, JOB_VOLUME_GROW, on_grown, &failure) >= 0)
@@ -71,7 +72,11 @@ static void on_grown(JobResult *result, int *mount_fd, const Error *err, void *u
                 volume_may_be_open(op->manager, entry);
         if (!can_be_taken_back(op, err)) {
                 if (isempty(op->failure.hint))
-                        error_hint(&op->failure, "it is gone on with when quarryd starts, or the volume is mounted");
+                        error_hint(&op->failure,
+                                   "it is gone on with when quarryd starts, or the volume is mounted; or "
+                                   "give it up: quarry resize %s %s",
+                                   VOLUME_REFERENCE(&entry->volume.spec),
+                                   size_format_exact(entry->volume.spec.size, text));
                 op->then(op, &op->failure);
                 return;
         }
@@ -276,6 +281,42 @@ static void go_on(Operation *op, const Error *err) {
                 operation_finish(op, &failure);
 }
 
+static void on_row_ungrown(const Error *err, void *userdata) {
+        Operation *op = userdata;
+
+        if (err) { /* the row still says that it grows */
+                volume_entry_set_pending(op->volume, op->size_before);
+                operation_finish(op, err);
+                return;
+        }
+        go_on(op, NULL);
+}
+
+static void on_ungrown(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
+        Operation *op = userdata;
+        VolumeEntry *entry = op->volume;
+        Error failure = {};
+
+        if (operation_outlives_worker(op, err) && operation_run_job(op, JOB_VOLUME_UNGROW, on_ungrown, &failure) >= 0)
+                return;
+        if (err && err->kind == ERROR_WORKER_DIED)
+                volume_may_be_open(op->manager, entry);
+        if (err && err->number == EBUSY) { /* what its filesystem took it does not give back so */
+                op->deaths = 0;
+                volume_grow_go_on(op, go_on);
+                return;
+        }
+        if (err) {
+                operation_finish(op, err);
+                return;
+        }
+        entry->open = result->open;
+        op->size_before = entry->volume.pending_size;
+        volume_entry_set_pending(entry, 0);
+        if (catalog_put_volume(op->pool->catalog, &entry->volume, on_row_ungrown, op, &failure) < 0)
+                on_row_ungrown(&failure, op);
+}
+
 /* Whole MiB, of the size that it has, or is to have, when it is its turn. */
 static int target_size(const Operation *op, uint64_t *ret, Error *err) {
         const Volume *volume = &op->volume->volume;
@@ -334,7 +375,9 @@ static int resize_start(Operation *op, Error *err) {
                 r = key_check(op, err);
         if (r < 0)
                 return r;
-        if (volume->pending_size > 0) /* also when it is asked to be as it was: that it cannot be any more at once */
+        if (volume->pending_size > 0 && op->size == volume->spec.size) /* a growth that does not end is given up so */
+                return operation_run_job(op, JOB_VOLUME_UNGROW, on_ungrown, err);
+        if (volume->pending_size > 0)
                 volume_grow_go_on(op, go_on);
         else
                 go_on(op, NULL);

@@ -238,14 +238,20 @@ static void on_without_spare(Operation *op, const Error *err) {
 
 static int rollback_check(const Operation *op, const VolumeEntry *snapshot, Error *err) {
         uint64_t size = op->volume->volume.spec.size, wanted = snapshot->volume.spec.size;
+        char text[SIZE_TEXT_MAX], larger[SIZE_TEXT_MAX];
         int r;
 
         r = volume_check_ready(op->volume, err);
         if (r >= 0)
                 r = volume_check_unlocked(op->volume, err);
-        if (r >= 0 && op->volume->volume.pending_size > 0)
-                r = error_set(err, ERROR_VOLUME_BUSY, EBUSY, "volume %s is being resized",
+        if (r >= 0 && op->volume->volume.pending_size > 0) {
+                r = error_set(err, ERROR_VOLUME_BUSY, EBUSY, "volume %s has not grown to its end",
                               op->volume->volume.spec.name);
+                error_hint(err, "go on with it: quarry resize %s %s; or give it up: quarry resize %s %s",
+                           VOLUME_REFERENCE(&op->volume->volume.spec),
+                           size_format_exact(op->volume->volume.pending_size, larger),
+                           VOLUME_REFERENCE(&op->volume->volume.spec), size_format_exact(size, text));
+        }
         if (r >= 0)
                 r = volume_check_ready(snapshot, err);
         if (r >= 0)

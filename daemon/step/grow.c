@@ -159,9 +159,34 @@ static int thin_close_run(StepContext *c, Error *err) {
         return step_thin_close.run(c, err);
 }
 
+/* --- given up --------------------------------------------------------------------------------------------- */
+
+static int ungrow_check_run(StepContext *c, Error *err) {
+        const VolumeSpec *spec = &c->job->volume.spec;
+
+        if (spec->fs == FILESYSTEM_NONE) /* whoever uses its device may have seen it larger */
+                return error_set(err, ERROR_FAILED, EBUSY, "the end of volume %s may be in use", spec->name);
+        return check_untaken(c, err);
+}
+
+static int ungrow_crypt_run(StepContext *c, Error *err) {
+        return crypt_resize(c, c->job->volume.spec.size, err);
+}
+
+static int ungrow_thin_run(StepContext *c, Error *err) {
+        int r;
+
+        r = thin_pool_has_room(c, err);
+        return r < 0 ? r : thin_resize(c, volume_spec_device_size(&c->job->volume.spec), err);
+}
+
 const Step step_grow_crypt_close = { "closing the encryption", close_probe, crypt_close_run, NULL };
 const Step step_grow_thin_close = { "closing the thin device", close_probe, thin_close_run, NULL };
 const Step step_grow_key = { "unlocking", grow_crypt_probe, grow_key_run, NULL };
 const Step step_grow_thin = { "growing the thin device", grow_thin_probe, grow_thin_run, grow_thin_undo };
 const Step step_grow_crypt = { "growing the encryption", grow_crypt_probe, grow_crypt_run, grow_crypt_undo };
 const Step step_grow_fs = { "growing the filesystem", NULL, grow_fs_run, NULL };
+const Step step_ungrow_key = { "unlocking", NULL, grow_key_run, NULL };
+const Step step_ungrow_check = { "looking at the filesystem", NULL, ungrow_check_run, NULL };
+const Step step_ungrow_crypt = { "taking back of the encryption", NULL, ungrow_crypt_run, NULL };
+const Step step_ungrow_thin = { "taking back of the thin device", NULL, ungrow_thin_run, NULL };

@@ -123,7 +123,7 @@ extern const Step step_free, step_free_end;
 extern const Step step_trim;
 /* grow.c: more space for a volume that may be in use */
 extern const Step step_grow_key, step_grow_thin, step_grow_crypt, step_grow_fs, step_grow_crypt_close,
-        step_grow_thin_close;
+        step_grow_thin_close, step_ungrow_key, step_ungrow_check, step_ungrow_crypt, step_ungrow_thin;
 /* shrink.c: less space for one that is not */
 int fsck_ext4(StepContext *context, Error *err); /* on context->device, mending what is safe to */
 extern const Step step_spare_of_itself, step_spare_use, step_shrink_check, step_shrink_fs, step_spare_close;

@@ -101,6 +101,7 @@ static int need_of(const Job *job, Need *ret) {
         case JOB_VOLUME_HEADER_RESTORE:
         case JOB_VOLUME_RENAME:
         case JOB_VOLUME_GROW:
+        case JOB_VOLUME_UNGROW:
         case JOB_VOLUME_SHRINK:
         case JOB_VOLUME_REMOUNT:
                 *ret = (Need) { F_RDLCK, byte_of(&job->volume) };

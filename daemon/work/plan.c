@@ -65,6 +65,13 @@ static const Step *const *plan_volume_grow(const VolumeSpec *spec) {
                          : PLAN(&step_thin_open, &step_grow_thin, &step_grow_fs, &step_grow_thin_close);
 }
 
+static const Step *const *plan_volume_ungrow(const VolumeSpec *spec) {
+        return spec->key_source != KEY_SOURCE_NONE
+                       ? PLAN(&step_thin_open, &step_luks_open, &step_ungrow_key, &step_ungrow_check,
+                              &step_ungrow_crypt, &step_ungrow_thin, &step_grow_crypt_close, &step_grow_thin_close)
+                       : PLAN(&step_thin_open, &step_ungrow_check, &step_ungrow_thin, &step_grow_thin_close);
+}
+
 static const Step *const *plan_volume_own(const VolumeSpec *spec) {
         return spec->key_source != KEY_SOURCE_NONE
                        ? PLAN(&step_thin_open, &step_luks_open, &step_own, &step_luks_close, &step_thin_close)
@@ -82,6 +89,7 @@ static const Step *const *plan_volume_shrink(const VolumeSpec *spec) {
 
 static const Step *const *plan_volume_change(const Job *job) {
         return job->verb == JOB_VOLUME_GROW     ? plan_volume_grow(&job->volume.spec)
+               : job->verb == JOB_VOLUME_UNGROW ? plan_volume_ungrow(&job->volume.spec)
                : job->verb == JOB_VOLUME_SHRINK ? plan_volume_shrink(&job->volume.spec)
                : job->verb == JOB_VOLUME_OWN    ? plan_volume_own(&job->volume.spec)
                                                 : PLAN(&step_move_mount, &step_move_link, &step_old_point_remove);
@@ -282,6 +290,7 @@ static const Step *const *plan_of_block(const Job *job) {
         case JOB_VOLUME_SWEEP:
                 return PLAN(&step_luks_close, &step_thin_close, &step_mount_point_remove);
         case JOB_VOLUME_GROW:
+        case JOB_VOLUME_UNGROW:
         case JOB_VOLUME_SHRINK:
         case JOB_VOLUME_RENAME:
         case JOB_VOLUME_OWN:

@@ -576,7 +576,7 @@ class Worker:
             self.violations.append(f"{job['verb']} of {job['volume']['name']}, which was never made")
         return {"open": job["volume"]["uuid"] in self.open}
 
-    volume_own = volume_rename = volume_grow = volume_remount = _claimed
+    volume_own = volume_rename = volume_grow = volume_ungrow = volume_remount = _claimed
 
     def volume_shrink(self, job):
         self.volume_claim(job)

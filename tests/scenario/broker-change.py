@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Volumes that change: labels and owner, name, size; failing workers, and a quarryd that is killed. TAP on stdout."""
 
+import errno
 import sys
 
 from tap import contains, eventually, same, test
@@ -151,6 +152,29 @@ def what_may_have_grown_is_gone_on_with():
     world.call("Volume.Unmount", volume="v")
     world.call("Volume.Mount", volume="v")
     same(size(), 5 * GIB, "it has grown when it was mounted")
+
+
+@test
+def a_growth_that_does_not_end_is_given_up():
+    begin("v")
+    world.worker.rule("volume_grow", fail("Failed", undoFailed=True), times=2)
+    world.refused("Failed", "Volume.Resize", volume="v", sizeBytes=5 * GIB)
+    contains(world.refused("Failed", "Volume.Resize", volume="v", sizeBytes=5 * GIB).parameters["hint"],
+             "quarry resize v 1G")
+    world.call("Volume.Snapshot", volumes=["v@s"])
+    contains(world.refused("VolumeBusy", "Volume.Rollback", volume="v@s").parameters["hint"], "quarry resize v 1G")
+    same(world.call("Volume.Resize", volume="v", sizeBytes=GIB)["volume"]["sizeBytes"], GIB, "as it was")
+    same([(j["sizeBytes"], j["pendingSizeBytes"]) for j in jobs("volume_ungrow")], [(GIB, 5 * GIB)], "what is asked for")
+    world.call("Volume.Remove", volume="v@s")
+    same(world.pool()["provisionedBytes"], GIB, "promised")
+    world.restart()
+    same((size(), world.worker.count("volume_grow")), (GIB, 2), "and stays so")
+    world.worker.rule("volume_grow", fail("Failed", undoFailed=True))
+    world.refused("Failed", "Volume.Resize", volume="v", sizeBytes=2 * GIB)
+    world.worker.rule("volume_ungrow", fail("Failed", "it has taken some", errorNumber=errno.EBUSY))
+    world.call("Volume.Resize", volume="v", sizeBytes=GIB)
+    same((size(), world.worker.count("volume_grow"), world.worker.count("volume_shrink")), (GIB, 4, 1),
+         "what cannot be given up goes on, and shrinks then")
 
 
 @test

@@ -226,6 +226,23 @@ for step in "making a copy" "checking the filesystem" "shrinking the filesystem"
     exits "killed before $step: it goes on" 0 quarry resize encrypted-ext4 -8M
     is "killed before $step: it has shrunk" "$(bytes encrypted-ext4)" $((size - (8 << 20)))
 done
+# What cannot be done to its end, and cannot be taken back at once, is given up later.
+fail() { # POINT
+    echo "fail 5" >/run/quarry/failpoints/"$1"
+}
+try quarry mount encrypted-ext4
+size=$(bytes encrypted-ext4)
+fail volume_grow.growing-the-filesystem.run
+fail volume_grow.growing-the-encryption.undo
+refused "it does not grow" 1 'does not grow|failpoint|Input/output' quarry resize encrypted-ext4 +16M
+like "and the way out is told" "$err" "give it up: quarry resize encrypted-ext4 $((size >> 20))M"
+refused "nor is it rolled back meanwhile" 4 'has not grown' bash -c 'quarry snapshot encrypted-ext4@s && quarry rollback -y encrypted-ext4@s'
+exits "it is given up" 0 quarry resize encrypted-ext4 $((size >> 20))M
+is "and has what it had" "$(bytes encrypted-ext4)" "$size"
+is "so has its device" "$(blockdev --getsize64 "/dev/mapper/quarry-$(volume_uuid encrypted-ext4)-crypt" 2>/dev/null || echo "$size")" "$size"
+is "its files are whole" "$(sha256sum <$root/encrypted-ext4/data)" "$sum"
+exits "it can grow again" 0 quarry resize encrypted-ext4 +16M
+exits "and the snapshot goes" 0 bash -c 'quarry rm -y encrypted-ext4@s && quarry umount encrypted-ext4'
 # quarryd dies when it has noted what it is about to do.
 die catalog.ready.after
 quarry resize plain-ext4 +16M >/dev/null 2>&1

@@ -5,7 +5,7 @@ import os
 
 import damage
 import kernel
-from walk import MIB, SOCKET, Verb, ask, call, pool, run, volume, wait, wire
+from walk import MIB, SOCKET, Verb, arm, ask, call, pool, run, volume, wait, wire
 
 # These only look.
 JOBS_THAT_LOOK = {"host_calendar", "pool_usage", "pool_check", "volume_usage", "pool_watch", "pool_exclusive", "pool_union",
@@ -452,6 +452,37 @@ class Resize(Mounting):
             fs = os.statvfs(PLACE)
             have, least = fs.f_blocks * fs.f_frsize, size * 3 // 4
             claim(least <= have <= size, f"its filesystem has {have} of {size}")
+        call("Volume.Unmount", volume=NAME)
+
+
+class GiveUpGrowth(Resize):
+    """Of a filesystem that took nothing."""
+
+    def __init__(self, fs="ext4", key=None):
+        super().__init__(fs, key)
+        self.title = self.title.replace("grow", "give up growing", 1)
+        self.jobs = {"volume_ungrow"}
+
+    def before(self):
+        super().before()
+        for point in ("growing-the-filesystem.run", "growing-the-thin-device.undo"):
+            arm(f"volume_grow.{point}", "fail 5")
+        try:
+            call("Volume.Resize", volume=NAME, sizeBytes=self.size + self.change)
+        except wire.Failure:
+            return
+        raise AssertionError("it has grown")
+
+    def run(self):
+        call("Volume.Resize", volume=NAME, sizeBytes=self.size)
+
+    def after(self, outcome):
+        if outcome:
+            self.run()
+        size = volume(NAME)["sizeBytes"]
+        claim(size == self.size, f"it has {size}, and had {self.size}")
+        call("Volume.Mount", volume=NAME)
+        self.content()
         call("Volume.Unmount", volume=NAME)
 
 
@@ -1110,7 +1141,7 @@ ENCRYPTED = {"fs": "xfs", "key": "host"}
 VOLUMES = [[Create(), Remove()], [Create(**ENCRYPTED), Remove(**ENCRYPTED)],
            [Mount(key="host"), Unmount(key="host")], [Release(key="host"), Start(key="host")],
            [RemoveLarge("none")], [Trim(key="host")], [Doctor(key="host")], [Close(key="host")], [RemoveInUse(key="host")]]
-VOLUMES += [[Rename(key="host")], [Resize(key="host")], [Resize(key="host", change=-16 * MIB)]]
+VOLUMES += [[Rename(key="host")], [Resize(key="host")], [GiveUpGrowth(key="host")], [Resize(key="host", change=-16 * MIB)]]
 VOLUMES += [[Update(key="host")]]
 VOLUMES += [[CreateOfKind("bind"), RemoveOfKind("bind")], [CreateOfKind("tmpfs"), RemoveOfKind("tmpfs")],
             [MountOfKind("bind")], [MountOfKind("tmpfs")], [ResizeOfTmpfs("tmpfs")]]
