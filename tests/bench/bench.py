@@ -11,6 +11,7 @@ import bare
 import create
 import extend
 import files
+import hammer
 import many
 import measure
 import ours
@@ -20,7 +21,7 @@ import restart
 import snapshot
 
 GROUPS = {"create": create, "snapshot": snapshot, "parallel": parallel, "many": many, "files": files, "extend": extend,
-          "restart": restart}
+          "restart": restart, "hammer": hammer}
 
 
 def clean_up():
