@@ -204,7 +204,7 @@ def zsh_completes():
         return "zsh is not here"
     world.server.volumes.append(api_server.volume("default:vault"))
     completes(shell("zsh", "-f", "-i", setup=[
-        f"mkdir f && cp {TOP}/cli/completion.zsh f/_quarry && fpath=($PWD/f $fpath)",
+        f"cd && mkdir f && cp {TOP}/cli/completion.zsh f/_quarry && fpath=($PWD/f $fpath)",
         "autoload -Uz compinit && compinit -u -d $PWD/dump"]))
 
 

@@ -172,11 +172,11 @@ send() { setpriv --reuid=mallory --regid=mallory --init-groups -- python3 /tmp/s
 send '{"method":"io.quarry.Volume.Create","parameters":{"volume":"v","sizeBytes":33554432,"keySource":"passphrase","keyFileDescriptor":0}}' create
 send '{"method":"x"}' unknown
 send 'garbage' garbage
-exits "a member who sends such a file holds up nobody" 0 timeout 60 quarry ls
-exits "nor a worker" 0 timeout 60 quarry create after --size 32M
-ok "is answered" wait_for 20 grep -q BadRequest /tmp/sent.create
+ok "a member who sends such a file is answered" wait_for 20 grep -q BadRequest /tmp/sent.create
 like "clearly" "$(cat /tmp/sent.create)" 'only administrators may send others than memfds'
 ok "also for what is no method" wait_for 20 grep -q MethodNotFound /tmp/sent.unknown
+exits "and holds up nobody" 0 timeout 60 quarry ls
+exits "nor a worker" 0 timeout 60 quarry create after --size 32M
 exits "and does not keep quarryd from ending" 0 timeout 30 systemctl restart quarryd
 exits "and going on" 0 timeout 60 quarry inspect after
 end $stuck
