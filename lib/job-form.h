@@ -30,6 +30,7 @@ enum {
         ANY_KIND = 1 << 23,        /* of volume, else only KIND_BLOCK */
         MAY_HAVE_MEMBERS = 1 << 24,
         WITH_UNUSED = 1 << 25,     /* if_unused */
+        WITH_READ_ONLY = 1 << 26,  /* read_only */
 };
 
 typedef struct JobForm {

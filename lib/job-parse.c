@@ -295,6 +295,7 @@ static int parts_check(const ParsedJob *p, unsigned parts, Error *err) {
                 { "repeated", WITH_REPEATED, p->job.repeated },
                 { "offset", WITH_OFFSET, p->job.offset > 0 },
                 { "stopped", WITH_STOPPED, p->job.stopped },
+                { "readOnly", WITH_READ_ONLY, p->job.read_only },
                 { "setUid", WITH_OWNER, p->job.owner.uid || p->job.owner.gid || p->job.owner.mode },
         };
         int r = part_check(!sd_id128_is_null(p->job.pool), parts & WITH_POOL, "pool", p->verb, err);
@@ -374,6 +375,7 @@ int job_from_json(sd_json_variant *v, Job *ret, Error *err) {
                 { "lazy", BOOLEAN, offsetof(ParsedJob, job.lazy), 0 },
                 { "ifUnused", BOOLEAN, offsetof(ParsedJob, job.if_unused), 0 },
                 { "fix", BOOLEAN, offsetof(ParsedJob, job.fix), 0 },
+                { "readOnly", BOOLEAN, offsetof(ParsedJob, job.read_only), 0 },
                 { "needsOldKey", BOOLEAN, offsetof(ParsedJob, job.needs_old_key), 0 },
                 { "repeated", BOOLEAN, offsetof(ParsedJob, job.repeated), 0 },
                 { "offset", NUMBER, offsetof(ParsedJob, job.offset), 0 },

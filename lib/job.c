@@ -61,6 +61,7 @@ const JobForm job_forms[_JOB_VERB_MAX] = {
         [JOB_POOL_EXCLUSIVE] = { "pool_exclusive", WITH_POOL },
         [JOB_POOL_UNION] = { "pool_union", WITH_POOL | WITH_THIN_IDS },
         [JOB_VOLUME_DIFF] = { "volume_diff", WITH_POOL | WITH_VOLUME | WITH_SOURCE | WITH_TOTAL },
+        [JOB_VOLUME_DEVICE] = { "volume_device", WITH_POOL | WITH_VOLUME | WITH_READ_ONLY },
 };
 
 const char *job_verb_to_string(JobVerb verb) {
@@ -252,6 +253,8 @@ int job_to_json(const Job *job, sd_json_variant **ret) {
                         SD_JSON_BUILD_PAIR_CONDITION(
                                         !!(parts & WITH_OFFSET), "offset", SD_JSON_BUILD_UNSIGNED(job->offset)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!(parts & WITH_FIX), "fix", SD_JSON_BUILD_BOOLEAN(job->fix)),
+                        SD_JSON_BUILD_PAIR_CONDITION(
+                                        !!(parts & WITH_READ_ONLY), "readOnly", SD_JSON_BUILD_BOOLEAN(job->read_only)),
                         SD_JSON_BUILD_PAIR_CONDITION(
                                         !!(parts & WITH_OLD_KEY), "needsOldKey",
                                         SD_JSON_BUILD_BOOLEAN(job->needs_old_key)),

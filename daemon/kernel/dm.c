@@ -96,6 +96,7 @@ static int info_from_task(struct dm_task *task, DmInfo *ret) {
                 .device = makedev((unsigned) info.major, (unsigned) info.minor),
                 .open_count = (unsigned) info.open_count,
                 .suspended = info.suspended,
+                .goes = info.deferred_remove,
         };
         buffer_format(ret->name, sizeof(ret->name), "%s", dm_task_get_name(task));
         buffer_format(ret->uuid, sizeof(ret->uuid), "%s", dm_task_get_uuid(task));

@@ -15,6 +15,7 @@ typedef struct DmInfo {
         dev_t device;
         unsigned open_count;
         bool suspended;
+        bool goes; /* the kernel takes it away behind its last user */
 } DmInfo;
 
 /* Once per process: log callback, udev sync off. */

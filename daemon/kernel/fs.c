@@ -196,6 +196,14 @@ int fs_discard(const char *device, uint64_t from, uint64_t to) {
         return RET_NERRNO(ioctl(fd, BLKDISCARD, range));
 }
 
+/* Both have a folder there. To open the device for oneself would tell too, and keep others from it meanwhile. */
+bool fs_is_mounted(dev_t device, Filesystem fs) {
+        char path[64];
+
+        buffer_format(path, sizeof(path), "/sys/fs/%s/dm-%u", filesystem_to_string(fs), minor(device));
+        return access(path, F_OK) >= 0;
+}
+
 int fs_is_healthy(int root_fd) {
         struct statvfs fs;
 

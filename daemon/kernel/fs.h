@@ -32,5 +32,9 @@ int fs_discard(const char *device, uint64_t from, uint64_t to);
  * does not say: its debugfs is not mounted. */
 int fs_dirty(dev_t device, uint64_t *ret);
 
+/* Whether this kernel has the filesystem of a device-mapper device mounted: in any namespace, or only for who has a
+ * file open. */
+bool fs_is_mounted(dev_t device, Filesystem fs);
+
 /* Whether it still takes changes: 1; 0 after its journal was aborted. */
 int fs_is_healthy(int root_fd);

@@ -435,6 +435,25 @@ int mnt_count(dev_t device, int *ret_fd) {
         return n;
 }
 
+int mnt_is_whole(dev_t device) {
+        _cleanup_free_ char *text = NULL;
+        bool found = false;
+        MountEntry mount;
+        int r;
+
+        r = mountinfo_read(&text);
+        if (r < 0)
+                return r;
+        for (char *rest = text; (r = mountinfo_next(&rest, &mount)) != 0;) {
+                if (r < 0 || mount.device != device)
+                        continue;
+                if (!streq(mount.root, "/"))
+                        return 0;
+                found = true;
+        }
+        return found;
+}
+
 int mnt_find_below(const char *path, char **ret) {
         _cleanup_free_ char *text = NULL;
         size_t length = strlen(path);

@@ -63,6 +63,9 @@ int mnt_point_remove(const char *target);
  * or -EBADF. */
 int mnt_count(dev_t device, int *ret_fd);
 
+/* Whether all that this mount namespace has of the device shows its filesystem whole, and there is some. */
+int mnt_is_whole(dev_t device);
+
 /* Whether something is mounted below (not at) the path: 1 with where that is, which the caller frees; 0. */
 int mnt_find_below(const char *path, char **ret);
 

@@ -108,18 +108,21 @@ static int folder_open(StepContext *c, int *ret) {
 static int limit_run(StepContext *c, Error *err) {
         _cleanup_close_ int fd = -EBADF;
         unsigned users = 0;
+        bool is_mounted;
         int r;
 
         r = suspended_check(&c->job->volume, err);
         if (r < 0)
                 return r;
         r = find_device(c, &users);
-        if (r > 0 && users > 0)
+        c->result->open = users > 0;
+        /* Who only has the device open, a virtual machine, has the filesystem where it cannot be limited. */
+        is_mounted = r > 0 && users > 0 && fs_is_mounted(c->device, c->job->volume.spec.fs);
+        if (is_mounted)
                 r = folder_open(c, &fd);
         if (r < 0)
                 return error_errno(err, r, "cannot reach the filesystem of volume %s", c->job->volume.spec.name);
-        c->result->open = users > 0;
-        if (users > 0)
+        if (is_mounted)
                 return limit(c, fd, err);
         limit_forget(c->job->volume.uuid); /* it is not mounted, and was unlimited by that */
         return 0;

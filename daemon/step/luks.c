@@ -134,7 +134,7 @@ static int luks_open_probe(StepContext *c, Error *err) {
                 return error_errno(err, r, "cannot look at %s", name);
         if (backing != c->thin)
                 return not_ours(name, err);
-        /* A lazy unmount may have asked the kernel to take it away behind its last user. */
+        /* The kernel may have been asked to take it away behind its last user. */
         r = dm_remove_deferred_cancel(name);
         if (r < 0)
                 return r == -ENXIO ? 0 : error_errno(err, r, "cannot keep %s", name);

@@ -106,6 +106,8 @@ static int mount_run(StepContext *c, Error *err) {
         r = mount_shape(c, err);
         if (r < 0)
                 (void) mount_undo(c, NULL);
+        else
+                c->goes = false; /* it is closed when it is mounted nowhere any more */
         return r;
 }
 

@@ -435,6 +435,7 @@ static int pool_disown_run(StepContext *c, Error *err) {
 
 void step_context_done(StepContext *c) {
         luks_free(c->luks);
+        device_let_go(c);
         if (c->mount_fd >= 0)
                 close(c->mount_fd);
         if (c->second_fd >= 0)

@@ -25,7 +25,7 @@ static int look(StepContext *c, Error *err) {
         if (r < 0)
                 return error_errno(err, r, "cannot look at %s", name);
         c->device = info.device;
-        return 1;
+        return !info.goes; /* then it has no link */
 }
 
 static void paths(StepContext *c, char old[static MOUNT_PATH_MAX], char target[static MOUNT_PATH_MAX]) {

@@ -20,6 +20,7 @@ typedef struct StepContext {
 
         /* the volume */
         bool was_open;      /* somebody opened the volume before this job */
+        bool goes;          /* the kernel was to close it behind its last user, and is so again behind this job */
         bool spare_is_used; /* the volume's name in the kernel stands for its spare thin device */
         bool thin_is_new; /* this very job made the thin device: only then may anything be formatted */
         dev_t thin;       /* of the open thin device */
@@ -131,8 +132,12 @@ extern const Step step_spare_of_itself, step_spare_use, step_shrink_check, step_
 extern const Step step_move_mount, step_move_link, step_old_point_remove;
 /* own.c: who owns the folder that users see */
 extern const Step step_own;
-/* device.c: a volume without filesystem is used by its link */
-extern const Step step_link;
+/* device.c: a volume without filesystem is used by its link; and whoever asks is given a device, open */
+/* Has the kernel close the devices behind their last user, if that is what context->goes says. */
+void device_let_go(StepContext *context);
+extern const Step step_link, step_give;
+/* Before its filesystem is mounted: nobody has the device who does not know of that. */
+extern const Step step_unshared;
 /* claim.c: nobody uses it */
 extern const Step step_claim;
 

@@ -89,6 +89,12 @@ static uint32_t thin_id(const StepContext *c) {
         return c->spare_is_used ? c->job->volume.spare_thin_id : c->job->volume.thin_id;
 }
 
+static int describe(const Volume *v) {
+        return v->spec.role == ROLE_TEMPLATE
+                       ? 0 /* nobody sees it */
+                       : udev_describe(v->uuid, v->spec.tenant, v->spec.name, v->spec.key_source != KEY_SOURCE_NONE);
+}
+
 /* An open device is taken over only if it is the one that the catalog means. */
 static int thin_open_probe(StepContext *c, Error *err) {
         const Volume *v = &c->job->volume;
@@ -124,10 +130,13 @@ static int thin_open_probe(StepContext *c, Error *err) {
                 return error_set(err, ERROR_FAILED, EEXIST, "device %s is not the volume's: it is thin device %u", name,
                                  id);
 
-        /* A lazy unmount may have asked the kernel to take it away behind its last user. */
+        /* The kernel may have been asked to take it away behind its last user. */
         r = dm_remove_deferred_cancel(name);
         if (r < 0)
                 return r == -ENXIO ? 0 : error_errno(err, r, "cannot keep %s", name);
+        c->goes = info.goes;
+        if (c->goes) /* if that was because somebody was given it, it is described no more */
+                (void) describe(v);
         c->was_open = true;
         c->thin = c->device = info.device;
         (void) udev_link(v->uuid, false, c->device); /* an encrypted one has none */
@@ -147,9 +156,7 @@ static int thin_open_run(StepContext *c, Error *err) {
         r = change_forget(v->uuid);
         if (r < 0)
                 return error_errno(err, r, "cannot note that the volume is opened");
-        r = v->spec.role == ROLE_TEMPLATE
-                    ? 0 /* nobody sees it */
-                    : udev_describe(v->uuid, v->spec.tenant, v->spec.name, v->spec.key_source != KEY_SOURCE_NONE);
+        r = describe(v);
         if (r < 0)
                 return error_errno(err, r, "cannot describe the device to udev");
 
@@ -266,6 +273,7 @@ static int thin_close_run(StepContext *c, Error *err) {
 /* It is not closed at the end of this job. */
 static int thin_keep_run(StepContext *c, Error *err) {
         let_go(c);
+        c->goes = false;
         (void) dm_thin_used(c->job->volume.uuid, &c->result->used); /* only a number for people */
         c->result->open = true;
         return 0;

@@ -104,6 +104,7 @@ static int need_of(const Job *job, Need *ret) {
         case JOB_VOLUME_UNGROW:
         case JOB_VOLUME_SHRINK:
         case JOB_VOLUME_REMOUNT:
+        case JOB_VOLUME_DEVICE:
                 *ret = (Need) { F_RDLCK, byte_of(&job->volume) };
                 return 1;
         }

@@ -36,10 +36,12 @@ static const Step *const *plan_volume_mount(const Job *job) {
                 return encrypted ? PLAN(&step_thin_open, &step_luks_open, &step_link)
                                  : PLAN(&step_thin_open, &step_link);
         if (job->detached)
-                return encrypted ? PLAN(&step_idmap, &step_thin_open, &step_luks_open, &step_mount, &step_limit_mounted)
-                                 : PLAN(&step_idmap, &step_thin_open, &step_mount, &step_limit_mounted);
-        return encrypted ? PLAN(&step_thin_open, &step_luks_open, &step_mount, &step_limit_mounted, &step_attach)
-                         : PLAN(&step_thin_open, &step_mount, &step_limit_mounted, &step_attach);
+                return encrypted ? PLAN(&step_idmap, &step_thin_open, &step_luks_open, &step_unshared, &step_mount,
+                                        &step_limit_mounted)
+                                 : PLAN(&step_idmap, &step_thin_open, &step_unshared, &step_mount, &step_limit_mounted);
+        return encrypted ? PLAN(&step_thin_open, &step_luks_open, &step_unshared, &step_mount, &step_limit_mounted,
+                                &step_attach)
+                         : PLAN(&step_thin_open, &step_unshared, &step_mount, &step_limit_mounted, &step_attach);
 }
 
 static const Step *const *plan_volume_clone(const VolumeSpec *spec) {
@@ -60,9 +62,9 @@ static const Step *const *plan_volume_grow(const VolumeSpec *spec) {
                 return encrypted ? PLAN(&step_thin_open, &step_luks_open, &step_grow_key, &step_grow_thin,
                                         &step_grow_crypt, &step_grow_crypt_close, &step_grow_thin_close)
                                  : PLAN(&step_thin_open, &step_grow_thin, &step_grow_thin_close);
-        return encrypted ? PLAN(&step_thin_open, &step_luks_open, &step_grow_key, &step_grow_thin, &step_grow_crypt,
-                                &step_grow_fs, &step_grow_crypt_close, &step_grow_thin_close)
-                         : PLAN(&step_thin_open, &step_grow_thin, &step_grow_fs, &step_grow_thin_close);
+        return encrypted ? PLAN(&step_thin_open, &step_luks_open, &step_unshared, &step_grow_key, &step_grow_thin,
+                                &step_grow_crypt, &step_grow_fs, &step_grow_crypt_close, &step_grow_thin_close)
+                         : PLAN(&step_thin_open, &step_unshared, &step_grow_thin, &step_grow_fs, &step_grow_thin_close);
 }
 
 static const Step *const *plan_volume_ungrow(const VolumeSpec *spec) {
@@ -73,9 +75,21 @@ static const Step *const *plan_volume_ungrow(const VolumeSpec *spec) {
 }
 
 static const Step *const *plan_volume_own(const VolumeSpec *spec) {
+        return spec->key_source != KEY_SOURCE_NONE ? PLAN(&step_thin_open, &step_luks_open, &step_unshared, &step_own,
+                                                          &step_luks_close, &step_thin_close)
+                                                   : PLAN(&step_thin_open, &step_unshared, &step_own, &step_thin_close);
+}
+
+static const Step *const *plan_volume_trim(const VolumeSpec *spec) {
         return spec->key_source != KEY_SOURCE_NONE
-                       ? PLAN(&step_thin_open, &step_luks_open, &step_own, &step_luks_close, &step_thin_close)
-                       : PLAN(&step_thin_open, &step_own, &step_thin_close);
+                       ? PLAN(&step_thin_open, &step_luks_open, &step_unshared, &step_trim, &step_luks_close,
+                              &step_thin_close)
+                       : PLAN(&step_thin_open, &step_unshared, &step_trim, &step_thin_close);
+}
+
+static const Step *const *plan_volume_device(const VolumeSpec *spec) {
+        return spec->key_source != KEY_SOURCE_NONE ? PLAN(&step_thin_open, &step_luks_open, &step_give)
+                                                   : PLAN(&step_thin_open, &step_give);
 }
 
 static const Step *const *plan_volume_shrink(const VolumeSpec *spec) {
@@ -265,9 +279,9 @@ static const Step *const *plan_of_block(const Job *job) {
         case JOB_VOLUME_UMOUNT:
                 return plan_volume_unmount(&job->volume.spec);
         case JOB_VOLUME_TRIM:
-                return job->volume.spec.key_source != KEY_SOURCE_NONE
-                               ? PLAN(&step_thin_open, &step_luks_open, &step_trim, &step_luks_close, &step_thin_close)
-                               : PLAN(&step_thin_open, &step_trim, &step_thin_close);
+                return plan_volume_trim(&job->volume.spec);
+        case JOB_VOLUME_DEVICE:
+                return plan_volume_device(&job->volume.spec);
         case JOB_VOLUME_LIMIT:
                 return PLAN(&step_recover, &step_limit);
         case JOB_VOLUME_USAGE:

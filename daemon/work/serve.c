@@ -66,7 +66,9 @@ static int reply_result(sd_varlink *link, StepContext *context) {
         r = job_result_to_json(context->result, &v);
         if (r < 0)
                 return r;
-        if (context->mount_fd >= 0 && (context->job->detached || context->job->verb == JOB_VOLUME_HEADER_BACKUP)) {
+        bool handed_over = context->job->detached || context->job->verb == JOB_VOLUME_HEADER_BACKUP ||
+                           context->job->verb == JOB_VOLUME_DEVICE;
+        if (context->mount_fd >= 0 && handed_over) {
                 index = sd_varlink_push_fd(link, context->mount_fd);
                 if (index < 0)
                         return index;

@@ -70,6 +70,7 @@ typedef enum JobVerb {
         JOB_POOL_EXCLUSIVE, /* result.thins: of all that the pool has */
         JOB_POOL_UNION,     /* thin_ids: result.used, what these take of it together */
         JOB_VOLUME_DIFF,    /* source, volume: result.delta */
+        JOB_VOLUME_DEVICE,  /* opens: a descriptor of its device, behind whose last holder it is closed */
         _JOB_VERB_MAX,
 } JobVerb;
 
@@ -130,6 +131,7 @@ typedef struct Job {
         bool repeated;       /* JOB_VOLUME_ROLLBACK, JOB_VOLUME_SHRINK: a worker died over it, so that the spare thin
                                 device may be there: else it is not the volume's */
         bool fix;            /* JOB_HOST_AUDIT */
+        bool read_only;      /* JOB_VOLUME_DEVICE: the descriptor cannot be written to */
         bool needs_old_key;  /* JOB_VOLUME_CREATE, JOB_VOLUME_KEY_ADD: volumes are encrypted with the host key: if it
                                 is missing, none is made in its place */
         JobOwner owner;      /* JOB_VOLUME_OWN */

@@ -36,6 +36,7 @@ static Job job_make(JobVerb verb) {
                 .lazy = true,
                 .if_unused = true,
                 .fix = true,
+                .read_only = true,
                 .needs_old_key = true,
                 .repeated = true,
                 .owner = { .uid = true, .gid = true, .mode = true },
@@ -136,6 +137,7 @@ static void test_what_a_verb_needs_arrives_and_nothing_else(void **state) {
                 assert_int_equal(back.lazy, verb == JOB_VOLUME_UMOUNT || verb == JOB_VOLUME_CLAIM);
                 assert_int_equal(back.if_unused, verb == JOB_VOLUME_UMOUNT);
                 assert_int_equal(back.fix, verb == JOB_HOST_AUDIT);
+                assert_int_equal(back.read_only, verb == JOB_VOLUME_DEVICE);
                 assert_int_equal(back.n_thin_ids, verb == JOB_POOL_UNION ? 2 : 0);
                 assert_true(verb != JOB_POOL_UNION || back.thin_ids[1] == THIN_ID_MAX);
                 assert_int_equal(back.needs_old_key, verb == JOB_VOLUME_CREATE || verb == JOB_VOLUME_KEY_ADD);

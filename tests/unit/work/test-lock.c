@@ -78,7 +78,7 @@ static int setup(void **state) {
 
 static void test_jobs_about_one_volume_wait_for_each_other(void **state) {
         static const JobVerb verbs[] = { JOB_VOLUME_CREATE, JOB_VOLUME_CLAIM,   JOB_VOLUME_REMOVE, JOB_VOLUME_MOUNT,
-                                         JOB_VOLUME_UMOUNT, JOB_VOLUME_RELEASE, JOB_VOLUME_SWEEP };
+                                         JOB_VOLUME_UMOUNT, JOB_VOLUME_RELEASE, JOB_VOLUME_SWEEP,  JOB_VOLUME_DEVICE };
 
         for (size_t i = 0; i < ELEMENTSOF(verbs); i++) {
                 const char *word = job_verb_to_string(verbs[i]);
