@@ -238,7 +238,7 @@ lint:
 format:
 	$(Q)find cli daemon include lib tests -name '*.[ch]' -exec clang-format -i {} +
 
-PUBLISHED := docs/io.quarry.Volume.varlink docs/io.quarry.Pool.varlink docs/io.quarry.Tenant.varlink docs/io.quarry.Doctor.varlink docs/io.quarry.Key.varlink docs/io.quarry.Event.varlink docs/io.quarry.Driver.varlink
+PUBLISHED := docs/io.quarry.Volume.varlink docs/io.quarry.Pool.varlink docs/io.quarry.Tenant.varlink docs/io.quarry.Doctor.varlink docs/io.quarry.Key.varlink docs/io.quarry.Event.varlink docs/io.quarry.Driver.varlink docs/io.systemd.StorageProvider.varlink
 idl: $(OUT)/tests/lint/idl
 	$(Q)$(foreach f,$(PUBLISHED),$< $(basename $(notdir $(f))) > $(f) &&) true
 

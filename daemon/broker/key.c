@@ -302,7 +302,8 @@ static int check_snapshots(const VolumeEntry *entry, Error *err) {
         for (const VolumeEntry *s = entry->snapshots; s; s = s->next_snapshot) {
                 const Operation *running = s->lane.running;
 
-                if (s->n_holds == 0 && !s->open && !(running && running->job.verb == JOB_VOLUME_MOUNT))
+                if (s->n_holds == 0 && !s->open &&
+                    !(running && (running->job.verb == JOB_VOLUME_MOUNT || running->job.verb == JOB_VOLUME_DEVICE)))
                         continue;
                 r = error_set(err, ERROR_VOLUME_BUSY, EBUSY, "snapshot %s is open, with the same key",
                               s->volume.spec.name);

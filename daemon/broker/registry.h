@@ -65,6 +65,7 @@ typedef struct VolumeEntry {
         struct VolumeEntry *next_renamed;   /* among those that have an old name, too */
         struct VolumeEntry *next_freeing;   /* in PoolEntry.freeing */
         bool open;          /* its devices exist, as the last job or the start said; the kernel knows better */
+        dev_t lent;         /* the one that somebody was given, as long as it was seen; 0: none */
         uint64_t freed_to;  /* VOLUME_FREEING: so far its space is given back, bytes */
         bool removal_waits; /* it goes when nobody uses it any more */
         bool used_is_known;

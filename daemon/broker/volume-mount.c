@@ -8,6 +8,8 @@
 #include <quarry/log.h>
 #include <quarry/text.h>
 
+#include <sys/stat.h>
+
 int volume_check_ready(const VolumeEntry *entry, Error *err) {
         int r;
 
@@ -234,6 +236,79 @@ int volume_mount_for(Manager *m, const Caller *caller, VolumeEntry *entry, const
         operation_begin_on_volume(op, entry);
         return 0;
 }
+
+/* --- its device ------------------------------------------------------------------------------------------- */
+
+/* Without filesystem nobody looks after it: what the worker may have opened is closed behind this. */
+static void may_be_given(Operation *op) {
+        if (op->volume->volume.spec.fs != FILESYSTEM_NONE)
+                volume_may_be_open(op->manager, op->volume);
+        else if (!op->volume->open)
+                volume_release(op->manager, op->volume);
+}
+
+static void on_given(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
+        Operation *op = userdata;
+        Error failure = {};
+        struct stat status;
+
+        if (!err && (*mount_fd < 0 || fstat(*mount_fd, &status) < 0)) {
+                error_set(&failure, ERROR_FAILED, EPROTO, "the worker opened the volume, and did not hand it over");
+                err = &failure;
+        }
+        if (err) {
+                if (err->kind == ERROR_WORKER_DIED)
+                        may_be_given(op);
+                operation_finish(op, err);
+                return;
+        }
+        op->volume->open = true;
+        op->volume->unlocked = false;
+        op->volume->lent = status.st_rdev;
+        op->mount_fd = TAKE_FD(*mount_fd);
+        watch_volume_opened(op->manager->watch);
+        if (op->volume->volume.pending_size > 0 && !pool_entry_failure(op->pool))
+                volume_grow_go_on(op, on_grown);
+        else
+                operation_finish(op, NULL);
+}
+
+static int give_start(Operation *op, Error *err) {
+        int r;
+
+        r = volume_check_ready(op->volume, err);
+        if (r >= 0)
+                r = volume_check_unlocked(op->volume, err);
+        return r < 0 ? r : operation_run_job(op, JOB_VOLUME_DEVICE, on_given, err);
+}
+
+/* What users write there is mounted by nobody but themselves: a filesystem of ours, whose bytes are read with every
+ * right, is for those who have these rights. */
+int volume_check_device_of(const Caller *caller, Filesystem fs, const char *name, Error *err) {
+        if (fs == FILESYSTEM_NONE || caller->admin)
+                return 0;
+        return error_set(err, ERROR_PERMISSION_DENIED, EPERM,
+                         "volume %s has a filesystem: its device is for administrators", name);
+}
+
+int volume_give_device(Manager *m, const Caller *caller, VolumeEntry *entry, bool read_only, const Watcher *watcher,
+                       Error *err) {
+        Operation *op;
+        int r;
+
+        r = volume_check_block(entry, "its device", err);
+        if (r >= 0)
+                r = volume_check_device_of(caller, entry->volume.spec.fs, entry->volume.spec.name, err);
+        if (r >= 0)
+                r = operation_new(m, "acquire", caller, watcher, give_start, &op, err);
+        if (r < 0)
+                return r;
+        op->job.read_only = read_only;
+        operation_begin_on_volume(op, entry);
+        return 0;
+}
+
+/* --- closing ---------------------------------------------------------------------------------------------- */
 
 static void take_released(Operation *op, JobResult *result) {
         op->volume->open = result->open;

@@ -49,6 +49,10 @@ int volume_unmount(Manager *manager, const Caller *caller, VolumeEntry *entry, b
 
 /* The worker unmounted the operation's volume. */
 void volume_take_closed(Operation *operation, JobResult *result);
+/* The operation ends with its device, open, as mount_fd. It is closed behind the last who has it. */
+int volume_check_device_of(const Caller *caller, Filesystem fs, const char *name, Error *err); /* may they? */
+int volume_give_device(Manager *manager, const Caller *caller, VolumeEntry *entry, bool read_only,
+                       const Watcher *watcher, Error *err);
 
 typedef struct SnapshotRequest {
         VolumeEntry *volume;

@@ -41,22 +41,24 @@ typedef struct Lookup {
         VolumeEntry *last_entry;
 } Lookup;
 
-/* Kernel names are made of the volume's UUID. */
-static VolumeEntry *entry_of_device(Lookup *f, dev_t device) {
+/* Kernel names are made of the volume's UUID. NULL: it is none's. */
+static VolumeEntry *volume_of_device(Registry *registry, dev_t device) {
         _cleanup_free_ char *name = NULL;
         char path[64];
         sd_id128_t uuid;
 
-        if (device == f->last_device)
-                return f->last_entry;
-        f->last_device = device;
-        f->last_entry = NULL;
         buffer_format(path, sizeof(path), "/sys/dev/block/%u:%u/dm/name", major(device), minor(device));
         if (file_read(AT_FDCWD, path, 4096, &name, NULL) < 0)
                 return NULL;
         name[strcspn(name, "\n")] = 0;
-        if (volume_uuid_from_kernel_name(name, &uuid) >= 0)
-                f->last_entry = registry_find_uuid(f->registry, uuid);
+        return volume_uuid_from_kernel_name(name, &uuid) >= 0 ? registry_find_uuid(registry, uuid) : NULL;
+}
+
+static VolumeEntry *entry_of_device(Lookup *f, dev_t device) {
+        if (device == f->last_device)
+                return f->last_entry;
+        f->last_device = device;
+        f->last_entry = volume_of_device(f->registry, device);
         return f->last_entry;
 }
 
@@ -134,10 +136,14 @@ static int note_source(VolumeEntry *entry, void *userdata) {
         return entry->volume.spec.kind == KIND_BIND ? source_list_add(&f->sources, entry) : 0;
 }
 
-/* What has no device is open as long as it is mounted. */
+/* What has no device is open as long as it is mounted; a device that somebody was given, as long as they have it. */
 static int forget_holds(VolumeEntry *entry, void *userdata) {
         volume_entry_set_holds(entry, NULL, 0);
         entry->open = entry->open && entry->volume.spec.kind == KIND_BLOCK;
+        if (entry->lent != 0 && volume_of_device(userdata, entry->lent) != entry) {
+                entry->lent = 0;
+                entry->open = false;
+        }
         return 0;
 }
 
@@ -167,7 +173,7 @@ void watch_look(Watch *w) {
                 log_error("watch", "cannot follow " MOUNTINFO ": %s", strerror(-r));
 
         for (PoolEntry *p = registry->pools; r >= 0 && p; p = p->next)
-                registry_each_volume(p, forget_holds, NULL);
+                registry_each_volume(p, forget_holds, registry);
         for (size_t i = 0; i < f.n; i++)
                 if (r >= 0) {
                         volume_entry_set_holds(f.list[i].entry, f.list[i].holds, f.list[i].n);

@@ -98,7 +98,21 @@ void call_free(Call *call) {
                 server_call_leave(call->server, &call->caller);
         sd_varlink_unref(call->link);
         server_caller_done(&call->caller);
+        free(call->pattern);
         free(call);
+}
+
+/* What a client of systemd's interfaces knows of any service is the number. */
+static int system_error(sd_varlink *link, const Error *err) {
+        return sd_varlink_errorbo(
+                link, "io.systemd.System", SD_JSON_BUILD_PAIR_STRING("origin", "linux"),
+                SD_JSON_BUILD_PAIR_INTEGER("errno", -error_code(err)),
+                SD_JSON_BUILD_PAIR_STRING("message", *err->text ? err->text : error_kind_sentence(err->kind)),
+                SD_JSON_BUILD_PAIR_CONDITION(!!*err->hint, "hint", SD_JSON_BUILD_STRING(err->hint)));
+}
+
+static int fail(Call *call, const Error *err) {
+        return call->fail ? call->fail(call, err) : call_error(call->link, call->interface, err);
 }
 
 int call_error(sd_varlink *link, const char *interface, const Error *err) {
@@ -106,6 +120,8 @@ int call_error(sd_varlink *link, const char *interface, const Error *err) {
         char name[128];
         int r;
 
+        if (!interface)
+                return system_error(link, err);
         r = error_to_json(err, &v);
         if (r < 0)
                 return r;
@@ -117,7 +133,7 @@ int call_end(Call *call, int r, const Error *err) {
         if (r >= 0)
                 return 0;
         tell_refusal(call, err);
-        r = call_error(call->link, call->interface, err);
+        r = fail(call, err);
         call_free(call);
         return r;
 }
@@ -145,7 +161,7 @@ static void reply(Call *call, Operation *op, int r) {
         }
         log_error("varlink", "cannot answer: %s", strerror(-r));
         error_errno(&failure, r, "it was done, but the answer cannot be written");
-        (void) call_error(call->link, call->interface, &failure);
+        (void) fail(call, &failure);
 }
 
 static void on_done(Operation *op, const Error *err, void *userdata) {
@@ -158,7 +174,7 @@ static void on_done(Operation *op, const Error *err, void *userdata) {
                 return;
         r = failpoint("answer.%s.before", op->verb ?: "look");
         if (err)
-                (void) call_error(call->link, call->interface, err); /* negative on purpose, see sd_varlink_error() */
+                (void) fail(call, err); /* negative on purpose, see sd_varlink_error() */
         else
                 reply(call, op, r);
         if (FAILPOINTS_BUILT) { /* else it leaves when the loop comes to it */

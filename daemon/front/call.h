@@ -11,6 +11,8 @@ typedef struct Call Call;
 
 /* Answers a finished operation: replies on the link and returns what the reply returned. */
 typedef int (*CallReply)(Call *call, Operation *operation);
+/* The same with an error; what it returns a handler may return. */
+typedef int (*CallFailure)(Call *call, const Error *err);
 
 typedef enum ListType { LIST_VOLUMES, LIST_SNAPSHOTS, LIST_ALL, _LIST_TYPE_MAX } ListType;
 
@@ -18,15 +20,17 @@ struct Call {
         sd_varlink *link;
         Server *server;
         Caller caller;
-        const char *interface; /* whose errors are answered with */
+        const char *interface; /* whose errors are answered with; NULL: those of every service */
         const char *verb; /* what is asked for, for the audit */
         bool more, oneway; /* wants progress; wants no answer */
         bool entered; /* it counts, see server_call_enter() */
         CallReply reply;
+        CallFailure fail; /* NULL: with the error of its kind */
         sd_id128_t object; /* what the call is about, for reply */
         Reference filter;  /* the same, for a list, */
         ListType type;     /* of what, */
         VolumeMembers members; /* and what of each */
+        char *pattern;     /* of their names, or NULL */
 };
 
 /* What every handler begins with once it has its parameters. Returns 1 and the call; 0 if the call waits and will be
@@ -53,7 +57,8 @@ Watcher call_watcher(Call *call);
  * Returns what a handler may return. */
 int call_end(Call *call, int r, const Error *err);
 
-/* Answers with an error object, under the interface's name; returns what a handler may return. */
+/* Answers with an error object, under the interface's name, or as io.systemd.System if that is NULL; returns what a
+ * handler may return. */
 int call_error(sd_varlink *link, const char *interface, const Error *err);
 
 /* As sd_json_dispatch_*(), but null is the same as nothing: the member keeps what it was set to. For fields with

@@ -8,6 +8,7 @@
 #include "front/gate.h"
 #include "front/key.h"
 #include "front/pool.h"
+#include "front/storage-provider.h"
 #include "front/tenant.h"
 #include "front/volume.h"
 
@@ -60,6 +61,7 @@ typedef struct Connection {
 struct Server {
         Manager *manager;
         sd_varlink_server *varlink;
+        sd_varlink_server *storage; /* io.systemd.StorageProvider, at a socket of its own */
         Connection *newest, *oldest;
         User *users; /* who have calls, and are no administrators: few */
         Driver *drivers;
@@ -363,39 +365,85 @@ static int on_exit_begins(sd_event_source *source, void *userdata) {
 
 /* --- set-up --------------------------------------------------------------------------------------------- */
 
-static int listen_on(Server *s) {
-        const char *path = getenv("QUARRY_SOCKET");
-        int r;
+/* What systemd hands over is told apart by where it lies. Returns how many there were. */
+static int listen_on_handed_over(Server *s) {
+        _cleanup_strv_ char **names = NULL;
+        int r, n = 0, count = sd_listen_fds_with_names(false, &names);
 
-        if (path)
-                return sd_varlink_server_listen_address(s->varlink, path, 0666);
-        r = sd_varlink_server_listen_auto(s->varlink);
-        return r == 0 ? -ENOTCONN : r;
+        for (int i = 0; i < count; i++) {
+                int fd = SD_LISTEN_FDS_START + i;
+
+                if (!streq(names[i], "varlink"))
+                        continue;
+                r = sd_is_socket_unix(fd, SOCK_STREAM, 1, API_STORAGE_PROVIDER_SOCKET, 0);
+                if (r >= 0)
+                        r = sd_varlink_server_listen_fd(r > 0 ? s->storage : s->varlink, fd);
+                if (r < 0)
+                        return r;
+                n++;
+        }
+        return count < 0 ? count : n;
 }
 
-static int varlink_new(Server *s) {
+static int listen_on(Server *s) {
+        const char *path = getenv("QUARRY_SOCKET"), *storage = getenv("QUARRY_STORAGE_SOCKET");
+        int r;
+
+        r = path ? sd_varlink_server_listen_address(s->varlink, path, 0666) : listen_on_handed_over(s);
+        if (r >= 0 && path && storage)
+                return sd_varlink_server_listen_address(s->storage, storage, 0666);
+        return r == 0 && !path ? -ENOTCONN : r;
+}
+
+static int varlink_new(Server *s, sd_varlink_server **ret) {
+        int r;
+
+        r = sd_varlink_server_new(ret, SD_VARLINK_SERVER_ACCOUNT_UID); /* else it does not count */
+        if (r < 0)
+                return r;
+        sd_varlink_server_set_userdata(*ret, s);
+        r = sd_varlink_server_set_connections_max(*ret, s->descriptors_max + 1);
+        if (r >= 0)
+                r = sd_varlink_server_set_connections_per_uid_max(*ret, CONNECTIONS_PER_USER_MAX + 1);
+        if (r >= 0)
+                r = sd_varlink_server_set_info(*ret, "Quarry", "quarryd", QUARRY_VERSION, NULL);
+        if (r >= 0)
+                r = sd_varlink_server_bind_connect(*ret, on_connect);
+        return r < 0 ? r : sd_varlink_server_bind_disconnect(*ret, on_disconnect);
+}
+
+static int servers_new(Server *s) {
         struct rlimit limit;
         int r;
 
         if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
                 return -errno;
         s->descriptors_max = limit.rlim_cur < INT_MAX ? (unsigned) limit.rlim_cur / 4 * 3 : INT_MAX;
-        r = sd_varlink_server_new(&s->varlink, SD_VARLINK_SERVER_ACCOUNT_UID); /* else it does not count */
+        r = varlink_new(s, &s->varlink);
         if (r >= 0)
-                r = sd_varlink_server_set_connections_max(s->varlink, s->descriptors_max + 1);
-        if (r >= 0)
-                r = sd_varlink_server_set_connections_per_uid_max(s->varlink, CONNECTIONS_PER_USER_MAX + 1);
-        if (r >= 0)
-                r = sd_varlink_server_set_info(s->varlink, "Quarry", "quarryd", QUARRY_VERSION, NULL);
-        if (r >= 0)
-                r = sd_varlink_server_bind_connect(s->varlink, on_connect);
-        if (r >= 0)
-                r = sd_varlink_server_bind_disconnect(s->varlink, on_disconnect);
+                r = varlink_new(s, &s->storage);
         if (r >= 0)
                 r = sd_event_add_exit(s->manager->event, &s->exit_source, on_exit_begins, s);
+        return r < 0 ? r : sd_event_source_set_priority(s->exit_source, SD_EVENT_PRIORITY_IMPORTANT);
+}
+
+static int interfaces_bind(Server *s) {
+        int r;
+
+        r = front_volume_bind(s->varlink);
         if (r >= 0)
-                r = sd_event_source_set_priority(s->exit_source, SD_EVENT_PRIORITY_IMPORTANT);
-        return r;
+                r = front_pool_bind(s->varlink);
+        if (r >= 0)
+                r = front_tenant_bind(s->varlink);
+        if (r >= 0)
+                r = front_key_bind(s->varlink);
+        if (r >= 0)
+                r = front_doctor_bind(s->varlink);
+        if (r >= 0)
+                r = front_event_bind(s->varlink);
+        if (r >= 0)
+                r = front_driver_bind(s->varlink);
+        return r < 0 ? r : front_storage_provider_bind(s->storage);
 }
 
 int server_new(Manager *m, Server **ret, Error *err) {
@@ -409,24 +457,11 @@ int server_new(Manager *m, Server **ret, Error *err) {
         m->on_ready = on_ready;
         m->on_ready_userdata = s;
 
-        r = varlink_new(s);
+        r = servers_new(s);
         if (r >= 0)
-                r = front_volume_bind(s->varlink);
-        if (r >= 0)
-                r = front_pool_bind(s->varlink);
-        if (r >= 0)
-                r = front_tenant_bind(s->varlink);
-        if (r >= 0)
-                r = front_key_bind(s->varlink);
-        if (r >= 0)
-                r = front_doctor_bind(s->varlink);
-        if (r >= 0)
-                r = front_event_bind(s->varlink);
-        if (r >= 0)
-                r = front_driver_bind(s->varlink);
+                r = interfaces_bind(s);
         if (r < 0)
                 return error_errno(err, r, "cannot set up the Varlink server");
-        sd_varlink_server_set_userdata(s->varlink, s);
 
         r = listen_on(s);
         if (r == -ENOTCONN) {
@@ -436,6 +471,8 @@ int server_new(Manager *m, Server **ret, Error *err) {
         }
         if (r >= 0)
                 r = sd_varlink_server_attach_event(s->varlink, m->event, SD_EVENT_PRIORITY_NORMAL);
+        if (r >= 0)
+                r = sd_varlink_server_attach_event(s->storage, m->event, SD_EVENT_PRIORITY_NORMAL);
         if (r < 0)
                 return error_errno(err, r, "cannot listen");
         *ret = TAKE_PTR(s);
@@ -455,6 +492,7 @@ void server_free(Server *s) {
         gates_done(&s->gates);
         sd_event_source_disable_unref(s->exit_source);
         sd_varlink_server_unref(s->varlink);
+        sd_varlink_server_unref(s->storage);
         while (s->users) {
                 User *next = s->users->next;
 

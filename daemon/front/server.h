@@ -9,7 +9,8 @@
 typedef struct Driver Driver;
 typedef struct Server Server;
 
-/* Listens on the socket that systemd handed over; environment QUARRY_SOCKET: on that path, for tests. */
+/* Listens on the sockets that systemd handed over; environment QUARRY_SOCKET, QUARRY_STORAGE_SOCKET: on these paths,
+ * for tests. */
 int server_new(Manager *manager, Server **ret, Error *err);
 void server_free(Server *server);
 DEFINE_CLEANUP(Server *, server_free)

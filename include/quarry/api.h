@@ -13,6 +13,10 @@
 #define API_EVENT "io.quarry.Event"
 #define API_DRIVER "io.quarry.Driver"
 
+/* systemd's, of which we are one provider. */
+#define API_STORAGE_PROVIDER "io.systemd.StorageProvider"
+#define API_STORAGE_PROVIDER_SOCKET "/run/systemd/io.systemd.StorageProvider/quarry"
+
 extern const sd_varlink_interface vl_interface_io_quarry_Volume;
 extern const sd_varlink_interface vl_interface_io_quarry_Pool;
 extern const sd_varlink_interface vl_interface_io_quarry_Tenant;
@@ -20,3 +24,4 @@ extern const sd_varlink_interface vl_interface_io_quarry_Key;
 extern const sd_varlink_interface vl_interface_io_quarry_Doctor;
 extern const sd_varlink_interface vl_interface_io_quarry_Event;
 extern const sd_varlink_interface vl_interface_io_quarry_Driver;
+extern const sd_varlink_interface vl_interface_io_systemd_StorageProvider;

@@ -50,7 +50,7 @@ typedef enum JobVerb {
         JOB_VOLUME_DROP_SPARE, /* its spare thin device goes */
         JOB_VOLUME_RENAME,  /* what is mounted under its old name moves to its name, and so does its link */
         JOB_VOLUME_GROW,    /* to its pending size, and its filesystem, whether somebody has it mounted or not */
-        JOB_VOLUME_UNGROW,  /* from its pending size back to the one that it has, if its filesystem took nothing yet */
+        JOB_VOLUME_UNGROW,  /* from its pending size back to the one that it has, if its filesystem took none yet */
         JOB_VOLUME_SHRINK,  /* sees that nobody uses it, and makes its spare thin device a copy of it whose filesystem
                                fits into its pending size */
         JOB_VOLUME_OWN,     /* owner: of the folder in its filesystem that users see */

@@ -69,6 +69,14 @@ FOR_ADMINISTRATORS = {
     "Key.Status": lambda name: {},
     "Key.Rotate": lambda name: {},
 }
+# io.systemd.StorageProvider, about one volume: done by who may see it, else it does not exist, or may not be made.
+STORAGE = {
+    "directory": lambda name: {"name": name},
+    "device": lambda name: {"name": f"{name}-disk"},
+    "image": lambda name: {"name": f"{name}@s", "readOnly": True},
+    "what is there": lambda name: {"name": name, "createMode": "open"},
+    "another one": lambda name: {"name": f"{name}-new", "createMode": "new", "createSizeBytes": GIB},
+}
 # The others have a test of their own.
 ELSEWHERE = {"Volume.Create", "Volume.List", "Pool.List", "Tenant.List", "Tenant.Inspect", "Tenant.Update",
              "Tenant.Remove", "Event.List", "Event.Subscribe", "Driver.Listen"}
@@ -171,6 +179,48 @@ def a_volume_is_made_for_the_own_tenant():
                          name=f"{tenant}/{slug(caller)}-clone")
             same(kind(answer), "NoSuchVolume" if not sees else "done" if tenant in sees else "PermissionDenied",
                  f"clone for {tenant} by {caller}")
+
+
+@test
+def systemds_clients_get_what_their_user_may():
+    begin()
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/io.systemd.StorageProvider.varlink"),
+              encoding="utf-8") as f:
+        same({*re.findall(r"^method (\w+)\(", f.read(), re.MULTILINE)}, {"Acquire", "ListVolumes", "ListTemplates"})
+    for tenant in TENANTS:
+        world.create(f"{tenant}/of-{tenant}")
+        world.create(f"{tenant}/of-{tenant}-disk", filesystem="none")
+        world.call("Volume.Snapshot", volumes=[f"{tenant}/of-{tenant}@s"])
+
+    def storage(caller, method, **parameters):
+        def run():
+            call = Call(world.storage, f"io.systemd.StorageProvider.{method}", parameters, more=method != "Acquire")
+            try:
+                return f"done: {[call.result(), call.progress]}"
+            except Failure as failure:
+                return failure.kind
+        return as_user(*CALLERS[caller], run)
+    for caller, sees in MAY_SEE.items():
+        for tenant in TENANTS:
+            for what, parameters in STORAGE.items():
+                asked = parameters(f"{tenant}/of-{tenant}")
+                answer = storage(caller, "Acquire", **asked)
+                made = "PermissionDenied" if what == "another one" else "CreateSizeRequired"
+                same(kind(answer), "done" if tenant in sees else "NoSuchVolume" if what in ("image", "what is there")
+                     else made, f"{what} of {tenant}'s by {caller}")
+                if tenant not in sees:  # and nothing tells it from one that is not there
+                    missing = {**asked, "name": asked["name"].replace(f"of-{tenant}", "missing")}
+                    same(storage(caller, "Acquire", **missing), answer, f"{what} of {tenant}'s by {caller}")
+                elif what == "another one":
+                    world.call("Volume.Remove", volume=asked["name"])
+            device = storage(caller, "Acquire", name=f"{tenant}/of-{tenant}", requestAs="blk", createMode="open")
+            same(kind(device), "done" if "default" in sees else "PermissionDenied" if tenant in sees else "NoSuchVolume",
+                 f"the device of a filesystem of {tenant}'s by {caller}")
+        shown = storage(caller, "ListVolumes")
+        same(({tenant for tenant in TENANTS if f"of-{tenant}" in shown}, kind(shown)),
+             (sees, "done" if sees else "NoSuchVolume"), f"volumes by {caller}")
+        same(kind(storage(caller, "ListTemplates")), "done", f"templates by {caller}")
+    world.check_consistent()
 
 
 @test

@@ -46,6 +46,7 @@ class World:
         os.makedirs("/run/quarry")
         os.makedirs(FOLDER, mode=0o755)
         self.socket = FOLDER + "/io.quarry"
+        self.storage = FOLDER + "/storage"
         self.config = FOLDER + "/quarry.conf"
         self.log = FOLDER + "/log"
         self.worker = Worker(FOLDER + "/worker")
@@ -65,13 +66,15 @@ class World:
     # --- the daemon
 
     def spawn(self, descriptors=None, **environment):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.socket)
+        for path in (self.socket, self.storage):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
         with self.lock, open(self.log, "a") as log:
             self.process = subprocess.Popen(
                 [QUARRYD], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
                 preexec_fn=descriptors and (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors,) * 2)),
                 env={"PATH": os.environ["PATH"], "QUARRY_SOCKET": self.socket, "QUARRY_CONFIG": self.config,
+                     "QUARRY_STORAGE_SOCKET": self.storage,
                      "QUARRY_WORKER_SOCKET": self.worker.path, "QUARRY_DEBUG": "1",
                      "ASAN_OPTIONS": "detect_leaks=1:exitcode=99:quarantine_size_mb=8",
                      "UBSAN_OPTIONS": "print_stacktrace=1", **environment})
@@ -93,8 +96,9 @@ class World:
         """sd-varlink sends replies that its own interface description does not allow: here they are noted."""
         interface, _, name = method.rpartition(".")
         if interface not in interfaces:
-            interfaces[interface] = idl.Interface(Call(self.socket, "org.varlink.service.GetInterfaceDescription", {
-                "interface": interface}).result()["description"]) if interface.startswith("io.quarry.") else None
+            path = self.socket if interface.startswith("io.quarry.") else self.storage
+            interfaces[interface] = idl.Interface(Call(path, "org.varlink.service.GetInterfaceDescription", {
+                "interface": interface}).result()["description"]) if interface != "org.varlink.service" else None
         checker = interfaces[interface]
         if checker and reply.get("error", "").rpartition(".")[0] == interface:
             self.complaints += checker.error(reply["error"].rpartition(".")[2], reply.get("parameters", {}))

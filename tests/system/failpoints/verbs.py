@@ -18,6 +18,7 @@ METHODS_THAT_LOOK = {"Event.List", "Event.Subscribe", "Volume.List", "Volume.Ins
                      "Key.Backup", "Driver.Listen"}
 
 NAME, PLACE = "walked", "/run/quarry/mnt/default/walked"
+STORAGE = "/run/systemd/io.systemd.StorageProvider/quarry"
 POOL, FILE = "second", "/var/lib/quarry/second.img"
 SIZES = {"ext4": 32 * MIB, "xfs": 300 * MIB, "none": 16 * MIB}
 
@@ -281,6 +282,32 @@ class MountElsewhere(Mount):
     def after(self, outcome):
         if outcome:
             self.run()
+        use(self.fs)
+
+
+class Acquire(Mounting):
+    """Its device is passed, and let go; then the kernel closes it, whoever of us is there."""
+
+    word, end, jobs = "hand over the device of", "answer.acquire.after", {"volume_device"}
+
+    def before(self):
+        super().before()
+        if volume(NAME)["open"]:
+            call("Volume.Unmount", volume=NAME)
+
+    def run(self):
+        asked = wire.Call(STORAGE, "io.systemd.StorageProvider.Acquire", {"name": NAME})
+        asked.result()
+        for fd in asked.fds:
+            have = os.pread(fd, 7, 0)
+            os.close(fd)
+            claim(have == b"content", f"it holds {have!r}")
+
+    def after(self, outcome):
+        if outcome:
+            self.run()
+        uuid = volume(NAME)["uuid"]
+        wait(lambda: not {f"quarry-{uuid}", f"quarry-{uuid}-crypt"} & kernel.dm_devices(), "its devices to be closed")
         use(self.fs)
 
 
@@ -1151,6 +1178,7 @@ VOLUMES += [[KeyAdd(key="host"), KeyRemove(key="host")], [KeyAddHost(key="host")
             [KeyLock(key="host")], [KeySuspend(key="host")], [KeyUnlock(key="host")], [KeyRestore(key="host")],
             [KeyRotate(key="host")]]
 VOLUMES += [[TenantCreate(), TenantRemove()], [TenantUpdate()]]
+VOLUMES += [[Acquire("none", "host")]]
 # The same steps on other volumes.
 MORE_VOLUMES = [[Resize("xfs")], [Resize("none")], [Create("xfs")], [Create("ext4", "host")], [Create("none", "host"), Remove("none", "host")],
                 [Mount(), Unmount()], [MountElsewhere()], [Mount("none"), Unmount("none")]]
