@@ -125,6 +125,21 @@ static int link_get(Queue *q, Link **ret, Error *err) {
         return 1;
 }
 
+/* Whoever is not root never takes the last place, of which who asks next would have to wait for the end of a job. One
+ * that seems not to end gives its place to another. */
+static bool leaves_place(const Queue *q, uid_t owner) {
+        uint64_t now = 0;
+        size_t n = 0;
+
+        (void) sd_event_now(q->event, CLOCK_MONOTONIC, &now);
+        for (size_t i = 0; i < q->n_links; i++) {
+                const Task *task = link_task(q->links[i]);
+
+                n += task && task->owner == owner && link_busy_since(q->links[i]) + STUCK_USEC > now;
+        }
+        return owner == 0 || n == 0 || n + 1 < q->links_max;
+}
+
 /* What counts against the next task of this owner: those that run; of two that have as many, who had the last turn. */
 static size_t claims(const Queue *q, uid_t owner) {
         size_t n = q->last_owner == owner;
@@ -152,7 +167,7 @@ static Task *task_take(Queue *q) {
                         break;
                 }
                 if (task->owner != owner)
-                        n = claims(q, task->owner);
+                        n = leaves_place(q, task->owner) ? claims(q, task->owner) : SIZE_MAX;
                 owner = task->owner;
                 if (n < least) {
                         best = at;
@@ -187,8 +202,10 @@ static int on_pump(sd_event_source *source, void *userdata) {
                         return 0;
                 }
                 task = task_take(q);
-                if (!task)
+                if (!task) {
+                        pump_later(q);
                         return 0;
+                }
                 if (r > 0) {
                         q->argon2_used += memory_needed(q, task);
                         r = link_send(link, task, &err);

@@ -7,7 +7,7 @@ import threading
 import time
 
 from tap import contains, eventually, same, test
-from world import GIB, SANITIZED, Failure, main
+from world import GIB, SANITIZED, Call, Failure, connect_as, main
 from worker import Gate, fail
 
 world = None  # what the test that runs now uses
@@ -260,6 +260,29 @@ def one_worker_is_enough():
         world.worker.rule("volume_create", fail("Failed", "no", undoFailed=True), name=f"v{i}-0")  # the worker is let go
         calls = [world.begin_create(f"v{i}-{j}") for j in range(3)]
         same(sorted(outcome(call) for call in calls), ["Failed", "done", "done"])
+    world.check_consistent()
+
+
+@test
+def one_user_leaves_a_place_to_others():
+    begin(workers=2)
+    gates = [Gate() for _ in range(2)]
+    for number, gate in enumerate(gates):
+        world.call("Tenant.Create", name=f"t{number}", users=[4001 + number])
+        world.worker.rule("volume_create", gate, name=f"v{number}")
+
+    def create(number, name):
+        return Call(world.socket, "io.quarry.Volume.Create", {"volume": f"t{number}/{name}", "sizeBytes": GIB},
+                    connection=connect_as(world.socket, 4001 + number, []))
+    calls = [create(0, "v0"), create(0, "v1"), create(0, "v2")]
+    gates[0].wait()
+    arrived(*calls)
+    same((gates[1].begun.is_set(), world.worker.running), (False, 1))
+    quick("another's create", create(1, "v").result)
+    for gate in gates:
+        gate.release()
+    for call in calls:
+        call.result()
     world.check_consistent()
 
 
