@@ -45,7 +45,9 @@ typedef struct Manager {
         sd_event_source *missing_source; /* looks for disks that were missing */
         bool ready;     /* every pool of this host is active, or known not to come soon */
         Error failure;  /* why the pools could not be looked for, kind ERROR_NONE otherwise */
-        void (*on_ready)(void *userdata); /* registered by the front: calls that came too early go on */
+        /* Registered by the front: calls that came too early go on, if they can: at each pool that becomes active, and
+         * when all is ready. */
+        void (*on_ready)(void *userdata);
         void *on_ready_userdata;
 } Manager;
 

@@ -4,12 +4,10 @@
 #include "broker/pool-open.h"
 #include "broker/pool.h"
 
+#include <quarry/clock.h>
 #include <quarry/log.h>
 
-#include <time.h>
-
-/* So long after boot disks may still turn up: what is asked meanwhile waits for them. */
-#define BOOT_SECONDS 90
+/* Just after boot disks may still turn up: what is asked meanwhile waits for them. */
 #define BOOT_PAUSE_USEC (1 * UINT64_C(1000000))
 /* Later they are looked for at this pace, and nobody waits. */
 #define MISSING_PAUSE_USEC (15 * UINT64_C(1000000))
@@ -26,6 +24,11 @@ typedef struct Opening {
         unsigned deaths; /* of workers that were to open it */
 } Opening;
 
+static void let_go_on(Manager *m) {
+        if (m->on_ready)
+                m->on_ready(m->on_ready_userdata);
+}
+
 static void one_less(Start *start) {
         Manager *m = start->manager;
 
@@ -33,8 +36,7 @@ static void one_less(Start *start) {
                 return;
         free(start);
         m->ready = true;
-        if (m->on_ready)
-                m->on_ready(m->on_ready_userdata);
+        let_go_on(m);
 }
 
 static void opening_end(Opening *opening) {
@@ -71,12 +73,6 @@ static bool clean_up(Manager *m, PoolEntry *pool, Opening *opening) {
         return pool->info.unfinished && pool_attempt(m, pool, JOB_POOL_REMOVE, NULL, on_cleaned, opening, &err) >= 0;
 }
 
-static bool host_is_booting(void) {
-        struct timespec ts;
-
-        return clock_gettime(CLOCK_BOOTTIME, &ts) >= 0 && ts.tv_sec < BOOT_SECONDS;
-}
-
 static int submit_open(Opening *opening, Error *err);
 
 static int on_pause_over(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -94,7 +90,7 @@ static int on_pause_over(sd_event_source *source, uint64_t usec, void *userdata)
 static bool is_worth_a_wait(Opening *opening, const PoolEntry *pool, const Error *err) {
         if (err->kind == ERROR_WORKER_DIED)
                 return ++opening->deaths < WORKER_DEATHS_MAX;
-        return pool->may_come_yet && !pool->attempt && host_is_booting();
+        return pool->may_come_yet && !pool->attempt && clock_host_is_booting();
 }
 
 /* Returns whether it will be tried again. */
@@ -110,9 +106,13 @@ static bool wait_for_it(Manager *m, PoolEntry *pool, Opening *opening, const Err
 }
 
 static void on_catalog_opened(PoolEntry *pool, const Error *err, void *userdata) {
+        Opening *opening = userdata;
+
         if (err)
                 log_failure(pool->info.name, err, "cannot open the catalog");
-        opening_end(userdata);
+        else
+                let_go_on(opening->start->manager);
+        opening_end(opening);
 }
 
 static void on_opened(JobResult *result, int *mount_fd, const Error *err, void *userdata) {

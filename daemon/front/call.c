@@ -40,15 +40,25 @@ static void tell_refusal(const Call *call, const Error *err) {
         audit_refusal(m->audit, &call->caller, call->verb, registry_find_uuid(&m->registry, call->object), err);
 }
 
-int call_begin(sd_varlink *link, sd_varlink_method_flags_t flags, const char *interface, const char *verb,
-               CallReply reply, Call **ret) {
+/* What is asked of a volume that is there waits for no pool that is not: its disk may never come. */
+static bool is_there(const Call *call, const char *reference) {
+        VolumeEntry *entry;
+        Error err = {};
+
+        return find_volume(server_manager(call->server), &call->caller, reference, &entry, &err) >= 0 &&
+               entry->pool->state == POOL_ACTIVE;
+}
+
+/* reference: of the volume that it is about; NULL: not about one. */
+static int begin(sd_varlink *link, sd_varlink_method_flags_t flags, const char *interface, const char *verb,
+                 CallReply reply, const char *reference, Call **ret) {
         _cleanup_(call_freep) Call *call = call_new(link, flags, interface, verb, reply);
         Error err = {};
         int r;
 
         if (!call)
                 return -ENOMEM;
-        if (server_call_waits(call->server, link))
+        if (server_call_waits(call->server, link, reference && is_there(call, reference)))
                 return 0;
         if (server_call_enter(call->server, &call->caller, &err) < 0) {
                 tell_refusal(call, &err);
@@ -58,6 +68,11 @@ int call_begin(sd_varlink *link, sd_varlink_method_flags_t flags, const char *in
         call->entered = true;
         *ret = TAKE_PTR(call);
         return 1;
+}
+
+int call_begin(sd_varlink *link, sd_varlink_method_flags_t flags, const char *interface, const char *verb,
+               CallReply reply, Call **ret) {
+        return begin(link, flags, interface, verb, reply, NULL, ret);
 }
 
 int call_begin_on_volume(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
@@ -77,7 +92,7 @@ int call_begin_on_volume_of(sd_varlink *link, sd_json_variant *parameters, sd_va
         *ret_r = sd_varlink_dispatch(link, parameters, table, p);
         if (*ret_r != 0)
                 return 0;
-        *ret_r = call_begin(link, flags, interface, verb, reply, &call);
+        *ret_r = begin(link, flags, interface, verb, reply, *(const char **) p, &call);
         if (!call) /* it waits, was answered, or failed */
                 return 0;
         *ret_r = 0;

@@ -316,7 +316,7 @@ void server_call_leave(Server *s, const Caller *caller) {
 
 /* --- before the pools are there ------------------------------------------------------------------------- */
 
-bool server_call_waits(Server *s, sd_varlink *link) {
+bool server_call_waits(Server *s, sd_varlink *link, bool can_go_on) {
         Connection *c = connection_find(s, link);
         bool waited;
 
@@ -330,7 +330,7 @@ bool server_call_waits(Server *s, sd_varlink *link) {
                 gate_call_begins(c->gate);
         if (s->manager->ready && c->caller.admin && !waited)
                 manager_try_again(s->manager);
-        c->waits = !s->manager->ready;
+        c->waits = !s->manager->ready && !can_go_on;
         return c->waits;
 }
 

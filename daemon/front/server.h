@@ -24,9 +24,9 @@ void server_caller_done(Caller *caller);
 
 Driver **server_drivers(Server *server); /* the first of those that listen */
 
-/* Every call asks this first. While the pools are still being activated it waits: returns true, and the handler
- * returns 0. It is called again when they are there. */
-bool server_call_waits(Server *server, sd_varlink *link);
+/* Every call asks this first. While the pools are still being activated it waits, unless it can go on all the same:
+ * returns true, and the handler returns 0. It is called again at each that is there, and when all are. */
+bool server_call_waits(Server *server, sd_varlink *link, bool can_go_on);
 
 /* Calls back once when the client is gone, or quarryd ends; for a call that has no end of its own. */
 int server_on_gone(Server *server, sd_varlink *link, void (*on_gone)(void *userdata), void *userdata);

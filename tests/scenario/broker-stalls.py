@@ -46,6 +46,9 @@ def pools_that_do_not_answer_at_start_keep_nobody_from_the_others():
     world.worker.rule("pool_remove", removal)
     world.worker.jobs.clear()
     world.start()
+    began = time.monotonic()
+    world.call("Volume.Inspect", volume="good:db", timeout=40)
+    same(time.monotonic() - began < 10, True)  # what is asked of a volume that is there waits for no other pool
     listed = world.call("Volume.List", timeout=40)
     same([v["name"] for v in listed["volumes"]], ["db"])
     same({p["name"] for p in listed["missingPools"]}, {"bad", "half"})
