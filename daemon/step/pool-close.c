@@ -124,11 +124,26 @@ static unsigned close_all(StepContext *c, bool is_last_try) {
         return left;
 }
 
+/* The broker may be on its way out as well: it has the catalog open. Returns how many stay. */
+static unsigned unmount_catalog(StepContext *c, bool is_last_try) {
+        char target[CATALOG_PATH_MAX];
+        int r;
+
+        pool_catalog_path(c->pool.uuid, target);
+        r = mnt_unmount(target);
+        if (r >= 0 || r == -EINVAL || r == -ENOENT)
+                return 0;
+        if (is_last_try)
+                log_warning(c->pool.name, "%s stays mounted: %s", target, strerror(-r));
+        return 1;
+}
+
 static int pool_close_volumes_run(StepContext *c, Error *err) {
         for (unsigned i = 1; i <= TRIES; i++) {
                 unsigned left = unmount_all(c, i == TRIES);
 
                 left += close_all(c, i == TRIES);
+                left += unmount_catalog(c, i == TRIES);
                 if (left == 0)
                         return 0;
                 if (i < TRIES)
