@@ -99,11 +99,12 @@ installed = sed 's|/usr/lib/quarry/|$(PREFIX)/lib/quarry/|g; s|/usr/bin/quarry|$
 
 .PHONY: install
 install: all
-	$(Q)install -d $(addprefix $(DESTDIR),$(PREFIX)/bin $(PREFIX)/lib/quarry $(UNITDIR) \
+	$(Q)install -d $(addprefix $(DESTDIR),$(PREFIX)/bin $(PREFIX)/sbin $(PREFIX)/lib/quarry $(UNITDIR) \
 	    $(PREFIX)/lib/sysusers.d $(PREFIX)/lib/tmpfiles.d $(PREFIX)/lib/udev/rules.d \
 	    $(PREFIX)/share/man/man1 $(PREFIX)/share/man/man5 $(PREFIX)/share/man/man8 \
 	    $(PREFIX)/share/bash-completion/completions $(ZSHDIR) $(FISHDIR) $(PREFIX)/share/doc/quarry $(SYSCONFDIR)/quarry/quarry.conf.d)
 	$(Q)install -m 0755 $(OUT)/quarry $(DESTDIR)$(PREFIX)/bin/quarry
+	$(Q)ln -sf ../bin/quarry $(DESTDIR)$(PREFIX)/sbin/mount.quarry
 	$(Q)install -m 0755 $(OUT)/quarryd $(OUT)/quarry-worker $(DESTDIR)$(PREFIX)/lib/quarry/
 	$(Q)$(foreach f,$(wildcard daemon/units/*.service daemon/units/*.socket),$(call installed,$(f),$(UNITDIR));)
 	$(Q)install -m 0644 daemon/units/sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/quarry.conf

@@ -1,6 +1,7 @@
 /* The quarry command: which words are verbs, and what help says about them. */
 
 #include "complete.h"
+#include "helper.h"
 #include "must.h"
 #include "report.h"
 #include "table.h"
@@ -501,7 +502,10 @@ int main(int argc, char **argv) {
         int code;
 
         (void) setlocale(LC_CTYPE, "C.UTF-8"); /* names, labels and JSON are UTF-8 whatever the user's locale is */
-        code = argc < 1 || words_check(argv + 1, &err) < 0 ? report_error(NULL, NULL, &err) : run(argv + 1);
+        if (argc < 1 || words_check(argv + 1, &err) < 0)
+                code = report_error(NULL, NULL, &err);
+        else
+                code = streq(program_invocation_short_name, HELPER_NAME) ? helper_run(argc, argv) : run(argv + 1);
 
         if (fflush(stdout) != 0 || ferror(stdout)) {
                 fprintf(stderr, "quarry: cannot write the output: %s\n", strerror(errno));
