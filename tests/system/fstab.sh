@@ -83,7 +83,7 @@ FSTAB
     ok "in the journal" eval 'journalctl -b -u srv-other.mount | grep "no volume gone"'
     try systemctl reset-failed
 
-    # A service that has its file there open, and what it finds when the host stops.
+    # A service that has a file there open, and what it finds when the host stops; then a pool's disk may go away.
     cat >/etc/systemd/system/shop.service <<'UNIT'
 [Unit]
 RequiresMountsFor=/srv/vault
@@ -97,6 +97,7 @@ UNIT
     cat >/etc/systemd/system/quarry-pools.service.d/look.conf <<'UNIT'
 [Service]
 ExecStopPost=/bin/sh -c '{ dmsetup ls; losetup -l -n; grep quarry /proc/self/mountinfo; } >/var/lib/left; echo "pools $(cut -d" " -f1 /proc/uptime)" >/var/lib/stopped; journalctl -b -o short-monotonic -n 200 >/var/lib/left.log'
+ExecStopPost=/bin/sh -c 'if rm /var/lib/hide; then mv /var/lib/quarry/away.img /var/lib/away.img; fi'
 UNIT
     try systemctl daemon-reload
     ok "a service has its volume mounted" systemctl enable --now shop.service
@@ -128,7 +129,7 @@ second_boot() {
     exits "who goes there has it" 0 touch /srv/auto/file
     ok "mounted" grep -q ' /srv/auto .* ext4 ' /proc/self/mountinfo
     ok "and lets it go" systemctl stop srv-auto.mount
-    mv /var/lib/quarry/away.img /var/lib/away.img
+    touch /var/lib/hide
 }
 
 third_boot() {
