@@ -8,7 +8,7 @@
 
 options() { findmnt -no VFS-OPTIONS "$1"; }
 mounts_at() { grep -c " $1 " /proc/self/mountinfo; }
-all_closed() { [ -z "$(volume_devices | grep -vxF "quarry-$(pool_uuid away)")" ]; }
+all_closed() { ! volume_devices | grep -qvxF "quarry-$(pool_uuid away)"; }
 failed_units() { systemctl list-units --failed --plain --no-legend | awk '{ print $1 }' | xargs; }
 since_boot() { systemctl show -P ActiveEnterTimestampMonotonic "$1"; }
 journal_has() { journalctl -b -o cat | grep -E "$1"; }
