@@ -161,6 +161,10 @@ def kill(program):
             os.kill(int(path.split("/")[2]), signal.SIGKILL)
 
 
+def runs(program):
+    return any(read(path) == program for path in glob.glob("/proc/[0-9]*/comm"))
+
+
 def crypt_keys():
     """UUIDs whose volume key the kernel's keyrings hold."""
     return set(re.findall(rf"cryptsetup:({UUID})", read("/proc/keys")))

@@ -138,6 +138,7 @@ class KindVerb(Verb):
             with open("/etc/quarry/quarry.conf", "a", encoding="ascii") as f:
                 f.write("[Bind]\nAllowedRoots=/srv\n")
             kernel.kill("quarry-worker")
+            wait(lambda: not kernel.runs("quarry-worker"), "the end of the workers that do not know of it")
         if not there:
             self.create()
 
@@ -504,7 +505,8 @@ class GiveUpGrowth(Resize):
         call("Volume.Resize", volume=NAME, sizeBytes=self.size)
 
     def after(self, outcome):
-        if outcome:
+        if outcome:  # it may have gone on: then it shrinks, which nobody may use meanwhile
+            call("Volume.Unmount", volume=NAME)
             self.run()
         size = volume(NAME)["sizeBytes"]
         claim(size == self.size, f"it has {size}, and had {self.size}")
