@@ -102,7 +102,8 @@ install: all
 	$(Q)install -d $(addprefix $(DESTDIR),$(PREFIX)/bin $(PREFIX)/sbin $(PREFIX)/lib/quarry $(UNITDIR) \
 	    $(PREFIX)/lib/sysusers.d $(PREFIX)/lib/tmpfiles.d $(PREFIX)/lib/udev/rules.d \
 	    $(PREFIX)/share/man/man1 $(PREFIX)/share/man/man5 $(PREFIX)/share/man/man8 \
-	    $(PREFIX)/share/bash-completion/completions $(ZSHDIR) $(FISHDIR) $(PREFIX)/share/doc/quarry $(SYSCONFDIR)/quarry/quarry.conf.d)
+	    $(PREFIX)/share/bash-completion/completions $(ZSHDIR) $(FISHDIR) $(PREFIX)/share/doc/quarry $(SYSCONFDIR)/quarry/quarry.conf.d \
+	    $(SYSCONFDIR)/containers/containers.conf.d)
 	$(Q)install -m 0755 $(OUT)/quarry $(DESTDIR)$(PREFIX)/bin/quarry
 	$(Q)ln -sf ../bin/quarry $(DESTDIR)$(PREFIX)/sbin/mount.quarry
 	$(Q)install -m 0755 $(OUT)/quarryd $(OUT)/quarry-worker $(DESTDIR)$(PREFIX)/lib/quarry/
@@ -119,6 +120,8 @@ install: all
 	$(Q)install -m 0644 cli/completion.fish $(DESTDIR)$(FISHDIR)/quarry.fish
 	$(Q)[ -e $(DESTDIR)$(SYSCONFDIR)/quarry/quarry.conf ] || \
 	    install -m 0644 daemon/units/quarry.conf $(DESTDIR)$(SYSCONFDIR)/quarry/quarry.conf
+	$(Q)[ -e $(DESTDIR)$(SYSCONFDIR)/containers/containers.conf.d/50-quarry.conf ] || \
+	    install -m 0644 daemon/units/containers.conf $(DESTDIR)$(SYSCONFDIR)/containers/containers.conf.d/50-quarry.conf
 
 .PHONY: clean
 clean:
