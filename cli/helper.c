@@ -157,12 +157,14 @@ static int arguments_parse(int argc, char **argv, Arguments *a, Error *err) {
                 r = take_flag(flag, optarg, a, &options, err);
         if (r < 0)
                 return r;
-        if (argc - optind != 2)
-                return usage(err);
+        if (argc - optind != 2) {
+                (void) usage(err);
+                return -EINVAL;
+        }
+        a->target = argv[optind + 1];
         if (!getcwd(folder, sizeof(folder)))
                 return error_errno(err, errno, "cannot tell the current folder");
         a->name = helper_reference(argv[optind], folder);
-        a->target = argv[optind + 1];
         if (*a->name == '/')
                 return error_field(err, "volume",
                                    "%s is a path: there is one that is called as the volume; write TENANT/NAME, as in "
