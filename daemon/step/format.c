@@ -10,6 +10,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #define MKFS_TIMEOUT 600u /* seconds */
@@ -44,6 +45,36 @@ static int option_append(char ***argv, Filesystem fs, const char *option, const 
         return strv_append(argv, both ?: value);
 }
 
+/* mkfs.xfs takes a thin device for an array of disks: with 16 allocation groups and more, and a log whose every record
+ * fills 64 KiB. A mount reads the heads of all groups, and the log's last records backwards by the sector, one after the
+ * other; and a filesystem that grows gets more groups of that size. So both are as on one disk, unless the user says
+ * something about them, or about blocks, of which a record is made. A group is no larger than 1 TiB. */
+#define XFS_GROUPS_TO (4096 * GIB)
+
+static const struct {
+        const char *option, *value, *unless;
+} xfs_geometry[] = {
+        { "-d", "agcount=4", "d" },
+        { "-l", "su=4096", "lbs" },
+};
+
+static bool has_one_of(char *const *options, const char *letters) {
+        for (; options && *options; options += 2)
+                if (strchr(letters, options[0][1]))
+                        return true;
+        return false;
+}
+
+static int geometry_append(char ***argv, const VolumeSpec *spec, char *const *options) {
+        if (spec->fs != FILESYSTEM_XFS || spec->size > XFS_GROUPS_TO)
+                return 0;
+        for (size_t i = 0; i < ELEMENTSOF(xfs_geometry); i++)
+                if (!has_one_of(options, xfs_geometry[i].unless) &&
+                    (strv_append(argv, xfs_geometry[i].option) < 0 || strv_append(argv, xfs_geometry[i].value) < 0))
+                        return -ENOMEM;
+        return 0;
+}
+
 static int mkfs_argv(const VolumeSpec *spec, const char *device, char ***ret, Error *err) {
         static const char *const ext4[] = { "mke2fs", "-q", "-F", "-t", "ext4", "-m", "0" };
         static const char *const xfs[] = { "mkfs.xfs", "-q", "-f", "-K" };
@@ -62,6 +93,8 @@ static int mkfs_argv(const VolumeSpec *spec, const char *device, char ***ret, Er
                 if (defaults[i].fs == spec->fs &&
                     (strv_append(&argv, defaults[i].option) < 0 || strv_append(&argv, defaults[i].value) < 0))
                         return error_oom(err);
+        if (geometry_append(&argv, spec, options) < 0)
+                return error_oom(err);
         for (char **o = options; o && *o; o += 2) /* an option, its value */
                 if (option_append(&argv, spec->fs, o[0], o[1]) < 0)
                         return error_oom(err);
