@@ -4,6 +4,8 @@
 
 #include <quarry/text.h>
 
+#include <sys/stat.h>
+
 #define DIGITS "0123456789"
 #define WORD "abcdefghijklmnopqrstuvwxyz0123456789_"
 #define LABEL WORD "ABCDEFGHIJKLMNOPQRSTUVWXYZ.-"
@@ -189,4 +191,16 @@ int mkfs_options_parse(Filesystem fs, char *const *options, char ***ret, Error *
         if (ret)
                 *ret = TAKE_PTR(argv);
         return 0;
+}
+
+bool filesystem_tools_are_newer(Filesystem fs, uint64_t since_usec) {
+        static const char *const ext4[] = { "/usr/sbin/mke2fs", "/etc/mke2fs.conf", "/proc/self/exe", NULL };
+        static const char *const xfs[] = { "/usr/sbin/mkfs.xfs", "/proc/self/exe", NULL };
+        struct stat st;
+
+        for (const char *const *tool = fs == FILESYSTEM_XFS ? xfs : ext4; *tool; tool++)
+                if (stat(*tool, &st) >= 0 &&
+                    (uint64_t) st.st_ctim.tv_sec * 1000000 + (uint64_t) st.st_ctim.tv_nsec / 1000 > since_usec)
+                        return true;
+        return false;
 }

@@ -4,6 +4,7 @@
 #include "broker/operation.h"
 #include "broker/schedule.h"
 #include "broker/space.h"
+#include "broker/template.h"
 #include "broker/volume.h"
 #include "broker/watch.h"
 
@@ -227,6 +228,7 @@ static void finish_unfinished(Manager *m, PoolEntry *pool) {
                         volume_resume_remove(m, u.list[i]);
         }
         free(u.list);
+        template_discard_ahead(m, pool);
         volume_free_go_on(m, pool);
 }
 

@@ -527,6 +527,28 @@ int registry_rename_volume(Registry *registry, VolumeEntry *entry, const char *n
         return 0;
 }
 
+int registry_turn_template(Registry *registry, VolumeEntry *entry, VolumeSpec *spec, Error *err) {
+        Volume volume = { .spec = *spec };
+        PoolEntry *pool = entry->pool;
+        TenantEntry *tenant;
+        int r;
+
+        r = registry_tenant_of(pool, &volume, &tenant, err);
+        if (r < 0)
+                return r;
+        tdelete(entry, &pool->by_name, compare_name);
+        volume_spec_done(&entry->volume.spec);
+        entry->volume.spec = *spec;
+        *spec = (VolumeSpec) {};
+        buffer_format(entry->volume.spec.pool, sizeof(entry->volume.spec.pool), "%s", pool->info.name);
+        if (!tsearch(entry, &pool->by_name, compare_name))
+                return error_oom(err);
+        entry->tenant = tenant;
+        count(pool, entry, true);
+        registry_plan_volume(registry, entry);
+        return 0;
+}
+
 void registry_set_old_name(Registry *registry, VolumeEntry *entry, char *old_name) {
         renamed_unlink(registry, entry);
         free(entry->volume.old_name);

@@ -293,6 +293,8 @@ VolumeEntry *registry_give_spare(Registry *registry, VolumeEntry *entry, Volume 
 void volume_entry_set_spare(VolumeEntry *entry, uint32_t thin_id);
 /* Gives a volume another name, and with it its snapshots. ERROR_VOLUME_EXISTS. */
 int registry_rename_volume(Registry *registry, VolumeEntry *entry, const char *name, Error *err);
+/* A template becomes the volume that spec, which it takes over, tells of: its device is what such a one has. */
+int registry_turn_template(Registry *registry, VolumeEntry *entry, VolumeSpec *spec, Error *err);
 /* Plans a volume by its schedule, or its pool's, as they are now. Done when it is added, too. */
 void registry_plan_volume(Registry *registry, VolumeEntry *entry);
 /* Gives a volume another size; or notes to which it grows, 0 for none, which is promised to it from then on. */

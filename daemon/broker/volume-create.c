@@ -52,8 +52,7 @@ static void on_row_settled(const Error *err, void *userdata) {
         else if (op->failure.kind != ERROR_NONE)
                 operation_finish(op, &op->failure);
         else {
-                if (sd_id128_is_null(op->job.source.uuid))
-                        template_note_demand(op->manager, op->pool, &op->volume->volume.spec);
+                template_note_demand(op->manager, op->pool, &op->volume->volume.spec);
                 operation_finish(op, NULL);
         }
 }
@@ -226,6 +225,26 @@ int volume_create_run(Operation *op, Error *err) {
         return catalog_put_volume(op->pool->catalog, &op->volume->volume, on_row_written, op, err);
 }
 
+/* --- made ahead ----------------------------------------------------------------------------------------- */
+
+/* One row makes a template that is there the volume that was asked for. */
+static int turn_template(Manager *m, VolumeEntry *entry, VolumeSpec *spec, Error *err) {
+        int r = registry_turn_template(&m->registry, entry, spec, err);
+
+        if (r < 0)
+                return r;
+        entry->volume.state = VOLUME_CREATING;
+        entry->volume.created_usec = clock_usec(CLOCK_REALTIME);
+        return 0;
+}
+
+static int take_run(Operation *op, Error *err) {
+        op->volume->volume.state = VOLUME_READY;
+        op->volume->made_usec = clock_usec(CLOCK_REALTIME);
+        settle(op);
+        return 0;
+}
+
 /* --- judging the request -------------------------------------------------------------------------------- */
 
 int volume_create_check_key(const VolumeSpec *spec, int key_fd, Error *err) {
@@ -315,8 +334,8 @@ static int check_space(const Manager *m, PoolEntry *pool, const TenantEntry *ten
 
 static int create(Manager *m, const Caller *caller, VolumeSpec *spec, int *key_fd, bool if_absent,
                   const Watcher *watcher, VolumeEntry **ret_existing, Error *err) {
+        VolumeEntry *entry, *ahead = NULL;
         TenantEntry *tenant;
-        VolumeEntry *entry;
         PoolEntry *pool;
         Operation *op;
         int r;
@@ -344,12 +363,17 @@ static int create(Manager *m, const Caller *caller, VolumeSpec *spec, int *key_f
                 r = quota_check_volumes(tenant, 1, err);
         if (r >= 0)
                 r = check_space(m, pool, tenant, spec, err);
-        if (r >= 0)
-                r = operation_new(m, "create", caller, watcher, volume_create_run, &op, err);
+        if (r >= 0) {
+                ahead = template_find_ahead(m, pool, spec);
+                r = operation_new(m, "create", caller, watcher, ahead ? take_run : volume_create_run, &op, err);
+        }
         if (r < 0)
                 return r;
         r = volume_take_members(&op->job, caller, spec, tenant, err);
-        if (r >= 0)
+        if (r >= 0 && ahead) {
+                entry = ahead;
+                r = turn_template(m, entry, spec, err);
+        } else if (r >= 0)
                 r = volume_create_entry(m, pool, spec, &entry, err);
         if (r < 0) {
                 operation_free(op);

@@ -62,7 +62,7 @@ extern const Step step_thin_create, step_thin_open, step_thin_keep, step_thin_cl
 /* The volume's second one, if the job knows of one; it is never open. */
 extern const Step step_spare_delete;
 /* template.c: what a plain volume begins as */
-extern const Step step_template_copy, step_template_identify;
+extern const Step step_template_copy, step_template_identify, step_template_settle;
 /* snapshot.c: images of volumes */
 /* A thin device of this id that is a copy of another volume's, which may be in use. */
 int snapshot_copy(StepContext *context, const Volume *from, uint32_t thin_id, Error *err);

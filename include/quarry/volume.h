@@ -190,6 +190,10 @@ int volume_spec_normalize_kind(VolumeSpec *spec, Error *err);
  * part, to be freed with strv_free(); may be NULL when only checking. */
 int mkfs_options_parse(Filesystem fs, char *const *options, char ***ret, Error *err);
 
+/* Whether what mkfs makes may have changed since (CLOCK_REALTIME, microseconds): by an upgrade of its tools, or of this
+ * program. */
+bool filesystem_tools_are_newer(Filesystem fs, uint64_t since_usec);
+
 /* A volume as the catalog knows it. */
 typedef struct Volume {
         sd_id128_t uuid;
@@ -197,16 +201,16 @@ typedef struct Volume {
         VolumeSpec spec;
         VolumeState state;
         uint64_t created_usec; /* CLOCK_REALTIME, microseconds */
-        char *failure;         /* VOLUME_BROKEN: why */
-        bool held;             /* a snapshot that is neither removed nor expires */
-        bool copied;           /* it began as a copy: its journal shares its blocks until it was written all over */
-        char *rule;            /* a snapshot: the rule of a schedule that made it, or NULL */
-        char *schedule;        /* a volume: when snapshots are made of it, or NULL */
-        bool locked;           /* its key is not to be in the kernel: nobody opens it */
+        char *failure; /* VOLUME_BROKEN: why */
+        bool held; /* a snapshot that is neither removed nor expires */
+        bool copied; /* it began as a copy: its journal shares its blocks until it was written all over */
+        char *rule; /* a snapshot: the rule of a schedule that made it, or NULL */
+        char *schedule; /* a volume: when snapshots are made of it, or NULL */
+        bool locked; /* its key is not to be in the kernel: nobody opens it */
         char host_key[HOST_KEY_ID_MAX]; /* KEY_SOURCE_HOST: by which its key is wrapped; empty: not known */
 
         /* What is under way, so that a start can go on with it. */
-        uint64_t pending_size;    /* bytes that it grows to; 0: it does not */
+        uint64_t pending_size; /* bytes that it grows to; 0: it does not */
         bool has_spare; /* it has a second thin device: one that is to take the place of the first, or did */
         uint32_t spare_thin_id;
         char *old_name; /* under which it may still be mounted, or NULL */

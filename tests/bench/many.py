@@ -22,7 +22,7 @@ def bench():
     peers.set_up()
     ours.warm(client)
     mine, lvm, have = {}, {}, 0
-    ours_turn = (lambda i: client.create_mounted(f"m{i}") and None, lambda i: client.remove(f"m{i}"))
+    ours_turn = (lambda i: client.create_mounted(f"m{i}") and None, lambda i: ours.removed(client, f"m{i}"))
     lvm_turn = (lambda i: peers.create_mounted(f"m{i}"), lambda i: peers.remove(f"m{i}"))
     for n in NUMBERS:
         took = timed(lambda: ours.fill(n)), timed(lambda: peers.fill(n, have))

@@ -472,5 +472,22 @@ def a_template_stays_until_its_copies_are_made():
     world.check_consistent()
 
 
+@test
+def of_what_is_asked_for_again_and_again_one_is_made_ahead():
+    world.worker.add_pool()
+    world.start()
+    for name in ("one", "two"):
+        world.create(name)
+    eventually(lambda: world.worker.templates, "there is a template")
+    world.create("three")
+    eventually(lambda: len(world.worker.thin) == 5, "one is made ahead")
+    time.sleep(0.2)  # its row is settled
+    jobs = len(world.worker.jobs)
+    world.create("four", labels=["a=b"])
+    same(len(world.worker.jobs), jobs, "no worker makes the next")
+    same(world.inspect("four")["labels"], {"a": "b"})
+    world.check_consistent()
+
+
 if __name__ == "__main__":
     sys.exit(main())

@@ -102,24 +102,33 @@ def thin_ids(pool):
 
 # --- the catalog
 
-def catalog(pool):
-    """Rows {uuid: (thin id, name, state, failure)} of what is listed, and all thin ids that rows have; of a copy:
-    quarryd has the database for itself."""
+def query(pool, *questions):
+    """The rows that answer each, of a copy: quarryd has the database for itself."""
     with tempfile.TemporaryDirectory() as folder:
         for path in glob.glob(f"{CATALOGS}/{pool}/catalog.db*"):
             shutil.copy(path, folder)
         db = sqlite3.connect(f"{folder}/catalog.db")
         try:
-            integrity = db.execute("PRAGMA integrity_check").fetchall()
-            if integrity != [("ok",)]:
-                raise AssertionError(f"the catalog is damaged: {integrity}")
-            rows = db.execute("SELECT v.uuid, v.thin_id, coalesce(o.name || '@', '') || v.name, v.state, v.failure "
-                              "FROM volume v LEFT JOIN volume o ON o.uuid = v.origin "
-                              "WHERE v.role != 'template'").fetchall()
-            ids = db.execute("SELECT thin_id FROM volume UNION SELECT spare_thin_id FROM volume").fetchall()
+            return [db.execute(question).fetchall() for question in questions]
         finally:
             db.close()
+
+
+def catalog(pool):
+    """Rows {uuid: (thin id, name, state, failure)} of what is listed, and all thin ids that rows have."""
+    integrity, rows, ids = query(
+        pool, "PRAGMA integrity_check",
+        "SELECT v.uuid, v.thin_id, coalesce(o.name || '@', '') || v.name, v.state, v.failure "
+        "FROM volume v LEFT JOIN volume o ON o.uuid = v.origin WHERE v.role != 'template'",
+        "SELECT thin_id FROM volume UNION SELECT spare_thin_id FROM volume")
+    if integrity != [("ok",)]:
+        raise AssertionError(f"the catalog is damaged: {integrity}")
     return {uuid: rest for uuid, *rest in rows}, {thin_id for thin_id, in ids if thin_id is not None}
+
+
+def made_ahead(pool):
+    names, = query(pool, "SELECT name FROM volume WHERE role = 'template' AND name LIKE 'ready-%' AND state = 'ready'")
+    return [name for name, in names]
 
 
 # --- mounts and all the rest

@@ -2,6 +2,7 @@
 the source."""
 
 import os
+import time
 
 import damage
 import kernel
@@ -81,6 +82,24 @@ class Create(VolumeVerb):
             use(self.fs)
         else:
             self.create()
+
+
+class CreateAhead(Create):
+    """One that was made ahead is there, and taken. As long as there is another volume it stays."""
+
+    word, jobs = "create, taking what was made ahead,", set()
+
+    def create(self):
+        call("Volume.Create", volume=NAME, sizeBytes=SIZES[self.fs] + 16 * MIB, filesystem=self.fs)
+
+    def before(self):
+        if not volume("other"):
+            call("Volume.Create", volume="other", sizeBytes=16 * MIB, filesystem="none")
+        super().before()
+        while not kernel.made_ahead(pool("default")["uuid"]):
+            self.create()
+            call("Volume.Remove", volume=NAME)
+            time.sleep(2)
 
 
 class Remove(VolumeVerb):
@@ -1179,6 +1198,7 @@ VOLUMES += [[Snapshot(key="host")], [Hold(), ReleaseHeld()], [Clone(key="host")]
 VOLUMES += [[KeyAdd(key="host"), KeyRemove(key="host")], [KeyAddHost(key="host")], [KeyChange(key="host")],
             [KeyLock(key="host")], [KeySuspend(key="host")], [KeyUnlock(key="host")], [KeyRestore(key="host")],
             [KeyRotate(key="host")]]
+VOLUMES += [[CreateAhead()], [CreateAhead(**ENCRYPTED)]]
 VOLUMES += [[TenantCreate(), TenantRemove()], [TenantUpdate()]]
 VOLUMES += [[Acquire("none", "host")]]
 # The same steps on other volumes.
