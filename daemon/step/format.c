@@ -46,9 +46,9 @@ static int option_append(char ***argv, Filesystem fs, const char *option, const 
 }
 
 /* mkfs.xfs takes a thin device for an array of disks: with 16 allocation groups and more, and a log whose every record
- * fills 64 KiB. A mount reads the heads of all groups, and the log's last records backwards by the sector, one after the
- * other; and a filesystem that grows gets more groups of that size. So both are as on one disk, unless the user says
- * something about them, or about blocks, of which a record is made. A group is no larger than 1 TiB. */
+ * fills 64 KiB. A mount reads the heads of all groups, and the log's last records backwards by the sector, one after
+ * the other; and a filesystem that grows gets more groups of that size. So both are as on one disk, unless the user
+ * says something about them, or about blocks, of which a record is made. A group is no larger than 1 TiB. */
 #define XFS_GROUPS_TO (4096 * GIB)
 
 static const struct {
