@@ -16,6 +16,11 @@
  * parse for seconds what it holds, before anybody can look at it. */
 #define INPUT_MAX (256u << 10)
 #define CHUNK (64u << 10)
+
+/* Requests of one user, of which this many may come at once after a while without. */
+#define REQUEST_USEC (UINT64_C(1000000) / 50)
+#define REQUESTS_AT_ONCE 250u
+#define PACE_USEC UINT64_C(100000)
 #define DESCRIPTORS_MAX 253u /* in one message; the kernel's SCM_MAX_FD */
 
 /* One may wait for ever, if its user wants it to. */
@@ -30,8 +35,16 @@ struct GateChild {
         sd_event_source *source;
 };
 
+struct GateUser {
+        GateUser *next;
+        uid_t uid;
+        unsigned n_gates;
+        uint64_t paid_until; /* CLOCK_MONOTONIC: each request takes its time, ahead of now it is borrowed */
+};
+
 struct Gate {
         Gate *next;
+        GateUser *user;
         Gates *gates;
         void *client;
         uid_t uid;
@@ -39,6 +52,7 @@ struct Gate {
         sd_event_source *fd_source, *inner_source;
         GateChild *child; /* reads what comes next */
         bool waits; /* what comes next, until there may be a child for it */
+        bool paced; /* its user has asked for too much: nothing is read until that is paid for */
         bool in_is_full, out_is_full; /* the library, and the client, take no more now */
         bool eof, ended;
         bool has_dropped; /* descriptors of somebody who may send none */
@@ -234,9 +248,13 @@ static int child_start(Gate *gate, int inner, bool with_descriptors) {
 
 /* --- both ways ------------------------------------------------------------------------------------------ */
 
+static bool may_read(const Gate *gate) {
+        return !gate->ended && !gate->eof && !gate->child && !gate->waits && !gate->paced && !gate->in_is_full;
+}
+
 /* Sources hear of a hang-up whatever they wait for: one that can do nothing about it yet is turned off. */
 static void listen_anew(Gate *gate) {
-        bool reads = !gate->eof && !gate->child && !gate->waits && !gate->in_is_full;
+        bool reads = may_read(gate);
         bool hears = !gate->ended && (reads || gate->out_is_full || gate->eof);
 
         (void) sd_event_source_set_io_events(gate->fd_source,
@@ -269,6 +287,45 @@ static void pass_descriptors(Gate *gate) {
                 gate_end(gate);
 }
 
+static uint64_t now(const Gates *gates) {
+        uint64_t usec = 0;
+
+        (void) sd_event_now(gates->event, CLOCK_MONOTONIC, &usec);
+        return usec;
+}
+
+static int on_pace(sd_event_source *source, uint64_t usec, void *userdata) {
+        Gates *gates = userdata;
+
+        for (Gate *gate = gates->first; gate; gate = gate->next) {
+                gate->paced = false;
+                listen_anew(gate);
+        }
+        return 0;
+}
+
+static bool asks_too_much(Gate *gate) {
+        Gates *gates = gate->gates;
+
+        gate->paced = gate->user->paid_until > now(gates) + REQUESTS_AT_ONCE * REQUEST_USEC;
+        if (gate->paced && sd_event_source_get_enabled(gates->pace_source, NULL) == 0) {
+                (void) sd_event_source_set_time_relative(gates->pace_source, PACE_USEC);
+                (void) sd_event_source_set_enabled(gates->pace_source, SD_EVENT_ONESHOT);
+        }
+        return gate->paced;
+}
+
+/* The end of each request is a zero; who sends parts of them pays for each. */
+static void pay(Gate *gate, const char *data, size_t size) {
+        GateUser *user = gate->user;
+        uint64_t usec = now(gate->gates);
+        unsigned n = 0;
+
+        for (size_t i = 0; i < size; i++)
+                n += data[i] == 0;
+        user->paid_until = (user->paid_until > usec ? user->paid_until : usec) + (n ?: 1) * REQUEST_USEC;
+}
+
 static void pass_in(Gate *gate) {
         char buffer[CHUNK];
         bool has_descriptors;
@@ -281,8 +338,12 @@ static void pass_in(Gate *gate) {
                 (void) shutdown(gate->inner, SHUT_WR);
                 return;
         }
-        if (has_descriptors)
+        if (asks_too_much(gate))
+                return;
+        if (has_descriptors) {
+                pay(gate, buffer, (size_t) n);
                 return pass_descriptors(gate);
+        }
         n = put(gate->inner, buffer, (size_t) n, NULL);
         gate->in_is_full = n == -EAGAIN;
         if (gate->in_is_full)
@@ -290,6 +351,7 @@ static void pass_in(Gate *gate) {
         if (n < 0)
                 return gate_end(gate);
         take(gate->fd, buffer, (size_t) n);
+        pay(gate, buffer, (size_t) n);
         gate->n_input += (size_t) n;
         if (gate->n_input > INPUT_MAX) {
                 log_debug("varlink", "user %u sends more than a request can have: the connection is closed", gate->uid);
@@ -321,7 +383,7 @@ static int on_fd(sd_event_source *source, int fd, uint32_t events, void *userdat
 
         if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
                 (void) pass_out(gate);
-        if (!gate->ended && !gate->eof && !gate->child && !gate->waits && !gate->in_is_full)
+        if (may_read(gate))
                 pass_in(gate);
         if (gate->eof && (events & EPOLLHUP))
                 gate_end(gate);
@@ -347,9 +409,24 @@ void gates_go_on(Gates *gates) {
         }
 }
 
+int gates_init(Gates *gates, sd_event *event, int (*may_pass)(void *client)) {
+        int r;
+
+        *gates = (Gates) { .event = event, .may_pass = may_pass };
+        r = sd_event_add_time(event, &gates->pace_source, CLOCK_MONOTONIC, 0, 0, on_pace, gates);
+        return r < 0 ? r : sd_event_source_set_enabled(gates->pace_source, SD_EVENT_OFF);
+}
+
 void gates_done(Gates *gates) {
+        sd_event_source_disable_unref(gates->pace_source);
         while (gates->children)
                 child_free(gates->children);
+        while (gates->users) {
+                GateUser *next = gates->users->next;
+
+                free(gates->users);
+                gates->users = next;
+        }
 }
 
 void gate_call_begins(Gate *gate) {
@@ -366,6 +443,28 @@ bool gate_flush(Gate *gate) {
 
 /* --- their life ----------------------------------------------------------------------------------------- */
 
+/* What somebody borrowed is remembered as long as it is owed, or a connection of theirs is there. */
+static GateUser *user_get(Gates *gates, uid_t uid) {
+        GateUser **at = &gates->users, *user;
+        uint64_t usec = now(gates);
+
+        while ((user = *at) && user->uid != uid)
+                if (user->n_gates == 0 && user->paid_until <= usec) {
+                        *at = user->next;
+                        free(user);
+                } else
+                        at = &user->next;
+        if (!user) {
+                user = calloc(1, sizeof(*user));
+                if (!user)
+                        return NULL;
+                user->uid = uid;
+                *at = user;
+        }
+        user->n_gates++;
+        return user;
+}
+
 static int add_source(Gate *gate, int fd, sd_event_io_handler_t on_io, sd_event_source **ret) {
         return sd_event_add_io(gate->gates->event, ret, fd, EPOLLIN, on_io, gate);
 }
@@ -373,16 +472,24 @@ static int add_source(Gate *gate, int fd, sd_event_io_handler_t on_io, sd_event_
 int gate_new(Gates *gates, int fd, uid_t uid, void *client, Gate **ret, int *ret_inner) {
         int pair[2], r;
         Gate *gate = calloc(1, sizeof(*gate));
+        GateUser *user;
 
-        r = gate ? RET_NERRNO(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair)) : -ENOMEM;
+        user = gate ? user_get(gates, uid) : NULL;
+        r = user ? RET_NERRNO(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair)) : -ENOMEM;
         if (r < 0) {
+                if (user)
+                        user->n_gates--;
                 (void) close(fd);
                 free(gate);
                 return r;
         }
-        *gate = (Gate) {
-                .next = gates->first, .gates = gates, .client = client, .uid = uid, .fd = fd, .inner = pair[0]
-        };
+        *gate = (Gate) { .next = gates->first,
+                         .gates = gates,
+                         .user = user,
+                         .client = client,
+                         .uid = uid,
+                         .fd = fd,
+                         .inner = pair[0] };
         /* Else what is sent out of band goes, and its descriptors with it, when something else is read. */
         r = RET_NERRNO(setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &(int) { 1 }, sizeof(int)));
         if (r >= 0)
@@ -436,5 +543,6 @@ void gate_free(Gate *gate) {
         else
                 (void) close(gate->fd);
         (void) close(gate->inner);
+        gate->user->n_gates--;
         free(gate);
 }

@@ -15,6 +15,7 @@
 
 typedef struct Gate Gate;
 typedef struct GateChild GateChild;
+typedef struct GateUser GateUser;
 
 /* Those of one server. */
 typedef struct Gates {
@@ -24,7 +25,11 @@ typedef struct Gates {
         int (*may_pass)(void *client);
         Gate *first;
         GateChild *children;
+        GateUser *users;
+        sd_event_source *pace_source;
 } Gates;
+
+int gates_init(Gates *gates, sd_event *event, int (*may_pass)(void *client));
 
 void gates_go_on(Gates *gates);
 void gates_done(Gates *gates);
@@ -34,7 +39,8 @@ void gates_done(Gates *gates);
 int gate_new(Gates *gates, int fd, uid_t uid, void *client, Gate **ret, int *ret_inner);
 void gate_free(Gate *gate);
 
-/* A whole request has arrived: a client may send so much and no more until then. */
+/* A whole request has arrived: a client may send so much and no more until then; and a user only so many, on all
+ * connections together: more of them wait. */
 void gate_call_begins(Gate *gate);
 
 /* Hands on what the library has written. Returns false, and the library sees a hang-up, if the client takes no more. */

@@ -423,6 +423,8 @@ static int servers_new(Server *s) {
         if (r >= 0)
                 r = varlink_new(s, &s->storage);
         if (r >= 0)
+                r = gates_init(&s->gates, s->manager->event, may_pass);
+        if (r >= 0)
                 r = sd_event_add_exit(s->manager->event, &s->exit_source, on_exit_begins, s);
         return r < 0 ? r : sd_event_source_set_priority(s->exit_source, SD_EVENT_PRIORITY_IMPORTANT);
 }
@@ -453,7 +455,6 @@ int server_new(Manager *m, Server **ret, Error *err) {
         if (!s)
                 return error_oom(err);
         s->manager = m;
-        s->gates = (Gates) { .event = m->event, .may_pass = may_pass };
         m->on_ready = on_ready;
         m->on_ready_userdata = s;
 

@@ -318,7 +318,7 @@ def descriptors_of_people_without_rights_do_not_use_up_ours():
         sent = as_user(NOBODY, NOBODY, [], flood)
         over.set()
         watcher.join()
-        assert int(sent) > 20000, sent
+        assert int(sent) > 1000, sent  # and not more of the others: they are paced
         assert max(most) < before + 100, max(most)
 
 
@@ -471,13 +471,15 @@ def a_message_of_somebody_without_rights_is_not_read_to_its_end():
             return sent
         assert int(as_user(NOBODY, NOBODY, [], flood)) < MIB
 
-        def many_calls():  # who asks often has no such end
+        def many_calls():  # who asks often has no such end, and waits
             connection = wire.connect(world.socket, timeout=10)
-            for _ in range(3000):
-                connection.send_bytes(message("io.quarry.Volume.Inspect", {"volume": "x" * 100}))
+            began = time.monotonic()
+            for _ in range(350):
+                connection.send_bytes(message("io.quarry.Volume.Inspect", {"volume": "x" * 1000}))
                 connection.receive()
-            return "all"
-        same(as_user(NOBODY, NOBODY, [], many_calls), "all")
+            return time.monotonic() - began
+        took = float(as_user(NOBODY, NOBODY, [], many_calls))
+        assert 1 < took < 20, took
 
 
 @test
