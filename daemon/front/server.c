@@ -51,7 +51,7 @@ typedef struct Connection {
         sd_varlink *link;
         Server *server;
         Caller caller;
-        bool waits; /* for the pools */
+        bool waits; /* for the pools; we have a reference to it meanwhile */
         bool waited; /* the call that begins now has been waiting */
         void (*on_gone)(void *userdata); /* see server_on_gone() */
         void *gone_userdata;
@@ -184,9 +184,19 @@ static void close_oldest_idle(Server *s, const Caller *caller) {
                 (void) sd_varlink_close(of_others->link);
 }
 
+/* The library closes a connection whose call nobody could answer any more, from version 262 on. */
+static void connection_set_waits(Connection *c, bool waits) {
+        if (waits && !c->waits)
+                sd_varlink_ref(c->link);
+        else if (!waits && c->waits)
+                sd_varlink_unref(c->link);
+        c->waits = waits;
+}
+
 static void connection_free(Connection *c) {
         if (!c)
                 return;
+        connection_set_waits(c, false);
         if (c->on_gone)
                 c->on_gone(c->gone_userdata);
         if (c->gate)
@@ -330,7 +340,7 @@ bool server_call_waits(Server *s, sd_varlink *link, bool can_go_on) {
                 gate_call_begins(c->gate);
         if (s->manager->ready && c->caller.admin && !waited)
                 manager_try_again(s->manager);
-        c->waits = !s->manager->ready && !can_go_on;
+        connection_set_waits(c, !s->manager->ready && !can_go_on);
         return c->waits;
 }
 
@@ -341,10 +351,11 @@ static void on_ready(void *userdata) {
                 next = c->older;
                 if (!c->waits)
                         continue;
-                c->waits = false;
                 c->waited = true;
                 if (sd_varlink_dispatch_again(c->link) < 0)
                         (void) sd_varlink_close(c->link);
+                else
+                        connection_set_waits(c, false);
         }
         drivers_look_again(s);
         gates_go_on(&s->gates);

@@ -228,6 +228,7 @@ static int stays_open(StepContext *c, const char *name, dev_t thin, Error *err) 
         c->result->open = true;
         if (c->job->verb != JOB_VOLUME_UMOUNT)
                 return 0;
+        c->goes = c->goes || c->job->volume.spec.fs == FILESYSTEM_NONE; /* nobody looks when its user is gone */
         volume_crypt_name(c->job->volume.uuid, crypt);
         if (dm_info(crypt, &info) >= 0)
                 devices[n++] = info.device;

@@ -99,6 +99,11 @@ sleep 1
 is "and stays open" "$(devices "$raw") $(test -b /dev/quarry/default/raw && echo linked)" "1 linked"
 try quarry umount raw
 is "until it is unmounted" "$(devices "$raw")" 0
+try quarry mount raw
+hold raw
+exits "unmounted while somebody was handed it" 0 quarry umount raw
+end $holder
+ok "it is closed behind them" wait_for 5 gone "$raw"
 hold raw
 is "who was handed it has no link" "$(test -e /dev/quarry/default/raw && echo linked)" ""
 try quarry rename raw rare
