@@ -310,10 +310,10 @@ static const Verb verbs[] = {
           "  quarry events --json | jq --unbuffered -r 'select(.type == \"failed\").error'\n",
           events_options, false, 0, ANY, verb_events, "log" },
         { "driver", "[TENANT]", "Serve container engines on a socket that systemd hands over",
-          "What quarry-docker.service runs, and quarry-docker@TENANT.service. The socket is\n"
-          "served by quarryd for as long as this runs. Takes an administrator.\n",
-          "  systemctl enable --now quarry-docker.socket\n"
-          "  systemctl enable --now quarry-docker@acme.socket\n",
+          "What quarry-docker.service runs, and quarry-docker@TENANT.service: the socket is\n"
+          "served by quarryd for as long as this lasts. Takes an administrator.\n",
+          "  systemctl enable --now quarry-docker@acme.socket\n"
+          "  systemd-socket-activate -l /run/docker/plugins/quarry.sock quarry driver\n",
           no_options, false, 0, 1, verb_driver, "docker" },
         { "help", "[VERB]...", "Show what a verb does, and its options", NULL, "  quarry help pool create\n",
           no_options, false, 0, 2, verb_help },

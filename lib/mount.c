@@ -220,7 +220,7 @@ int mount_spec_validate(const MountSpec *spec, bool detached, Error *err) {
         r = check_ranges(spec, err);
         if (r < 0)
                 return r;
-        if (spec->userns && spec->n_idmap > 0)
+        if (spec->userns + spec->peer + (spec->n_idmap > 0) > 1)
                 return error_field(err, "idmap",
                                    "ranges of ids and a user namespace: only one of them says who is who");
         if (mount_spec_has_map(spec) && !detached)
@@ -300,6 +300,7 @@ int mount_spec_to_json(const MountSpec *spec, sd_json_variant **ret) {
                         SD_JSON_BUILD_PAIR_CONDITION(!!ranges, "idmap", SD_JSON_BUILD_VARIANT(ranges)),
                         SD_JSON_BUILD_PAIR_CONDITION(
                                         spec->userns, "userNamespace", SD_JSON_BUILD_BOOLEAN(spec->userns)),
+                        SD_JSON_BUILD_PAIR_CONDITION(spec->peer, "peer", SD_JSON_BUILD_BOOLEAN(spec->peer)),
                         SD_JSON_BUILD_PAIR_CONDITION(
                                         !isempty(spec->context), "context", SD_JSON_BUILD_STRING(spec->context)),
                         SD_JSON_BUILD_PAIR_CONDITION(
@@ -335,13 +336,14 @@ int mount_spec_from_json(sd_json_variant *v, bool detached, MountSpec *ret, Erro
                 sd_json_variant *options, *ranges;
                 const char *context;
                 uint64_t uid, gid;
-                bool userns;
+                bool userns, peer;
         } Parsed;
         static const sd_json_dispatch_field table[] = {
                 { "options", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(Parsed, options),
                   SD_JSON_MANDATORY },
                 { "idmap", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(Parsed, ranges), 0 },
                 { "userNamespace", SD_JSON_VARIANT_BOOLEAN, sd_json_dispatch_stdbool, offsetof(Parsed, userns), 0 },
+                { "peer", SD_JSON_VARIANT_BOOLEAN, sd_json_dispatch_stdbool, offsetof(Parsed, peer), 0 },
                 { "context", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(Parsed, context), 0 },
                 { "giverUid", SD_JSON_VARIANT_UNSIGNED, sd_json_dispatch_uint64, offsetof(Parsed, uid), 0 },
                 { "giverGid", SD_JSON_VARIANT_UNSIGNED, sd_json_dispatch_uint64, offsetof(Parsed, gid), 0 },
@@ -356,6 +358,7 @@ int mount_spec_from_json(sd_json_variant *v, bool detached, MountSpec *ret, Erro
         if ((p.uid == UINT64_MAX) != (p.gid == UINT64_MAX) || (p.uid != UINT64_MAX && (p.uid | p.gid) >> 32))
                 return error_field(err, "mount", "who gives ids is a uid and a gid, 32 bits each");
         spec.userns = p.userns;
+        spec.peer = p.peer;
         spec.has_giver = p.uid != UINT64_MAX;
         spec.giver_uid = spec.has_giver ? (uid_t) p.uid : 0;
         spec.giver_gid = spec.has_giver ? (gid_t) p.gid : 0;

@@ -22,7 +22,7 @@
 #define PODMAN_ID "2f73349cfc4630255319c6c8dfc1b46a8996ace9d14d8e07563b165915918ec2"
 
 #define START_USEC (10 * UINT64_C(1000000))
-#define RENEW_USEC (60 * UINT64_C(1000000)) /* so long an engine that begins may take to mount again */
+#define RENEW_USEC (20 * UINT64_C(1000000)) /* so long an engine that begins may take to mount again */
 #define PAUSE_MAX_USEC (3600 * UINT64_C(1000000))
 
 struct MountIds {

@@ -214,20 +214,30 @@ int volume_mount(Manager *m, const Caller *caller, VolumeEntry *entry, const Mou
         return 0;
 }
 
-int volume_mount_for(Manager *m, const Caller *caller, VolumeEntry *entry, const char *id, const Watcher *watcher,
-                     Error *err) {
-        const VolumeSpec *volume = &entry->volume.spec;
-        MountSpec spec = {};
+static int check_directory(const VolumeEntry *entry, Error *err) {
+        const VolumeSpec *spec = &entry->volume.spec;
+
+        if (spec->kind != KIND_BLOCK || spec->fs != FILESYSTEM_NONE)
+                return 0;
+        return error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP,
+                         "volume %s has no filesystem: there is no directory that a container could be given",
+                         spec->name);
+}
+
+int volume_mount_for(Manager *m, const Caller *caller, VolumeEntry *entry, const char *id, int process_fd,
+                     const Watcher *watcher, Error *err) {
+        MountSpec spec = { .peer = process_fd >= 0 };
         Operation *op;
         int r;
 
-        if (volume->kind == KIND_BLOCK && volume->fs == FILESYSTEM_NONE)
-                return error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP,
-                                 "volume %s has no filesystem: there is no directory that a container could be given",
-                                 volume->name);
-        r = mount_new(m, caller, entry, &spec, false, watcher, &op, err);
-        if (r < 0)
+        r = check_directory(entry, err);
+        if (r >= 0)
+                r = mount_new(m, caller, entry, &spec, false, watcher, &op, err);
+        if (r < 0) {
+                closep(&process_fd);
                 return r;
+        }
+        op->second_fd = process_fd;
         op->mount_id = strdup(id);
         if (!op->mount_id) {
                 operation_free(op);

@@ -40,9 +40,10 @@ int volume_check_removal(const VolumeEntry *entry, Error *err);
  * mount_fd when detached: then options suid and dev are allowed to administrators, and left to who attaches it. */
 int volume_mount(Manager *manager, const Caller *caller, VolumeEntry *entry, const MountSpec *spec, bool detached,
                  int key_fd, int userns_fd, const Watcher *watcher, Error *err);
-/* The same at its standard place for a container engine, which gave this ID, see mount-id.h. */
-int volume_mount_for(Manager *manager, const Caller *caller, VolumeEntry *entry, const char *id, const Watcher *watcher,
-                     Error *err);
+/* The same at its standard place for a container engine, which gave this ID, see mount-id.h. Takes over process_fd in
+ * every case: the pidfd of one whose containers have ids of their own, or -EBADF. */
+int volume_mount_for(Manager *manager, const Caller *caller, VolumeEntry *entry, const char *id, int process_fd,
+                     const Watcher *watcher, Error *err);
 /* The operation's users are those who keep its devices open. lazy: who uses it under the mount that goes keeps it. */
 int volume_unmount(Manager *manager, const Caller *caller, VolumeEntry *entry, bool lazy, const Watcher *watcher,
                    Error *err);

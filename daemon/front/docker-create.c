@@ -4,8 +4,12 @@
 
 #include "broker/find.h"
 
+#include <quarry/fd.h>
 #include <quarry/schedule.h>
 #include <quarry/text.h>
+
+#include <fcntl.h>
+#include <stdio.h>
 
 static int reply_scheduled(DockerCall *c, Operation *op, sd_json_variant **ret) {
         return sd_json_variant_new_object(ret, NULL, 0);
@@ -52,7 +56,19 @@ static int take_schedule(DockerCall *c, const DockerOptions *o, Error *err) {
         return c->schedule ? 0 : error_oom(err);
 }
 
+/* Who runs containers without root is root in them, and the volume shows their ids. */
+static bool has_ids_of_its_own(const Caller *caller) {
+        _cleanup_free_ char *map = NULL;
+        unsigned inside, outside, count;
+        char path[64];
+
+        buffer_format(path, sizeof(path), "/proc/%d/uid_map", (int) caller->pid);
+        return file_read(AT_FDCWD, path, 4096, &map, NULL) >= 0 &&
+               !(sscanf(map, "%u %u %u", &inside, &outside, &count) == 3 && count == UINT32_MAX);
+}
+
 static int spec_complete(const DockerCall *c, DockerOptions *o, Error *err) {
+        Caller owner = *http_caller(c->http);
         VolumeSpec *spec = &o->spec;
         unsigned said = (o->has_fs ? SAID_FS : 0) | (o->has_uid ? SAID_UID : 0) | (o->has_gid ? SAID_GID : 0) |
                         (o->has_mode ? SAID_MODE : 0);
@@ -61,7 +77,9 @@ static int spec_complete(const DockerCall *c, DockerOptions *o, Error *err) {
         buffer_format(spec->tenant, sizeof(spec->tenant), "%s", c->driver->tenant);
         if (!o->has_size && spec->kind == KIND_BLOCK)
                 spec->size = docker_call_manager(c)->config.docker_size;
-        return volume_complete_spec(http_caller(c->http), said, spec, err);
+        if (!owner.admin && has_ids_of_its_own(&owner))
+                owner.uid = owner.gid = 0;
+        return volume_complete_spec(&owner, said, spec, err);
 }
 
 static int clone(DockerCall *c, const DockerOptions *o, Error *err) {

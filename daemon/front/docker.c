@@ -296,15 +296,30 @@ static int reply_mounted(DockerCall *c, Operation *op, sd_json_variant **ret) {
         return sd_json_buildo(ret, SD_JSON_BUILD_PAIR_STRING("Mountpoint", op->path));
 }
 
+/* Of a member who runs containers without root: these have ids of their own. */
+static int member_process(const DockerCall *c, int *ret, Error *err) {
+        int r = http_caller(c->http)->admin ? -EBADF : http_process(c->http);
+
+        if (r < 0 && r != -EBADF)
+                return error_errno(err, r, "cannot tell which process asks");
+        *ret = r;
+        return 0;
+}
+
 static void http_route_mount(DockerCall *c) {
         VolumeEntry *entry = find_or_end(c);
         Watcher watcher = docker_call_watcher(c);
+        int r, process_fd = -EBADF;
         Error err = {};
 
         if (!entry)
                 return;
         c->reply = reply_mounted;
-        if (volume_mount_for(docker_call_manager(c), http_caller(c->http), entry, c->request.id, &watcher, &err) < 0)
+        r = member_process(c, &process_fd, &err);
+        if (r >= 0)
+                r = volume_mount_for(docker_call_manager(c), http_caller(c->http), entry, c->request.id, process_fd,
+                                     &watcher, &err);
+        if (r < 0)
                 docker_call_end_refused(c, entry, &err);
 }
 

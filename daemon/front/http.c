@@ -213,6 +213,17 @@ bool http_is_post(const HttpCall *call) {
         return call->post;
 }
 
+int http_process(const HttpCall *call) {
+        const union MHD_ConnectionInfo *info = MHD_get_connection_info(call->connection,
+                                                                       MHD_CONNECTION_INFO_CONNECTION_FD);
+        socklen_t size = sizeof(int);
+        int fd;
+
+        if (!info)
+                return -ENOTCONN;
+        return getsockopt(info->connect_fd, SOL_SOCKET, SO_PEERPIDFD, &fd, &size) < 0 ? -errno : fd;
+}
+
 static HttpCall *call_new(HttpListener *l, struct MHD_Connection *connection, const char *path, const char *method) {
         const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
         HttpCall *call = calloc(1, sizeof(*call));

@@ -25,6 +25,8 @@ const Caller *http_caller(const HttpCall *call);
 const char *http_path(const HttpCall *call);
 const char *http_body(const HttpCall *call); /* NULL: what was sent is no text */
 bool http_is_post(const HttpCall *call);
+/* A pidfd of who asks, -errno. */
+int http_process(const HttpCall *call);
 
 void http_answer(HttpCall *call, sd_json_variant *v);
 /* {"Err": what and what to run next} */

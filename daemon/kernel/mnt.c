@@ -406,6 +406,14 @@ int mnt_point_device(const char *target, dev_t *ret_device, unsigned *ret_option
         return 1;
 }
 
+int mnt_has_same_owner(int mount_fd, const char *target) {
+        struct stat a, b;
+
+        if (fstat(mount_fd, &a) < 0 || lstat(target, &b) < 0)
+                return -errno;
+        return a.st_uid == b.st_uid && a.st_gid == b.st_gid;
+}
+
 /* A mount may be hidden behind another at the same place. */
 static void root_open(const char *target, dev_t device, int *fd) {
         struct stat status;

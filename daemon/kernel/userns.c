@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/pidfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -69,14 +70,14 @@ int userns_make(const IdRange *ranges, size_t n) {
         return r;
 }
 
-/* "user:[4026531837]" is what no file's path looks like. */
-static int identity(const char *path, char *buf, size_t size) {
+/* "user:[4026531837]" is what no file's path looks like, and neither "pidfd:[4711]". */
+static int identity(const char *path, const char *kind, char *buf, size_t size) {
         ssize_t n = readlink(path, buf, size - 1);
 
         if (n < 0)
                 return -errno;
         buf[n] = 0;
-        return startswith(buf, "user:[") ? 0 : -EINVAL;
+        return startswith(buf, kind) ? 0 : -EINVAL;
 }
 
 int userns_owner(int fd, uid_t *ret) {
@@ -84,12 +85,21 @@ int userns_owner(int fd, uid_t *ret) {
         int r;
 
         buffer_format(path, sizeof(path), "/proc/self/fd/%d", fd);
-        r = identity(path, theirs, sizeof(theirs));
+        r = identity(path, "user:[", theirs, sizeof(theirs));
         if (r >= 0)
-                r = identity("/proc/self/ns/user", own, sizeof(own));
+                r = identity("/proc/self/ns/user", "user:[", own, sizeof(own));
         if (r < 0)
                 return r;
         if (streq(theirs, own))
                 return -EPERM;
         return RET_NERRNO(ioctl(fd, NS_GET_OWNER_UID, ret));
+}
+
+int userns_of_process(int pidfd) {
+        char path[64], what[64];
+        int r;
+
+        buffer_format(path, sizeof(path), "/proc/self/fd/%d", pidfd);
+        r = identity(path, "pidfd:[", what, sizeof(what));
+        return r < 0 ? r : RET_NERRNO(ioctl(pidfd, PIDFD_GET_USER_NAMESPACE, 0));
 }

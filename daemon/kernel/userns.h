@@ -11,3 +11,7 @@ int userns_make(const IdRange *ranges, size_t n);
 /* Whose the user namespace is that a descriptor of somebody else stands for. -EINVAL if it stands for none, -EPERM for
  * the host's own. Nothing that the descriptor leads to is asked before it is known to be one: it may never answer. */
 int userns_owner(int fd, uid_t *ret);
+
+/* That of the process which a pidfd stands for. Returns the descriptor; -EINVAL if it stands for none, -ENOTTY if the
+ * kernel does not tell. */
+int userns_of_process(int pidfd);

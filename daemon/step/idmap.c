@@ -66,14 +66,41 @@ static int judge_namespace(const MountSpec *m, int fd, Error *err) {
         return 0;
 }
 
+/* A rootless container engine is in the user namespace of its containers. Who is in the host's sees ids as they are. */
+static int take_namespace(StepContext *c, Error *err) {
+        uid_t owner;
+        int r;
+
+        r = userns_of_process(c->second_fd);
+        closep(&c->second_fd);
+        c->second_fd = r;
+        if (r == -ENOTTY)
+                return error_set(
+                        err, ERROR_NOT_SUPPORTED, EOPNOTSUPP,
+                        "this kernel does not tell in which user namespace a process is: that takes Linux 6.11");
+        if (r < 0)
+                return error_errno(err, r, "cannot look at the user namespace of who asks");
+        if (userns_owner(c->second_fd, &owner) == -EPERM) {
+                close(TAKE_FD(c->second_fd));
+                return 0;
+        }
+        if (c->job->volume.spec.kind == KIND_BIND)
+                return error_set(err, ERROR_PERMISSION_DENIED, EPERM,
+                                 "volume %s is a bind volume: showing its files with other ids is for administrators",
+                                 c->job->volume.spec.name);
+        return judge_namespace(&c->job->mount, c->second_fd, err);
+}
+
 static int idmap_probe(StepContext *c, Error *err) {
-        return mount_spec_has_map(&c->job->mount) ? 0 : 1;
+        return mount_spec_has_map(&c->job->mount) || c->job->mount.peer ? 0 : 1;
 }
 
 static int idmap_run(StepContext *c, Error *err) {
         const MountSpec *m = &c->job->mount;
         int r;
 
+        if (m->peer)
+                return take_namespace(c, err);
         if (m->userns)
                 return judge_namespace(m, c->second_fd, err);
         r = judge_ranges(m, err);

@@ -67,13 +67,13 @@ int mount_shape(StepContext *c, Error *err) {
         r = mnt_set_options(c->mount_fd, m->options);
         if (r < 0)
                 return error_errno(err, r, "cannot set the options of the mount");
-        if (!mount_spec_has_map(m))
+        if (!mount_spec_has_map(m) && !(m->peer && c->second_fd >= 0))
                 return 0;
         r = mnt_set_owners(c->mount_fd, c->second_fd);
         if (r == -EINVAL)
                 return error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP, "volume %s cannot be mounted with other ids: %s",
                                  c->job->volume.spec.name,
-                                 m->userns
+                                 m->userns || m->peer
                                          ? "its filesystem does not know how, or no id is mapped in the user namespace"
                                          : "its filesystem does not know how");
         return r < 0 ? error_errno(err, r, "cannot mount volume %s with other ids", c->job->volume.spec.name) : 0;
@@ -129,6 +129,16 @@ static int attach_probe(StepContext *c, Error *err) {
                               spec->name, target, mount_options_format(options, have),
                               mount_options_format(c->job->mount.options, wanted));
                 error_hint(err, "quarry umount %s", VOLUME_REFERENCE(spec));
+                return r;
+        }
+        r = mnt_has_same_owner(c->mount_fd, target);
+        if (r < 0)
+                return error_errno(err, r, "cannot look at %s", target);
+        if (r == 0) {
+                r = error_set(err, ERROR_VOLUME_BUSY, EBUSY,
+                              "volume %s is mounted at %s for a rootless container engine, and shows other ids there",
+                              spec->name, target);
+                error_hint(err, "end the containers that use it; or quarry mount %s TARGET", VOLUME_REFERENCE(spec));
                 return r;
         }
         c->result->path = strdup(target);

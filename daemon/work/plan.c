@@ -42,9 +42,10 @@ static const Step *const *plan_volume_mount(const Job *job) {
                 return encrypted ? PLAN(&step_idmap, &step_thin_open, &step_luks_open, &step_unshared, &step_mount,
                                         &step_limit_mounted)
                                  : PLAN(&step_idmap, &step_thin_open, &step_unshared, &step_mount, &step_limit_mounted);
-        return encrypted ? PLAN(&step_thin_open, &step_luks_open, &step_unshared, &step_mount, &step_limit_mounted,
-                                &step_attach)
-                         : PLAN(&step_thin_open, &step_unshared, &step_mount, &step_limit_mounted, &step_attach);
+        return encrypted ? PLAN(&step_idmap, &step_thin_open, &step_luks_open, &step_unshared, &step_mount,
+                                &step_limit_mounted, &step_attach)
+                         : PLAN(&step_idmap, &step_thin_open, &step_unshared, &step_mount, &step_limit_mounted,
+                                &step_attach);
 }
 
 static const Step *const *plan_volume_clone(const VolumeSpec *spec) {
@@ -169,7 +170,7 @@ static const Step *const *plan_tmpfs(JobVerb verb) {
         case JOB_VOLUME_CREATE:
                 return PLAN(&step_tmpfs_try);
         case JOB_VOLUME_MOUNT:
-                return PLAN(&step_tmpfs_mount, &step_attach);
+                return PLAN(&step_idmap, &step_tmpfs_mount, &step_attach);
         case JOB_VOLUME_UMOUNT:
                 return PLAN(&step_unmount, &step_tmpfs_look);
         case JOB_VOLUME_CLAIM:
@@ -197,7 +198,7 @@ static const Step *const *plan_bind(const Job *job) {
         case JOB_VOLUME_CREATE:
                 return is_limited ? PLAN(&step_source_check, &step_source_limit) : PLAN(&step_source_check);
         case JOB_VOLUME_MOUNT:
-                return PLAN(&step_bind_mount, &step_attach);
+                return PLAN(&step_idmap, &step_bind_mount, &step_attach);
         case JOB_VOLUME_UMOUNT:
                 return PLAN(&step_unmount);
         case JOB_VOLUME_CLAIM:

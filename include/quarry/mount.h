@@ -36,6 +36,7 @@ typedef struct MountSpec {
         IdRange idmap[IDMAP_RANGES_MAX];
         size_t n_idmap;
         bool userns; /* instead: as a user namespace has it, whose descriptor comes along */
+        bool peer; /* instead: as that of a process has it, whose pidfd comes along; as they are if it is the host's */
         char context[MOUNT_CONTEXT_MAX + 1]; /* empty: none */
         /* On whose behalf: the ids that are shown must be theirs to give. An administrator's need not. */
         bool has_giver;

@@ -486,6 +486,9 @@ def a_tenant_has_a_driver_of_its_own():
     contains(as_who(ALICE, [], "VolumeDriver.Create", {"Name": "hers", "Opts": {"size": "1G"}}), "(200, {})")
     same([world.inspect("acme/hers")[k] for k in ("uid", "gid", "mode")], [ALICE, ALICE, 0o700])
     contains(as_who(BOB, [77], "VolumeDriver.Get", {"Name": "hers"}), "(200, ", "'Name': 'hers'")
+    same(world.worker.namespaces, [], "root's ids are the host's")
+    contains(as_who(ALICE, [], "VolumeDriver.Mount", {"Name": "hers", "ID": ID}), "(200, ")
+    contains(" ".join(world.worker.namespaces), "pidfd")  # whose containers have ids of their own
     contains(as_who(NOBODY, [ADMIN_GROUP], "VolumeDriver.List"), "(200, ")
     for name, body in (("Plugin.Activate", None), ("VolumeDriver.List", None), ("VolumeDriver.Capabilities", None),
                        ("VolumeDriver.Get", {"Name": "db"}), ("VolumeDriver.Remove", {"Name": "db"}),

@@ -118,6 +118,24 @@ is "a tenant's driver: its volumes alone" "$(create db '"size":"64M"'; ask Volum
 200 {"Volumes": [{"Name": "db"'
 is "whose they are" "$(quarry ls --no-legend -o name | xargs)" "acme/db"
 is "a member is served" "$(as alice python3 "$PLUGIN" $SOCKET VolumeDriver.Mount "{\"Name\":\"db\",\"ID\":\"$A\"}")" '200 {"Mountpoint": "/run/quarry/mnt/acme/db"}'
+is "whose ids are the host's" "$(unmount_for db "$A"; stat -c %u /run/quarry/mnt/acme/db)" "200 {}
+0"
+
+# --- without root ---
+# An engine of alice's, root of a user namespace where her containers are; it keeps a mount namespace, too.
+rootless() { PYTHONDONTWRITEBYTECODE=1 "$(dirname "$0")/rootless" alice "$@"; }
+is "an engine without root makes a volume" "$(rootless python3 "$PLUGIN" $SOCKET VolumeDriver.Create '{"Name":"hers","Opts":{"size":"64M"}}')" "200 {}"
+is "which is its containers' root's" "$(json '.volumes[0] | [.uid, .gid] | tostring' quarry inspect acme/hers)" "[0,0]"
+is "mounted, it shows their ids" "$(rootless sh -c "python3 $PLUGIN $SOCKET VolumeDriver.Mount '{\"Name\":\"hers\",\"ID\":\"$A\"}' &&
+    cd /run/quarry/mnt/acme/hers && stat -c %u:%g . && echo hello >own && touch www && chown 33:33 www && stat -c %u:%g own www")" "200 {\"Mountpoint\": \"/run/quarry/mnt/acme/hers\"}
+0:0
+0:0
+33:33"
+is "which are alice's on the host" "$(stat -c %U:%u /run/quarry/mnt/acme/hers /run/quarry/mnt/acme/hers/www | xargs)" "alice:$(id -u alice) UNKNOWN:100032"
+like "root's engine is told, instead of being shown hers" "$(mount_for hers "$B")" '^409 .*mounted at /run/quarry/mnt/acme/hers for a rootless'
+is "unmounted" "$(rootless python3 "$PLUGIN" $SOCKET VolumeDriver.Unmount "{\"Name\":\"hers\",\"ID\":\"$A\"}")" "200 {}"
+is "root's engine sees whose they are" "$(mount_for hers "$B" >/dev/null; stat -c %u /run/quarry/mnt/acme/hers/own /run/quarry/mnt/acme/hers/www | xargs; unmount_for hers "$B")" "0 33
+200 {}"
 is "nobody else" "$(as nobody python3 "$PLUGIN" $SOCKET VolumeDriver.List)" "403 {\"Err\": \"user $(id -u nobody) is no member of tenant acme\"}"
 try systemctl enable --quiet quarryd.service
 ok "doctor has nothing to say" quarry doctor
