@@ -6,7 +6,7 @@ import time
 
 import damage
 import kernel
-from walk import MIB, SOCKET, Verb, arm, ask, call, pool, run, volume, wait, wire
+from walk import MIB, SECONDS, SOCKET, Verb, arm, ask, call, plugin, pool, run, volume, wait, wire
 
 # These only look.
 JOBS_THAT_LOOK = {"host_calendar", "pool_usage", "pool_check", "volume_usage", "pool_watch", "pool_exclusive", "pool_union",
@@ -346,6 +346,92 @@ class Unmount(Mounting):
         if outcome:
             call("Volume.Unmount", volume=NAME)
             claim(PLACE not in kernel.mounts(), "it was unmounted again, and is mounted")
+
+
+class ForEngine(Mounting):
+    """By way of the Docker volume plugin. What is asked again is answered as if it had been asked once."""
+
+    socket, mount_id = "/run/docker/plugins/quarry.sock", "1" * 64
+
+    def ask(self, name, **body):
+        status, answer = plugin.call(self.socket, f"VolumeDriver.{name}", {"Name": NAME, **body}, timeout=SECONDS)
+        if status != 200:
+            raise wire.Failure(f"HTTP.{status}", {"message": answer["Err"]})
+        return answer
+
+    def mount(self):
+        claim(self.ask("Mount", ID=self.mount_id)["Mountpoint"] == PLACE, "it is mounted elsewhere")
+
+    def unmount(self):
+        self.ask("Unmount", ID=self.mount_id)
+        claim(PLACE not in kernel.mounts(), "it was unmounted, and is mounted")
+
+    def before(self):
+        super().before()
+        self.ask("Unmount", ID=self.mount_id)
+        if volume(NAME)["open"]:
+            call("Volume.Unmount", volume=NAME)
+
+    def after(self, outcome):
+        """It can be mounted, which is no more than asked for, and unmounted behind the one for whom it is."""
+        self.mount()
+        self.content()
+        self.unmount()
+
+
+class MountForEngine(ForEngine):
+    word, end, jobs = "mount for an engine", "answer.mount.after", {"volume_mount"}
+
+    def run(self):
+        self.mount()
+
+
+class UnmountForEngine(ForEngine):
+    word, end, jobs = "unmount for an engine", "answer.umount.after", {"volume_umount"}
+
+    def before(self):
+        super().before()
+        self.mount()
+
+    def run(self):
+        self.unmount()
+
+
+class CreateForEngine(ForEngine):
+    word, end, jobs = "create for an engine", "answer.create.after", {"volume_create"}
+
+    def before(self):
+        if volume(NAME):
+            call("Volume.Remove", volume=NAME, snapshots=True)
+
+    def create(self):
+        key = {"key": self.key} if self.key else {}
+        self.ask("Create", Opts={"size": f"{SIZES[self.fs] // MIB}M", "fs": self.fs, **key})
+
+    def run(self):
+        self.create()
+
+    def after(self, outcome):
+        self.create()
+        use(self.fs)
+
+
+class RemoveForEngine(ForEngine):
+    """While it is mounted for an ID that nobody remembers."""
+
+    word, end = "remove for an engine", "answer.rm.after"
+    jobs = {"volume_umount", "volume_claim", "volume_remove"}
+
+    def before(self):
+        super().before()
+        self.mount()
+
+    def run(self):
+        self.ask("Remove")
+
+    def after(self, outcome):
+        self.ask("Remove")
+        claim(not volume(NAME), "it was removed, and is there")
 
 
 class Release(Mounting):
@@ -1189,6 +1275,8 @@ ENCRYPTED = {"fs": "xfs", "key": "host"}
 VOLUMES = [[Create(), Remove()], [Create(**ENCRYPTED), Remove(**ENCRYPTED)],
            [Mount(key="host"), Unmount(key="host")], [Release(key="host"), Start(key="host")],
            [RemoveLarge("none")], [Trim(key="host")], [Doctor(key="host")], [Close(key="host")], [RemoveInUse(key="host")]]
+VOLUMES += [[CreateForEngine(key="host"), RemoveForEngine(key="host")],
+            [MountForEngine(key="host"), UnmountForEngine(key="host")]]
 VOLUMES += [[Rename(key="host")], [Resize(key="host")], [GiveUpGrowth(key="host")], [Resize(key="host", change=-16 * MIB)]]
 VOLUMES += [[Update(key="host")]]
 VOLUMES += [[CreateOfKind("bind"), RemoveOfKind("bind")], [CreateOfKind("tmpfs"), RemoveOfKind("tmpfs")],

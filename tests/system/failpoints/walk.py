@@ -10,6 +10,7 @@ import time
 here = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [here, os.path.join(here, "../../fake")]
 
+import plugin  # noqa: E402, F401 - for verbs.py
 import wire  # noqa: E402
 from invariants import findings  # noqa: E402
 from kernel import read, stir, unfinished  # noqa: E402

@@ -114,6 +114,7 @@ static void test_every_kind_has_a_name_a_code_and_a_sentence(void **state) {
                 assert_int_equal(error_kind_from_name(name), kind);
                 assert_int_equal(error_kind_from_name(error_kind_name(kind)), kind);
                 assert_true(error_kind_exit_code(kind) >= EXIT_FAILED && error_kind_exit_code(kind) <= EXIT_EXISTS);
+                assert_true(error_kind_http_status(kind) >= 400 && error_kind_http_status(kind) < 600);
                 assert_true(strlen(error_kind_sentence(kind)) > 5);
                 assert_true(error_code(&err) < 0);
         }
@@ -124,6 +125,9 @@ static void test_every_kind_has_a_name_a_code_and_a_sentence(void **state) {
         assert_int_equal(error_kind_exit_code(ERROR_NO_SPACE), EXIT_SPACE);
         assert_int_equal(error_kind_exit_code(ERROR_VOLUME_BUSY), EXIT_IN_USE);
         assert_int_equal(error_kind_exit_code(ERROR_VOLUME_EXISTS), EXIT_EXISTS);
+        assert_int_equal(error_kind_http_status(ERROR_BAD_REQUEST), 400);
+        assert_int_equal(error_kind_http_status(ERROR_NO_SUCH_VOLUME), 404);
+        assert_int_equal(error_kind_http_status(ERROR_NONE), 200);
 }
 
 static void test_crosses_the_border_whole(void **state) {
