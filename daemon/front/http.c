@@ -68,9 +68,11 @@ static void arm(HttpListener *l) {
         (void) sd_event_source_get_enabled(l->accept, &accepts);
         if (accepts == SD_EVENT_OFF && l->n_peers < PEERS_MAX && (ms < 0 || ms > ACCEPT_PAUSE_MS))
                 ms = ACCEPT_PAUSE_MS;
-        if (ms >= 0)
+        if (ms > 0)
                 (void) sd_event_source_set_time_relative(l->timer, (uint64_t) ms * 1000);
-        (void) sd_event_source_set_enabled(l->timer, ms >= 0 ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
+        (void) sd_event_source_set_enabled(l->timer, ms > 0 ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
+        if (ms == 0)
+                (void) sd_event_source_set_enabled(l->soon, SD_EVENT_ONESHOT);
 }
 
 void http_flush(HttpListener *l) {
