@@ -11,6 +11,7 @@ typedef struct DockerCall DockerCall;
 
 struct Driver {
         Driver *next;
+        Driver *sibling; /* that is closed with it, or NULL */
         Server *server;
         char tenant[TENANT_NAME_MAX + 1];
         HttpListener *listener; /* NULL: closed, and freed with the last of its calls */

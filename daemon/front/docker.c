@@ -471,7 +471,7 @@ static int driver_make(Server *server, const char *tenant, int fd, Driver *d, Er
         return error_errno(err, r, "cannot set a timer");
 }
 
-int driver_new(Server *server, const char *tenant, int fd, Driver **ret, Error *err) {
+int driver_new(Server *server, const char *tenant, int fd, Driver **driver, Error *err) {
         Driver *d = calloc(1, sizeof(*d)), **list = server_drivers(server);
         int r;
 
@@ -487,12 +487,13 @@ int driver_new(Server *server, const char *tenant, int fd, Driver **ret, Error *
         }
         d->next = *list;
         *list = d;
-        *ret = d;
+        d->sibling = *driver;
+        *driver = d;
         return 0;
 }
 
 /* What it began goes on, and nobody hears how it ends. */
-void driver_close(Driver *d) {
+static void close_one(Driver *d) {
         Driver **at = server_drivers(d->server);
 
         while (*at && *at != d)
@@ -505,6 +506,15 @@ void driver_close(Driver *d) {
         driver_look_again(d);
         if (--d->n_calls == 0)
                 free(d);
+}
+
+void driver_close(Driver *d) {
+        while (d) {
+                Driver *sibling = d->sibling;
+
+                close_one(d);
+                d = sibling;
+        }
 }
 
 void drivers_look_again(Server *server) {

@@ -5,8 +5,9 @@
 
 #include "front/server.h"
 
-/* Takes over the listening socket in every case. */
-int driver_new(Server *server, const char *tenant, int fd, Driver **ret, Error *err);
+/* Takes over the listening socket in every case. *driver is the one before, or NULL, and this one then. */
+int driver_new(Server *server, const char *tenant, int fd, Driver **driver, Error *err);
+/* This one, and those before it. */
 void driver_close(Driver *driver);
 
 /* The pools are there: what waited for them goes on. */

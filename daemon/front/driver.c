@@ -12,10 +12,24 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 
+#define SOCKETS_MAX 8u
+
 typedef struct ListenParameters {
         const char *tenant;
-        int socket;
+        int sockets[SOCKETS_MAX];
+        size_t n_sockets;
 } ListenParameters;
+
+static int dispatch_sockets(const char *name, sd_json_variant *v, sd_json_dispatch_flags_t flags, void *userdata) {
+        ListenParameters *p = userdata;
+        size_t n = sd_json_variant_elements(v);
+        int r = n == 0 || n > SOCKETS_MAX ? -EINVAL : 0;
+
+        for (size_t i = 0; i < n && r >= 0; i++)
+                r = call_dispatch_index(name, sd_json_variant_by_index(v, i), flags, &p->sockets[i]);
+        p->n_sockets = n;
+        return r;
+}
 
 static int socket_option(int fd, int option) {
         socklen_t size = sizeof(int);
@@ -28,7 +42,7 @@ static int socket_option(int fd, int option) {
 static int socket_check(int fd, Error *err) {
         if (socket_option(fd, SO_DOMAIN) != AF_UNIX || socket_option(fd, SO_TYPE) != SOCK_STREAM ||
             socket_option(fd, SO_ACCEPTCONN) != 1)
-                return error_field(err, "socketFileDescriptor", "that is no Unix socket on which somebody listens");
+                return error_field(err, "socketFileDescriptors", "that is no Unix socket on which somebody listens");
         return fcntl(fd, F_SETFL, O_NONBLOCK) < 0 ? error_errno(err, errno, "cannot set up the socket") : 0;
 }
 
@@ -43,6 +57,16 @@ static int listen_judge(Server *server, sd_varlink *link, const ListenParameters
         return r < 0 ? r : tenant_name_check(p->tenant, "tenant", err);
 }
 
+static int serve(Server *server, sd_varlink *link, const char *tenant, int index, Driver **driver, Error *err) {
+        _cleanup_close_ int fd = -EBADF;
+        int r;
+
+        r = call_take_fd(link, index, "socketFileDescriptors", &fd, err);
+        if (r >= 0)
+                r = socket_check(fd, err);
+        return r < 0 ? r : driver_new(server, tenant, TAKE_FD(fd), driver, err);
+}
+
 static void on_gone(void *userdata) {
         driver_close(userdata);
 }
@@ -53,29 +77,25 @@ static int vl_method_listen(sd_varlink *link, sd_json_variant *parameters, sd_va
         static const sd_json_dispatch_field table[] = {
                 { "tenant", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(ListenParameters, tenant),
                   SD_JSON_MANDATORY },
-                { "socketFileDescriptor", _SD_JSON_VARIANT_TYPE_INVALID, call_dispatch_index,
-                  offsetof(ListenParameters, socket), SD_JSON_MANDATORY },
+                { "socketFileDescriptors", SD_JSON_VARIANT_ARRAY, dispatch_sockets, 0, SD_JSON_MANDATORY },
                 {},
         };
-        ListenParameters p = { .socket = -1 };
+        ListenParameters p = {};
         Server *server = sd_varlink_server_get_userdata(sd_varlink_get_server(link));
         Driver *driver = NULL;
-        int r, fd = -EBADF;
         Error err = {};
+        int r;
 
         r = sd_varlink_dispatch(link, parameters, table, &p);
         if (r != 0)
                 return r;
         r = listen_judge(server, link, &p, &err);
-        if (r >= 0)
-                r = call_take_fd(link, p.socket, "socketFileDescriptor", &fd, &err);
-        if (r >= 0) {
-                r = socket_check(fd, &err);
-                r = r < 0 ? r : driver_new(server, p.tenant, TAKE_FD(fd), &driver, &err);
-        }
-        closep(&fd);
-        if (r < 0)
+        for (size_t i = 0; i < p.n_sockets && r >= 0; i++)
+                r = serve(server, link, p.tenant, p.sockets[i], &driver, &err);
+        if (r < 0) {
+                driver_close(driver);
                 return call_error(link, API_DRIVER, &err);
+        }
         r = server_on_gone(server, link, on_gone, driver);
         if (r < 0) {
                 driver_close(driver);

@@ -59,7 +59,8 @@ int mnt_point_make(const char *base, const char *target);
 /* Clears the flag and removes it; a missing one is fine. */
 int mnt_point_remove(const char *target);
 
-/* Whether a detached mount shows the owner of its root as the mount at target does, which is of the same folder: 1, 0. */
+/* Whether a detached mount shows the owner of its root as the mount at target does, which is of the same folder: 1, 0.
+ */
 int mnt_has_same_owner(int mount_fd, const char *target);
 
 /* How many mounts of the device this mount namespace has; *ret_fd (may be NULL): the root of one of them, open,

@@ -39,7 +39,7 @@ class Socket:
         """As quarry driver does; quarryd serves it until the connection is closed."""
         self.connection = wire.connect(world.socket)
         self.connection.send({"method": "io.quarry.Driver.Listen", "more": True,
-                              "parameters": {"tenant": self.tenant, "socketFileDescriptor": 0}}, (self.socket.fileno(),))
+                              "parameters": {"tenant": self.tenant, "socketFileDescriptors": [0]}}, (self.socket.fileno(),))
         reply = self.connection.receive()
         same((reply.get("parameters"), reply.get("continues")), ({}, True), str(reply))
         return self
@@ -556,19 +556,20 @@ def handing_over_is_for_administrators():
     def hand(fds, **parameters):
         return Call(world.socket, "io.quarry.Driver.Listen", parameters, more=True, fds=fds)
     for fd in (reader, plain.fileno(), datagram.fileno()):
-        failure = hand((fd,), tenant="default", socketFileDescriptor=0).failure()
-        same((failure.kind, failure.parameters["field"]), ("BadRequest", "socketFileDescriptor"))
-    same(hand((), tenant="default", socketFileDescriptor=0).failure().kind, "BadRequest")
+        failure = hand((fd,), tenant="default", socketFileDescriptors=[0]).failure()
+        same((failure.kind, failure.parameters["field"]), ("BadRequest", "socketFileDescriptors"))
+    same(hand((), tenant="default", socketFileDescriptors=[0]).failure().kind, "BadRequest")
     fd = listening.socket.fileno()
-    same(hand((fd,), tenant="../x", socketFileDescriptor=0).failure().parameters["field"], "tenant")
-    same(hand((fd,), socketFileDescriptor=0).failure().name, "org.varlink.service.InvalidParameter")
+    same(hand((fd,), tenant="../x", socketFileDescriptors=[0]).failure().parameters["field"], "tenant")
+    for bad in ({}, {"tenant": "default"}, *({"tenant": "default", "socketFileDescriptors": n} for n in ([], [0] * 9, 0, [-1]))):
+        same(hand((fd,), **bad).failure().name, "org.varlink.service.InvalidParameter", str(bad))
     world.call("Tenant.Create", name="acme", users=[ALICE])
     for tenant in ("default", "acme"):
-        same(as_user(ALICE, ALICE, [], lambda t=tenant: hand((fd,), tenant=t, socketFileDescriptor=0).failure().kind),
+        same(as_user(ALICE, ALICE, [], lambda t=tenant: hand((fd,), tenant=t, socketFileDescriptors=[0]).failure().kind),
              "PermissionDenied")
 
     def as_admin():
-        return hand((fd,), tenant="acme", socketFileDescriptor=0).connection.receive().get("continues")
+        return hand((fd,), tenant="acme", socketFileDescriptors=[0]).connection.receive().get("continues")
     same(as_user(NOBODY, NOBODY, [ADMIN_GROUP], as_admin), "True")
     os.close(reader)
     os.close(writer)

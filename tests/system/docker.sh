@@ -117,11 +117,13 @@ SOCKET=/run/docker/plugins/quarry-acme.sock
 is "a tenant's driver: its volumes alone" "$(create db '"size":"64M"'; ask VolumeDriver.List | sed 's/,.*//')" '200 {}
 200 {"Volumes": [{"Name": "db"'
 is "whose they are" "$(quarry ls --no-legend -o name | xargs)" "acme/db"
-is "a member is served" "$(as alice python3 "$PLUGIN" $SOCKET VolumeDriver.Mount "{\"Name\":\"db\",\"ID\":\"$A\"}")" '200 {"Mountpoint": "/run/quarry/mnt/acme/db"}'
+is "a member is served" "$(as alice python3 "$PLUGIN" /run/quarry/docker/acme.sock VolumeDriver.Mount "{\"Name\":\"db\",\"ID\":\"$A\"}")" '200 {"Mountpoint": "/run/quarry/mnt/acme/db"}'
 is "whose ids are the host's" "$(unmount_for db "$A"; stat -c %u /run/quarry/mnt/acme/db)" "200 {}
 0"
 
 # --- without root ---
+chmod 0700 /run/docker # as Docker makes it
+SOCKET=/run/quarry/docker/acme.sock
 # An engine of alice's, root of a user namespace where her containers are; it keeps a mount namespace, too.
 rootless() { PYTHONDONTWRITEBYTECODE=1 "$(dirname "$0")/rootless" alice "$@"; }
 is "an engine without root makes a volume" "$(rootless python3 "$PLUGIN" $SOCKET VolumeDriver.Create '{"Name":"hers","Opts":{"size":"64M"}}')" "200 {}"
