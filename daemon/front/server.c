@@ -220,15 +220,18 @@ static int gate_put(Connection *c) {
         _cleanup_close_ int fd = -EBADF, inner = -EBADF;
         int number = sd_varlink_get_fd(c->link), r;
 
-        fd = number < 0 ? number : RET_NERRNO(fcntl(number, F_DUPFD_CLOEXEC, 3));
+        if (number < 0)
+                return number;
+        fd = fcntl(number, F_DUPFD_CLOEXEC, 3);
         if (fd < 0)
-                return fd;
+                return -errno;
         sd_varlink_detach_event(c->link);
         r = gate_new(&c->server->gates, TAKE_FD(fd), c->caller.uid, c, &c->gate, &inner);
         if (r < 0)
                 return r;
-        r = RET_NERRNO(dup3(inner, number, O_CLOEXEC));
-        return r < 0 ? r : sd_varlink_attach_event(c->link, c->server->manager->event, SD_EVENT_PRIORITY_NORMAL);
+        if (dup3(inner, number, O_CLOEXEC) < 0)
+                return -errno;
+        return sd_varlink_attach_event(c->link, c->server->manager->event, SD_EVENT_PRIORITY_NORMAL);
 }
 
 /* Administrators have room of their own. */
