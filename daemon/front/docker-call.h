@@ -27,6 +27,7 @@ typedef struct Route {
         bool has_body;    /* without one it is a request that was sent again without what it had */
         bool has_id;
         bool at_once;     /* whatever is with the pools */
+        bool hangs_up;    /* when it cannot be told whether there is the volume: any error says that there is not */
 } Route;
 
 struct DockerCall {

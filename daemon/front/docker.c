@@ -57,6 +57,11 @@ void docker_call_end_refused(DockerCall *c, const VolumeEntry *entry, const Erro
         docker_call_end_error(c, err);
 }
 
+static void hang_up(DockerCall *c) {
+        http_hang_up(c->http);
+        call_free(c);
+}
+
 static void run_again(DockerCall *c);
 
 static void on_done(Operation *op, const Error *err, void *userdata) {
@@ -226,8 +231,7 @@ static void http_route_get(DockerCall *c) {
                 hold(c);
         else {
                 log_debug("docker", "%s: hung up on who asks for it: %s", c->request.name, err.text);
-                http_hang_up(c->http);
-                call_free(c);
+                hang_up(c);
         }
 }
 
@@ -352,7 +356,7 @@ static const Route routes[] = {
         { "/Plugin.Activate", "activate", http_route_activate, .at_once = true },
         { "/VolumeDriver.Capabilities", "capabilities", http_route_capabilities, .at_once = true },
         { "/VolumeDriver.Create", "create", http_route_create, .has_body = true },
-        { "/VolumeDriver.Get", "inspect", http_route_get, .has_body = true },
+        { "/VolumeDriver.Get", "inspect", http_route_get, .has_body = true, .hangs_up = true },
         { "/VolumeDriver.List", "ls", http_route_list },
         { "/VolumeDriver.Path", "inspect", http_route_path, .has_body = true },
         { "/VolumeDriver.Mount", "mount", http_route_mount, .has_body = true, .has_id = true },
@@ -382,13 +386,14 @@ static void run_again(DockerCall *c) {
         bool waits;
 
         if (!c->driver->listener) { /* nobody hears it */
-                http_hang_up(c->http);
-                call_free(c);
+                hang_up(c);
                 return;
         }
         waits = !m->ready && (!c->route->at_once || !http_caller(c->http)->admin);
         if (waits && is_patient(c))
                 hold(c);
+        else if (waits && c->route->hangs_up)
+                hang_up(c);
         else if (waits) {
                 error_set(&err, ERROR_POOL_UNAVAILABLE, ENODEV, "the pools are not there yet");
                 error_hint(&err, "quarry pool ls");
@@ -410,6 +415,13 @@ static int request_read(DockerCall *c, Error *err) {
         if (r >= 0)
                 r = docker_request_check_name(&c->request, err);
         return r >= 0 && c->route->has_id ? docker_request_check_id(&c->request, err) : r;
+}
+
+/* What a quarryd that ended was asked comes to the next one without its body. */
+static bool is_lost(const DockerCall *c) {
+        const char *body = http_body(c->http);
+
+        return body && isempty(body);
 }
 
 static const Route *route_find(const char *path) {
@@ -446,6 +458,10 @@ static void on_call(HttpCall *http, void *userdata) {
                 manager_try_again(server_manager(d->server));
         r = server_call_enter(d->server, caller, &err);
         c->entered = r >= 0;
+        if (route->hangs_up && is_lost(c)) {
+                hang_up(c);
+                return;
+        }
         if (r >= 0)
                 r = request_read(c, &err);
         if (r < 0)

@@ -3,6 +3,7 @@
 TAP on stdout."""
 
 import contextlib
+import http.client
 import os
 import re
 import socket
@@ -69,6 +70,14 @@ def refused(status, name, body=None, **options):
     same(have, status, str(answer))
     same(list(answer), ["Err"])
     return answer["Err"]
+
+
+def hung_up(name, body=None):
+    try:
+        have = ask(name, body)
+    except http.client.RemoteDisconnected:
+        return
+    raise AssertionError(f"{name} was answered: {have}")
 
 
 def create(name, **options):
@@ -152,7 +161,10 @@ def a_request_without_a_body_has_no_effect():
     mount("db")
     before = world.worker.verbs("db")
     for name in ("Create", "Get", "Path", "Mount", "Unmount", "Remove"):
-        same(refused(400, f"VolumeDriver.{name}"), "the request is empty")
+        if name == "Get":  # which Docker would take for that there is no such volume
+            hung_up("VolumeDriver.Get")
+        else:
+            same(refused(400, f"VolumeDriver.{name}"), "the request is empty")
         same(refused(400, f"VolumeDriver.{name}", b" \n"), "the request is empty")
         contains(refused(400, f"VolumeDriver.{name}", {}), "names no volume")
     same((world.names(), ids("db"), world.worker.verbs("db")), (["db"], [".mounted", ID], before))
