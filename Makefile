@@ -2,6 +2,7 @@
 #
 #   make demo      the main job, end to end, in a virtual machine     (any Debian 12 or 13, as root)
 #   make check     lint, unit, scenario and VM tests                  (the same)
+#   make check-interop  real Docker and Podman                        (the same)
 #   make walk      broker and workers killed at every failpoint       (the same; hours)
 #   make torture   power cuts under load: CUTS=200 SEED=1             (the same)
 #   make bench     beside what does the same: ROUNDS=9 CASE=create    (the same; CASE= is one group of cases)
@@ -77,11 +78,13 @@ $(OUT)/%.o: %.c Makefile
 
 # --- for people ------------------------------------------------------------------------------------------
 
-.PHONY: demo check bench walk torture
+.PHONY: demo check check-interop bench walk torture
 demo:
 	@tests/demo/run
 check:
 	@tests/check
+check-interop:
+	@tests/check interop
 bench:
 	@tests/bench/run $(or $(ROUNDS),9) $(CASE)
 # Failing there as well, and two that hang. tests/lint/walked holds the walk against the source.
