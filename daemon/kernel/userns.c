@@ -70,7 +70,7 @@ int userns_make(const IdRange *ranges, size_t n) {
         return r;
 }
 
-/* "user:[4026531837]" is what no file's path looks like, and neither "pidfd:[4711]". */
+/* "user:[4026531837]" is what no file's path looks like, and neither "anon_inode:[pidfd]". */
 static int identity(const char *path, const char *kind, char *buf, size_t size) {
         ssize_t n = readlink(path, buf, size - 1);
 
@@ -100,6 +100,6 @@ int userns_of_process(int pidfd) {
         int r;
 
         buffer_format(path, sizeof(path), "/proc/self/fd/%d", pidfd);
-        r = identity(path, "pidfd:[", what, sizeof(what));
+        r = identity(path, "anon_inode:[pidfd]", what, sizeof(what));
         return r < 0 ? r : RET_NERRNO(ioctl(pidfd, PIDFD_GET_USER_NAMESPACE, 0));
 }
