@@ -1,5 +1,6 @@
 #include "front/http.h"
 
+#include <quarry/clock.h>
 #include <quarry/log.h>
 #include <quarry/text.h>
 
@@ -24,6 +25,17 @@
 #define ACCEPTED_AT_ONCE 64u
 #define ACCEPT_PAUSE_MS 1000
 
+/* Of one of them, on all connections together, and how many of these may come at once after a while without. */
+#define REQUEST_USEC (UINT64_C(1000000) / 50)
+#define REQUESTS_AT_ONCE 250u
+#define PACE_MS 100
+
+typedef struct Payer { /* who is no administrator, and has asked lately */
+        struct Payer *next;
+        uid_t uid;
+        uint64_t paid_until; /* CLOCK_MONOTONIC: each request takes its time, ahead of now it is borrowed */
+} Payer;
+
 typedef struct Peer { /* of one connection */
         struct Peer *next, *previous;
         Caller caller;
@@ -39,11 +51,13 @@ struct HttpListener {
         Peer *peers, *admitted; /* whose connection is being made */
         size_t n_peers;
         HttpCall *calls;
+        Payer *payers;
+        bool paces; /* some calls are not begun before they are paid for */
         bool runs; /* the library has been called */
         bool ends;
 };
 
-typedef enum HttpState { HTTP_READING, HTTP_HANDLED, HTTP_WAITING, HTTP_ANSWERED } HttpState;
+typedef enum HttpState { HTTP_READING, HTTP_PACED, HTTP_HANDLED, HTTP_WAITING, HTTP_ANSWERED } HttpState;
 
 struct HttpCall {
         HttpCall *next, *previous;
@@ -68,6 +82,8 @@ static void arm(HttpListener *l) {
         (void) sd_event_source_get_enabled(l->accept, &accepts);
         if (accepts == SD_EVENT_OFF && l->n_peers < PEERS_MAX && (ms < 0 || ms > ACCEPT_PAUSE_MS))
                 ms = ACCEPT_PAUSE_MS;
+        if (l->paces && (ms < 0 || ms > PACE_MS))
+                ms = PACE_MS;
         if (ms > 0)
                 (void) sd_event_source_set_time_relative(l->timer, (uint64_t) ms * 1000);
         (void) sd_event_source_set_enabled(l->timer, ms > 0 ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
@@ -99,6 +115,10 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
 
         if (l->n_peers < PEERS_MAX)
                 (void) sd_event_source_set_enabled(l->accept, SD_EVENT_ON);
+        l->paces = false;
+        for (HttpCall *call = l->calls; call; call = call->next)
+                if (call->state == HTTP_PACED)
+                        MHD_resume_connection(call->connection);
         http_flush(l);
         return 0;
 }
@@ -160,8 +180,7 @@ static void on_connection(void *userdata, struct MHD_Connection *connection, voi
 }
 
 /* The library takes the descriptor over in every case. */
-static void admit(HttpListener *l, int fd) {
-        const struct sockaddr_un address = { .sun_family = AF_UNIX };
+static void admit(HttpListener *l, int fd, const struct sockaddr_un *address, socklen_t size) {
         Peer *peer = peer_new(l, fd);
 
         if (!peer) {
@@ -169,7 +188,7 @@ static void admit(HttpListener *l, int fd) {
                 return;
         }
         l->admitted = peer;
-        (void) MHD_add_connection(l->mhd, fd, (const struct sockaddr *) &address, sizeof(sa_family_t));
+        (void) MHD_add_connection(l->mhd, fd, (const struct sockaddr *) address, size);
         if (l->admitted)
                 peer_free(l, TAKE_PTR(l->admitted));
 }
@@ -179,11 +198,14 @@ static int on_accept(sd_event_source *source, int fd, uint32_t events, void *use
         HttpListener *l = userdata;
 
         for (unsigned i = 0; i < ACCEPTED_AT_ONCE; i++) {
-                int r = l->n_peers < PEERS_MAX ? RET_NERRNO(accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK))
-                                               : -EMFILE;
+                struct sockaddr_un address;
+                socklen_t size = sizeof(address);
+                int r = -EMFILE;
 
+                if (l->n_peers < PEERS_MAX)
+                        r = RET_NERRNO(accept4(fd, (struct sockaddr *) &address, &size, SOCK_CLOEXEC | SOCK_NONBLOCK));
                 if (r >= 0)
-                        admit(l, r);
+                        admit(l, r, &address, size);
                 else if (r == -EAGAIN)
                         break;
                 else if (r != -EINTR && r != -ECONNABORTED) {
@@ -282,34 +304,41 @@ static void answer(HttpCall *call, unsigned status, char *text) {
         call->status = status;
         call->answer = text;
         call->state = HTTP_ANSWERED;
+        if (before != HTTP_WAITING) /* the library has called us */
+                return;
         if (!l)
                 call_free(call);
-        else if (before == HTTP_WAITING) {
+        else {
                 MHD_resume_connection(call->connection);
                 (void) sd_event_source_set_enabled(l->soon, SD_EVENT_ONESHOT);
         }
 }
 
-static void answer_json(HttpCall *call, unsigned status, sd_json_variant *v) {
+/* NULL: out of memory, and the connection is closed. */
+static char *format(sd_json_variant *v) {
         char *text = NULL;
 
         if (sd_json_variant_format(v, 0, &text) < 0)
                 log_error("http", "cannot answer: out of memory");
-        answer(call, text ? status : 0, text);
+        return text;
 }
 
 void http_answer(HttpCall *call, sd_json_variant *v) {
-        answer_json(call, MHD_HTTP_OK, v);
+        answer(call, MHD_HTTP_OK, format(v));
 }
 
-void http_answer_error_as(HttpCall *call, unsigned status, const Error *err) {
+static char *format_error(const Error *err) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *v = NULL;
         char text[sizeof(err->text) + sizeof(err->hint) + 16];
 
         buffer_format(text, sizeof(text), "%s%s%s", isempty(err->text) ? error_kind_sentence(err->kind) : err->text,
                       isempty(err->hint) ? "" : "; try: ", err->hint);
         (void) sd_json_buildo(&v, SD_JSON_BUILD_PAIR_STRING("Err", text));
-        answer_json(call, status, v);
+        return format(v);
+}
+
+void http_answer_error_as(HttpCall *call, unsigned status, const Error *err) {
+        answer(call, status, format_error(err));
 }
 
 void http_answer_error(HttpCall *call, const Error *err) {
@@ -355,16 +384,59 @@ static enum MHD_Result take_body(HttpCall *call, const char *data, size_t *size)
         return MHD_YES;
 }
 
-static void handle(HttpListener *l, HttpCall *call) {
+/* Takes those off the list who owe nothing. */
+static Payer *payer_find(HttpListener *l, uid_t uid, uint64_t now) {
+        Payer *found = NULL;
+
+        for (Payer **at = &l->payers; *at;) {
+                Payer *payer = *at;
+
+                if (payer->uid == uid)
+                        found = payer;
+                if (payer->uid == uid || payer->paid_until > now) {
+                        at = &payer->next;
+                        continue;
+                }
+                *at = payer->next;
+                free(payer);
+        }
+        if (!found && (found = calloc(1, sizeof(*found)))) {
+                found->uid = uid;
+                found->next = l->payers;
+                l->payers = found;
+        }
+        return found;
+}
+
+static bool is_paid(HttpListener *l, const Caller *caller) {
+        uint64_t now = clock_usec(CLOCK_MONOTONIC);
+        Payer *payer = caller->admin ? NULL : payer_find(l, caller->uid, now);
+
+        if (!payer)
+                return caller->admin;
+        if (payer->paid_until > now + REQUESTS_AT_ONCE * REQUEST_USEC)
+                return false;
+        payer->paid_until = (payer->paid_until > now ? payer->paid_until : now) + REQUEST_USEC;
+        return true;
+}
+
+/* Returns whether it goes on later. */
+static bool wait_for_turn(HttpListener *l, HttpCall *call) {
+        if (is_paid(l, &call->peer->caller))
+                return false;
+        call->state = HTTP_PACED;
+        l->paces = true;
+        MHD_suspend_connection(call->connection);
+        return true;
+}
+
+static void refuse_large(HttpCall *call) {
         Error err = {};
 
-        call->state = HTTP_HANDLED;
-        if (call->size <= BODY_MAX) {
-                l->handler(call, l->userdata);
-                return;
-        }
         error_set(&err, ERROR_BAD_REQUEST, E2BIG, "the request has more than %u bytes", BODY_MAX);
-        http_answer_error_as(call, MHD_HTTP_CONTENT_TOO_LARGE, &err);
+        call->answer = format_error(&err);
+        call->status = MHD_HTTP_CONTENT_TOO_LARGE;
+        call->state = HTTP_ANSWERED;
 }
 
 /* Called when the head of a request is there, for each part of its body, when it is whole, and when a connection that
@@ -381,8 +453,14 @@ static enum MHD_Result on_request(void *userdata, struct MHD_Connection *connect
         }
         if (*size > 0)
                 return take_body(call, data, size);
-        if (call->state == HTTP_READING) {
-                handle(l, call);
+        if (call->state == HTTP_READING || call->state == HTTP_PACED) {
+                if (wait_for_turn(l, call))
+                        return MHD_YES;
+                call->state = HTTP_HANDLED;
+                if (call->size > BODY_MAX)
+                        refuse_large(call);
+                else
+                        l->handler(call, l->userdata);
                 if (call->state == HTTP_HANDLED) {
                         call->state = HTTP_WAITING;
                         MHD_suspend_connection(connection);
@@ -461,10 +539,16 @@ void http_listener_free(HttpListener *l) {
         sd_event_source_disable_unref(l->timer);
         sd_event_source_disable_unref(l->soon);
         for (HttpCall *call = l->calls; call; call = call->next)
-                if (call->state == HTTP_WAITING)
+                if (call->state == HTTP_WAITING || call->state == HTTP_PACED)
                         MHD_resume_connection(call->connection);
         if (l->mhd)
                 MHD_stop_daemon(l->mhd);
+        while (l->payers) {
+                Payer *next = l->payers->next;
+
+                free(l->payers);
+                l->payers = next;
+        }
         close(l->fd);
         free(l);
 }

@@ -46,5 +46,8 @@ def call(path, name, body=None, **options):
 
 
 if __name__ == "__main__":
-    status, answer = call(sys.argv[1], sys.argv[2], sys.argv[3].encode() if len(sys.argv) > 3 else None, timeout=120)
-    print(status, json.dumps(answer))
+    try:
+        status, answer = call(sys.argv[1], sys.argv[2], sys.argv[3].encode() if len(sys.argv) > 3 else None, timeout=120)
+        print(status, json.dumps(answer))
+    except (OSError, http.client.HTTPException) as e:
+        sys.exit(f"{sys.argv[1]}: {e!r}")

@@ -530,6 +530,23 @@ def one_user_cannot_take_all_connections():
 
 
 @test
+def one_user_cannot_ask_for_all_the_time():
+    begin()
+    world.call("Tenant.Create", name="acme", users=[ALICE])
+    path = Socket("acme", "quarry-acme.sock").hand_over().path
+
+    def hammer():
+        client, end, n = plugin.Client(path), time.monotonic() + 4, 0
+        while time.monotonic() < end:
+            n += client.call("VolumeDriver.List")[0] == 200
+        return n
+    n = int(as_user(ALICE, ALICE, [], hammer))
+    same(250 <= n <= 500, True, f"{n} in 4 s: 250 at once, and 50 in a second")
+    client = plugin.Client(path)
+    same([client.call("VolumeDriver.List")[0] for _ in range(1000)], [200] * 1000, "of an administrator")
+
+
+@test
 def a_socket_is_served_as_long_as_who_handed_it_over_stays():
     first = begin()
     client = plugin.Client(first.path)
