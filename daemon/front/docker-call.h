@@ -13,6 +13,7 @@ struct Driver {
         Driver *next;
         Driver *sibling; /* that is closed with it, or NULL */
         Server *server;
+        uint64_t began_usec; /* to listen: CLOCK_MONOTONIC */
         char tenant[TENANT_NAME_MAX + 1];
         HttpListener *listener; /* NULL: closed, and freed with the last of its calls */
         size_t n_calls;

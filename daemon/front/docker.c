@@ -18,6 +18,8 @@
  * every pool could be asked: who asks for one that is in none of those that are there waits so long, and is hung up on
  * then. Docker asks again within 30 s, with a request that has lost its body, and not any more after that. */
 #define PATIENCE_USEC (31 * UINT64_C(1000000))
+/* Nothing that another quarryd was asked comes to this one later than that. */
+#define LOST_USEC (40 * UINT64_C(1000000))
 #define LOOK_AGAIN_USEC (1 * UINT64_C(1000000))
 
 /* --- answers --------------------------------------------------------------------------------------------- */
@@ -421,7 +423,7 @@ static int request_read(DockerCall *c, Error *err) {
 static bool is_lost(const DockerCall *c) {
         const char *body = http_body(c->http);
 
-        return body && isempty(body);
+        return body && isempty(body) && c->driver->began_usec + LOST_USEC > clock_usec(CLOCK_MONOTONIC);
 }
 
 static const Route *route_find(const char *path) {
@@ -476,6 +478,7 @@ static int driver_make(Server *server, const char *tenant, int fd, Driver *d, Er
         int r;
 
         d->server = server;
+        d->began_usec = clock_usec(CLOCK_MONOTONIC);
         buffer_format(d->tenant, sizeof(d->tenant), "%s", tenant);
         r = sd_event_add_time(server_manager(server)->event, &d->again, CLOCK_MONOTONIC, UINT64_MAX, 0, on_look_again,
                               d);

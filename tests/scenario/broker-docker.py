@@ -476,6 +476,9 @@ def nobody_hears_that_a_volume_is_gone_while_a_pool_is_missing():
     except (ConnectionError, plugin.http.client.HTTPException):
         same(29 < time.monotonic() - began < 40, True, "it was held as long as Docker would ask again")
     refused(503, "VolumeDriver.Mount", {"Name": "there", "ID": ID})
+    hung_up("VolumeDriver.Get")
+    time.sleep(max(0, began + 41 - time.monotonic()))  # nobody asks again any more what quarryd was asked before it ended
+    same(refused(400, "VolumeDriver.Get"), "the request is empty")
 
 
 # --- who may
