@@ -29,7 +29,7 @@ struct MountIds {
         Manager *manager;
         sd_event_source *timer;
         uint64_t pause;     /* until the look after the next one, microseconds */
-        uint64_t activated; /* CLOCK_REALTIME, microseconds, as files have it; 0: not seen */
+        uint64_t activated; /* CLOCK_REALTIME_COARSE, as files have it, microseconds; 0: not seen */
 };
 
 /* --- files ----------------------------------------------------------------------------------------------- */
@@ -369,7 +369,7 @@ void mount_ids_look_soon(MountIds *ids) {
 }
 
 void mount_ids_activate(MountIds *ids) {
-        ids->activated = clock_usec(CLOCK_REALTIME);
+        ids->activated = clock_usec(CLOCK_REALTIME_COARSE);
         look_in(ids, RENEW_USEC);
 }
 

@@ -388,6 +388,25 @@ def what_is_busy_is_unmounted_later():
 
 
 @test
+def what_an_engine_forgot_is_unmounted_when_nobody_uses_it():
+    begin()
+    for name, mount_id in (("forgotten", ID), ("renewed", ID), ("used", ID), ("of-podman", PODMAN)):
+        create(name)
+        mount(name, mount_id)
+    world.worker.rule("volume_umount", fail("VolumeBusy", "by a container"), name="used", times=9)
+    time.sleep(0.02)  # files have the time of the last tick
+    done("Plugin.Activate")
+    mount("renewed")
+    eventually(lambda: ids("forgotten") == [], "it is unmounted", 30)
+    eventually(lambda: world.worker.count("volume_umount", "used") == 1, "it was looked at")
+    same([ids(name) for name in ("renewed", "used", "of-podman")],
+         [[".mounted", ID], [".mounted", ID], [".mounted", PODMAN]])
+    same({(j["volume"]["name"], j["ifUnused"]) for v, j, _ in world.worker.jobs if v == "volume_umount"},
+         {("forgotten", True), ("used", True)})
+    contains(world.log_text(), "umount by quarryd done")
+
+
+@test
 def what_an_administrator_mounted_stays():
     begin()
     create("db")
