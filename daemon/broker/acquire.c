@@ -119,9 +119,9 @@ static int template_choose(const Caller *caller, const AcquireRequest *request, 
                                                         : request->type == ACQUIRE_DEVICE ? "raw"
                                                                                           : "ext4");
 
-        if (template->fs == FILESYSTEM_NONE && request->type == ACQUIRE_FOLDER)
+        if (!template || (template->fs == FILESYSTEM_NONE && request->type == ACQUIRE_FOLDER))
                 return refuse(ret_refusal, ACQUIRE_BAD_TEMPLATE, err,
-                              "a volume made by template %s has no filesystem, and is no directory", template->name);
+                              "a volume made by template %s has no filesystem, and is no directory", request->template);
         *ret = template;
         return request->type == ACQUIRE_DEVICE ? volume_check_device_of(caller, template->fs, request->name, err) : 0;
 }

@@ -292,7 +292,7 @@ static int vl_method_list_templates(sd_varlink *link, sd_json_variant *parameter
         int r;
 
         r = list_begin(link, parameters, flags, "ls", NULL, &call);
-        if (r <= 0)
+        if (r <= 0 || !call)
                 return r;
         list = (List) { .call = call, .pattern = call->pattern };
         for (size_t i = 0; i < n_acquire_templates && r >= 0; i++) {
