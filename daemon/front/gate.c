@@ -176,7 +176,7 @@ static int hand_on(int fd, int inner, bool with_descriptors) {
 /* inner < 0: what the connection has left goes with it, here. */
 _Noreturn static void child_run(int fd, int inner, bool with_descriptors) {
         close_others(fd, inner >= 0 ? inner : fd);
-        _exit(inner >= 0 && hand_on(fd, inner, with_descriptors) < 0);
+        _exit(inner >= 0 && hand_on(fd, inner, with_descriptors) < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
 }
 
 /* --- children ------------------------------------------------------------------------------------------- */
@@ -471,10 +471,15 @@ static int add_source(Gate *gate, int fd, sd_event_io_handler_t on_io, sd_event_
 
 int gate_new(Gates *gates, int fd, uid_t uid, void *client, Gate **ret, int *ret_inner) {
         int pair[2], r;
-        Gate *gate = calloc(1, sizeof(*gate));
         GateUser *user;
+        Gate *gate;
 
-        user = gate ? user_get(gates, uid) : NULL;
+        gate = calloc(1, sizeof(*gate));
+        if (!gate) {
+                (void) close(fd);
+                return -ENOMEM;
+        }
+        user = user_get(gates, uid);
         r = user ? RET_NERRNO(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair)) : -ENOMEM;
         if (r < 0) {
                 if (user)

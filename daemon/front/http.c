@@ -172,8 +172,10 @@ static void on_connection(void *userdata, struct MHD_Connection *connection, voi
         HttpListener *l = userdata;
 
         if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-                *context = TAKE_PTR(l->admitted);
-                if (((Peer *) *context)->caller.admin)
+                Peer *peer = TAKE_PTR(l->admitted);
+
+                *context = peer;
+                if (peer && peer->caller.admin)
                         (void) MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, 0u);
         } else if (*context)
                 peer_free(l, TAKE_PTR(*context));
