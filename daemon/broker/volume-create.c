@@ -52,7 +52,8 @@ static void on_row_settled(const Error *err, void *userdata) {
         else if (op->failure.kind != ERROR_NONE)
                 operation_finish(op, &op->failure);
         else {
-                template_note_demand(op->manager, op->pool, &op->volume->volume.spec);
+                if (op->job.source.spec.role != ROLE_SNAPSHOT) /* no clone is like another */
+                        template_note_demand(op->manager, op->pool, &op->volume->volume.spec);
                 operation_finish(op, NULL);
         }
 }
