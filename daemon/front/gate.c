@@ -21,6 +21,7 @@
 #define REQUEST_USEC (UINT64_C(1000000) / 50)
 #define REQUESTS_AT_ONCE 250u
 #define PACE_USEC UINT64_C(100000)
+#define RECENT_MAX 1000u
 #define DESCRIPTORS_MAX 253u /* in one message; the kernel's SCM_MAX_FD */
 
 /* One may wait for ever, if its user wants it to. */
@@ -40,6 +41,8 @@ struct GateUser {
         uid_t uid;
         unsigned n_gates;
         uint64_t paid_until; /* CLOCK_MONOTONIC: each request takes its time, ahead of now it is borrowed */
+        unsigned recent;     /* requests, of which half is forgotten with each second */
+        uint64_t recent_at;  /* CLOCK_MONOTONIC, microseconds */
 };
 
 struct Gate {
@@ -315,15 +318,27 @@ static bool asks_too_much(Gate *gate) {
         return gate->paced;
 }
 
+/* Who asked for less of late goes first: a request of theirs waits for one of somebody who asks all the time, and not
+ * for one on each of that user's connections. */
+static int take_turn(Gate *gate) {
+        unsigned recent = gate->user->recent < RECENT_MAX ? gate->user->recent : RECENT_MAX;
+
+        return sd_event_source_set_priority(gate->fd_source, SD_EVENT_PRIORITY_NORMAL + 1 + (int) recent);
+}
+
 /* The end of each request is a zero; who sends parts of them pays for each. */
 static void pay(Gate *gate, const char *data, size_t size) {
         GateUser *user = gate->user;
-        uint64_t usec = now(gate->gates);
+        uint64_t usec = now(gate->gates), seconds = (usec - user->recent_at) / 1000000;
         unsigned n = 0;
 
         for (size_t i = 0; i < size; i++)
                 n += data[i] == 0;
-        user->paid_until = (user->paid_until > usec ? user->paid_until : usec) + (n ?: 1) * REQUEST_USEC;
+        n = n > 0 ? n : 1;
+        user->paid_until = (user->paid_until > usec ? user->paid_until : usec) + n * REQUEST_USEC;
+        user->recent = (seconds < 32 ? user->recent >> seconds : 0) + n;
+        user->recent_at += seconds * 1000000;
+        (void) take_turn(gate);
 }
 
 static void pass_in(Gate *gate) {
@@ -503,6 +518,8 @@ int gate_new(Gates *gates, int fd, uid_t uid, void *client, Gate **ret, int *ret
                 r = add_source(gate, gate->inner, on_inner, &gate->inner_source);
         if (r >= 0) /* each message by itself: its descriptors shall not come with the one before */
                 r = sd_event_source_set_priority(gate->inner_source, SD_EVENT_PRIORITY_IMPORTANT);
+        if (r >= 0)
+                r = take_turn(gate);
         gates->first = gate;
         if (r < 0) {
                 (void) close(pair[1]);
