@@ -138,7 +138,7 @@ static int create(Manager *m, const Caller *caller, const AcquireRequest *reques
         if (r >= 0 && request->size == ACQUIRE_SIZE_UNSET)
                 r = refuse(ret_refusal, ACQUIRE_SIZE_REQUIRED, err, "volume %s is not there, and no size was given",
                            request->name);
-        if (r >= 0)
+        if (r >= 0 && template)
                 r = spec_make(m, caller, request, template, &spec, err);
         if (r < 0)
                 return r;
