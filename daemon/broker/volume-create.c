@@ -239,10 +239,36 @@ static int turn_template(Manager *m, VolumeEntry *entry, VolumeSpec *spec, Error
         return 0;
 }
 
-static int take_run(Operation *op, Error *err) {
+static void take(Operation *op) {
         op->volume->volume.state = VOLUME_READY;
         op->volume->made_usec = clock_usec(CLOCK_REALTIME);
         settle(op);
+}
+
+/* Nobody gets a volume that could not be opened: the key may be gone since it was made. */
+static void on_key_looked(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
+        Operation *op = userdata;
+        const char *id = op->volume->volume.host_key;
+
+        if (err)
+                op->failure = *err;
+        for (size_t i = 0; !err && i < result->n_host_keys; i++)
+                if (streq(result->host_keys[i].id, id)) {
+                        take(op);
+                        return;
+                }
+        if (!err)
+                error_set(&op->failure, ERROR_KEY_REQUIRED, ENOKEY, "host key %s, which volumes need, is not there", id);
+        volume_clean_up(op);
+}
+
+static int take_run(Operation *op, Error *err) {
+        Error failure = {};
+
+        if (op->volume->volume.spec.key_source != KEY_SOURCE_HOST)
+                take(op);
+        else if (operation_run_job(op, JOB_HOST_KEY_LOOK, on_key_looked, &failure) < 0)
+                on_key_looked(NULL, NULL, &failure, op);
         return 0;
 }
 

@@ -489,5 +489,24 @@ def of_what_is_asked_for_again_and_again_one_is_made_ahead():
     world.check_consistent()
 
 
+@test
+def what_was_made_ahead_is_not_taken_without_its_host_key():
+    world.worker.add_pool()
+    world.start()
+    for name in ("one", "two", "three"):
+        world.create(name, keySource="host")
+    eventually(lambda: len(world.worker.thin) == 4, "one is made ahead")
+    time.sleep(0.2)  # its row is settled
+    world.create("four", keySource="host")
+    same(world.inspect("four")["state"], "ready", "it is taken")
+    eventually(lambda: len(world.worker.thin) == 5, "another is made")
+    time.sleep(0.2)
+    lost, world.worker.host_keys = world.worker.host_keys, [{"id": "f" * 32, "source": "file"}]
+    world.refused("KeyRequired", "Volume.Create", volume="five", sizeBytes=GIB, keySource="host")
+    same(world.names(), ["four", "one", "three", "two"], "nothing is left of it")
+    world.worker.host_keys = lost
+    world.check_consistent()
+
+
 if __name__ == "__main__":
     sys.exit(main())

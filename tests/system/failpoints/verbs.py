@@ -89,6 +89,10 @@ class CreateAhead(Create):
 
     word, jobs = "create, taking what was made ahead,", set()
 
+    def __init__(self, fs="ext4", key=None):
+        super().__init__(fs, key)
+        self.asks = {"host_key_look"} if key else set()
+
     def create(self):
         call("Volume.Create", volume=NAME, sizeBytes=SIZES[self.fs] + 16 * MIB, filesystem=self.fs)
 
