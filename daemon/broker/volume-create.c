@@ -258,7 +258,7 @@ static void on_key_looked(JobResult *result, int *mount_fd, const Error *err, vo
                         return;
                 }
         if (!err)
-                error_set(&op->failure, ERROR_KEY_REQUIRED, ENOKEY, "host key %s, which volumes need, is not there", id);
+                error_set(&op->failure, ERROR_KEY_REQUIRED, ENOKEY, "host key %s, which it needs, is not there", id);
         volume_clean_up(op);
 }
 

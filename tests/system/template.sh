@@ -61,6 +61,8 @@ for name in k1 k2 k3; do
     try quarry create $name --size 64M --encrypt
 done
 ok "also of what is encrypted with the host's key" wait_for 60 there_are 11
+only_mounted_are_open() { [ "$(volume_devices | wc -l)" = 3 ]; } # c, d and e
+ok "which is whole when its devices are closed" wait_for 60 only_mounted_are_open
 before=$(thin_ids)
 exits "and taken" 0 quarry create k4 --size 64M --encrypt
 ok "as it is there" taken_from "$before" k4
