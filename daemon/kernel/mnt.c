@@ -218,8 +218,12 @@ static int stage_clone(int mount_fd, const char *folder) {
         return stage_run(&stage);
 }
 
+/* Whoever is given a mount that was cloned on the stage cannot clone it once more, which is done to change its ids: so
+ * that is only for kernels that can do nothing else. */
 int mnt_subtree(int mount_fd, const char *folder) {
-        return stage_clone(mount_fd, folder);
+        int r = RET_NERRNO(open_tree(mount_fd, folder, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW));
+
+        return r >= 0 ? r : stage_clone(mount_fd, folder);
 }
 
 #define ATTRIBUTES \
