@@ -228,7 +228,6 @@ static void finish_unfinished(Manager *m, PoolEntry *pool) {
                         volume_resume_remove(m, u.list[i]);
         }
         free(u.list);
-        template_discard_ahead(m, pool);
         volume_free_go_on(m, pool);
 }
 

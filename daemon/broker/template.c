@@ -140,14 +140,6 @@ void template_discard_all(Manager *m, PoolEntry *pool) {
                 template_discard(m, t.list[i]);
 }
 
-void template_discard_ahead(Manager *m, PoolEntry *pool) {
-        Templates t = templates_of(pool);
-
-        for (size_t i = 0; i < t.n; i++)
-                if (is_ahead(&t.list[i]->volume.spec))
-                        template_discard(m, t.list[i]);
-}
-
 /* --- making one ------------------------------------------------------------------------------------------- */
 
 static bool has_room(const PoolEntry *pool, const VolumeSpec *spec) {

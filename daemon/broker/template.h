@@ -22,8 +22,5 @@ void template_note_demand(Manager *manager, PoolEntry *pool, const VolumeSpec *s
 /* It cannot be used any more. */
 void template_discard(Manager *manager, VolumeEntry *entry);
 
-/* After a start: what was made ahead may be what an earlier quarry made. */
-void template_discard_ahead(Manager *manager, PoolEntry *pool);
-
 /* The pool has no volumes any more, or little room. */
 void template_discard_all(Manager *manager, PoolEntry *pool);

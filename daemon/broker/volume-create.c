@@ -250,14 +250,14 @@ static void on_key_looked(JobResult *result, int *mount_fd, const Error *err, vo
         Operation *op = userdata;
         const char *id = op->volume->volume.host_key;
 
-        if (err)
-                op->failure = *err;
-        for (size_t i = 0; !err && i < result->n_host_keys; i++)
+        for (size_t i = 0; result && i < result->n_host_keys; i++)
                 if (streq(result->host_keys[i].id, id)) {
                         take(op);
                         return;
                 }
-        if (!err)
+        if (err)
+                op->failure = *err;
+        else
                 error_set(&op->failure, ERROR_KEY_REQUIRED, ENOKEY, "host key %s, which it needs, is not there", id);
         volume_clean_up(op);
 }
