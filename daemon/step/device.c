@@ -18,6 +18,22 @@
 #define SHARED_TRIES 20
 #define SHARED_PAUSE_MS 50
 
+int device_describe(const Volume *v) {
+        return v->spec.role == ROLE_TEMPLATE
+                       ? 0 /* nobody sees it */
+                       : udev_describe(v->uuid, v->spec.tenant, v->spec.name, v->spec.key_source != KEY_SOURCE_NONE);
+}
+
+void device_link(const Volume *v, dev_t device) {
+        bool encrypted = v->spec.key_source != KEY_SOURCE_NONE;
+
+        if (udev_link(v->uuid, encrypted, device) != -ENOENT || v->spec.role == ROLE_TEMPLATE)
+                return;
+        /* Opened when it was made ahead, and nobody's: nobody heard of it. */
+        if (device_describe(v) >= 0 && udev_link(v->uuid, encrypted, device) >= 0)
+                udev_tell(device);
+}
+
 static int link_run(StepContext *c, Error *err) {
         const Volume *v = &c->job->volume;
         char link[MOUNT_PATH_MAX];

@@ -142,7 +142,7 @@ static int luks_open_probe(StepContext *c, Error *err) {
         if (r < 0)
                 return r;
         c->device = device;
-        (void) udev_link(c->job->volume.uuid, true, device);
+        device_link(&c->job->volume, device);
         return 1;
 }
 

@@ -136,6 +136,10 @@ extern const Step step_own;
 /* Has the kernel close the devices behind their last user, if that is what context->goes says. */
 void device_let_go(StepContext *context);
 extern const Step step_link, step_give;
+/* Before its device is opened: what udev says of it. */
+int device_describe(const Volume *volume);
+/* Of one that is open, its device that users see: its link is there. */
+void device_link(const Volume *volume, dev_t device);
 /* Before its filesystem is mounted: nobody has the device who does not know of that. */
 extern const Step step_unshared;
 /* claim.c: nobody uses it */

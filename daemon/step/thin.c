@@ -89,12 +89,6 @@ static uint32_t thin_id(const StepContext *c) {
         return c->spare_is_used ? c->job->volume.spare_thin_id : c->job->volume.thin_id;
 }
 
-static int describe(const Volume *v) {
-        return v->spec.role == ROLE_TEMPLATE
-                       ? 0 /* nobody sees it */
-                       : udev_describe(v->uuid, v->spec.tenant, v->spec.name, v->spec.key_source != KEY_SOURCE_NONE);
-}
-
 /* An open device is taken over only if it is the one that the catalog means. */
 static int thin_open_probe(StepContext *c, Error *err) {
         const Volume *v = &c->job->volume;
@@ -136,10 +130,11 @@ static int thin_open_probe(StepContext *c, Error *err) {
                 return r == -ENXIO ? 0 : error_errno(err, r, "cannot keep %s", name);
         c->goes = info.goes;
         if (c->goes) /* if that was because somebody was given it, it is described no more */
-                (void) describe(v);
+                (void) device_describe(v);
         c->was_open = true;
         c->thin = c->device = info.device;
-        (void) udev_link(v->uuid, false, c->device); /* an encrypted one has none */
+        if (v->spec.key_source == KEY_SOURCE_NONE)
+                device_link(v, c->device);
         return 1;
 }
 
@@ -156,7 +151,7 @@ static int thin_open_run(StepContext *c, Error *err) {
         r = change_forget(v->uuid);
         if (r < 0)
                 return error_errno(err, r, "cannot note that the volume is opened");
-        r = describe(v);
+        r = device_describe(v);
         if (r < 0)
                 return error_errno(err, r, "cannot describe the device to udev");
 

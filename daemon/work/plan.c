@@ -7,7 +7,8 @@
                 plan;                                                    \
         })
 
-/* What is made is about to be mounted, as a rule: it stays open for a while, unless a passphrase is asked for. */
+/* What is made is about to be mounted, as a rule, or to be taken: it stays open for a while, unless a passphrase is
+ * asked for. */
 static const Step *const *plan_volume_create(const Job *job) {
         const VolumeSpec *spec = &job->volume.spec;
 
@@ -15,7 +16,7 @@ static const Step *const *plan_volume_create(const Job *job) {
                 return spec->key_source != KEY_SOURCE_NONE
                                ? PLAN(&step_thin_create, &step_thin_open, &step_luks_format, &step_thin_close)
                                : PLAN(&step_thin_create);
-        if (spec->key_source == KEY_SOURCE_HOST && spec->role != ROLE_TEMPLATE)
+        if (spec->key_source == KEY_SOURCE_HOST)
                 return PLAN(&step_thin_create, &step_thin_open, &step_luks_format, &step_luks_open, &step_format,
                             &step_root, &step_thin_keep);
         if (spec->key_source != KEY_SOURCE_NONE)
@@ -23,7 +24,7 @@ static const Step *const *plan_volume_create(const Job *job) {
                             &step_root, &step_luks_close, &step_thin_close);
         if (spec->role == ROLE_TEMPLATE && !sd_id128_is_null(job->source.uuid))
                 return PLAN(&step_template_copy, &step_thin_open, &step_template_identify, &step_template_settle,
-                            &step_thin_close);
+                            &step_thin_keep);
         if (spec->role == ROLE_TEMPLATE)
                 return PLAN(&step_thin_create, &step_thin_open, &step_format, &step_root, &step_template_identify,
                             &step_thin_close);
