@@ -118,36 +118,38 @@ def clear(tenant):
 
 
 def create_and_mount(i):
-    client = ours.Client()
-
-    def do():
-        client.call("Create", volume=f"victim/v{i}", sizeBytes=10 * ours.GIB)
-        client.call("Mount", volume=f"victim/v{i}")
-    return measure.timed(do)
+    return ours.steps_of(ours.Client(), ours.create_mounted_calls(f"victim/v{i}"))
 
 
 def bench():
     for tenant, uid in (("hammer", HAMMERER), ("victim", VICTIM)):
         call("Tenant.Create", name=tenant, users=[uid])
     ours.warm(ours.Client())
-    rates = []
+    rates, steps = [], {"hammered": [], "alone": []}
+
+    def asked(i, how):
+        steps[how].append(as_user(VICTIM, lambda: create_and_mount(i)))
+        return sum(steps[how][-1].values())
 
     def loaded(i):
         with Hammer() as other:
-            ms = as_user(VICTIM, lambda: create_and_mount(i))
+            ms = asked(i, "hammered")
         rates.append(other.rate)
         return ms
 
     def alone(i):
-        return as_user(VICTIM, lambda: create_and_mount(i))
+        return asked(i, "alone")
 
     def clean(_):
         clear("victim")
         clear("hammer")
+        time.sleep(ours.AHEAD_S)
 
     a, b = in_turn(measure.rounds, (loaded, clean), (alone, clean))
     compare("create + mount, another tenant hammers", a, "the same, nobody else asks", b, 3, at_least=False)
     figure("what the other asks for meanwhile, per second", f"{min(rates):.0f} to {max(rates):.0f}, over {CONNECTIONS} connections",
            per_s=[round(rate) for rate in rates])
+    for how, several in steps.items():
+        ours.tell_steps(f"create + mount, {how}", several)
     for tenant in ("hammer", "victim"):
         call("Tenant.Remove", name=tenant)

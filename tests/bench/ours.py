@@ -98,20 +98,35 @@ def pool():
     return json.loads(output("quarry", "pool", "inspect", "default", "--json"))["pools"][0]
 
 
+def steps_of(client, calls):
+    """Where the milliseconds of these calls go, (method, parameters) each, by what the daemon tells on the way."""
+    spent = {}
+    for method, parameters in calls:
+        marks = [(f"{method}: before the first step", time.monotonic())]
+        client.watch(method, parameters, lambda step: marks.append((f"{method}: {step}", time.monotonic())))
+        marks.append(("", time.monotonic()))
+        for (step, began), (_, ended) in zip(marks, marks[1:]):
+            spent[step] = spent.get(step, 0) + (ended - began) * 1000
+    return spent
+
+
+def create_mounted_calls(name, **options):
+    return ("Create", {"volume": name, "sizeBytes": 10 * GIB, **options}), ("Mount", {"volume": name})
+
+
+def tell_steps(case, several):
+    """The medians of what steps_of() returned."""
+    steps = {step: round(statistics.median(one.get(step, 0) for one in several), 1)
+             for step in dict.fromkeys(step for one in several for step in one)}
+    figure(f"steps of {case}, ms", "; ".join(f"{step} {ms}" for step, ms in steps.items() if ms), steps=steps)
+
+
 def breakdown(case, n=5, **options):
-    """Where the time of create + mount goes, by what the daemon tells on the way."""
-    client, spent = Client(), {}
+    client, several = Client(), []
     for i in range(n):
-        for method, parameters in (("Create", {"sizeBytes": 10 * GIB, **options}), ("Mount", {})):
-            marks = [(f"{method}: before the first step", time.monotonic())]
-            client.watch(method, {"volume": f"steps{i}", **parameters},
-                         lambda step: marks.append((f"{method}: {step}", time.monotonic())))
-            marks.append(("", time.monotonic()))
-            for (step, began), (_, ended) in zip(marks, marks[1:]):
-                spent.setdefault(step, []).append((ended - began) * 1000)
+        several.append(steps_of(client, create_mounted_calls(f"steps{i}", **options)))
         removed(client, f"steps{i}", **options)
-    steps = {step: round(statistics.median(ms), 1) for step, ms in spent.items()}
-    figure(f"steps of {case}, ms", "; ".join(f"{step} {ms}" for step, ms in steps.items()), steps=steps)
+    tell_steps(case, several)
 
 
 def resident_kib(pid):

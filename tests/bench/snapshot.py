@@ -19,8 +19,11 @@ def bench():
     place = client.create_mounted("origin")
     peers.create_mounted("origin")
 
+    steps = []
+
     def mine(i):
-        return measure.timed(lambda: client.call("Snapshot", volumes=[f"origin@s{i}"]))
+        steps.append(ours.steps_of(client, [("Snapshot", {"volumes": [f"origin@s{i}"]})]))
+        return sum(steps[-1].values())
 
     def lvm(i):
         return measure.timed(lambda: run("lvcreate", "-q", "-s", "peer/origin", "-n", f"s{i}"))
@@ -36,3 +39,4 @@ def bench():
         (fresh(mine, place), lambda i: client.call("Remove", volume=f"origin@s{i}")),
         (fresh(lvm, "/mnt"), lambda i: run("lvremove", "-q", "-y", f"peer/s{i}")))
     compare("snapshot of a mounted volume", samples[0], "lvcreate -s", samples[1], 10)
+    ours.tell_steps("a snapshot", steps)
