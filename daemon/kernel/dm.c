@@ -60,7 +60,8 @@ static int task_new(int type, const char *name, struct dm_task **ret) {
 }
 
 /* The event that this task makes carries the word that nobody else is to look at the device; udev makes the
- * link in /dev/mapper, and we do not wait for it: the kernel has made /dev/dm-N. */
+ * link in /dev/mapper, and we do not wait for it: the kernel has made /dev/dm-N. 54-quarry.rules knows the number that
+ * these flags make. */
 static int task_keep_private(struct dm_task *task) {
         uint32_t cookie = 0;
 

@@ -18,19 +18,28 @@
 #define SHARED_TRIES 20
 #define SHARED_PAUSE_MS 50
 
-int device_describe(const Volume *v) {
-        return v->spec.role == ROLE_TEMPLATE
-                       ? 0 /* nobody sees it */
-                       : udev_describe(v->uuid, v->spec.tenant, v->spec.name, v->spec.key_source != KEY_SOURCE_NONE);
+/* One that is just being made is nobody's yet; many are never looked at while they are open for the first time, and for
+ * each systemd would have a unit. */
+static bool is_private(const StepContext *c) {
+        return c->job->verb == JOB_VOLUME_CREATE || c->job->volume.spec.role == ROLE_TEMPLATE;
 }
 
-void device_link(const Volume *v, dev_t device) {
+int device_describe(const StepContext *c) {
+        const Volume *v = &c->job->volume;
+
+        return is_private(c) ? 0
+                             : udev_describe(v->uuid, v->spec.tenant, v->spec.name,
+                                             v->spec.key_source != KEY_SOURCE_NONE);
+}
+
+void device_link(const StepContext *c, dev_t device) {
+        const Volume *v = &c->job->volume;
         bool encrypted = v->spec.key_source != KEY_SOURCE_NONE;
 
-        if (udev_link(v->uuid, encrypted, device) != -ENOENT || v->spec.role == ROLE_TEMPLATE)
+        if (is_private(c) || udev_link(v->uuid, encrypted, device) != -ENOENT)
                 return;
-        /* Opened when it was made ahead, and nobody's: nobody heard of it. */
-        if (device_describe(v) >= 0 && udev_link(v->uuid, encrypted, device) >= 0)
+        /* Open since it was made: nobody heard of it. */
+        if (device_describe(c) >= 0 && udev_link(v->uuid, encrypted, device) >= 0)
                 udev_tell(device);
 }
 

@@ -142,7 +142,7 @@ static int luks_open_probe(StepContext *c, Error *err) {
         if (r < 0)
                 return r;
         c->device = device;
-        device_link(&c->job->volume, device);
+        device_link(c, device);
         return 1;
 }
 

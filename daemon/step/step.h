@@ -137,9 +137,9 @@ extern const Step step_own;
 void device_let_go(StepContext *context);
 extern const Step step_link, step_give;
 /* Before its device is opened: what udev says of it. */
-int device_describe(const Volume *volume);
+int device_describe(const StepContext *context);
 /* Of one that is open, its device that users see: its link is there. */
-void device_link(const Volume *volume, dev_t device);
+void device_link(const StepContext *context, dev_t device);
 /* Before its filesystem is mounted: nobody has the device who does not know of that. */
 extern const Step step_unshared;
 /* claim.c: nobody uses it */

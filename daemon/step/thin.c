@@ -130,11 +130,11 @@ static int thin_open_probe(StepContext *c, Error *err) {
                 return r == -ENXIO ? 0 : error_errno(err, r, "cannot keep %s", name);
         c->goes = info.goes;
         if (c->goes) /* if that was because somebody was given it, it is described no more */
-                (void) device_describe(v);
+                (void) device_describe(c);
         c->was_open = true;
         c->thin = c->device = info.device;
         if (v->spec.key_source == KEY_SOURCE_NONE)
-                device_link(v, c->device);
+                device_link(c, c->device);
         return 1;
 }
 
@@ -151,7 +151,7 @@ static int thin_open_run(StepContext *c, Error *err) {
         r = change_forget(v->uuid);
         if (r < 0)
                 return error_errno(err, r, "cannot note that the volume is opened");
-        r = device_describe(v);
+        r = device_describe(c);
         if (r < 0)
                 return error_errno(err, r, "cannot describe the device to udev");
 
