@@ -56,6 +56,12 @@ ok "with the device that was there" taken_from "$before" e
 is "and is what was asked for" "$(json '.volumes[0] | [.labels.x, .protected, .uid] | tojson' quarry inspect e)" '["y",true,0]'
 not_ok "made now" [ "$(json '.volumes[0].createdAt' quarry inspect e)" \< "$now" ]
 is "empty" "$(ls -A $root/e)" ""
+leads_to() { [ "$(readlink -f "/dev/quarry/default/$1")" = "$(readlink -f "/dev/mapper/quarry-$2")" ]; }
+udev_says() { udevadm info -q property "/dev/mapper/quarry-$1" | grep -qx "$2"; }
+ok "its link leads to it" leads_to e "$(volume_uuid e)"
+ok "as udev says, too" wait_for 30 udev_says "$(volume_uuid e)" SYSTEMD_ALIAS=/dev/quarry/default/e
+ok "whose rules leave it alone" udev_says "$(volume_uuid e)" DM_UDEV_DISABLE_OTHER_RULES_FLAG=1
+not_ok "and have nobody ask what its cookie says" udev_says "$(volume_uuid e)" "DM_COOKIE=.*"
 ok "another is made" wait_for 30 there_are 7
 for name in k1 k2 k3; do
     try quarry create $name --size 64M --encrypt
@@ -66,6 +72,8 @@ ok "which is whole when its devices are closed" wait_for 60 only_mounted_are_ope
 before=$(thin_ids)
 exits "and taken" 0 quarry create k4 --size 64M --encrypt
 ok "as it is there" taken_from "$before" k4
+ok "its link leads to what is deciphered" leads_to k4 "$(volume_uuid k4)-crypt"
+ok "and udev says so" wait_for 30 udev_says "$(volume_uuid k4)-crypt" SYSTEMD_ALIAS=/dev/quarry/default/k4
 is "its header bears its UUID" "$(cryptsetup luksUUID "/dev/mapper/quarry-$(volume_uuid k4)")" "$(volume_uuid k4)"
 ok "another is made" wait_for 60 there_are 12
 try quarry umount k4
