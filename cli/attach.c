@@ -189,6 +189,17 @@ int attach_volume(const char *name, const char *target, const Attachment *how, c
         return 0;
 }
 
+int attach_open(const char *name, const Attachment *how, int *ret_fd, Error *err) {
+        int fd = -EBADF, r;
+
+        r = open_volume(name, how, true, NULL, &fd, err);
+        if (r >= 0 && fd < 0)
+                r = error_set(err, ERROR_FAILED, EPROTO, "quarryd passed no mount");
+        if (r >= 0)
+                *ret_fd = fd;
+        return r;
+}
+
 int attach_check(const char *name, const char *target, const Attachment *how, Error *err) {
         _cleanup_close_ int target_fd = -EBADF;
         int r;

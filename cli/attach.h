@@ -15,6 +15,9 @@ typedef struct Attachment {
  * there already, in the same way, is success. */
 int attach_volume(const char *name, const char *target, const Attachment *how, char **ret_path, Error *err);
 
+/* Mounts a volume nowhere: *ret_fd is its root directory, and it is unmounted behind whoever has that open. */
+int attach_open(const char *name, const Attachment *how, int *ret_fd, Error *err);
+
 /* The rules that can be judged without mounting anything. */
 int attach_check(const char *name, const char *target, const Attachment *how, Error *err);
 

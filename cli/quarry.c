@@ -105,6 +105,15 @@ static const Verb verbs[] = {
           "  quarry hold db@before-upgrade\n", no_options, false, 1, ANY, verb_hold, "snapshot" },
         { "release", "NAME@SNAPSHOT...", "Let held snapshots be removed again", NULL,
           "  quarry release db@before-upgrade\n", no_options, false, 1, ANY, verb_release, "snapshot" },
+        { "export", "NAME[@SNAPSHOT] [OPTION]...", "Write the files of a volume as a tar archive",
+          "To standard output, unless --to is given: with owners, permissions, ACLs,\n"
+          "extended attributes and holes, as any tar reads them. The volume may be in use:\n"
+          "what is read is a snapshot that lasts as long as this. A bind or tmpfs volume is\n"
+          "read as it is.\n",
+          "  quarry export db | tar --list\n"
+          "  quarry export db | zstd >db.tar.zst\n"
+          "  quarry export db@nightly --to /media/db.tar\n",
+          export_options, false, 1, 1, verb_export, "volume" },
         { "update", "NAME[@SNAPSHOT] [OPTION]...", "Change labels, protection, owner, schedule, also in use",
           "What is not named stays as it is. A label goes with --label KEY- . Owner, group\n"
           "and permissions are those of the root directory; a snapshot has labels only.\n"

@@ -32,6 +32,10 @@ int verb_hold(char **arguments);
 int verb_release(char **arguments);
 extern const Option snapshot_options[];
 
+/* export.c */
+int verb_export(char **arguments);
+extern const Option export_options[];
+
 /* change.c */
 int verb_update(char **arguments);
 int verb_rename(char **arguments);

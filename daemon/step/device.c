@@ -27,9 +27,9 @@ static bool is_private(const StepContext *c) {
 int device_describe(const StepContext *c) {
         const Volume *v = &c->job->volume;
 
-        return is_private(c) ? 0
-                             : udev_describe(v->uuid, v->spec.tenant, v->spec.name,
-                                             v->spec.key_source != KEY_SOURCE_NONE);
+        return is_private(c)
+                       ? 0
+                       : udev_describe(v->uuid, v->spec.tenant, v->spec.name, v->spec.key_source != KEY_SOURCE_NONE);
 }
 
 void device_link(const StepContext *c, dev_t device) {

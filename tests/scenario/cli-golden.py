@@ -33,6 +33,7 @@ CASES = {
     "rm": ["--dry-run web2 web10 db nix", "--yes web2 db nix", "--yes kept", "--lazy --yes db"],
     "prune": ["--dry-run", "--dry-run --filter name=web*", "--yes --filter name=web2", ""],
     "trim": ["db nix", "--all", ""],
+    "export": ["", "db", "nix --to /none/such/db.tar", "raw", "db@monday --to /none/such/db.tar"],
     "snapshot": ["db web2 --name night", "db@now", "nix"],
     "hold": ["db@monday nix@x"],
     "release": ["db@monday nix@x"],
