@@ -59,13 +59,19 @@ static bool can_be_ahead(const VolumeSpec *spec) {
         return spec->role == ROLE_VOLUME && spec->fs != FILESYSTEM_NONE && spec->key_source != KEY_SOURCE_PASSPHRASE;
 }
 
+/* Discarded while it is copied, or while somebody who looks at devices has it open: what is taken of it then, or made
+ * of it, would go with it. */
+static bool is_going(const VolumeEntry *entry) {
+        return entry->discarded || entry->removal_waits;
+}
+
 static VolumeEntry *find(PoolEntry *pool, const VolumeSpec *spec, bool ahead) {
         char name[FULL_NAME_MAX + 1];
         VolumeEntry *entry;
 
         name_format(spec, ahead, name);
         entry = registry_find_in_pool(pool, TEMPLATE_TENANT, name);
-        if (!entry || entry->volume.state != VOLUME_READY || entry->lane.running || entry->discarded ||
+        if (!entry || entry->volume.state != VOLUME_READY || entry->lane.running || is_going(entry) ||
             !strv_equal(entry->volume.spec.mkfs_options, spec->mkfs_options))
                 return NULL;
         return entry;

@@ -508,5 +508,42 @@ def what_was_made_ahead_is_not_taken_without_its_host_key():
     world.check_consistent()
 
 
+def made_ahead(names, **parameters):
+    """Makes volumes until one more of their kind is made ahead, and returns its UUID."""
+    for name in names:
+        world.create(name, **parameters)
+    have = {v["uuid"] for v in world.volumes()}
+
+    def ahead():
+        return [job["volume"]["uuid"] for verb, job, _ in world.worker.jobs
+                if verb == "volume_create" and job["volume"]["name"].startswith("ready-") and job["volume"]["uuid"] not in have]
+    eventually(ahead, "one is made ahead")
+    eventually(lambda: ahead()[0] in world.worker.thin.values(), "it is there")
+    time.sleep(0.2)  # its row is settled
+    return ahead()[0]
+
+
+@test
+def what_was_made_ahead_and_is_to_go_is_taken_by_nobody():
+    world.worker.add_pool()
+    world.start()
+    names = ["one", "two", "three"]
+    ahead = made_ahead(names)
+    templates = {*world.worker.templates}
+    world.worker.users = {uuid: "somebody looks at devices" for uuid in templates}
+    for name in names:
+        world.call("Volume.Remove", volume=name)
+    eventually(lambda: len([v for v, job, _ in world.worker.jobs if v == "volume_claim" and job["volume"]["uuid"] in templates])
+               == len(templates), "the last volume is to take them with it, and cannot")
+    time.sleep(0.2)
+    have = world.create("four")["uuid"]
+    same((have == ahead, "source" in [j for v, j, _ in world.worker.jobs if v == "volume_create"][-1]), (False, False),
+         "it is not taken, nor is its template copied")
+    world.worker.users = {}
+    eventually(lambda: not templates & {*world.worker.thin.values()}, "they go when nobody looks any more", 15)
+    same((world.names(), world.inspect("four")["uuid"]), (["four"], have))
+    world.check_consistent()
+
+
 if __name__ == "__main__":
     sys.exit(main())
