@@ -245,21 +245,21 @@ static void take(Operation *op) {
         settle(op);
 }
 
-/* Nobody gets a volume that could not be opened: the key may be gone since it was made. */
+/* Nobody gets a volume that could not be opened: the key may be gone since it was made. Its row is still that of one
+ * made ahead, and must not be when its device is gone. */
 static void on_key_looked(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
         Operation *op = userdata;
         const char *id = op->volume->volume.host_key;
+        Error failure = {};
 
         for (size_t i = 0; result && i < result->n_host_keys; i++)
                 if (streq(result->host_keys[i].id, id)) {
                         take(op);
                         return;
                 }
-        if (err)
-                op->failure = *err;
-        else
-                error_set(&op->failure, ERROR_KEY_REQUIRED, ENOKEY, "host key %s, which it needs, is not there", id);
-        volume_clean_up(op);
+        if (!err)
+                error_set(&failure, ERROR_KEY_REQUIRED, ENOKEY, "host key %s, which it needs, is not there", id);
+        take_back(op, err ?: &failure);
 }
 
 static int take_run(Operation *op, Error *err) {

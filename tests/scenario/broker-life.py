@@ -5,11 +5,12 @@ import errno
 import os
 import subprocess
 import sys
+import threading
 import time
 
 from tap import contains, eventually, same, test
 from world import ADMIN_GROUP, GIB, MIB, NOBODY, Call, Failure, as_user, main, sealed
-from worker import CATALOGS, Gate, fail
+from worker import CATALOGS, Gate, fail, last
 
 world = None  # what the test that runs now uses
 
@@ -542,6 +543,28 @@ def what_was_made_ahead_and_is_to_go_is_taken_by_nobody():
     world.worker.users = {}
     eventually(lambda: not templates & {*world.worker.thin.values()}, "they go when nobody looks any more", 15)
     same((world.names(), world.inspect("four")["uuid"]), (["four"], have))
+    world.check_consistent()
+
+
+@test
+def what_is_not_taken_for_want_of_its_host_key_is_not_taken_later():
+    world.worker.add_pool()
+    world.start()
+    ahead = made_ahead(["one", "two", "three"], keySource="host")
+    kept, world.worker.host_keys = world.worker.host_keys, [{"id": "f" * 32, "source": "file"}]
+    gone = threading.Event()
+
+    def die():
+        world.kill()
+        gone.set()
+    world.worker.rule("volume_remove", last(die), name="four")
+    world.begin_create("four", keySource="host").abandon()
+    assert gone.wait(10), "what was made ahead is removed, and then quarryd dies"
+    same(ahead in world.worker.thin.values(), False)
+    world.worker.host_keys = kept
+    world.start()
+    world.create("five", keySource="host")
+    same(world.inspect("five")["uuid"] in world.worker.thin.values(), True, "what is there is taken, or made")
     world.check_consistent()
 
 
