@@ -230,13 +230,16 @@ int volume_create_run(Operation *op, Error *err) {
 
 /* One row makes a template that is there the volume that was asked for. */
 static int turn_template(Manager *m, VolumeEntry *entry, VolumeSpec *spec, Error *err) {
-        int r = registry_turn_template(&m->registry, entry, spec, err);
+        uint64_t made_usec = entry->volume.created_usec;
+        int r;
 
+        entry->volume.created_usec = clock_usec(CLOCK_REALTIME); /* a schedule owes it nothing from before */
+        r = registry_turn_template(&m->registry, entry, spec, err);
         if (r < 0)
-                return r;
-        entry->volume.state = VOLUME_CREATING;
-        entry->volume.created_usec = clock_usec(CLOCK_REALTIME);
-        return 0;
+                entry->volume.created_usec = made_usec;
+        else
+                entry->volume.state = VOLUME_CREATING;
+        return r;
 }
 
 static void take(Operation *op) {

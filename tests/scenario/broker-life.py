@@ -568,5 +568,26 @@ def what_is_not_taken_for_want_of_its_host_key_is_not_taken_later():
     world.check_consistent()
 
 
+@test
+def a_schedule_owes_nothing_to_what_was_made_ahead_of_it():
+    made = []  # when, by CLOCK_REALTIME; what is from before is due two seconds later, and what comes behind it is not
+
+    def elapses(job):
+        base = job["calendar"]["baseUsec"]
+        later = 2 if not made or base < made[0] + 2000000 else 3600
+        return {"elapses": [base + later * 1000000 for _ in job["calendar"]["expressions"]]}
+    world.worker.host_calendar = elapses
+    world.worker.add_pool()
+    world.start()
+    world.call("Pool.Update", name="default", snapshotSchedule="hourly keep 50")
+    ahead = made_ahead(["one", "two", "three"])
+    made.append(time.time_ns() // 1000)
+    time.sleep(4)
+    same(world.create("four")["uuid"], ahead)
+    time.sleep(1)
+    same([name for name in world.names(type="snapshot") if name.startswith("four")], [], "nothing is due yet")
+    world.call("Pool.Update", name="default", snapshotSchedule="none")
+
+
 if __name__ == "__main__":
     sys.exit(main())
