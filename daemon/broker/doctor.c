@@ -318,7 +318,7 @@ static void sweep(Look *look, size_t index, PoolEntry *pool) {
                 job.volume.spec.role = ROLE_SNAPSHOT;
                 job.volume.spec.origin = job.volume.uuid;
         }
-        if (queue_submit(look->op->manager->queue, 0, &job, -EBADF, -EBADF, NULL, on_swept, repair, &err) < 0)
+        if (queue_submit(look->op->manager->queue, NULL, &job, -EBADF, -EBADF, NULL, on_swept, repair, &err) < 0)
                 repair_end(repair, err.text);
 }
 
@@ -458,7 +458,7 @@ static int look_at_pool(Look *look, PoolEntry *pool, Error *err) {
         memcpy(p->thin_ids, pool->thin_ids, THIN_ID_MAX / 8 + 1);
         p->next = look->pools;
         look->pools = p;
-        r = queue_submit(look->op->manager->queue, 0, &job, -EBADF, -EBADF, NULL, on_pool, p, err);
+        r = queue_submit(look->op->manager->queue, NULL, &job, -EBADF, -EBADF, NULL, on_pool, p, err);
         if (r >= 0) {
                 p->is_out = true;
                 look->jobs_out++;
@@ -481,7 +481,7 @@ static int examine_start(Operation *op, Error *err) {
         if (r < 0)
                 error_errno(err, r, "cannot set a time limit");
         if (r >= 0)
-                r = queue_submit(m->queue, 0, &job, -EBADF, -EBADF, NULL, on_host, look, err);
+                r = queue_submit(m->queue, NULL, &job, -EBADF, -EBADF, NULL, on_host, look, err);
         if (r < 0) {
                 look_free(look);
                 return r;

@@ -8,7 +8,7 @@ typedef struct Link Link;
 
 typedef struct Task {
         struct Task *next;
-        uid_t owner;
+        QueueOwner owner;
         sd_json_variant *job;
         int key_fd, second_fd;
         bool derives_key;

@@ -156,7 +156,15 @@ JobProgress operation_progress(const Operation *op) {
         return NULL;
 }
 
+static QueueOwner owner_of(const Operation *op) {
+        const TenantEntry *tenant = op->caller.admin || !op->volume ? NULL : op->volume->tenant;
+
+        return (QueueOwner) { .uid = op->caller.uid, .tenant = tenant ? tenant->tenant.created_usec : 0 };
+}
+
 int operation_run_job(Operation *op, JobVerb verb, JobDone on_done, Error *err) {
+        QueueOwner owner = owner_of(op);
+
         op->job.verb = verb;
         if (op->pool)
                 op->job.pool = op->pool->info.uuid;
@@ -174,8 +182,8 @@ int operation_run_job(Operation *op, JobVerb verb, JobDone on_done, Error *err) 
                         op->job.volume.pending_size = op->volume->volume.pending_size;
         }
         op->job.repeated = op->deaths > 0;
-        return queue_submit(op->manager->queue, op->caller.uid, &op->job, op->key_fd, op->second_fd,
-                            operation_progress(op), on_done, op, err);
+        return queue_submit(op->manager->queue, &owner, &op->job, op->key_fd, op->second_fd, operation_progress(op),
+                            on_done, op, err);
 }
 
 void operation_forget_job(Operation *op) {

@@ -126,7 +126,7 @@ static void close_stray(Manager *m, PoolEntry *pool, sd_id128_t uuid) {
                 .spec = { .tenant = DEFAULT_TENANT, .size = VOLUME_SIZE_MIN, .fs = FILESYSTEM_NONE, .mode = 0755 }
         };
         buffer_format(job.volume.spec.name, sizeof(job.volume.spec.name), "%s", text);
-        if (queue_submit(m->queue, 0, &job, -EBADF, -EBADF, NULL, on_stray_closed, NULL, &err) < 0)
+        if (queue_submit(m->queue, NULL, &job, -EBADF, -EBADF, NULL, on_stray_closed, NULL, &err) < 0)
                 log_failure(pool->info.name, &err, "cannot close a stray device");
 }
 
@@ -443,7 +443,7 @@ int pool_attempt(Manager *m, PoolEntry *pool, JobVerb verb, JobProgress on_progr
         if (r < 0)
                 (void) error_errno(err, r, "cannot set a time limit");
         else
-                r = queue_submit(m->queue, 0, &job, -EBADF, -EBADF, on_progress ? on_attempt_progress : NULL,
+                r = queue_submit(m->queue, NULL, &job, -EBADF, -EBADF, on_progress ? on_attempt_progress : NULL,
                                  on_attempted, a, err);
         if (r < 0) {
                 sd_event_source_disable_unref(a->limit);

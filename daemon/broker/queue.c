@@ -21,7 +21,7 @@ struct Queue {
         Link **links;
         size_t n_links, links_max, links_room;
         Task *first, **last;
-        uid_t last_owner; /* of the task that was sent last */
+        QueueOwner last_owner; /* of the task that was sent last */
         uint64_t argon2_memory, argon2_budget, argon2_used; /* bytes */
 };
 
@@ -125,9 +125,18 @@ static int link_get(Queue *q, Link **ret, Error *err) {
         return 1;
 }
 
+/* Of one tenant, or the same administrator. */
+static bool is_of_party(const QueueOwner *a, const QueueOwner *b) {
+        return a->tenant == b->tenant && (a->tenant != 0 || a->uid == b->uid);
+}
+
+static bool is_same(const QueueOwner *a, const QueueOwner *b) {
+        return a->tenant == b->tenant && a->uid == b->uid;
+}
+
 /* Whoever is not root never takes the last place, of which who asks next would have to wait for the end of a job. One
  * that seems not to end gives its place to another. */
-static bool leaves_place(const Queue *q, uid_t owner) {
+static bool leaves_place(const Queue *q, const QueueOwner *owner) {
         uint64_t now = 0;
         size_t n = 0;
 
@@ -135,21 +144,23 @@ static bool leaves_place(const Queue *q, uid_t owner) {
         for (size_t i = 0; i < q->n_links; i++) {
                 const Task *task = link_task(q->links[i]);
 
-                n += task && task->owner == owner && link_busy_since(q->links[i]) + STUCK_USEC > now;
+                n += task && is_of_party(&task->owner, owner) && link_busy_since(q->links[i]) + STUCK_USEC > now;
         }
-        return owner == 0 || n == 0 || n + 1 < q->links_max;
+        return (owner->uid == 0 && owner->tenant == 0) || n == 0 || n + 1 < q->links_max;
 }
 
-/* What counts against the next task of this owner: those that run; of two that have as many, who had the last turn. */
-static size_t claims(const Queue *q, uid_t owner) {
-        size_t n = q->last_owner == owner;
+/* What counts against the next task of this owner: those that run of the tenant, and then of the user; of two that have
+ * as many, who had the last turn. */
+static size_t claims(const Queue *q, const QueueOwner *owner) {
+        size_t of_party = is_of_party(&q->last_owner, owner), of_user = is_same(&q->last_owner, owner);
 
         for (size_t i = 0; i < q->n_links; i++) {
                 const Task *task = link_task(q->links[i]);
 
-                n += task && task->owner == owner ? 2 : 0;
+                of_party += task && is_of_party(&task->owner, owner) ? 2 : 0;
+                of_user += task && is_same(&task->owner, owner) ? 2 : 0;
         }
-        return n;
+        return of_party * 2 * (q->links_room + 1) + of_user;
 }
 
 /* The first that is urgent, else the first of whoever has the fewest claims. Only a change of owner is a new question:
@@ -157,7 +168,7 @@ static size_t claims(const Queue *q, uid_t owner) {
 static Task *task_take(Queue *q) {
         Task **best = NULL, *task;
         size_t least = SIZE_MAX, n = 0;
-        uid_t owner = (uid_t) -1;
+        const QueueOwner *owner = NULL;
 
         for (Task **at = &q->first; (task = *at) && least > 0; at = &task->next) {
                 if (!fits_budget(q, task))
@@ -166,9 +177,9 @@ static Task *task_take(Queue *q) {
                         best = at;
                         break;
                 }
-                if (task->owner != owner)
-                        n = leaves_place(q, task->owner) ? claims(q, task->owner) : SIZE_MAX;
-                owner = task->owner;
+                if (!owner || !is_same(&task->owner, owner))
+                        n = leaves_place(q, &task->owner) ? claims(q, &task->owner) : SIZE_MAX;
+                owner = &task->owner;
                 if (n < least) {
                         best = at;
                         least = n;
@@ -253,14 +264,14 @@ static void enqueue(Queue *q, Task *task) {
                 q->last = &task->next;
 }
 
-int queue_submit(Queue *q, uid_t owner, const Job *job, int key_fd, int second_fd, JobProgress on_progress,
+int queue_submit(Queue *q, const QueueOwner *owner, const Job *job, int key_fd, int second_fd, JobProgress on_progress,
                  JobDone on_done, void *userdata, Error *err) {
         Task *task = calloc(1, sizeof(*task));
         int r;
 
         if (!task)
                 return error_oom(err);
-        *task = (Task) { .owner = owner,
+        *task = (Task) { .owner = owner ? *owner : (QueueOwner) {},
                          .key_fd = -EBADF,
                          .second_fd = -EBADF,
                          .on_progress = on_progress,

@@ -202,7 +202,7 @@ int reconcile_start(Manager *m, Error *err) {
                 }
         }
         *start = (Start) { .manager = m, .waiting_for = 1 };
-        r = queue_submit(m->queue, 0, &job, -EBADF, -EBADF, NULL, on_scanned, start, err);
+        r = queue_submit(m->queue, NULL, &job, -EBADF, -EBADF, NULL, on_scanned, start, err);
         if (r < 0)
                 free(start);
         return r;

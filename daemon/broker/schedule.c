@@ -99,7 +99,7 @@ static int question_ask(Scheduler *s, const char *const *expressions, size_t n, 
                 if (strv_append(&question->calendar.expressions, expressions[i]) < 0)
                         return error_oom(err);
         job.calendar = question->calendar; /* borrowed while it is encoded */
-        r = queue_submit(s->manager->queue, 0, &job, -EBADF, -EBADF, NULL, on_answer, question, err);
+        r = queue_submit(s->manager->queue, NULL, &job, -EBADF, -EBADF, NULL, on_answer, question, err);
         if (r < 0)
                 return r;
         TAKE_PTR(question);
@@ -302,7 +302,7 @@ int schedule_check(Manager *m, const Schedule *schedule, ScheduleChecked on_chec
                 r = error_oom(err);
         job.calendar = (JobCalendar) { .base_usec = clock_usec(CLOCK_REALTIME), .expressions = check->expressions };
         if (r >= 0)
-                r = queue_submit(m->queue, 0, &job, -EBADF, -EBADF, NULL, on_check_answer, check, err);
+                r = queue_submit(m->queue, NULL, &job, -EBADF, -EBADF, NULL, on_check_answer, check, err);
         if (r < 0) {
                 strv_free(check->expressions);
                 free(check);

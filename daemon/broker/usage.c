@@ -131,7 +131,7 @@ static int maps_look_at(Manager *m, Look *look, PoolEntry *pool, const VolumeEnt
         *userdata = (MapsJob) {
                 .manager = m, .look = look, .pool = pool->info.uuid, .began_usec = clock_usec(CLOCK_REALTIME)
         };
-        r = queue_submit(m->queue, 0, &job, -EBADF, -EBADF, NULL, on_maps, userdata, err);
+        r = queue_submit(m->queue, NULL, &job, -EBADF, -EBADF, NULL, on_maps, userdata, err);
         if (r < 0) {
                 free(userdata);
                 return r;
@@ -179,7 +179,7 @@ static int look_at(Look *look, PoolEntry *pool, VolumeEntry *entry, Error *err) 
                 job.volume = entry->volume; /* borrowed while it is encoded */
                 userdata->volume = entry->volume.uuid;
         }
-        r = queue_submit(look->manager->queue, 0, &job, -EBADF, -EBADF, NULL, on_looked, userdata, err);
+        r = queue_submit(look->manager->queue, NULL, &job, -EBADF, -EBADF, NULL, on_looked, userdata, err);
         if (r < 0) {
                 free(userdata);
                 return r;

@@ -9,7 +9,7 @@ import sys
 import threading
 
 from tap import contains, eventually, same, test
-from world import GIB, Call, Failure, as_user, main
+from world import GIB, Call, Failure, as_user, connect_as, main
 from wire import connect, sealed
 from worker import CATALOGS, Gate, die_after, fail
 
@@ -287,6 +287,33 @@ def who_asks_for_much_does_not_keep_others_waiting():
     gate.release()
     thread.join()
     other.join()
+    with world.worker.lock:
+        order = [job["volume"]["name"] for verb, job, _ in world.worker.jobs if verb == "volume_create"
+                 and job["volume"].get("role") != "template"]
+    same((len(order), order.index("b") <= 3), (13, True), f"{order}")  # looks of root take turns as well
+
+
+@test
+def a_tenant_of_many_users_does_not_keep_others_waiting():
+    world.configure("[Jobs]\nWorkers=1\n")
+    world.worker.add_pool()
+    world.start()
+    tenant("acme", groups=[ALICE])
+    tenant("beta", users=[BOB])
+    gate = Gate()
+    world.worker.rule("volume_create", gate)
+
+    def ask(name, uid, groups):
+        return Call(world.socket, "io.quarry.Volume.Create", {"volume": name, "sizeBytes": GIB},
+                    connection=connect_as(world.socket, uid, groups))
+    calls = [ask(f"a{n}", 60100 + n, [ALICE]) for n in range(12)]
+    eventually(lambda: len(world.names(tenant="acme")) == 12, "all that is asked for")
+    calls.append(ask("b", BOB, []))
+    eventually(lambda: world.names(tenant="beta") == ["b"], "the other's")
+    world.call("Tenant.Update", name="beta", maxVolumes=1)  # durable behind the row of b, which then waits for a worker
+    gate.release()
+    for call in calls:
+        call.result()
     with world.worker.lock:
         order = [job["volume"]["name"] for verb, job, _ in world.worker.jobs if verb == "volume_create"
                  and job["volume"].get("role") != "template"]
