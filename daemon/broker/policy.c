@@ -59,11 +59,18 @@ static void search(const Manager *m, const Caller *caller, Search *ret) {
                 (void) registry_each_tenant(pool, on_tenant, ret);
 }
 
-bool policy_has_tenant(const Manager *m, const Caller *caller) {
+bool policy_first_tenant(const Manager *m, const Caller *caller, char ret[static TENANT_NAME_MAX + 1]) {
         Search found;
 
         search(m, caller, &found);
+        buffer_format(ret, TENANT_NAME_MAX + 1, "%s", found.name);
         return !isempty(found.name);
+}
+
+bool policy_has_tenant(const Manager *m, const Caller *caller) {
+        char name[TENANT_NAME_MAX + 1];
+
+        return policy_first_tenant(m, caller, name);
 }
 
 int policy_tenant(const Manager *m, const Caller *caller, const char *named, const char *field,

@@ -13,8 +13,9 @@ gid_t policy_admin_group(void); /* of ADMIN_GROUP; (gid_t) -1 if there is none *
 bool policy_is_admin(const Manager *manager, uid_t uid, const gid_t *groups, size_t n_groups);
 
 bool policy_is_member(const Caller *caller, const TenantEntry *tenant);
-/* Of any. */
+/* Of any; and the name of the first. */
 bool policy_has_tenant(const Manager *manager, const Caller *caller);
+bool policy_first_tenant(const Manager *manager, const Caller *caller, char ret[static TENANT_NAME_MAX + 1]);
 
 bool policy_may_see_tenant(const Caller *caller, const TenantEntry *tenant);
 bool policy_may_see_volume(const Caller *caller, const VolumeEntry *entry);

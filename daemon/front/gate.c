@@ -24,15 +24,19 @@
 #define RECENT_MAX 1000u
 #define DESCRIPTORS_MAX 253u /* in one message; the kernel's SCM_MAX_FD */
 
-/* One may wait for ever, if its user wants it to. */
+/* One may wait for ever, if its user wants it to; and one user may have the ids of many. So a tenant has a part of those
+ * that there can be, and who is of none takes no place of a member's. */
 #define CHILDREN_MAX 128u
+#define CHILDREN_PER_TENANT_MAX 48u
 #define CHILDREN_PER_USER_MAX 32u
+#define CHILDREN_OF_STRANGERS_MAX 32u
 
 struct GateChild {
         GateChild *next;
         Gates *gates;
         Gate *gate; /* that goes on when it ends, if that is still there */
         uid_t uid;
+        char tenant[TENANT_NAME_MAX + 1]; /* of its user; "": none */
         sd_event_source *source;
 };
 
@@ -41,8 +45,8 @@ struct GateUser {
         uid_t uid;
         unsigned n_gates;
         uint64_t paid_until; /* CLOCK_MONOTONIC: each request takes its time, ahead of now it is borrowed */
-        unsigned recent;     /* requests, of which half is forgotten with each second */
-        uint64_t recent_at;  /* CLOCK_MONOTONIC, microseconds */
+        unsigned recent; /* requests, of which half is forgotten with each second */
+        uint64_t recent_at; /* CLOCK_MONOTONIC, microseconds */
 };
 
 struct Gate {
@@ -210,17 +214,22 @@ static int on_child(sd_event_source *source, const siginfo_t *si, void *userdata
         return 0;
 }
 
-static bool may_have_child(const Gates *gates, uid_t uid) {
-        unsigned n = 0, n_user = 0;
+static bool may_have_child(const Gates *gates, uid_t uid, const char *tenant) {
+        unsigned n_members = 0, n_tenant = 0, n_user = 0;
 
         for (const GateChild *c = gates->children; c; c = c->next) {
-                n++;
+                n_members += !isempty(c->tenant);
+                n_tenant += streq(c->tenant, tenant); /* or of none */
                 n_user += c->uid == uid;
         }
-        return n < CHILDREN_MAX && n_user < CHILDREN_PER_USER_MAX;
+        if (n_user >= CHILDREN_PER_USER_MAX)
+                return false;
+        return isempty(tenant) ? n_tenant < CHILDREN_OF_STRANGERS_MAX
+                               : n_tenant < CHILDREN_PER_TENANT_MAX && n_members < CHILDREN_MAX;
 }
 
-static int child_start(Gate *gate, int inner, bool with_descriptors) {
+/* Descriptors go on if its user is of a tenant. */
+static int child_start(Gate *gate, int inner, const char *tenant) {
         GateChild *child = calloc(1, sizeof(*child));
         pid_t pid;
         int r;
@@ -229,13 +238,14 @@ static int child_start(Gate *gate, int inner, bool with_descriptors) {
                 return -ENOMEM;
         pid = fork();
         if (pid == 0)
-                child_run(gate->fd, inner, with_descriptors);
+                child_run(gate->fd, inner, !isempty(tenant));
         if (pid < 0) {
                 r = -errno;
                 free(child);
                 return r;
         }
         *child = (GateChild) { .gates = gate->gates, .uid = gate->uid, .next = gate->gates->children };
+        buffer_format(child->tenant, sizeof(child->tenant), "%s", tenant);
         gate->gates->children = child;
         r = sd_event_add_child(gate->gates->event, &child->source, pid, WEXITED, on_child, child);
         if (r < 0) { /* nobody will tell when it is done with the connection */
@@ -276,9 +286,10 @@ static void gate_end(Gate *gate) {
 }
 
 static void pass_descriptors(Gate *gate) {
-        int may = gate->gates->may_pass(gate->client);
+        char tenant[TENANT_NAME_MAX + 1] = "";
+        int may = gate->gates->may_pass(gate->client, tenant);
 
-        gate->waits = may == -EAGAIN || !may_have_child(gate->gates, gate->uid);
+        gate->waits = may == -EAGAIN || !may_have_child(gate->gates, gate->uid, tenant);
         if (gate->waits)
                 return;
         if (may <= 0 && gate->has_dropped) {
@@ -286,7 +297,7 @@ static void pass_descriptors(Gate *gate) {
                 return gate_end(gate);
         }
         gate->has_dropped = may <= 0;
-        if (child_start(gate, gate->inner, may > 0) < 0)
+        if (child_start(gate, gate->inner, tenant) < 0)
                 gate_end(gate);
 }
 
@@ -424,7 +435,7 @@ void gates_go_on(Gates *gates) {
         }
 }
 
-int gates_init(Gates *gates, sd_event *event, int (*may_pass)(void *client)) {
+int gates_init(Gates *gates, sd_event *event, int (*may_pass)(void *client, char tenant[static TENANT_NAME_MAX + 1])) {
         int r;
 
         *gates = (Gates) { .event = event, .may_pass = may_pass };
@@ -560,7 +571,7 @@ void gate_free(Gate *gate) {
         gate->inner_source = sd_event_source_disable_unref(gate->inner_source);
         if (gate->child)
                 gate->child->gate = NULL;
-        if ((gate->child || has_descriptors(gate->fd)) && child_start(gate, -1, false) < 0)
+        if ((gate->child || has_descriptors(gate->fd)) && child_start(gate, -1, "") < 0)
                 log_warning("varlink", "a connection of user %u is left open: closing it may take for ever", gate->uid);
         else
                 (void) close(gate->fd);

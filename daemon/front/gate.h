@@ -9,6 +9,7 @@
  * the others. */
 
 #include <quarry/base.h>
+#include <quarry/volume.h>
 
 #include <sys/types.h>
 #include <systemd/sd-event.h>
@@ -20,16 +21,16 @@ typedef struct GateUser GateUser;
 /* Those of one server. */
 typedef struct Gates {
         sd_event *event;
-        /* Whether a client's descriptors are handed on, 1, or none of them, 0; -EAGAIN: gates_go_on() is called when
-         * that is known. */
-        int (*may_pass)(void *client);
+        /* Whether a client's descriptors are handed on, 1, with the tenant of which its user is a member, or none of
+         * them, 0; -EAGAIN: gates_go_on() is called when that is known. */
+        int (*may_pass)(void *client, char tenant[static TENANT_NAME_MAX + 1]);
         Gate *first;
         GateChild *children;
         GateUser *users;
         sd_event_source *pace_source;
 } Gates;
 
-int gates_init(Gates *gates, sd_event *event, int (*may_pass)(void *client));
+int gates_init(Gates *gates, sd_event *event, int (*may_pass)(void *client, char tenant[static TENANT_NAME_MAX + 1]));
 
 void gates_go_on(Gates *gates);
 void gates_done(Gates *gates);

@@ -207,10 +207,10 @@ static void connection_free(Connection *c) {
 DEFINE_CLEANUP(Connection *, connection_free)
 
 /* Whose member somebody is, is only known once the pools are there. */
-static int may_pass(void *client) {
+static int may_pass(void *client, char tenant[static TENANT_NAME_MAX + 1]) {
         const Connection *c = client;
 
-        if (policy_has_tenant(c->server->manager, &c->caller))
+        if (policy_first_tenant(c->server->manager, &c->caller, tenant))
                 return 1;
         return c->server->manager->ready ? 0 : -EAGAIN;
 }

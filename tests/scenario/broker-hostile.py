@@ -16,7 +16,7 @@ import threading
 import time
 
 from tap import contains, eventually, same, test
-from world import GIB, MIB, NOBODY, SANITIZED, Call, Gone, as_user, main, sealed, wire
+from world import GIB, MIB, NOBODY, SANITIZED, Call, Gone, as_user, connect_as, main, sealed, wire
 from worker import Gate
 
 world = None  # what the test that runs now uses
@@ -365,6 +365,28 @@ def whoever_sends_a_descriptor_waits_for_its_end_alone():
             took = time.monotonic() - began
             assert took < 5, f"{what} of user {uid} holds up the daemon for {took:.0f} s"
     listener.close()
+
+
+@test
+def a_tenant_of_many_users_keeps_no_passphrase_from_others():
+    begin()
+    world.call("Tenant.Create", name="acme", groups=[4000])
+    world.call("Tenant.Create", name="beta", users=[4001])
+    kept, secret = [], sealed(b"sesame")
+    for n in range(156):  # a child that reads for each, and waits: what follows events is read no further
+        connection = connect_as(world.socket, 60100 + n // 12, [4000])
+        connection.send({"method": "io.quarry.Event.Subscribe", "more": True})
+        connection.receive()
+        connection.socket.settimeout(0.1)
+        with contextlib.suppress(TimeoutError):
+            for _ in range(12):
+                connection.send_bytes(b" " * 60000, [secret])
+        kept.append(connection)
+    create = {"volume": "x", "sizeBytes": GIB, "keySource": "passphrase", "keyFileDescriptor": 0}
+    contains(as_user(4001, 4001, [], lambda: Call(world.socket, "io.quarry.Volume.Create", create,
+                                                  fds=[sealed(b"sesame")]).result()), "'name': 'x'")
+    for connection in kept:
+        connection.close()
 
 
 @test
