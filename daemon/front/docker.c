@@ -371,17 +371,22 @@ static const Route routes[] = {
 /* --- requests -------------------------------------------------------------------------------------------- */
 
 /* Whose member somebody is, is only known once the pools are there. */
-static int check_member(const DockerCall *c, Error *err) {
-        const Caller *caller = http_caller(c->http);
+static int check_member(const Driver *d, const Caller *caller, Error *err) {
         int r;
 
         if (caller->admin)
                 return 0;
-        r = find_tenant_anywhere(docker_call_manager(c), caller, c->driver->tenant, err);
+        r = find_tenant_anywhere(server_manager(d->server), caller, d->tenant, err);
         if (r >= 0 || err->kind != ERROR_NO_SUCH_TENANT)
                 return r;
         return error_set(err, ERROR_PERMISSION_DENIED, EPERM, "user %u is no member of tenant %s", caller->uid,
-                         c->driver->tenant);
+                         d->tenant);
+}
+
+static bool is_stranger(const Caller *caller, void *userdata) {
+        const Driver *d = userdata;
+
+        return server_manager(d->server)->ready && check_member(d, caller, &(Error) {}) < 0;
 }
 
 static void run_again(DockerCall *c) {
@@ -402,7 +407,7 @@ static void run_again(DockerCall *c) {
                 error_set(&err, ERROR_POOL_UNAVAILABLE, ENODEV, "the pools are not there yet");
                 error_hint(&err, "quarry pool ls");
                 docker_call_end_error(c, &err);
-        } else if (check_member(c, &err) < 0)
+        } else if (check_member(c->driver, http_caller(c->http), &err) < 0)
                 docker_call_end_refused(c, NULL, &err);
         else
                 c->route->run(c);
@@ -487,7 +492,9 @@ static int driver_make(Server *server, const char *tenant, int fd, Driver *d, Er
         if (r >= 0)
                 r = sd_event_source_set_enabled(d->again, SD_EVENT_OFF);
         if (r >= 0)
-                return http_listener_new(server, fd, on_call, d, &d->listener, err);
+                return http_listener_new(
+                        server, fd, &(HttpEvents) { .on_call = on_call, .is_stranger = is_stranger, .userdata = d },
+                        &d->listener, err);
         close(fd);
         return error_errno(err, r, "cannot set a timer");
 }

@@ -17,9 +17,11 @@
 #define MEMORY_OF_ONE (16u << 10) /* of a connection, for the head of a request */
 
 /* A container engine that starts asks for every volume at once, each on a connection of its own: those above wait to
- * be accepted. Others than administrators get few, and are cut off when they say nothing for long. */
+ * be accepted. Others than administrators get few, and are cut off when they say nothing for long. Who is only told
+ * that nothing is there for him, with however many ids, takes no member's place. */
 #define PEERS_MAX 4096u
 #define PEERS_OF_OTHERS_MAX 512u
+#define PEERS_OF_STRANGERS_MAX 64u
 #define PEERS_PER_OTHER_MAX 32u
 #define OTHERS_IDLE_SECONDS 60u
 #define ACCEPTED_AT_ONCE 64u
@@ -43,8 +45,7 @@ typedef struct Peer { /* of one connection */
 
 struct HttpListener {
         Server *server;
-        HttpHandler handler;
-        void *userdata;
+        HttpEvents events;
         struct MHD_Daemon *mhd;
         int fd;
         sd_event_source *accept, *io, *timer, *soon;
@@ -137,15 +138,17 @@ static void peer_free(HttpListener *l, Peer *peer) {
 }
 
 static bool is_welcome(const HttpListener *l, const Caller *caller) {
-        unsigned n_others = 0, n_user = 0;
+        unsigned n_alike = 0, n_user = 0;
+        bool stranger;
 
         if (caller->admin)
                 return true;
+        stranger = l->events.is_stranger(caller, l->events.userdata);
         for (const Peer *p = l->peers; p; p = p->next) {
-                n_others += !p->caller.admin;
+                n_alike += !p->caller.admin && l->events.is_stranger(&p->caller, l->events.userdata) == stranger;
                 n_user += p->caller.uid == caller->uid;
         }
-        return n_others < PEERS_OF_OTHERS_MAX && n_user < PEERS_PER_OTHER_MAX;
+        return n_alike < (stranger ? PEERS_OF_STRANGERS_MAX : PEERS_OF_OTHERS_MAX) && n_user < PEERS_PER_OTHER_MAX;
 }
 
 static Peer *peer_new(HttpListener *l, int fd) {
@@ -462,7 +465,7 @@ static enum MHD_Result on_request(void *userdata, struct MHD_Connection *connect
                 if (call->size > BODY_MAX)
                         refuse_large(call);
                 else
-                        l->handler(call, l->userdata);
+                        l->events.on_call(call, l->events.userdata);
                 if (call->state == HTTP_HANDLED) {
                         call->state = HTTP_WAITING;
                         MHD_suspend_connection(connection);
@@ -513,7 +516,7 @@ static int loop_attach(HttpListener *l, sd_event *event) {
         return r < 0 ? r : sd_event_source_set_enabled(l->soon, SD_EVENT_OFF);
 }
 
-int http_listener_new(Server *server, int fd, HttpHandler handler, void *userdata, HttpListener **ret, Error *err) {
+int http_listener_new(Server *server, int fd, const HttpEvents *events, HttpListener **ret, Error *err) {
         _cleanup_(http_listener_freep) HttpListener *l = calloc(1, sizeof(*l));
         int r;
 
@@ -521,7 +524,7 @@ int http_listener_new(Server *server, int fd, HttpHandler handler, void *userdat
                 close(fd);
                 return error_oom(err);
         }
-        *l = (HttpListener) { .server = server, .handler = handler, .userdata = userdata, .fd = fd };
+        *l = (HttpListener) { .server = server, .events = *events, .fd = fd };
         r = library_start(l);
         if (r >= 0)
                 r = loop_attach(l, server_manager(server)->event);

@@ -11,11 +11,16 @@
 typedef struct HttpListener HttpListener;
 typedef struct HttpCall HttpCall;
 
-/* One request, whole. It is to be answered exactly once, now or later. */
-typedef void (*HttpHandler)(HttpCall *call, void *userdata);
+typedef struct HttpEvents {
+        /* One request, whole. It is to be answered exactly once, now or later. */
+        void (*on_call)(HttpCall *call, void *userdata);
+        /* Whether somebody is not to be served, as far as that is known: all those have few connections together. */
+        bool (*is_stranger)(const Caller *caller, void *userdata);
+        void *userdata;
+} HttpEvents;
 
 /* Takes over the listening socket in every case. */
-int http_listener_new(Server *server, int fd, HttpHandler handler, void *userdata, HttpListener **ret, Error *err);
+int http_listener_new(Server *server, int fd, const HttpEvents *events, HttpListener **ret, Error *err);
 /* Connections are closed. What was not yet answered still has to be; nobody hears it. */
 void http_listener_free(HttpListener *listener);
 DEFINE_CLEANUP(HttpListener *, http_listener_free)

@@ -11,7 +11,7 @@ import sys
 import time
 
 from tap import contains, eventually, same, test
-from world import ADMIN_GROUP, FOLDER, GIB, MIB, NOBODY, Call, as_user, main, plugin, wire
+from world import ADMIN_GROUP, FOLDER, GIB, MIB, NOBODY, Call, as_user, connect_as, main, plugin, wire
 from worker import Gate, die_after, fail
 
 world = None  # what the test that runs now uses
@@ -549,6 +549,17 @@ def one_user_cannot_take_all_connections():
         return answered
     same(as_user(ALICE, ALICE, [], many), "32")
     same(done("Plugin.Activate", path=path), {"Implements": ["VolumeDriver"]})
+
+
+@test
+def who_is_no_member_takes_no_place_of_members_with_however_many_ids():
+    begin()
+    world.call("Tenant.Create", name="acme", users=[ALICE])
+    path = Socket("acme", "quarry-acme.sock").hand_over().path
+    kept = [connect_as(path, 60100 + n // 32, []) for n in range(513)]  # more than all who are no administrators have
+    contains(as_user(ALICE, ALICE, [], lambda: plugin.call(path, "Plugin.Activate")), "(200, ")
+    for connection in kept:
+        connection.close()
 
 
 @test
