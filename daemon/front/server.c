@@ -35,6 +35,7 @@
 /* The library closes what is too much for it without a look at what came with it: it never gets so far. */
 #define CONNECTIONS_PER_USER_MAX 1024u
 #define DESCRIPTORS_OF_OTHER 3u /* that a connection takes */
+#define PART_OF_TENANT 2u /* of what there is for others than administrators its members have this part at most */
 
 /* Calls of one of them at once, as many as there can be connections: a client that goes away, or wants no answer,
  * leaves its call behind, and could leave any number. */
@@ -51,6 +52,7 @@ typedef struct Connection {
         sd_varlink *link;
         Server *server;
         Caller caller;
+        char tenant[TENANT_NAME_MAX + 1]; /* the first that they are a member of, when they came; "": none */
         bool waits; /* for the pools; we have a reference to it meanwhile */
         bool waited; /* the call that begins now has been waiting */
         void (*on_gone)(void *userdata); /* see server_on_gone() */
@@ -234,15 +236,17 @@ static int gate_put(Connection *c) {
         return sd_varlink_attach_event(c->link, c->server->manager->event, SD_EVENT_PRIORITY_NORMAL);
 }
 
-/* Administrators have room of their own. */
-static bool has_too_many(const Server *s, const Caller *caller) {
-        unsigned n = 0, n_user = 0;
+/* Administrators have room of their own, and no tenant, with however many users, takes that of all others. */
+static bool has_too_many(const Server *s, const Connection *one) {
+        unsigned n = 0, n_user = 0, n_tenant = 0, max = s->descriptors_max / 8 * (one->caller.admin ? 8 : 7);
 
         for (const Connection *c = s->newest; c; c = c->older) {
                 n += c->caller.admin ? 1 : DESCRIPTORS_OF_OTHER;
-                n_user += c->caller.uid == caller->uid;
+                n_user += c->caller.uid == one->caller.uid;
+                n_tenant += !c->caller.admin && streq(c->tenant, one->tenant) ? DESCRIPTORS_OF_OTHER : 0;
         }
-        return n >= s->descriptors_max / 8 * (caller->admin ? 8 : 7) || n_user >= CONNECTIONS_PER_USER_MAX;
+        return n >= max || n_user >= CONNECTIONS_PER_USER_MAX ||
+               (!one->caller.admin && n_tenant >= max / PART_OF_TENANT);
 }
 
 static int on_connect(sd_varlink_server *varlink, sd_varlink *link, void *userdata) {
@@ -256,12 +260,14 @@ static int on_connect(sd_varlink_server *varlink, sd_varlink *link, void *userda
         c->server = s;
         r = server_caller_of(sd_varlink_get_fd(link), s->manager, &c->caller);
         if (r >= 0 && !c->caller.admin)
+                (void) policy_first_tenant(s->manager, &c->caller, c->tenant);
+        if (r >= 0 && !c->caller.admin)
                 r = gate_put(c);
         if (r >= 0)
                 r = sd_varlink_set_allow_fd_passing_input(link, 1);
         if (r >= 0)
                 r = sd_varlink_set_allow_fd_passing_output(link, 1);
-        if (r >= 0 && has_too_many(s, &c->caller))
+        if (r >= 0 && has_too_many(s, c))
                 r = -EUSERS;
         if (r < 0)
                 return r;

@@ -390,6 +390,25 @@ def a_tenant_of_many_users_keeps_no_passphrase_from_others():
 
 
 @test
+def a_tenant_of_many_users_leaves_room_for_others():
+    world.worker.add_pool()
+    world.start(descriptors=400)
+    world.call("Tenant.Create", name="acme", groups=[4000])
+    world.call("Tenant.Create", name="beta", users=[4001])
+    world.create("beta/db")
+    kept = []
+    with contextlib.suppress(OSError, Gone):  # of the one that is too much
+        for n in range(100):
+            kept.append(connect_as(world.socket, 60100 + n // 12, [4000]))
+            kept[-1].send({"method": "io.quarry.Event.Subscribe", "more": True})
+            kept[-1].receive()
+    assert len(kept) > 20, len(kept)
+    contains(as_user(4001, 4001, [], lambda: Call(world.socket, "io.quarry.Volume.List").result()), "'name': 'db'")
+    for connection in kept:
+        connection.close()
+
+
+@test
 def what_a_member_sends_with_a_call_comes_with_it():
     begin()
     world.call("Tenant.Create", name="acme", users=[4001])
