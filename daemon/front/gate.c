@@ -24,8 +24,8 @@
 #define RECENT_MAX 1000u
 #define DESCRIPTORS_MAX 253u /* in one message; the kernel's SCM_MAX_FD */
 
-/* One may wait for ever, if its user wants it to; and one user may have the ids of many. So a tenant has a part of those
- * that there can be, and who is of none takes no place of a member's. */
+/* One may wait for ever, if its user wants it to; and one user may have the ids of many. So a tenant has a part of
+ * those that there can be, and who is of none takes no place of a member's. */
 #define CHILDREN_MAX 128u
 #define CHILDREN_PER_TENANT_MAX 48u
 #define CHILDREN_PER_USER_MAX 32u

@@ -516,8 +516,8 @@ def made_ahead(names, **parameters):
     have = {v["uuid"] for v in world.volumes()}
 
     def ahead():
-        return [job["volume"]["uuid"] for verb, job, _ in world.worker.jobs
-                if verb == "volume_create" and job["volume"]["name"].startswith("ready-") and job["volume"]["uuid"] not in have]
+        return [job["volume"]["uuid"] for verb, job, _ in world.worker.jobs if verb == "volume_create" and
+                job["volume"]["name"].startswith("ready-") and job["volume"]["uuid"] not in have]
     eventually(ahead, "one is made ahead")
     eventually(lambda: ahead()[0] in world.worker.thin.values(), "it is there")
     time.sleep(0.2)  # its row is settled
@@ -534,8 +534,10 @@ def what_was_made_ahead_and_is_to_go_is_taken_by_nobody():
     world.worker.users = {uuid: "somebody looks at devices" for uuid in templates}
     for name in names:
         world.call("Volume.Remove", volume=name)
-    eventually(lambda: len([v for v, job, _ in world.worker.jobs if v == "volume_claim" and job["volume"]["uuid"] in templates])
-               == len(templates), "the last volume is to take them with it, and cannot")
+
+    def claimed():
+        return {job["volume"]["uuid"] for verb, job, _ in world.worker.jobs if verb == "volume_claim"}
+    eventually(lambda: templates <= claimed(), "the last volume is to take them with it, and cannot")
     time.sleep(0.2)
     have = world.create("four")["uuid"]
     same((have == ahead, "source" in [j for v, j, _ in world.worker.jobs if v == "volume_create"][-1]), (False, False),
