@@ -289,6 +289,14 @@ static int set_label(DockerOptions *o, const char *key, const char *value, Error
         return label ? volume_spec_add_label(&o->spec, label, err) : error_oom(err);
 }
 
+/* Of two values either could be meant. */
+static bool is_said_before(sd_json_variant *object, size_t i, const char *option) {
+        for (size_t k = 0; k < i; k += 2)
+                if (streq(sd_json_variant_string(sd_json_variant_by_index(object, k)), option))
+                        return true;
+        return false;
+}
+
 static int set_option(DockerOptions *o, const char *option, const char *value, Error *err) {
         const char *key = startswith(option, "label.");
 
@@ -316,6 +324,7 @@ static int check_clone(const DockerOptions *o, Error *err) {
 int docker_options_parse(sd_json_variant *object, DockerOptions *ret, Error *err) {
         _cleanup_(docker_options_done) DockerOptions o = DOCKER_OPTIONS_DEFAULT;
         size_t n = sd_json_variant_elements(object);
+        char echo[TEXT_ECHO_MAX];
         int r = 0;
 
         if (n / 2 > OPTIONS_MAX)
@@ -324,8 +333,10 @@ int docker_options_parse(sd_json_variant *object, DockerOptions *ret, Error *err
                 const char *option = sd_json_variant_string(sd_json_variant_by_index(object, i));
                 sd_json_variant *value = sd_json_variant_by_index(object, i + 1);
 
-                r = sd_json_variant_is_string(value) ? set_option(&o, option, sd_json_variant_string(value), err)
-                                                     : error_field(err, "Opts", "the value of an option is no string");
+                r = !sd_json_variant_is_string(value) ? error_field(err, "Opts", "the value of an option is no string")
+                    : is_said_before(object, i, option)
+                            ? error_field(err, "Opts", "an option is given twice, \"%s\"", text_echo(option, echo))
+                            : set_option(&o, option, sd_json_variant_string(value), err);
         }
         if (r >= 0 && o.is_plain && o.spec.key_source != KEY_SOURCE_NONE)
                 r = error_field(err, "encrypt", "options encrypt=false and key contradict each other");
