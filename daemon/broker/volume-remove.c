@@ -1,6 +1,7 @@
 /* Removing a volume. Nothing is written before a worker has seen that nobody uses it; from the durable row
  * "removing" on there is no way back, and a restart goes on with it. */
 
+#include "broker/mount-id.h"
 #include "broker/template.h"
 #include "broker/volume.h"
 #include "broker/watch.h"
@@ -213,6 +214,7 @@ static void on_detached(JobResult *result, int *mount_fd, const Error *err, void
                 operation_finish(op, err);
                 return;
         }
+        mount_ids_clear(entry->volume.uuid);
         op->job.lazy = entry->volume.spec.kind == KIND_BIND; /* who has its directory keeps that, and nothing of ours */
         entry->open = result->open;
         if (!result->open) {
