@@ -3,9 +3,11 @@
 #include "must.h"
 #include "report.h"
 
+#include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
 #include <quarry/clock.h>
+#include <quarry/fd.h>
 #include <quarry/text.h>
 
 #define STATE_FOLDER "/var/lib/quarry"
@@ -112,9 +114,14 @@ const char *helper_reference(const char *spec, const char *folder) {
 
 typedef struct Arguments {
         const char *name, *target;
+        char *options; /* that `how` points to, or NULL */
         Attachment how;
         bool sloppy, fake, verbose, remount;
 } Arguments;
+
+static void arguments_done(Arguments *a) {
+        free(a->options);
+}
 
 static int usage(Error *err) {
         error_field(err, FIELD_ARGUMENTS, "a name and a directory are needed");
@@ -122,7 +129,15 @@ static int usage(Error *err) {
         return error_code(err);
 }
 
-static int take_flag(int flag, char *value, Arguments *a, char **options, Error *err) {
+/* Several lists are one. */
+static void options_add(Arguments *a, const char *list) {
+        char *joined = must_have(a->options ? format_new("%s,%s", a->options, list) : strdup(list));
+
+        free(a->options);
+        a->options = joined;
+}
+
+static int take_flag(int flag, const char *value, Arguments *a, Error *err) {
         switch (flag) {
         case 's':
                 a->sloppy = true;
@@ -137,7 +152,7 @@ static int take_flag(int flag, char *value, Arguments *a, char **options, Error 
         case 't': /* of types there is one */
                 return 0;
         case 'o':
-                *options = value;
+                options_add(a, value);
                 return 0;
         case 'N':
                 error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP, "a volume is mounted in the caller's mount namespace");
@@ -149,12 +164,12 @@ static int take_flag(int flag, char *value, Arguments *a, char **options, Error 
 }
 
 static int arguments_parse(int argc, char **argv, Arguments *a, Error *err) {
-        char folder[PATH_MAX] = "", *options = NULL;
+        char folder[PATH_MAX] = "";
         int flag, r = 0;
 
         opterr = 0;
         while (r >= 0 && (flag = getopt(argc, argv, "sfnvo:t:N:")) != -1)
-                r = take_flag(flag, optarg, a, &options, err);
+                r = take_flag(flag, optarg, a, err);
         if (r < 0)
                 return r;
         if (argc - optind != 2) {
@@ -170,18 +185,26 @@ static int arguments_parse(int argc, char **argv, Arguments *a, Error *err) {
                                    "%s is a path: there is one that is called as the volume; write TENANT/NAME, as in "
                                    "default/db",
                                    a->name);
-        return options ? helper_take_options(options, a->sloppy, &a->how, &a->remount, err) : 0;
+        return a->options ? helper_take_options(a->options, a->sloppy, &a->how, &a->remount, err) : 0;
 }
 
 /* --- mounting ------------------------------------------------------------------------------------------- */
 
-/* At boot the daemon would wait for this mount, and this mount for the daemon; later it would find no pool any more. */
+/* At boot the daemon would wait for this mount, and this mount for the daemon; later it would find no pool any more. So
+ * it is wherever links and ".." lead. */
 static bool target_hides_state(const char *target) {
-        size_t n = strlen(target);
+        _cleanup_close_ int fd = RET_NERRNO(open(target, O_PATH | O_CLOEXEC)); /* as target_open() of attach.c */
+        char place[PATH_MAX], number[64];
+        ssize_t n = -1;
 
-        while (n > 0 && target[n - 1] == '/')
-                n--;
-        return strncmp(target, STATE_FOLDER, n) == 0 && (!STATE_FOLDER[n] || STATE_FOLDER[n] == '/');
+        buffer_format(number, sizeof(number), "/proc/self/fd/%d", fd);
+        if (fd >= 0)
+                n = readlink(number, place, sizeof(place) - 1);
+        if (n < 0) /* it is said later what is wrong with it */
+                return false;
+        place[n] = 0;
+        return streq(place, "/") || streq(place, STATE_FOLDER) ||
+               (startswith(STATE_FOLDER, place) && STATE_FOLDER[n] == '/');
 }
 
 /* What the daemon does not wait for itself: a pool that a worker is busy with, since its metadata take long to be
@@ -217,7 +240,7 @@ static int status_of(int exit_code) {
 }
 
 int helper_run(int argc, char **argv) {
-        Arguments a = {};
+        _cleanup_(arguments_done) Arguments a = {};
         Error err = {};
         int r;
 

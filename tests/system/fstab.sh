@@ -34,6 +34,12 @@ by_hand() {
     refused "a target that is not there" 1 '/srv/none does not exist' /usr/sbin/mount.quarry plain /srv/none
     refused "a target that is no directory" 1 'not a directory' /usr/sbin/mount.quarry plain /etc/fstab
     refused "a target that hides the list of pools" 1 'would be hidden' /usr/sbin/mount.quarry plain /var/lib/
+    ln -s /var/lib/quarry /srv/link
+    refused "nor by a link" 1 'would be hidden' /usr/sbin/mount.quarry plain /srv/link
+    refused "nor by another way" 1 'would be hidden' /usr/sbin/mount.quarry plain /srv/link/..
+    exits "several lists of options" 0 /usr/sbin/mount.quarry plain /srv/none2 -o ro -o noexec
+    is "are one" "$(options /srv/none2)" ro,nosuid,nodev,noexec,relatime
+    try umount /srv/none2
     refused "a word too few" 1 'mount -t quarry' /usr/sbin/mount.quarry plain
     refused "a passphrase that nobody can be asked for" 1 'key-file=FILE' mount -t quarry safe /srv/safe
     exits "in a file it is found" 0 mount -t quarry -o key-file=/root/safe.key safe /srv/safe
