@@ -141,11 +141,25 @@ int mnt_filesystem_noexec(const char *device, const char *fstype, char *message,
 typedef struct Stage {
         int namespace_fd; /* of what there is, or -EBADF */
         int mount_fd;
-        const char *folder;
+        const char *folder; /* in it; NULL: all of it, with its flags locked */
         int result;
 } Stage;
 
 static int stage_namespace = -EBADF;
+
+/* Runs on our memory and descriptors, but with namespaces, a root and a working directory of its own. */
+static int stage_run(int (*function)(void *userdata), char *stack_end, int flags, Stage *stage) {
+        pid_t pid;
+
+        stage->result = -EIO;
+        pid = clone(function, stack_end, flags | CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD, stage);
+        if (pid < 0)
+                return -errno;
+        while (waitpid(pid, NULL, 0) < 0)
+                if (errno != EINTR)
+                        break;
+        return stage->result;
+}
 
 /* Whatever was mounted on the host is let go: nothing is held, and nothing goes out or comes in. */
 static int stage_make(void) {
@@ -163,7 +177,17 @@ static int stage_make(void) {
         return TAKE_FD(fd);
 }
 
-static int stage_use(const Stage *stage) {
+/* In a copy of the stage that another user namespace has: there the kernel has locked the flags of all mounts. */
+static int stage_copy_main(void *userdata) {
+        Stage *stage = userdata;
+
+        stage->result = RET_NERRNO(
+                open_tree(AT_FDCWD, STAGE_PLACE, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW));
+        return 0;
+}
+
+static int stage_use(Stage *stage) {
+        static char stack[STAGE_STACK_SIZE] __attribute__((aligned(16)));
         int r;
 
         r = RET_NERRNO(setns(stage->namespace_fd, CLONE_NEWNS));
@@ -171,8 +195,9 @@ static int stage_use(const Stage *stage) {
                 r = RET_NERRNO(move_mount(stage->mount_fd, "", AT_FDCWD, STAGE_PLACE, MOVE_MOUNT_F_EMPTY_PATH));
         if (r < 0)
                 return r;
-        r = RET_NERRNO(
-                open_tree(stage->mount_fd, stage->folder, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW));
+        r = stage->folder ? RET_NERRNO(open_tree(stage->mount_fd, stage->folder,
+                                                 OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW))
+                          : stage_run(stage_copy_main, stack + sizeof(stack), CLONE_NEWUSER | CLONE_NEWNS, stage);
         if (umount2(STAGE_PLACE, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && r >= 0) {
                 int failed = -errno;
 
@@ -182,7 +207,6 @@ static int stage_use(const Stage *stage) {
         return r;
 }
 
-/* Runs on our memory and descriptors, but with a namespace, a root and a working directory of its own. */
 static int stage_main(void *userdata) {
         Stage *stage = userdata;
 
@@ -190,32 +214,19 @@ static int stage_main(void *userdata) {
         return 0;
 }
 
-static int stage_run(Stage *stage) {
-        static char stack[STAGE_STACK_SIZE] __attribute__((aligned(16)));
-        pid_t pid;
-
-        stage->result = -EIO;
-        pid = clone(stage_main, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD, stage);
-        if (pid < 0)
-                return -errno;
-        while (waitpid(pid, NULL, 0) < 0)
-                if (errno != EINTR)
-                        break;
-        return stage->result;
-}
-
 static int stage_clone(int mount_fd, const char *folder) {
+        static char stack[STAGE_STACK_SIZE] __attribute__((aligned(16)));
         Stage stage = { .namespace_fd = -EBADF, .mount_fd = mount_fd, .folder = folder };
 
         if (stage_namespace < 0) {
-                int r = stage_run(&stage);
+                int r = stage_run(stage_main, stack + sizeof(stack), 0, &stage);
 
                 if (r < 0)
                         return r;
                 stage_namespace = r;
         }
         stage.namespace_fd = stage_namespace;
-        return stage_run(&stage);
+        return stage_run(stage_main, stack + sizeof(stack), 0, &stage);
 }
 
 /* Whoever is given a mount that was cloned on the stage cannot clone it once more, which is done to change its ids: so
@@ -224,6 +235,10 @@ int mnt_subtree(int mount_fd, const char *folder) {
         int r = RET_NERRNO(open_tree(mount_fd, folder, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW));
 
         return r >= 0 ? r : stage_clone(mount_fd, folder);
+}
+
+int mnt_lock(int mount_fd) {
+        return stage_clone(mount_fd, NULL);
 }
 
 #define ATTRIBUTES \

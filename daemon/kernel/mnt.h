@@ -33,6 +33,9 @@ int mnt_set_options(int mount_fd, unsigned options);
 /* Lets a detached mount show the ids that a user namespace has for those of the filesystem. -EINVAL if the filesystem
  * cannot, or no id is mapped. */
 int mnt_set_owners(int mount_fd, int userns_fd);
+/* A detached mount like this one, which is gone behind that, and whose options nobody takes away who has it in
+ * namespaces of his own. Returns the descriptor. */
+int mnt_lock(int mount_fd);
 
 /* A detached mount of an open folder of this mount namespace, nosuid and nodev, and without what is mounted in it.
  * Returns the descriptor. */

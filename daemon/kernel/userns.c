@@ -14,6 +14,13 @@
 
 #define LINE_MAX_SIZE 40u
 
+bool userns_can_be_made(void) {
+        _cleanup_free_ char *most = NULL;
+
+        return file_read(AT_FDCWD, "/proc/sys/user/max_user_namespaces", LINE_MAX_SIZE, &most, NULL) >= 0 &&
+               !streq(most, "0\n");
+}
+
 /* Keeps the namespace until its descriptor is open. Ends with its parent at the latest: the pipe does. */
 static _Noreturn void keep(const int pipe_fds[static 2]) {
         char byte;

@@ -4,6 +4,8 @@
 
 #include <quarry/mount.h>
 
+/* Whether this kernel has them, and the host allows any. */
+bool userns_can_be_made(void);
 /* One that nobody is in, whose ids from 0 on are those of the ranges in turn. Returns the descriptor. -ENOSPC, -EPERM
  * if this host lets nobody have one. */
 int userns_make(const IdRange *ranges, size_t n);

@@ -5,6 +5,7 @@
 #include "kernel/dm.h"
 #include "kernel/holders.h"
 #include "kernel/mnt.h"
+#include "kernel/userns.h"
 
 #include <quarry/text.h>
 
@@ -60,11 +61,28 @@ static int root_error(StepContext *c, int r, const char *message, Error *err) {
                          spec->name, context);
 }
 
+/* Whoever attaches a mount in namespaces of his own is root there, and could let it have device nodes, which somebody
+ * else has made. */
+static int lock_options(StepContext *c) {
+        int r;
+
+        if (!c->job->detached || !c->job->mount.has_giver || !userns_can_be_made())
+                return 0;
+        r = mnt_lock(c->mount_fd);
+        if (r < 0)
+                return r;
+        close(c->mount_fd);
+        c->mount_fd = r;
+        return 0;
+}
+
 int mount_shape(StepContext *c, Error *err) {
         const MountSpec *m = &c->job->mount;
         int r;
 
         r = mnt_set_options(c->mount_fd, m->options);
+        if (r >= 0)
+                r = lock_options(c);
         if (r < 0)
                 return error_errno(err, r, "cannot set the options of the mount");
         if (!mount_spec_has_map(m) && !(m->peer && c->second_fd >= 0))

@@ -180,6 +180,18 @@ exits "the device of a filesystem is root's" 1 as alice "$here/storage-client" f
 is "its bytes are read with every right" "$err" org.varlink.service.PermissionDenied
 exits "its directory is hers" 0 as alice "$here/storage-client" fs
 like "with her ids" "$out" 'dir rw 0 0'
+try quarry mount acme/fs
+mknod -m 0666 /run/quarry/mnt/acme/fs/disk b "$((0x$(stat -c %t /dev/sda)))" "$((0x$(stat -c %T /dev/sda)))"
+try quarry umount acme/fs
+for how in "$here/storage-client fs --attach /srv/a" 'quarry mount fs /srv/a --userns $$' 'quarry mount fs /srv/a'; do
+    exits "in namespaces of her own she is root ($(basename "${how%% *}"))" 0 "$here/rootless" alice bash -c "$how >/dev/null &&
+        ! mount -o remount,bind,dev,suid /srv/a 2>/dev/null && findmnt -no VFS-OPTIONS /srv/a && test -b /srv/a/disk && ! head -c 1 /srv/a/disk"
+    is "and has no device nodes there all the same" "$out" rw,nosuid,nodev,relatime
+done
+most=$(</proc/sys/user/max_user_namespaces)
+echo 0 >/proc/sys/user/max_user_namespaces
+exits "where nobody has such namespaces she has it, too" 0 as alice "$here/storage-client" fs -- test -b /proc/self/fd/9/disk
+echo "$most" >/proc/sys/user/max_user_namespaces
 try quarry rm acme/disk acme/fs
 ok "nothing is left open" wait_for 30 sh -c '! dmsetup ls | grep -q "^quarry-.*-crypt"'
 
