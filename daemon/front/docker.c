@@ -300,7 +300,10 @@ static void http_route_path(DockerCall *c) {
         docker_call_end(c, v);
 }
 
+/* Who did not wait for it unmounts nothing. */
 static int reply_mounted(DockerCall *c, Operation *op, sd_json_variant **ret) {
+        if (http_is_gone(c->http))
+                mount_id_give_up(op);
         return sd_json_buildo(ret, SD_JSON_BUILD_PAIR_STRING("Mountpoint", op->path));
 }
 

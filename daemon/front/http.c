@@ -5,6 +5,7 @@
 #include <quarry/text.h>
 
 #include <microhttpd.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -251,6 +252,16 @@ int http_process(const HttpCall *call) {
         if (!info)
                 return -ENOTCONN;
         return getsockopt(info->connect_fd, SOL_SOCKET, SO_PEERPIDFD, &fd, &size) < 0 ? -errno : fd;
+}
+
+bool http_is_gone(const HttpCall *call) {
+        const union MHD_ConnectionInfo *info = call->connection
+                                                       ? MHD_get_connection_info(call->connection,
+                                                                                 MHD_CONNECTION_INFO_CONNECTION_FD)
+                                                       : NULL;
+        struct pollfd peer = { .fd = info ? info->connect_fd : -EBADF };
+
+        return !info || (poll(&peer, 1, 0) > 0 && peer.revents & (POLLHUP | POLLERR));
 }
 
 static HttpCall *call_new(HttpListener *l, struct MHD_Connection *connection, const char *path, const char *method) {

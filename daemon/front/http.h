@@ -32,6 +32,8 @@ const char *http_body(const HttpCall *call); /* NULL: what was sent is no text *
 bool http_is_post(const HttpCall *call);
 /* A pidfd of who asks, -errno. */
 int http_process(const HttpCall *call);
+/* Nobody is there any more who would hear the answer. */
+bool http_is_gone(const HttpCall *call);
 
 void http_answer(HttpCall *call, sd_json_variant *v);
 /* {"Err": what and what to run next} */
