@@ -1,5 +1,6 @@
 #include "broker/mount-id.h"
 
+#include "broker/policy.h"
 #include "broker/volume.h"
 #include "broker/watch.h"
 
@@ -223,6 +224,25 @@ int volume_unmount_for(Manager *m, const Caller *caller, VolumeEntry *entry, con
         }
         operation_begin_on_volume(op, entry);
         return 0;
+}
+
+VolumeEntry *mount_id_find(Manager *m, const Caller *caller, const char *tenant, const char *id) {
+        _cleanup_(dir_closep) DIR *dir = streq(id, PODMAN_ID) ? NULL : opendir(FOLDER);
+        sd_id128_t uuid;
+
+        for (struct dirent *folder; dir && (folder = readdir(dir));) {
+                char path[UUID_TEXT_MAX + MOUNT_ID_MAX + 2];
+                VolumeEntry *entry;
+
+                if (sd_id128_from_string(folder->d_name, &uuid) < 0)
+                        continue;
+                entry = registry_find_uuid(&m->registry, uuid);
+                buffer_format(path, sizeof(path), "%s/%s", folder->d_name, id);
+                if (entry && entry->volume.state == VOLUME_READY && streq(entry->volume.spec.tenant, tenant) &&
+                    policy_may_see_volume(caller, entry) && faccessat(dirfd(dir), path, F_OK, AT_SYMLINK_NOFOLLOW) >= 0)
+                        return entry;
+        }
+        return NULL;
 }
 
 /* --- removing -------------------------------------------------------------------------------------------- */

@@ -26,6 +26,9 @@ void mount_ids_clear(sd_id128_t volume);
 int mount_id_begin(Operation *operation, Error *err);
 void mount_id_give_up(Operation *operation);
 
+/* The volume of the tenant that is mounted for an ID, whatever it is called by now; NULL: there is none, or the ID is
+ * one that Podman gives for every volume. */
+VolumeEntry *mount_id_find(Manager *manager, const Caller *caller, const char *tenant, const char *id);
 /* Nobody uses it for this ID any more; it is unmounted behind the last of them, unless somebody else mounted it. What
  * is busy then is unmounted when it is not. */
 int volume_unmount_for(Manager *manager, const Caller *caller, VolumeEntry *entry, const char *id,

@@ -334,13 +334,20 @@ static void http_route_mount(DockerCall *c) {
                 docker_call_end_refused(c, entry, &err);
 }
 
+/* One that got another name meanwhile is called by that which it had when it was mounted. */
 static void http_route_unmount(DockerCall *c) {
-        VolumeEntry *entry = find_or_end(c);
+        Manager *m = docker_call_manager(c);
         Watcher watcher = docker_call_watcher(c);
+        VolumeEntry *entry = NULL;
         Error err = {};
+        int r;
 
-        if (entry &&
-            volume_unmount_for(docker_call_manager(c), http_caller(c->http), entry, c->request.id, &watcher, &err) < 0)
+        r = find(c, &entry, &err);
+        if (r < 0 && err.kind == ERROR_NO_SUCH_VOLUME)
+                entry = mount_id_find(m, http_caller(c->http), c->driver->tenant, c->request.id);
+        if (entry)
+                r = volume_unmount_for(m, http_caller(c->http), entry, c->request.id, &watcher, &err);
+        if (r < 0)
                 docker_call_end_refused(c, entry, &err);
 }
 
