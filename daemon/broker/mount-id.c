@@ -23,14 +23,17 @@
 #define PODMAN_ID "2f73349cfc4630255319c6c8dfc1b46a8996ace9d14d8e07563b165915918ec2"
 
 #define START_USEC (10 * UINT64_C(1000000))
-#define RENEW_USEC (20 * UINT64_C(1000000)) /* so long an engine that begins may take to mount again */
+#define RENEW_USEC (20 * UINT64_C(1000000)) /* so long an engine may take to use what it mounted, or mount it again */
 #define PAUSE_MAX_USEC (3600 * UINT64_C(1000000))
+
+/* Each is a file in /run, which has room for so many. */
+#define IDS_OF_OTHERS_MAX 128u
 
 struct MountIds {
         Manager *manager;
         sd_event_source *timer;
         uint64_t pause;     /* until the look after the next one, microseconds */
-        uint64_t activated; /* CLOCK_REALTIME_COARSE, as files have it, microseconds; 0: not seen */
+        uint64_t activated; /* when quarryd began, or an engine: CLOCK_BOOTTIME, microseconds */
 };
 
 /* --- files ----------------------------------------------------------------------------------------------- */
@@ -58,26 +61,38 @@ static int folder_make(sd_id128_t volume) {
         return folder_open(volume);
 }
 
-/* Returns 1 if it is new, 0 if it was there, and is as of now then. */
+/* Returns 1 if it is new, 0 if it was there, and is as of now then: by the clock that nobody sets. */
 static int file_make(int folder, const char *name) {
         _cleanup_close_ int fd = RET_NERRNO(
                 openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+        struct timespec times[2] = {};
 
-        if (fd >= 0)
-                return 1;
-        return fd == -EEXIST ? RET_NERRNO(utimensat(folder, name, NULL, AT_SYMLINK_NOFOLLOW)) : fd;
+        if (fd < 0 && fd != -EEXIST)
+                return fd;
+        if (clock_gettime(CLOCK_BOOTTIME, &times[0]) < 0)
+                return -errno;
+        times[1] = times[0];
+        return utimensat(folder, name, times, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : fd >= 0;
 }
 
 typedef struct Found {
-        unsigned n, n_old; /* IDs, and those of them that an engine may have forgotten */
+        unsigned n;            /* IDs, */
+        unsigned n_old, n_due; /* those of them that an engine may have forgotten, and that soon may be such */
         bool ours;
 } Found;
 
-static bool is_old(int folder, const char *id, uint64_t activated) {
+static void count_id(int folder, const char *id, uint64_t activated, Found *found) {
+        uint64_t now = clock_usec(CLOCK_BOOTTIME), made;
         struct stat status;
 
-        return activated > 0 && !streq(id, PODMAN_ID) && fstatat(folder, id, &status, AT_SYMLINK_NOFOLLOW) >= 0 &&
-               (uint64_t) status.st_mtim.tv_sec * 1000000 + (uint64_t) status.st_mtim.tv_nsec / 1000 < activated;
+        found->n++;
+        if (activated == 0 || streq(id, PODMAN_ID) || fstatat(folder, id, &status, AT_SYMLINK_NOFOLLOW) < 0)
+                return;
+        made = (uint64_t) status.st_mtim.tv_sec * 1000000 + (uint64_t) status.st_mtim.tv_nsec / 1000;
+        if (made + RENEW_USEC <= now ? made < activated : made > now) /* in the future: of another clock */
+                found->n_old++;
+        else if (made < activated)
+                found->n_due++;
 }
 
 static void dir_closep(DIR **dir) {
@@ -100,10 +115,8 @@ static int each_file(sd_id128_t volume, uint64_t activated, bool remove, Found *
         }
         for (struct dirent *entry; (entry = readdir(dir));) {
                 found.ours = found.ours || streq(entry->d_name, OURS);
-                if (mount_id_is_valid(entry->d_name)) {
-                        found.n++;
-                        found.n_old += is_old(fd, entry->d_name, activated);
-                }
+                if (mount_id_is_valid(entry->d_name))
+                        count_id(fd, entry->d_name, activated, &found);
                 if (remove && !streq(entry->d_name, ".") && !streq(entry->d_name, ".."))
                         (void) unlinkat(fd, entry->d_name, 0);
         }
@@ -145,12 +158,33 @@ static bool is_at_standard_place(const VolumeEntry *entry) {
         return false;
 }
 
+/* Who is no administrator could give any number of them. */
+static int check_number(const Operation *op, int folder, Error *err) {
+        const VolumeSpec *spec = &op->volume->volume.spec;
+        Found found;
+        int r;
+
+        if (op->caller.admin || faccessat(folder, op->mount_id, F_OK, AT_SYMLINK_NOFOLLOW) >= 0)
+                return 0;
+        r = each_file(op->volume->volume.uuid, 0, false, &found);
+        if (r < 0 || found.n < IDS_OF_OTHERS_MAX)
+                return r < 0 ? error_errno(err, r, "cannot see for whom volume %s is mounted", spec->name) : 0;
+        r = error_set(err, ERROR_OVERLOADED, EBUSY,
+                      "volume %s is mounted for %u containers: for more only administrators mount it", spec->name,
+                      found.n);
+        error_hint(err, "end some; or, if nobody uses it: quarry umount %s", VOLUME_REFERENCE(spec));
+        return r;
+}
+
 int mount_id_begin(Operation *op, Error *err) {
         _cleanup_close_ int folder = -EBADF;
         int r;
 
         watch_look(op->manager->watch);
         folder = folder_make(op->volume->volume.uuid);
+        r = folder < 0 ? 0 : check_number(op, folder, err);
+        if (r < 0)
+                return r;
         r = folder;
         if (r >= 0 && !is_at_standard_place(op->volume))
                 r = file_make(folder, OURS);
@@ -195,7 +229,7 @@ static int unmount_for_start(Operation *op, Error *err) {
         if (folder >= 0 && unlinkat(folder, op->mount_id, 0) < 0 && errno != ENOENT)
                 r = -errno;
         if (r >= 0)
-                r = each_file(uuid, 0, false, &found);
+                r = each_file(uuid, op->manager->mount_ids->activated, false, &found);
         if (r < 0)
                 return error_errno(err, r, "cannot note in " FOLDER " for whom volume %s is mounted",
                                    op->volume->volume.spec.name);
@@ -203,7 +237,7 @@ static int unmount_for_start(Operation *op, Error *err) {
                 return operation_run_job(op, JOB_VOLUME_UMOUNT, on_unmounted, err);
         if (found.n == 0)
                 mount_ids_clear(uuid);
-        else
+        else if (found.n == found.n_old) /* whoever gave the others may be waited for in vain */
                 mount_ids_look_soon(op->manager->mount_ids);
         operation_finish(op, NULL);
         return 0;
@@ -349,7 +383,7 @@ static bool look_at(MountIds *ids, sd_id128_t uuid) {
         if (each_file(uuid, ids->activated, false, &found) < 0)
                 return false;
         if (found.n > found.n_old)
-                return found.n_old > 0;
+                return found.n_old + found.n_due > 0;
         if (found.ours && (found.n == 0 || entry->volume.spec.kind != KIND_BIND)) {
                 forget(ids->manager, entry);
                 return true;
@@ -357,6 +391,27 @@ static bool look_at(MountIds *ids, sd_id128_t uuid) {
         if (!found.ours)
                 mount_ids_clear(uuid);
         return false;
+}
+
+/* Never later than it would be without: who has a look made again and again does not put it off by that. */
+static void look_in(MountIds *ids, uint64_t usec) {
+        uint64_t due = 0, now = clock_usec(CLOCK_MONOTONIC);
+        int enabled = SD_EVENT_OFF;
+
+        (void) sd_event_source_get_enabled(ids->timer, &enabled);
+        (void) sd_event_source_get_time(ids->timer, &due);
+        if (enabled != SD_EVENT_OFF && due <= now + usec)
+                return;
+        (void) sd_event_source_set_time(ids->timer, now + usec);
+        (void) sd_event_source_set_enabled(ids->timer, SD_EVENT_ONESHOT);
+}
+
+/* When those are due that were mounted just before an engine began, if that is not long ago; else ever more seldom. */
+static void look_again(MountIds *ids) {
+        uint64_t due = ids->activated + RENEW_USEC, now = clock_usec(CLOCK_BOOTTIME);
+
+        look_in(ids, ids->pause == RENEW_USEC && due > now ? due - now : ids->pause);
+        ids->pause = ids->pause * 2 < PAUSE_MAX_USEC ? ids->pause * 2 : PAUSE_MAX_USEC;
 }
 
 static int on_look(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -371,26 +426,26 @@ static int on_look(sd_event_source *source, uint64_t usec, void *userdata) {
                 for (struct dirent *entry; dir && (entry = readdir(dir));)
                         if (sd_id128_from_string(entry->d_name, &uuid) >= 0)
                                 again = look_at(ids, uuid) || again;
-        if (!again)
-                return 0;
-        (void) sd_event_source_set_time_relative(source, ids->pause);
-        ids->pause = ids->pause * 2 < PAUSE_MAX_USEC ? ids->pause * 2 : PAUSE_MAX_USEC;
-        return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
-}
-
-static void look_in(MountIds *ids, uint64_t usec) {
-        ids->pause = RENEW_USEC;
-        (void) sd_event_source_set_time_relative(ids->timer, usec);
-        (void) sd_event_source_set_enabled(ids->timer, SD_EVENT_ONESHOT);
+        if (again)
+                look_again(ids);
+        else
+                ids->pause = RENEW_USEC;
+        return 0;
 }
 
 void mount_ids_look_soon(MountIds *ids) {
+        ids->pause = RENEW_USEC;
         look_in(ids, START_USEC);
 }
 
+/* Podman begins anew with each of its commands: that is no reason to look ever more often at what is in use. */
 void mount_ids_activate(MountIds *ids) {
-        ids->activated = clock_usec(CLOCK_REALTIME_COARSE);
-        look_in(ids, RENEW_USEC);
+        uint64_t now = clock_usec(CLOCK_BOOTTIME);
+
+        if (now > ids->activated + ids->pause)
+                ids->pause = RENEW_USEC;
+        ids->activated = now;
+        look_in(ids, ids->pause);
 }
 
 int mount_ids_new(Manager *m, MountIds **ret, Error *err) {
@@ -399,7 +454,8 @@ int mount_ids_new(Manager *m, MountIds **ret, Error *err) {
 
         if (!ids)
                 return error_oom(err);
-        *ids = (MountIds) { .manager = m, .pause = RENEW_USEC };
+        /* Whose mount the last quarryd was at may not have heard of it. */
+        *ids = (MountIds) { .manager = m, .pause = RENEW_USEC, .activated = clock_usec(CLOCK_BOOTTIME) };
         r = sd_event_add_time_relative(m->event, &ids->timer, CLOCK_MONOTONIC, START_USEC, 0, on_look, ids);
         if (r < 0) {
                 free(ids);

@@ -11,7 +11,8 @@ typedef struct MountIds MountIds;
 int mount_ids_new(Manager *manager, MountIds **ret, Error *err);
 void mount_ids_free(MountIds *ids);
 
-/* An engine begins anew: what it does not mount again, and nobody uses, it has forgotten. */
+/* An engine begins anew: what it does not mount again, and nobody uses, it has forgotten. So it may be when quarryd
+ * does: who had asked it to mount something has not heard that it was. */
 void mount_ids_activate(MountIds *ids);
 /* Looks soon whether something is to be unmounted. */
 void mount_ids_look_soon(MountIds *ids);
