@@ -177,6 +177,8 @@ def what_is_malformed_is_refused():
                  b"{\"Name\":\"x\",\"Opts\":[]}", b"{\"Name\":\"x\",\"Opts\":\"y\"}", b"{\"Name\":\"x\",\"Opts\":{\"a\":1}}",
                  b"{\"Name\":\"x\",\"Opts\":{\"size\":null}}", b"[" * 30000, b"{\"a\":" * 8000):
         refused(400, "VolumeDriver.Create", body)
+    contains(refused(400, "VolumeDriver.Create", b"{\"Name\":\"x\",\"Opts\":{\"size\":\"1G\",\"size\":\"2G\"}}"),
+             "given twice, \"size\"")
     for name in ("", "../x", "a b", "x" * 129, "a/b", "default/a", "a:b", "a@b", "-a", ".", "..", "a\n", "ä", "%2e"):
         for call in ("Create", "Get", "Path", "Mount", "Unmount", "Remove"):
             text = refused(400, f"VolumeDriver.{call}", {"Name": name, "ID": ID, "Opts": {}})
@@ -407,6 +409,93 @@ def what_an_engine_forgot_is_unmounted_when_nobody_uses_it():
 
 
 @test
+def engines_that_begin_anew_all_the_time_put_no_look_off():
+    begin()
+    create("db")
+    mount("db")
+    world.worker.rule("volume_umount", fail("VolumeBusy"))
+    unmount("db")
+    same(ids("db"), [".mounted"])
+
+    def is_unmounted():
+        done("Plugin.Activate")
+        return ids("db") == []
+    eventually(is_unmounted, "it is unmounted", 20)
+
+
+@test
+def what_quarryd_was_at_when_it_ended_stays_mounted_for_nobody():
+    begin()
+    for name, mount_id in (("unheard", ID), ("used", ID), ("of-podman", PODMAN), ("of-another-clock", ID)):
+        create(name)
+        mount(name, mount_id)
+    world.kill()
+    world.worker.rule("volume_umount", fail("VolumeBusy", "by a container"), name="used", times=9)
+    world.start()
+    Socket().hand_over()
+    later = time.time() + 3600  # as it was before somebody set it
+    os.utime(f"{IDS}/{world.inspect('of-another-clock')['uuid']}/{ID}", (later, later))
+    mount("unheard", OTHER)
+    unmount("unheard", OTHER)
+    eventually(lambda: ids("of-another-clock") == [], "it is unmounted", 20)
+    eventually(lambda: ids("unheard") == [], "it is unmounted", 40)
+    eventually(lambda: world.worker.count("volume_umount", "used") >= 1, "it was looked at")
+    same([ids(name) for name in ("used", "of-podman")], [[".mounted", ID], [".mounted", PODMAN]])
+    same({j["ifUnused"] for v, j, _ in world.worker.jobs if v == "volume_umount"}, {True})
+
+
+@test
+def a_mount_that_nobody_waited_for_is_taken_back():
+    begin()
+    for name in ("given-up", "asked-again"):
+        create(name)
+        gate = Gate()
+        world.worker.rule("volume_mount", gate)
+        client = plugin.Client(f"{FOLDER}/quarry.sock")
+        client.send_call("VolumeDriver.Mount", {"Name": name, "ID": ID})
+        gate.wait()
+        client.close()
+        gate.release()
+        eventually(lambda n=name: ids(n) == [".mounted"], "nobody has it")
+    mount("asked-again")
+    eventually(lambda: ids("given-up") == [], "it is unmounted", 20)
+    same((ids("asked-again"), world.worker.count("volume_umount")), ([".mounted", ID], 1))
+
+
+@test
+def one_with_a_new_name_is_unmounted_by_the_old_one():
+    begin()
+    for name in ("db", "other"):
+        create(name)
+        mount(name, PODMAN if name == "other" else ID)
+        world.call("Volume.Rename", volume=name, name=f"new-{name}")
+    create("db")
+    mount("db", OTHER)
+    contains(refused(404, "VolumeDriver.Unmount", {"Name": "other", "ID": PODMAN}), "no volume")
+    unmount("db")  # there is another one of that name
+    same((ids("new-db"), ids("db")), ([".mounted", ID], [".mounted", OTHER]))
+    unmount("db", OTHER)
+    done("VolumeDriver.Remove", {"Name": "db"})
+    unmount("db")
+    same((ids("new-db"), ids("new-other")), ([], [".mounted", PODMAN]))
+
+
+@test
+def a_member_mounts_for_no_more_than_so_many():
+    begin()
+    world.call("Tenant.Create", name="acme", users=[ALICE])
+    path = Socket("acme", "quarry-acme.sock").hand_over().path
+    same(ask("VolumeDriver.Create", {"Name": "db", "Opts": {"size": "1G"}}, path=path), (200, {}))
+
+    def mounts():
+        client = plugin.Client(path)
+        return [client.call("VolumeDriver.Mount", {"Name": "db", "ID": f"c{i}"})[0] for i in (*range(130), 5)]
+    same(as_user(ALICE, ALICE, [], mounts), str([200] * 128 + [503] * 2 + [200]))
+    same(len(ids("acme/db")), 129)
+    same(ask("VolumeDriver.Mount", {"Name": "db", "ID": ID}, path=path)[0], 200, "an administrator")
+
+
+@test
 def what_an_administrator_mounted_stays():
     begin()
     create("db")
@@ -432,6 +521,19 @@ def remove_takes_what_only_a_forgotten_id_holds():
     same(ids("db"), [".mounted", ID])
     same(done("VolumeDriver.Remove", {"Name": "db"}), {})
     same((world.names(), os.listdir(IDS)), ([], []))
+
+
+@test
+def one_that_is_removed_under_its_users_is_mounted_for_nobody():
+    begin()
+    create("db")
+    mount("db")
+    world.worker.users[world.inspect("db")["uuid"]] = "used by sleep (pid 7)"
+    world.call("Volume.Remove", volume="db", lazy=True)
+    same(os.listdir(IDS), [])
+    unmount("db")
+    world.worker.users.clear()
+    eventually(lambda: world.names() == [], "it goes", 30)
 
 
 @test
