@@ -121,11 +121,13 @@ static char *outcome_of(sd_json_variant *event) {
 /* Behind the user: of what nobody asked for, or of a kind that came later, the daemon's own sentence. */
 static char *what_of(sd_json_variant *event) {
         const char *verb = describe_string(event, "verb"), *pool = describe_string(event, "pool"),
-                   *message = describe_string(event, "message");
+                   *tenant = describe_string(event, "tenant"), *message = describe_string(event, "message");
 
         if (streq(describe_string(event, "type"), "suppressed"))
                 return must_have(
                         format_new("%" PRIu64 " more requests failed or were refused", number_of(event, "suppressed")));
+        if (!*verb && *tenant)
+                return must_have(format_new("%s: %s", tenant, message));
         if (!*verb)
                 return must_have(format_new("%s%s%s%s", *pool ? "pool " : "", pool, *pool ? ": " : "", message));
 

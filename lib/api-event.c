@@ -8,9 +8,9 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
         Event,
         SD_VARLINK_FIELD_COMMENT("changed: something was, by a user or by quarryd itself. failed: that was tried. "
                                  "refused: it was not tried, since a right or a limit is against it. suppressed: so "
-                                 "many more of one user failed or were refused. space: how full a pool is, and what "
-                                 "is done about it. pool: one came, or is not as it should be. There may be more in "
-                                 "future."),
+                                 "many more of one user failed or were refused. space: how full a pool or a limit is, "
+                                 "and what is done about it. pool: one came, or is not as it should be. There may be "
+                                 "more in future."),
         SD_VARLINK_DEFINE_FIELD(type, SD_VARLINK_STRING, 0),
         SD_VARLINK_FIELD_COMMENT("Microseconds since 1970"),
         SD_VARLINK_DEFINE_FIELD(timeUsec, SD_VARLINK_INT, 0),

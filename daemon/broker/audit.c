@@ -324,22 +324,38 @@ void audit_refused_schedule(Audit *audit, const VolumeEntry *entry, const char *
              rule, err->text);
 }
 
-/* --- pools ----------------------------------------------------------------------------------------------- */
+/* --- pools and tenants ----------------------------------------------------------------------------------- */
 
-void audit_pool(Audit *audit, const PoolEntry *pool, EventClass class, int priority, const char *format, ...) {
+_printf_(6, 0) static void tell_own(Audit *audit, const PoolEntry *pool, const TenantEntry *tenant, EventClass class,
+                                    int priority, const char *format, va_list ap) {
         Event event = { .class = class, .priority = priority };
         char text[1024];
+
+        if (vsnprintf(text, sizeof(text), format, ap) < 0)
+                *text = 0;
+        event_set(&event, EVENT_FIELD_ROLE, "quarryd");
+        set_pool(&event, pool);
+        if (tenant)
+                event_set(&event, EVENT_FIELD_TENANT, tenant->tenant.name);
+        tell(audit, tenant, tenant ? tenant->tenant.name : pool->info.name, &event, "%s", text);
+}
+
+void audit_pool(Audit *audit, const PoolEntry *pool, EventClass class, int priority, const char *format, ...) {
         va_list ap;
 
         if (!audit)
                 return;
         va_start(ap, format);
-        if (vsnprintf(text, sizeof(text), format, ap) < 0)
-                *text = 0;
+        tell_own(audit, pool, NULL, class, priority, format, ap);
         va_end(ap);
-        event_set(&event, EVENT_FIELD_ROLE, "quarryd");
-        set_pool(&event, pool);
-        tell(audit, NULL, pool->info.name, &event, "%s", text);
+}
+
+void audit_tenant(Audit *audit, const TenantEntry *tenant, EventClass class, int priority, const char *format, ...) {
+        va_list ap;
+
+        va_start(ap, format);
+        tell_own(audit, tenant->pool, tenant, class, priority, format, ap);
+        va_end(ap);
 }
 
 /* --- set-up ---------------------------------------------------------------------------------------------- */

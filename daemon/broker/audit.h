@@ -27,3 +27,6 @@ void audit_refused_schedule(Audit *audit, const VolumeEntry *entry, const char *
 /* What quarryd sees of a pool. audit may be NULL: nobody is told. */
 void audit_pool(Audit *audit, const PoolEntry *pool, EventClass class, int priority, const char *format, ...)
         _printf_(5, 6);
+/* What quarryd sees of a tenant, for its members, too. */
+void audit_tenant(Audit *audit, const TenantEntry *tenant, EventClass class, int priority, const char *format, ...)
+        _printf_(5, 6);

@@ -1,5 +1,6 @@
 #include "broker/tenant-used.h"
 
+#include "broker/audit.h"
 #include "broker/operation.h"
 #include "broker/space-rule.h"
 #include "broker/space.h"
@@ -21,19 +22,18 @@ static bool is_limited(const TenantEntry *tenant) {
 /* --- what follows ----------------------------------------------------------------------------------------- */
 
 static void say(const Manager *m, const TenantEntry *tenant) {
+        const char *name = tenant->tenant.name, *pool = tenant->pool->info.name;
         char max[SIZE_TEXT_MAX], use[SIZE_TEXT_MAX];
 
         if (tenant->use.over)
-                log_warning(
-                        tenant->tenant.name,
-                        "the tenant uses %s of pool %s, and may use %s: it gets nothing new%s; its volumes: quarry ls"
-                        " --type all --tenant %s --sort used",
-                        size_format(tenant->use.bytes, use), tenant->pool->info.name,
-                        size_format(limit_of(tenant), max),
-                        m->config.used_limit_stops ? ", and its filesystems no new space" : "", tenant->tenant.name);
+                audit_tenant(m->audit, tenant, EVENT_SPACE, LOG_WARNING,
+                             "the tenant uses %s of pool %s, and may use %s: it gets nothing new%s; its volumes: quarry"
+                             " ls --type all --tenant %s --sort -used",
+                             size_format(tenant->use.bytes, use), pool, size_format(limit_of(tenant), max),
+                             m->config.used_limit_stops ? ", and its filesystems no new space" : "", name);
         else
-                log_info(tenant->tenant.name, "the tenant uses no more of pool %s than it may",
-                         tenant->pool->info.name);
+                audit_tenant(m->audit, tenant, EVENT_SPACE, LOG_INFO, "the tenant uses no more of pool %s than it may",
+                             pool);
 }
 
 static void judge(Manager *m, TenantEntry *tenant) {

@@ -5,7 +5,7 @@ import sys
 import time
 
 from tap import contains, eventually, same, test
-from world import GIB, MIB, Failure, main
+from world import GIB, MIB, Call, Failure, as_user, main
 from worker import Gate, fail
 
 world = None  # what the test that runs now uses
@@ -127,6 +127,30 @@ def it_is_refused_only_if_so_configured():
     report(2 * GIB, 2 * GIB)
     time.sleep(0.2)
     same((limits(), "stopped" in tenant()), ([], False), "and nobody is stopped")
+
+
+def told(uid):
+    """What this user is told of space."""
+    def listed():
+        events = Call(world.socket, "io.quarry.Event.List", {}).result()["events"]
+        return [(e["tenant"], e["message"].split(":")[0]) for e in events if e["type"] == "space"]
+    return as_user(uid, uid, [], listed)
+
+
+@test
+def its_members_are_told_and_no_others():
+    world.configure("[Tenants]\nUsedLimitAction=refuse\n")
+    report = begin(maxUsedBytes=GIB, users=[4001])
+    world.call("Tenant.Create", name="beta", users=[4002])
+    over(report)
+    above = ("acme", "the tenant uses 2G of pool default, and may use 1G")
+    eventually(lambda: told(4001) == str([above]), "an event says that it is above its limit")
+    world.worker.together = GIB
+    time.sleep(1.1)
+    report(GIB, GIB)
+    below = ("acme", "the tenant uses no more of pool default than it may")
+    eventually(lambda: told(4001) == str([above, below]), "and that it is not any more")
+    same((told(0), told(4002)), (str([above, below]), "[]"), "so it is to administrators, and to no other tenant")
 
 
 @test
