@@ -16,6 +16,8 @@
 #define SOFT_BURST_PART 8 /* most bursts end before it is full */
 #define HALF_USEC (120 * USEC_PER_SEC)
 #define FORECAST_USEC_MIN (60 * USEC_PER_SEC)
+#define FORECAST_USEC_SURE (3600 * USEC_PER_SEC) /* what was seen for less is told of so many times that at most: */
+#define FORECAST_TIMES 10 /* a pool that was just made fills with what is made first, and seldom goes on so */
 #define COUNT_USEC (30 * USEC_PER_SEC) /* a tenant is counted this often while it grows or may be above its limit, */
 #define COUNT_IDLE_USEC (600 * USEC_PER_SEC) /* and else */
 #define COUNT_PART 4 /* a fifth of the time, */
@@ -127,6 +129,8 @@ uint64_t space_count_pause(uint64_t took) {
 
 uint64_t space_lasts(uint64_t left, uint64_t bytes, uint64_t usec) {
         if (bytes == 0 || usec < FORECAST_USEC_MIN)
+                return UINT64_MAX;
+        if (usec < FORECAST_USEC_SURE && left / FORECAST_TIMES > bytes)
                 return UINT64_MAX;
         return (uint64_t) ((double) left / (double) bytes * (double) usec / (double) USEC_PER_SEC);
 }

@@ -94,6 +94,8 @@ static void test_how_long_it_lasts(void **state) {
         assert_true(space_lasts(0, GIB, 3600 * SECOND) == 0);
         assert_true(space_lasts(GIB, 0, 3600 * SECOND) == UINT64_MAX); /* never */
         assert_true(space_lasts(GIB, GIB, SECOND) == UINT64_MAX);      /* too early to tell */
+        assert_true(space_lasts(100 * GIB, GIB, 3599 * SECOND) == UINT64_MAX); /* some minutes are not a day */
+        assert_true(space_lasts(100 * GIB, 10 * GIB, 120 * SECOND) == 1200);   /* but so fast it matters */
 }
 
 static void test_when_a_tenant_is_counted(void **state) {
