@@ -27,10 +27,30 @@ static int take_keys(Operation *op, JobResult *result, Error *err) {
 
 /* --- looking ---------------------------------------------------------------------------------------------- */
 
+/* Rows that nobody has read may need any key. */
+static bool all_is_known(const Manager *m) {
+        if (!m->ready || m->failure.kind != ERROR_NONE || registry_count_key(&m->registry, "") > 0)
+                return false;
+        for (const PoolEntry *pool = m->registry.pools; pool; pool = pool->next)
+                if (pool->state != POOL_ACTIVE)
+                        return false;
+        return true;
+}
+
+/* It is made when the first volume needs it: before, none is missing. */
+static bool is_none_yet(const Manager *m, const Error *err) {
+        return err->kind == ERROR_WRONG_KEY && err->number == ENOKEY && all_is_known(m) &&
+               registry_count_keys(&m->registry) == 0;
+}
+
 static void on_looked(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
         Operation *op = userdata;
         Error failure = {};
 
+        if (err && is_none_yet(op->manager, err)) {
+                operation_finish(op, NULL);
+                return;
+        }
         if (!err && take_keys(op, result, &failure) < 0)
                 err = &failure;
         operation_finish(op, err);
@@ -64,16 +84,6 @@ static void finish(Operation *op, const Error *err) {
         operation_finish(op, err);
         if (again)
                 host_key_resume(m);
-}
-
-/* Rows that nobody has read may need any key. */
-static bool all_is_known(const Manager *m) {
-        if (!m->ready || m->failure.kind != ERROR_NONE || registry_count_key(&m->registry, "") > 0)
-                return false;
-        for (const PoolEntry *pool = m->registry.pools; pool; pool = pool->next)
-                if (pool->state != POOL_ACTIVE)
-                        return false;
-        return true;
 }
 
 static bool is_listed(const Operation *op, const char *id) {

@@ -226,6 +226,8 @@ static int status_reply(Call *call, Operation *op) {
         const Registry *registry = &m->registry;
         int r = missing_pools(m, &missing);
 
+        if (r >= 0)
+                r = sd_json_variant_new_array(&keys, NULL, 0);
         for (size_t i = 0; i < op->n_host_keys && r >= 0; i++)
                 r = key_append(&keys, op->host_keys[i].id, host_key_source_to_string(op->host_keys[i].source), i == 0,
                                registry_count_key(registry, op->host_keys[i].id));

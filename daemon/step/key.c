@@ -32,7 +32,8 @@ static int check_room(StepContext *c, Error *err) {
                 return 0;
         r = error_set(err, ERROR_NO_SPACE, ENOSPC, "the header of volume %s has room for %zu keys, and all are there",
                       c->job->volume.spec.name, keys.n);
-        error_hint(err, "quarry key status %s; quarry key remove", VOLUME_REFERENCE(&c->job->volume.spec));
+        error_hint(err, "quarry key status %s; quarry key remove %s", VOLUME_REFERENCE(&c->job->volume.spec),
+                   VOLUME_REFERENCE(&c->job->volume.spec));
         return r;
 }
 

@@ -1,12 +1,13 @@
 #!/usr/bin/python3
 """Keys: rotations with a worker that does something else, and what comes between. TAP on stdout."""
 
+import errno
 import os
 import sys
 
 from tap import contains, eventually, same, test
 from world import GIB, main, sealed
-from worker import Gate
+from worker import Gate, fail
 
 world = None  # what the test that runs now uses
 
@@ -18,6 +19,18 @@ def begin():
     world.start()
     world.create("a", keySource="host")
     world.create("b", keySource="host")
+
+
+@test
+def a_host_key_is_missing_only_once_a_volume_needs_it():
+    world.worker.add_pool()
+    world.start()
+    missing = fail("WrongKey", "this host has no host key", errorNumber=errno.ENOKEY)
+    world.worker.rule("host_key_look", missing)
+    same(world.call("Key.Status"), {"keys": [], "unknown": 0, "rotating": False, "missingPools": []})
+    world.create("a", keySource="host")
+    world.worker.rule("host_key_look", missing)
+    contains(world.refused("WrongKey", "Key.Status").message, "no host key")
 
 
 @test
