@@ -384,6 +384,18 @@ static int resize_start(Operation *op, Error *err) {
         return 0;
 }
 
+static int refuse_bind(const VolumeSpec *spec, Error *err) {
+        if (spec->size == 0)
+                return error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP,
+                                 "volume %s is a bind volume: its files take what they need of the filesystem of %s",
+                                 spec->name, spec->source);
+        error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP, "volume %s is a bind volume: its limit is that of its creation",
+                  spec->name);
+        error_hint(err, "make it anew with another --size: rm leaves the files alone: quarry rm %s",
+                   VOLUME_REFERENCE(spec));
+        return error_code(err);
+}
+
 int volume_resize(Manager *m, const Caller *caller, VolumeEntry *entry, uint64_t size, uint64_t add, uint64_t subtract,
                   bool dry_run, int key_fd, const Watcher *watcher, Error *err) {
         const VolumeSpec *spec = &entry->volume.spec;
@@ -391,9 +403,7 @@ int volume_resize(Manager *m, const Caller *caller, VolumeEntry *entry, uint64_t
         int r = 0;
 
         if (spec->kind == KIND_BIND)
-                r = error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP,
-                              "volume %s is a bind volume: its files take what they need of the filesystem of %s",
-                              spec->name, spec->source);
+                r = refuse_bind(spec, err);
         else if (spec->role != ROLE_VOLUME)
                 r = error_set(err, ERROR_NOT_SUPPORTED, EROFS, "snapshot %s can only be read", spec->name);
         else if ((size > 0) + (add > 0) + (subtract > 0) != 1)

@@ -74,7 +74,10 @@ def what_has_no_meaning_is_refused_by_name():
                                    "Diff": {"from": name, "to": name},
                                    "Update": {"volume": name, "snapshotSchedule": "hourly keep 2"}}.items():
             contains(world.refused("NotSupported", f"Volume.{method}", **parameters).message, "for block volumes")
-    world.refused("NotSupported", "Volume.Resize", volume="d", addBytes=MIB)
+    contains(world.refused("NotSupported", "Volume.Resize", volume="d", addBytes=MIB).message, "take what they need")
+    bind("limited", sizeBytes=MIB)
+    refusal = world.refused("NotSupported", "Volume.Resize", volume="limited", addBytes=MIB)
+    contains(refusal.message + refusal.parameters["hint"], "its limit is that of its creation", "quarry rm limited")
     world.refused("NotSupported", "Volume.Update", volume="d", mode=0o700)
 
 
