@@ -71,6 +71,10 @@ static void print_list(const char *name, sd_json_variant *list) {
                 print_field(i == 0 ? name : "", "%s", sd_json_variant_string(sd_json_variant_by_index(list, i)));
 }
 
+bool describe_is_locked(sd_json_variant *volume) {
+        return sd_json_variant_boolean(sd_json_variant_by_key(sd_json_variant_by_key(volume, "encryption"), "locked"));
+}
+
 static void print_encryption(sd_json_variant *encryption) {
         if (!sd_json_variant_is_object(encryption)) {
                 print_field("Encryption:", "none");
@@ -83,6 +87,8 @@ static void print_encryption(sd_json_variant *encryption) {
                 print_field("Key:", "host: opens by itself on this host");
         else
                 print_field("Key:", "%s: asked for whenever it is opened", describe_string(encryption, "keySource"));
+        if (sd_json_variant_boolean(sd_json_variant_by_key(encryption, "locked")))
+                print_field("", "locked: nobody opens it before quarry key unlock");
 }
 
 static void print_labels(sd_json_variant *labels) {
@@ -158,7 +164,8 @@ void describe_volume(sd_json_variant *volume) {
         if (sd_json_variant_boolean(sd_json_variant_by_key(volume, "readOnly")))
                 print_field("Read-only:", "yes, wherever it is mounted");
         print_string("State:", volume, "state");
-        print_string("Failure:", volume, "failure");
+        print_string(sd_json_variant_boolean(sd_json_variant_by_key(volume, "waitsForUsers")) ? "Removal:" : "Failure:",
+                     volume, "failure");
         if (sd_json_variant_boolean(sd_json_variant_by_key(volume, "protected")))
                 print_field("Protected:", "yes: it cannot be removed");
         if (sd_json_variant_boolean(sd_json_variant_by_key(volume, "stopped")))
@@ -311,6 +318,8 @@ void describe_host_keys(sd_json_variant *status) {
                         *missing = sd_json_variant_by_key(status, "missingPools");
         uint64_t unknown = member_number(status, "unknown");
 
+        if (sd_json_variant_elements(keys) == 0)
+                puts("No host key yet: it is made with the first volume that is encrypted with it.");
         for (size_t i = 0; i < sd_json_variant_elements(keys); i++) {
                 sd_json_variant *key = sd_json_variant_by_index(keys, i);
 

@@ -17,3 +17,6 @@ void describe_volume_keys(const char *name, sd_json_variant *keys);
 
 /* A member's text; "" if it is none. */
 const char *describe_string(sd_json_variant *object, const char *name);
+
+/* Whether its key was taken away. */
+bool describe_is_locked(sd_json_variant *volume);

@@ -272,7 +272,9 @@ int verb_df(char **arguments) {
                                 &report.members,
                                 SD_JSON_BUILD_PAIR_VARIANT("pools", pools),
                                 SD_JSON_BUILD_PAIR_VARIANT("tenants", tenants)));
-        } else
+        } else if (!*arguments && sd_json_variant_elements(o.pools) + sd_json_variant_elements(o.tenants) == 0)
+                puts(OVERVIEW_EMPTY);
+        else
                 print(pools, tenants, rows, arg_all || *arguments);
         if (!*arguments)
                 volume_report_missing(&report, o.missing);

@@ -23,6 +23,8 @@ int overview_ask(const char *const *fields, Overview *ret, Error *err);
 /* Which columns say how it stands with a pool. */
 extern const Column overview_pool_columns[];
 
+#define OVERVIEW_EMPTY "No pools yet. How to make one: quarry help pool create"
+
 /* "5h" or "12d" until the pool is full, if it fills as within the last day; NULL: that is not foreseen. To be freed. */
 char *overview_full_in(sd_json_variant *pool);
 

@@ -3,6 +3,7 @@
 #include "client.h"
 #include "describe.h"
 #include "must.h"
+#include "overview.h"
 #include "report.h"
 #include "table.h"
 #include "verbs.h"
@@ -282,7 +283,7 @@ int verb_pool_ls(char **arguments) {
                 return report_document(document);
         }
         if (sd_json_variant_elements(all) == 0 && isatty(STDOUT_FILENO))
-                puts("No pools yet. How to make one: quarry help pool create");
+                puts(OVERVIEW_EMPTY);
         else
                 table_print(pool_columns, rows);
         return EXIT_DONE;

@@ -122,14 +122,16 @@ static void look_at_rules(const Overview *o, Status *status, sd_json_variant *vo
         }
 }
 
-static const char *const volume_fields[] = { "name",    "tenant",    "pool",          "state", "failure",
-                                             "stopped", "stoppedBy", "scheduleRules", NULL };
+static const char *const volume_fields[] = { "name",          "tenant",        "pool",    "state",
+                                             "failure",       "waitsForUsers", "stopped", "stoppedBy",
+                                             "scheduleRules", "encryption",    "open",    NULL };
 
 static void look_at_volume(const Overview *o, Status *status, sd_json_variant *volume) {
         const char *state = describe_string(volume, "state"), *failure = describe_string(volume, "failure");
+        bool waits = sd_json_variant_boolean(sd_json_variant_by_key(volume, "waitsForUsers"));
         _cleanup_free_ char *reference = volume_reference(volume);
 
-        if (streq(state, "broken") || (streq(state, "removing") && *failure)) {
+        if (streq(state, "broken") || (streq(state, "removing") && *failure && !waits)) {
                 _cleanup_free_ char *message = must_have(
                         format_new("it is %s%s%s", state, *failure ? ": " : "", failure));
                 add(&status->problems, reference, message, "quarry inspect %s; quarry rm %s", reference, reference);
@@ -142,6 +144,10 @@ static void look_at_volume(const Overview *o, Status *status, sd_json_variant *v
         else if (sd_json_variant_boolean(sd_json_variant_by_key(volume, "stopped")))
                 add(&status->problems, reference, "it gets no new space, because its pool has none",
                     "quarry df; quarry trim %s", reference);
+        /* Who waits for its key cannot be ended, and the host could not be stopped. */
+        if (describe_is_locked(volume) && sd_json_variant_boolean(sd_json_variant_by_key(volume, "open")))
+                add(&status->notices, reference, "it is locked while it is in use: whoever reads or writes it waits",
+                    "quarry key unlock %s", reference);
         look_at_rules(o, status, volume, reference);
 }
 
@@ -238,16 +244,17 @@ static void print_list(sd_json_variant *list, const char *title, Style style) {
 }
 
 static void print(const Overview *o, const Status *status) {
-        bool is_member = sd_json_variant_elements(o->tenants) > 0 && sd_json_variant_elements(o->pools) == 0;
+        size_t n_pools = sd_json_variant_elements(o->pools);
+        bool is_member = sd_json_variant_elements(o->tenants) > 0 && n_pools == 0;
 
         if (is_member)
                 (void) table_print_beside(tenant_columns, o->tenants, "name", SIZE_MAX);
-        else if (sd_json_variant_elements(o->pools) > 0)
+        else if (n_pools > 0)
                 (void) table_print_beside(overview_pool_columns, o->pools, "pool", SIZE_MAX);
         else
-                puts("No pools yet. How to make one: quarry help pool create");
+                puts(OVERVIEW_EMPTY);
         print_list(status->problems, "", STYLE_RED);
-        if (sd_json_variant_elements(status->problems) == 0)
+        if (sd_json_variant_elements(status->problems) == 0 && (is_member || n_pools > 0))
                 puts("\nAll is well.");
         print_list(status->notices, "Before long:\n", STYLE_BOLD);
 }

@@ -110,6 +110,8 @@ static char **state_texts(sd_json_variant *row) {
                 must(strv_append(&texts, "stopped"));
         if (sd_json_variant_boolean(sd_json_variant_by_key(row, "protected")))
                 must(strv_append(&texts, "protected"));
+        if (describe_is_locked(row))
+                must(strv_append(&texts, "locked"));
         return texts;
 }
 
@@ -157,14 +159,14 @@ const Column volume_columns[] = {
           .values = "host passphrase" },
         { "state",
           "STATE",
-          "creating, ready, removing or broken; stopped: no new space; protected",
+          "creating, ready, removing or broken; stopped: no new space; protected; locked: no key",
           "state",
           COLUMN_TEXT,
           true,
           CUT_NOTHING,
           state_texts,
-          { "stopped", "protected" },
-          "creating ready removing broken stopped protected" },
+          { "stopped", "protected", "encryption" },
+          "creating ready removing broken stopped protected locked" },
         { "snapshots", "SNAPS", "How many snapshots it has", "snapshots", COLUMN_NUMBER },
         { "exclusive", "EXCL", "Space that no other volume or snapshot has, as last seen", "exclusiveBytes",
           COLUMN_SIZE },

@@ -23,6 +23,7 @@ typedef enum VolumeMember {
         MEMBER_SNAPSHOTS,
         MEMBER_STATE,
         MEMBER_FAILURE,
+        MEMBER_WAITS,
         MEMBER_SIZE,
         MEMBER_USED,
         MEMBER_EXCLUSIVE,

@@ -115,6 +115,10 @@ static int build_text(const char *text, sd_json_variant **ret) {
         return text ? sd_json_variant_new_string(ret, text) : 0;
 }
 
+static int build_true(bool is, sd_json_variant **ret) {
+        return is ? sd_json_variant_new_boolean(ret, true) : 0;
+}
+
 static int build_number(bool known, uint64_t number, sd_json_variant **ret) {
         return known ? sd_json_variant_new_unsigned(ret, number) : 0;
 }
@@ -184,6 +188,8 @@ static int build_member(const VolumeEntry *entry, VolumeMember member, sd_json_v
                 return build_text(volume_state_to_string(v->state), ret);
         case MEMBER_FAILURE:
                 return build_text(v->failure, ret);
+        case MEMBER_WAITS:
+                return build_true(entry->removal_waits, ret);
         case MEMBER_SIZE:
                 return build_number(spec->size > 0, spec->size, ret);
         case MEMBER_USED:
@@ -249,6 +255,7 @@ static const char *const member_names[_VOLUME_MEMBER_MAX] = {
         [MEMBER_SNAPSHOTS] = "snapshots",
         [MEMBER_STATE] = "state",
         [MEMBER_FAILURE] = "failure",
+        [MEMBER_WAITS] = "waitsForUsers",
         [MEMBER_SIZE] = "sizeBytes",
         [MEMBER_USED] = "usedBytes",
         [MEMBER_EXCLUSIVE] = "exclusiveBytes",

@@ -203,6 +203,7 @@ def a_lazy_removal_waits_for_the_last_user_also_behind_a_restart():
     world.worker.users[uuid] = "used by sleep (pid 7)"
     same(world.call("Volume.Remove", volume="db", lazy=True), {"users": "used by sleep (pid 7)"})
     same((world.inspect("db")["state"], uuid in world.worker.mounted), ("removing", False))
+    same(world.inspect("db")["waitsForUsers"], True, "which is told from one that failed")
     same(found(), [])
     world.refused("VolumeBroken", "Volume.Mount", volume="db")
     world.refused("VolumeBusy", "Volume.Remove", volume="db")
@@ -210,6 +211,7 @@ def a_lazy_removal_waits_for_the_last_user_also_behind_a_restart():
     world.start()
     same(world.inspect("db")["state"], "removing")
     eventually(lambda: world.worker.count("volume_claim") >= 2, "it is looked at again")
+    eventually(lambda: world.inspect("db").get("waitsForUsers"), "and waits, as before")
     same(world.names(), ["db"])
     world.worker.users.clear()
     eventually(lambda: world.names() == [], "it goes", 30)

@@ -42,6 +42,15 @@ All is well.
 
 
 @test
+def a_host_without_pools_is_told_what_to_begin_with():
+    world.server.volumes = world.server.pools = []
+    for verb in ("status", "df"):
+        result = quarry(verb)
+        same((result.code, result.out, result.err),
+             (0, "No pools yet. How to make one: quarry help pool create\n", ""), verb)
+
+
+@test
 def status_names_what_is_wrong_and_what_to_do():
     world.server.pools = [
         api_server.pool("default", space="low", fullInSeconds=7200),
@@ -52,6 +61,10 @@ def status_names_what_is_wrong_and_what_to_do():
         api_server.volume("hurt", state="broken", failure="undo of mkfs failed"),
         api_server.volume("full", stopped=True),
         api_server.volume("leaving", state="removing"),
+        api_server.volume("lazy", state="removing", failure="it is in use, and goes when it is not", waitsForUsers=True),
+        api_server.volume("held", open=True, encryption={"keySource": "host", "locked": True}),
+        api_server.volume("shut", open=False, encryption={"keySource": "host", "locked": True}),
+        api_server.volume("stuck", state="removing", failure="cannot close it"),
         api_server.volume("late", tenant="acme", scheduleRules=[
             {"expression": "hourly", "keep": 3, "failure": "no space", "lastRunAt": "2026-02-03T10:00:00Z",
              "nextRunAt": "2026-02-03T11:00:00Z"}]),
@@ -71,10 +84,12 @@ def status_names_what_is_wrong_and_what_to_do():
              "\nBefore long:\npool far: it is full in 3d",
              "tenant acme: it has 20 of the 20 volumes that it may have in pool default\n"
              "  what to do: quarry tenant update acme --pool default --max-volumes N; ",
-             "leaving: it is being removed")
+             "leaving: it is being removed",
+             "held: it is locked while it is in use: whoever reads or writes it waits\n  what to do: quarry key unlock held\n")
+    contains(quarry("ls", "--no-legend", "-o", "name,state", "--filter", "state=locked").out, "held  ready,locked")
     assert "All is well" not in result.out and "frozen" not in result.out, result
-    same(problems("object"), ([("pool default",), ("pool gone",), ("hurt",), ("full",), ("acme/late",)],
-                              [("pool far",), ("leaving",), ("tenant acme",)]))
+    same(problems("object"), ([("pool default",), ("pool gone",), ("hurt",), ("full",), ("stuck",), ("acme/late",)],
+                              [("pool far",), ("leaving",), ("lazy",), ("held",), ("tenant acme",)]))
     shown = Terminal("status").finish().out
     assert "\x1b[1;31m" in shown and max(map(len, shown.split("\n")[0:4])) < 90, shown
 
@@ -215,6 +230,13 @@ def events_end_quietly_where_nobody_reads_any_more():
     with open("/dev/full", "w", encoding="utf-8") as full:
         result = quarry("events", stdout=full)
     same((result.code, result.err), (1, "quarry: cannot write the output: No space left on device\n"))
+
+
+@test
+def what_is_about_a_tenant_is_told_with_its_name():
+    world.server.events = [api_server.event("space", "the tenant uses 2G of pool default", 1770112800000000,
+                                            pool="default", tenant="acme", callerRole="quarryd")]
+    same(quarry("log").out, "2026-02-03T10:00:00Z quarryd: acme: the tenant uses 2G of pool default\n")
 
 
 @test
