@@ -34,7 +34,7 @@ static int option_inodes(const Option *option, const char *value, Error *err) {
 
 const Option create_options[] = {
         { 0, "size", "SIZE", "What it can hold: 512M, 10G, 1TiB", option_size, &arg_size },
-        { 0, "kind", "KIND", "block (default), bind or tmpfs", option_kind, &arg_kind },
+        { 0, "kind", "block|bind|tmpfs", "Where its files are (block)", option_kind, &arg_kind },
         { 0, "source", "DIR", "Of a bind volume: the directory that it is", option_string, &arg_source },
         { 0, "read-only", NULL, "Of a bind volume: nothing can be written", option_flag, &arg_read_only },
         { 0, "inodes", "N", "Of a tmpfs volume: how many files it may have", option_inodes, &arg_inodes },

@@ -14,6 +14,7 @@
 #include <quarry/text.h>
 #include <quarry/volume.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/sysmacros.h>
 
 static Attachment arg_how;
@@ -188,6 +189,14 @@ static int unmount_path(Report *report, const char *typed, Error *err) {
         return error_errno(err, errno, "cannot take it away");
 }
 
+/* quarry mount takes any path, but here one that begins with neither / nor . is a name. */
+static void hint_path(const char *name, Error *err) {
+        struct stat st;
+
+        if (err->kind == ERROR_NO_SUCH_VOLUME && stat(name, &st) >= 0 && S_ISDIR(st.st_mode))
+                error_hint(err, "quarry umount ./%s", name);
+}
+
 int verb_umount(char **arguments) {
         _cleanup_(report_done) Report report = { .action = "cannot unmount" };
 
@@ -195,10 +204,13 @@ int verb_umount(char **arguments) {
                 bool is_path = **name == '/' || **name == '.'; /* no name begins so */
                 Error err = {};
 
-                if ((is_path ? unmount_path(&report, *name, &err) : call_unmount(&report, *name, NULL, &err)) < 0)
-                        report_failure(&report, *name, &err);
-                else
+                if ((is_path ? unmount_path(&report, *name, &err) : call_unmount(&report, *name, NULL, &err)) >= 0) {
                         report_success(&report, *name);
+                        continue;
+                }
+                if (!is_path)
+                        hint_path(*name, &err);
+                report_failure(&report, *name, &err);
         }
         return report_finish(&report, "unmounted");
 }

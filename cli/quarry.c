@@ -380,19 +380,23 @@ static void print_verb_help(const Verb *verb) {
 }
 
 static int unknown_verb(char *const *words) {
+        static const struct {
+                const char *noun, *verbs;
+        } nouns[] = {
+                { "pool", "create, ls, inspect, extend, check, update, rm, import or export" },
+                { "tenant", "create, ls, inspect, update or rm" },
+                { "key", "status, rotate, lock, unlock, add, remove, change, backup or restore" },
+        };
         char echo[TEXT_ECHO_MAX];
         Error err = {};
 
-        if (streq(words[0], "pool"))
-                error_field(&err, FIELD_ARGUMENTS,
-                            "pool is followed by create, ls, inspect, extend, check, update, rm, import or export");
-        else if (streq(words[0], "tenant"))
-                error_field(&err, FIELD_ARGUMENTS, "tenant is followed by create, ls, inspect, update or rm");
-        else if (streq(words[0], "key"))
-                error_field(&err, FIELD_ARGUMENTS,
-                            "key is followed by status, rotate, lock, unlock, add, remove, change, backup or restore");
-        else
-                error_field(&err, FIELD_ARGUMENTS, "there is no verb \"%s\"", text_echo(words[0], echo));
+        for (size_t i = 0; i < ELEMENTSOF(nouns); i++)
+                if (streq(words[0], nouns[i].noun)) {
+                        error_field(&err, FIELD_ARGUMENTS, "%s is followed by %s", words[0], nouns[i].verbs);
+                        error_hint(&err, "quarry help %s", words[0]);
+                        return report_error(NULL, NULL, &err);
+                }
+        error_field(&err, FIELD_ARGUMENTS, "there is no verb \"%s\"", text_echo(words[0], echo));
         error_hint(&err, "quarry help");
         return report_error(NULL, NULL, &err);
 }

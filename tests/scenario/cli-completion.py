@@ -45,6 +45,7 @@ def options_and_their_values_are_offered():
     same(offered("create db --key"), ["--key", "--key-file"])
     same(offered("create db --fs "), ["ext4", "xfs", "none"])
     same(offered("create db --fs=x"), ["--fs=xfs"])
+    same(offered("create db --kind "), ["block", "bind", "tmpfs"])
     same(offered("create db --key h"), ["host"])
     same(offered("ls --type s"), ["snapshot"])
     same(offered("prune --"), ["--filter", "--dry-run", "--snapshots", "--yes", "--json", "--help"])

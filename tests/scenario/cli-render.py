@@ -745,6 +745,9 @@ def umount_tells_names_from_paths():
     for part in ("cannot unmount web2: volume web2 is not mounted", "cannot unmount /proc: what is mounted there",
                  "cannot unmount /nonexistent: cannot look at it", f"nothing is mounted at {world.folder}"):
         assert part in result.err, result
+    os.chdir(world.folder)
+    os.mkdir("srv")
+    same(quarry("umount", "srv").err, "quarry: cannot unmount srv: there is no volume srv\n  try: quarry umount ./srv\n")
     document = quarry("umount", "db", "/proc", "--json").json
     same((document["unmounted"], [e["object"] for e in document["errors"]]), (["db"], ["/proc"]))
 
@@ -1025,7 +1028,7 @@ def usage_errors_are_json_too():
 @test
 def unknown_words_are_usage_errors():
     usage(quarry("frob"), 'there is no verb "frob"', "try: quarry help")
-    usage(quarry("pool"), "pool is followed by")
+    usage(quarry("pool"), "pool is followed by", "try: quarry help pool")
     usage(quarry("pool", "frob"), "pool is followed by")
     usage(quarry("help", "frob"), "there is no verb")
     usage(quarry("--frob"), "there is no option --frob")
