@@ -117,8 +117,8 @@ n=0
 takes_one() {
     local before
     before=$(thin_ids) n=$((n + 1))
-    try quarry create n$n --size 1G
-    taken_from "$before" n$n
+    try quarry create "n$n" --size 1G
+    taken_from "$before" "n$n"
 }
 takes_one_then() { sleep 2 && takes_one; }
 for tool in /usr/sbin/mke2fs "$(readlink "/proc/$(systemctl show --value -p MainPID quarryd)/exe")"; do

@@ -126,8 +126,9 @@ def catalog(pool):
     return {uuid: rest for uuid, *rest in rows}, {thin_id for thin_id, in ids if thin_id is not None}
 
 
-def made_ahead(pool):
-    names, = query(pool, "SELECT name FROM volume WHERE role = 'template' AND name LIKE 'ready-%' AND state = 'ready'")
+def made_ahead(pool, fs, key):
+    names, = query(pool, "SELECT name FROM volume WHERE role = 'template' AND name LIKE 'ready-%' AND state = 'ready' "
+                   f"AND filesystem = '{fs}' AND key_source = '{key or 'none'}'")
     return [name for name, in names]
 
 

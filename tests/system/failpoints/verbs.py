@@ -89,18 +89,15 @@ class CreateAhead(Create):
 
     word, jobs = "create, taking what was made ahead,", set()
 
-    def __init__(self, fs="ext4", key=None):
-        super().__init__(fs, key)
-        self.asks = {"host_key_look"} if key else set()
-
     def create(self):
-        call("Volume.Create", volume=NAME, sizeBytes=SIZES[self.fs] + 16 * MIB, filesystem=self.fs)
+        key = {"keySource": self.key} if self.key else {}
+        call("Volume.Create", volume=NAME, sizeBytes=SIZES[self.fs] + 16 * MIB, filesystem=self.fs, **key)
 
     def before(self):
         if not volume("other"):
             call("Volume.Create", volume="other", sizeBytes=16 * MIB, filesystem="none")
         super().before()
-        while not kernel.made_ahead(pool("default")["uuid"]):
+        while not kernel.made_ahead(pool("default")["uuid"], self.fs, self.key):
             self.create()
             call("Volume.Remove", volume=NAME)
             time.sleep(2)
