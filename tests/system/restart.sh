@@ -14,6 +14,7 @@ volumes() { seq -f 'v%03g' 0 $((volumes - 1)); }
 mounts() { grep " $root/" /proc/self/mountinfo | cut -d' ' -f1-5 | sort; }
 devices() { dmsetup ls | sort; }
 written() { cat /tmp/writer.count 2>/dev/null || echo 0; }
+since() { systemctl show -P InvocationID quarry-mount@filed.service; }
 all_listed() { [ "$(quarry ls --no-legend -o name,state,mounted | awk -v root="$root" '$2 == "ready" && $3 == root "/" $1 { print $1 }' | grep -c "^v")" = "$volumes" ]; }
 # Creates (if asked to) and mounts them, four at a time and without a process for each; every tenth is encrypted.
 cat >/tmp/mount.py <<'PY'
@@ -58,21 +59,22 @@ undisturbed() { # WHAT HAPPENED
     ok "after $1 all are listed, and as mounted" wait_for 60 all_listed
     is "after $1 the mounts are the same" "$(mounts)" "$mounts"
     is "after $1 the devices are the same" "$(devices)" "$devices"
+    is "after $1 the unit of a mount has not been stopped" "$(since)" "$since"
     before=$(written)
     ok "after $1 the writer goes on" wait_for 60 eval "[ \$(written) -gt $((before + 2)) ]"
     is "after $1 no write has failed" "$(cat /tmp/writer.failed 2>&1)" "cat: /tmp/writer.failed: No such file or directory"
 }
 
 first_boot() {
-    local mounts devices
+    local mounts devices since
 
     try quarry pool create default /dev/vda
     try quarry pool create file --file /var/lib/quarry/file.img --size 400M
     try quarry create filed --pool file --size 16M
-    try quarry mount filed
+    try systemctl start quarry-mount@filed.service
     try python3 /tmp/mount.py "$checkout" $volumes create
     ok "$volumes volumes are mounted" wait_for 10 all_listed
-    mounts=$(mounts) devices=$(devices)
+    mounts=$(mounts) devices=$(devices) since=$(since)
     python3 /tmp/writer.py $root $volumes >/dev/null 2>&1 &
     ok "all are written to" wait_for 60 eval '[ $(written) -gt 2 ]'
 
@@ -82,7 +84,7 @@ first_boot() {
     # An upgrade, as README has it; nothing is built here, since nothing has changed.
     try make --no-print-directory -C "$checkout" -o all install
     try systemctl daemon-reload
-    try systemctl restart quarryd
+    try systemctl restart quarryd.socket
     undisturbed "an upgrade"
     try systemctl daemon-reexec
     try systemctl restart quarry-worker.socket quarryd.socket
