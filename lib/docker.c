@@ -40,8 +40,13 @@ int docker_request_parse(const char *body, DockerRequest *ret, Error *err) {
         _cleanup_(docker_request_done) DockerRequest request = {};
         const char *bad = NULL;
 
-        if (body[strspn(body, " \t\r\n")] == 0)
-                return error_set(err, ERROR_BAD_REQUEST, 0, "the request is empty");
+        if (body[strspn(body, " \t\r\n")] == 0) {
+                int r = error_set(err, ERROR_BAD_REQUEST, 0,
+                                  "the request is empty: so Docker repeats one that quarryd had when it ended");
+
+                error_hint(err, "the same command again");
+                return r;
+        }
         if (sd_json_parse(body, 0, &request.json, NULL, NULL) < 0 || !sd_json_variant_is_object(request.json))
                 return error_set(err, ERROR_BAD_REQUEST, 0, "the request is no JSON object");
         if (sd_json_dispatch_full(request.json, table, NULL, SD_JSON_ALLOW_EXTENSIONS, &request, &bad) < 0)

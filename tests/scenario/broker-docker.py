@@ -19,6 +19,7 @@ world = None  # what the test that runs now uses
 ALICE, BOB = 4001, 4002
 IDS = "/run/quarry/mount-ids"
 ID, OTHER = "a" * 64, "b" * 64
+EMPTY = "the request is empty: so Docker repeats one that quarryd had when it ended; try: the same command again"
 PODMAN = "2f73349cfc4630255319c6c8dfc1b46a8996ace9d14d8e07563b165915918ec2"
 
 
@@ -164,8 +165,8 @@ def a_request_without_a_body_has_no_effect():
         if name == "Get":  # which Docker would take for that there is no such volume
             hung_up("VolumeDriver.Get")
         else:
-            same(refused(400, f"VolumeDriver.{name}"), "the request is empty")
-        same(refused(400, f"VolumeDriver.{name}", b" \n"), "the request is empty")
+            same(refused(400, f"VolumeDriver.{name}"), EMPTY)
+        same(refused(400, f"VolumeDriver.{name}", b" \n"), EMPTY)
         contains(refused(400, f"VolumeDriver.{name}", {}), "names no volume")
     same((world.names(), ids("db"), world.worker.verbs("db")), (["db"], [".mounted", ID], before))
 
@@ -599,7 +600,7 @@ def nobody_hears_that_a_volume_is_gone_while_a_pool_is_missing():
     refused(503, "VolumeDriver.Mount", {"Name": "there", "ID": ID})
     hung_up("VolumeDriver.Get")
     time.sleep(max(0, began + 41 - time.monotonic()))  # nobody asks again any more what quarryd was asked before it ended
-    same(refused(400, "VolumeDriver.Get"), "the request is empty")
+    same(refused(400, "VolumeDriver.Get"), EMPTY)
 
 
 # --- who may
