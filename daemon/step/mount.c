@@ -76,6 +76,12 @@ static int lock_options(StepContext *c) {
         return 0;
 }
 
+static bool shows_other_ids(const StepContext *c) {
+        const MountSpec *m = &c->job->mount;
+
+        return mount_spec_has_map(m) || (m->peer && c->second_fd >= 0);
+}
+
 int mount_shape(StepContext *c, Error *err) {
         const MountSpec *m = &c->job->mount;
         int r;
@@ -85,7 +91,7 @@ int mount_shape(StepContext *c, Error *err) {
                 r = lock_options(c);
         if (r < 0)
                 return error_errno(err, r, "cannot set the options of the mount");
-        if (!mount_spec_has_map(m) && !(m->peer && c->second_fd >= 0))
+        if (!shows_other_ids(c))
                 return 0;
         r = mnt_set_owners(c->mount_fd, c->second_fd);
         if (r == -EINVAL)
@@ -129,6 +135,25 @@ static int mount_run(StepContext *c, Error *err) {
         return r;
 }
 
+/* It is there with the ids of somebody else: of a container engine, or of the host, by quarry mount. */
+static int owners_error(const StepContext *c, const char *target, Error *err) {
+        const VolumeSpec *spec = &c->job->volume.spec;
+        int r;
+
+        if (shows_other_ids(c)) {
+                r = error_set(err, ERROR_VOLUME_BUSY, EBUSY,
+                              "volume %s is mounted at %s with other ids than those of this rootless container engine",
+                              spec->name, target);
+                error_hint(err, "quarry umount %s", VOLUME_REFERENCE(spec));
+                return r;
+        }
+        r = error_set(err, ERROR_VOLUME_BUSY, EBUSY,
+                      "volume %s is mounted at %s for a rootless container engine, and shows other ids there",
+                      spec->name, target);
+        error_hint(err, "end the containers that use it; or quarry mount %s TARGET", VOLUME_REFERENCE(spec));
+        return r;
+}
+
 /* Mounted already, at its place and from its device: then that is the answer. */
 static int attach_probe(StepContext *c, Error *err) {
         const VolumeSpec *spec = &c->job->volume.spec;
@@ -152,13 +177,8 @@ static int attach_probe(StepContext *c, Error *err) {
         r = mnt_has_same_owner(c->mount_fd, target);
         if (r < 0)
                 return error_errno(err, r, "cannot look at %s", target);
-        if (r == 0) {
-                r = error_set(err, ERROR_VOLUME_BUSY, EBUSY,
-                              "volume %s is mounted at %s for a rootless container engine, and shows other ids there",
-                              spec->name, target);
-                error_hint(err, "end the containers that use it; or quarry mount %s TARGET", VOLUME_REFERENCE(spec));
-                return r;
-        }
+        if (r == 0)
+                return owners_error(c, target, err);
         c->result->path = strdup(target);
         return c->result->path ? 1 : error_oom(err);
 }

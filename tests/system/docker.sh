@@ -138,6 +138,9 @@ like "root's engine is told, instead of being shown hers" "$(mount_for hers "$B"
 is "unmounted" "$(rootless python3 "$PLUGIN" $SOCKET VolumeDriver.Unmount "{\"Name\":\"hers\",\"ID\":\"$A\"}")" "200 {}"
 is "root's engine sees whose they are" "$(mount_for hers "$B" >/dev/null; stat -c %u /run/quarry/mnt/acme/hers/own /run/quarry/mnt/acme/hers/www | xargs; unmount_for hers "$B")" "0 33
 200 {}"
+try quarry mount acme/hers
+like "and hers is told, when it is mounted with the host's ids" "$(rootless python3 "$PLUGIN" $SOCKET VolumeDriver.Mount "{\"Name\":\"hers\",\"ID\":\"$A\"}")" '^409 .*mounted at /run/quarry/mnt/acme/hers with other ids than those of this rootless.*try: quarry umount acme/hers'
+try quarry umount acme/hers
 is "nobody else" "$(as nobody python3 "$PLUGIN" $SOCKET VolumeDriver.List)" "403 {\"Err\": \"user $(id -u nobody) is no member of tenant acme\"}"
 try systemctl enable --quiet quarryd.service
 ok "doctor has nothing to say" quarry doctor
