@@ -66,6 +66,15 @@ static void hang_up(DockerCall *c) {
 
 static void run_again(DockerCall *c);
 
+/* Its own hint is for who could be asked for a passphrase. */
+static const Error *for_engines(const Operation *op, const Error *err, Error *buf) {
+        if (!err || err->kind != ERROR_KEY_REQUIRED || op->volume->volume.spec.key_source != KEY_SOURCE_PASSPHRASE)
+                return err;
+        *buf = *err;
+        error_hint(buf, "quarry key unlock %s", VOLUME_REFERENCE(&op->volume->volume.spec));
+        return buf;
+}
+
 static void on_done(Operation *op, const Error *err, void *userdata) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *v = NULL;
         HttpListener *listener;
@@ -84,7 +93,7 @@ static void on_done(Operation *op, const Error *err, void *userdata) {
         if (!err && r < 0)
                 error_errno(&failure, r, "it was done, but the answer cannot be written");
         if (err || r < 0)
-                docker_call_end_error(c, err ?: &failure);
+                docker_call_end_error(c, for_engines(op, err, &failure) ?: &failure);
         else if (v) /* else it is answered later */
                 docker_call_end(c, v);
         if (FAILPOINTS_BUILT) { /* else it leaves when the loop comes to it */

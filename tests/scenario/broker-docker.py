@@ -379,6 +379,16 @@ def a_mount_that_fails_leaves_no_id():
 
 
 @test
+def who_cannot_be_asked_for_a_passphrase_is_told_what_to_run():
+    begin()
+    world.create("safe", keySource="passphrase", keyFileDescriptor=0, fds=[wire.sealed(b"secret")])
+    create("host", encrypt="true")
+    for name, hint in (("safe", "quarry key unlock safe"), ("host", "look for it")):
+        world.worker.rule("volume_mount", fail("KeyRequired", "no key", hint="look for it"))
+        same(refused(403, "VolumeDriver.Mount", {"Name": name, "ID": ID}), f"no key; try: {hint}")
+
+
+@test
 def what_is_busy_is_unmounted_later():
     begin()
     create("db")
