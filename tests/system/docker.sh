@@ -145,4 +145,11 @@ is "nobody else" "$(as nobody python3 "$PLUGIN" $SOCKET VolumeDriver.List)" "403
 try systemctl enable --quiet quarryd.service
 ok "doctor has nothing to say" quarry doctor
 
+# --- a name that no tenant can have ---
+try systemctl start quarry-docker@Bad_Name.socket
+SOCKET=/run/docker/plugins/quarry-Bad_Name.sock
+is "who asks its driver does not wait in vain" "$(ask VolumeDriver.List 2>&1 | grep -i timed)" ""
+ok "it is not there any more" test ! -e $SOCKET
+like "and the journal says why" "$(journalctl -b -o cat -u quarry-docker@Bad_Name.service)" 'tenant name "Bad_Name" is not valid'
+
 finish
