@@ -12,7 +12,9 @@ volumes=30 # 100 take a slow host a quarter of an hour
 checkout=$(realpath "$(dirname "$0")/../..")
 volumes() { seq -f 'v%03g' 0 $((volumes - 1)); }
 mounts() { grep " $root/" /proc/self/mountinfo | cut -d' ' -f1-5 | sort; }
-devices() { dmsetup ls | sort; }
+# Of the pools and of volumes that there are: what was made ahead is closed in its own time.
+uuids() { { quarry ls --json | jq -r '.volumes[].uuid'; quarry pool ls --json | jq -r '.pools[].uuid'; } | sed 'p; s/-/--/g'; }
+devices() { dmsetup ls | grep -F "$ours" | sort; }
 written() { cat /tmp/writer.count 2>/dev/null || echo 0; }
 since() { systemctl show -P InvocationID quarry-mount@filed.service; }
 all_listed() { [ "$(quarry ls --no-legend -o name,state,mounted | awk -v root="$root" '$2 == "ready" && $3 == root "/" $1 { print $1 }' | grep -c "^v")" = "$volumes" ]; }
@@ -66,7 +68,7 @@ undisturbed() { # WHAT HAPPENED
 }
 
 first_boot() {
-    local mounts devices since
+    local mounts devices since ours
 
     try quarry pool create default /dev/vda
     try quarry pool create file --file /var/lib/quarry/file.img --size 400M
@@ -74,6 +76,7 @@ first_boot() {
     try systemctl start quarry-mount@filed.service
     try python3 /tmp/mount.py "$checkout" $volumes create
     ok "$volumes volumes are mounted" wait_for 10 all_listed
+    ours=$(uuids)
     mounts=$(mounts) devices=$(devices) since=$(since)
     python3 /tmp/writer.py $root $volumes >/dev/null 2>&1 &
     ok "all are written to" wait_for 60 eval '[ $(written) -gt 2 ]'
