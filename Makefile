@@ -110,7 +110,7 @@ install: all
 	$(Q)install -m 0755 $(OUT)/quarry $(DESTDIR)$(PREFIX)/bin/quarry
 	$(Q)ln -sf ../bin/quarry $(DESTDIR)$(PREFIX)/sbin/mount.quarry
 	$(Q)install -m 0755 $(OUT)/quarryd $(OUT)/quarry-worker $(DESTDIR)$(PREFIX)/lib/quarry/
-	$(Q)$(foreach f,$(wildcard daemon/units/*.service daemon/units/*.socket daemon/units/*.slice),$(call installed,$(f),$(UNITDIR));)
+	$(Q)$(foreach f,$(wildcard daemon/units/*.service daemon/units/*.socket),$(call installed,$(f),$(UNITDIR));)
 	$(Q)install -m 0644 daemon/units/sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/quarry.conf
 	$(Q)install -m 0644 daemon/units/tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/quarry.conf
 	$(Q)install -m 0644 udev/*.rules $(DESTDIR)$(PREFIX)/lib/udev/rules.d/

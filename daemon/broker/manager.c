@@ -59,6 +59,8 @@ void manager_free(Manager *m) {
         watch_free(m->watch);
         mount_ids_free(m->mount_ids);
         queue_free(m->queue);
+        if (m->rotation) /* nobody else has it: it may wait for a worker, or for its pause to end */
+                operation_free(m->rotation);
         usage_end(m);
         m->registry.audit = NULL;
         audit_free(m->audit);

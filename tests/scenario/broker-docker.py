@@ -98,8 +98,10 @@ def get(name):
 
 
 def ids(name):
-    folder = f"{IDS}/{world.inspect(name)['uuid']}"
-    return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    try:
+        return sorted(os.listdir(f"{IDS}/{world.inspect(name)['uuid']}"))
+    except FileNotFoundError:  # it goes with the last of them
+        return []
 
 
 # --- endpoints
