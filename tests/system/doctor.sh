@@ -94,6 +94,7 @@ try quarry pool create file --file /var/lib/quarry/file.img --size 400M
 loop=$(losetup -f --show /var/lib/quarry/file.img)
 finds "a pool's file that is attached twice" "(/dev/)?${loop#/dev/}: the file of pool file is attached a second time|/dev/loop[0-9]+: the file of pool file"
 try losetup -d "$loop"
+wait_for 30 eval '! losetup "$loop"' # udev may look into it just then
 try quarry pool rm file
 well "nothing is left of a pool that was removed"
 
