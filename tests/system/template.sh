@@ -56,9 +56,9 @@ ok "with the device that was there" taken_from "$before" e
 is "and is what was asked for" "$(json '.volumes[0] | [.labels.x, .protected, .uid] | tojson' quarry inspect e)" '["y",true,0]'
 not_ok "made now" [ "$(json '.volumes[0].createdAt' quarry inspect e)" \< "$now" ]
 is "empty" "$(ls -A $root/e)" ""
-leads_to() { [ "$(readlink -f "/dev/quarry/default/$1")" = "$(readlink -f "/dev/mapper/quarry-$2")" ]; }
+leads_to() { [ "$(stat -L -c %t:%T "/dev/quarry/default/$1")" = "$(stat -L -c %t:%T "/dev/mapper/quarry-$2")" ]; }
 udev_says() { udevadm info -q property "/dev/mapper/quarry-$1" | grep -qx "$2"; }
-ok "its link leads to it" leads_to e "$(volume_uuid e)"
+ok "its link leads to it" wait_for 30 leads_to e "$(volume_uuid e)"
 ok "as udev says, too" wait_for 30 udev_says "$(volume_uuid e)" SYSTEMD_ALIAS=/dev/quarry/default/e
 ok "whose rules leave it alone" udev_says "$(volume_uuid e)" DM_UDEV_DISABLE_OTHER_RULES_FLAG=1
 not_ok "and have nobody ask what its cookie says" udev_says "$(volume_uuid e)" "DM_COOKIE=.*"
@@ -72,7 +72,7 @@ ok "which is whole when its devices are closed" wait_for 60 only_mounted_are_ope
 before=$(thin_ids)
 exits "and taken" 0 quarry create k4 --size 64M --encrypt
 ok "as it is there" taken_from "$before" k4
-ok "its link leads to what is deciphered" leads_to k4 "$(volume_uuid k4)-crypt"
+ok "its link leads to what is deciphered" wait_for 30 leads_to k4 "$(volume_uuid k4)-crypt"
 ok "and udev says so" wait_for 30 udev_says "$(volume_uuid k4)-crypt" SYSTEMD_ALIAS=/dev/quarry/default/k4
 is "its header bears its UUID" "$(cryptsetup luksUUID "/dev/mapper/quarry-$(volume_uuid k4)")" "$(volume_uuid k4)"
 ok "another is made" wait_for 60 there_are 12
@@ -113,18 +113,18 @@ ok "x4 passes its check" xfs_repair -n "$x4"
 exec 8<&- 9<&-
 
 # --- the tools were upgraded ---
-n=0
 takes_one() {
-    local before
-    before=$(thin_ids) n=$((n + 1))
-    try quarry create "n$n" --size 1G
-    taken_from "$before" "n$n"
+    local before name
+    before=$(thin_ids) name=n$(date +%s%N)
+    echo "$name" >/run/made
+    try quarry create "$name" --size 1G
+    taken_from "$before" "$name"
 }
 takes_one_then() { sleep 2 && takes_one; }
 for tool in /usr/sbin/mke2fs "$(readlink "/proc/$(systemctl show --value -p MainPID quarryd)/exe")"; do
     touch "$tool"
     not_ok "behind an upgrade of $tool nothing older is taken" takes_one
-    is "what is made is whole" "$(ls -A $root/n$n)" ""
+    is "what is made is whole" "$(ls -A "$root/$(</run/made)")" ""
     ok "and what is made ahead then is taken" wait_for 60 takes_one_then
 done
 
