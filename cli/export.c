@@ -93,7 +93,7 @@ static int tar_run(const char *image, int out, Error *err) {
 
 /* Whoever ends this ends tar: what was made for it goes nevertheless, and this only then. */
 static int wait_for(pid_t child, const sigset_t *signals) {
-        int status = 0, signal;
+        int status = W_EXITCODE(EXIT_FAILURE, 0), signal; /* unless the kernel says otherwise */
 
         while (waitpid(child, &status, WNOHANG) == 0)
                 if (sigwait(signals, &signal) == 0 && signal != SIGCHLD) {
@@ -184,6 +184,7 @@ int verb_export(char **arguments) {
                 error_field(&err, "--to", "--to: an archive is no text: name a file for it, or a pipe");
                 return report_error("cannot export", arguments[0], &err);
         }
+        (void) signal(SIGCHLD, SIG_DFL); /* ignored, as some leave it behind, it would hide how tar ended */
         sigemptyset(&signals);
         for (size_t i = 0; i < ELEMENTSOF(ending); i++)
                 sigaddset(&signals, ending[i]);

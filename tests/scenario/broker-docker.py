@@ -409,7 +409,6 @@ def what_an_engine_forgot_is_unmounted_when_nobody_uses_it():
         create(name)
         mount(name, mount_id)
     world.worker.rule("volume_umount", fail("VolumeBusy", "by a container"), name="used", times=9)
-    time.sleep(0.02)  # files have the time of the last tick
     done("Plugin.Activate")
     mount("renewed")
     eventually(lambda: ids("forgotten") == [], "it is unmounted", 30)
