@@ -229,9 +229,14 @@ static void audit_space(Look *look, const PoolEntry *p) {
                              "make space: %s", pool_space_advice(p->info.name, p->info.origin, advice));
 }
 
+/* Also while it is tried again: nobody knows what will come of that. */
+static bool is_not_active(const PoolEntry *pool) {
+        return pool->state == POOL_UNAVAILABLE || (pool->state == POOL_ACTIVATING && pool->failure);
+}
+
 static void audit_pools(Look *look) {
         for (PoolEntry *p = look->op->manager->registry.pools; p; p = p->next) {
-                if (p->state == POOL_UNAVAILABLE) {
+                if (is_not_active(p)) {
                         Finding *f = finding_add(&look->op->findings, FINDING_POOL_UNAVAILABLE, p->info.name,
                                                  "the pool is not active: %s", p->failure ?: "it is not known why");
 

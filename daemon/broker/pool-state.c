@@ -19,12 +19,12 @@ static void tell_state(PoolEntry *pool) {
 }
 
 void pool_entry_set_state(PoolEntry *pool, PoolState state, const char *failure) {
-        char *copy = failure ? strdup(failure) : NULL; /* it may be the one that was there */
-
+        if (!failure || failure != pool->failure) { /* what was there stays true, and so does what to do about it */
+                free(TAKE_PTR(pool->failure));
+                free(TAKE_PTR(pool->advice));
+                pool->failure = failure ? strdup(failure) : NULL;
+        }
         pool->state = state;
-        free(pool->failure);
-        pool->failure = copy;
-        free(TAKE_PTR(pool->advice));
         tell_state(pool);
 }
 

@@ -75,6 +75,20 @@ def as_long_as_a_catalog_is_missing_nothing_of_unknown_owner_is_stray():
 
 
 @test
+def a_pool_that_is_not_active_is_found_while_it_is_tried_again():
+    pool = world.worker.add_pool()
+    world.worker.unopened[pool] = "its disk is gone"
+    world.start()
+    gate = Gate()
+    world.worker.rule("pool_open", gate)
+    again = world.begin("Pool.Import")
+    gate.wait()
+    same(found(), [("poolUnavailable", "default", False)])
+    gate.release()
+    same(again.failure().message, "its disk is gone")
+
+
+@test
 def catalog_and_pool_are_compared_in_both_directions():
     pool = world.worker.add_pool()
     world.start()
