@@ -135,5 +135,9 @@ touch "$place/roots"
 chmod 600 "$place/roots"
 refused "what they may not read makes it none" 1 'tar ended with 2: the archive is not whole' as alice quarry export site --to /tmp/site.tar
 not_ok "and no file" [ -e /tmp/site.tar ]
+refused "also where nobody hears of children that end" 1 'tar ended with 2: the archive is not whole' as alice python3 -c '
+import os, signal
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+os.execvp("quarry", ["quarry", "export", "site", "--to", "/tmp/site.tar"])'
 ok "no snapshot stays" no_snapshot
 finish
