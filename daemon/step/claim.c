@@ -1,4 +1,4 @@
-/* Nobody uses the volume: asked before it is removed. The kernel's open count is the truth. */
+/* Nobody uses the volume: asked before it is removed. The kernel's open count tells, and the link to a device. */
 
 #include "step/step.h"
 
@@ -9,6 +9,7 @@
 #include <quarry/text.h>
 
 #include <time.h>
+#include <unistd.h>
 
 /* A device is busy for a moment after its last user: a dying container, a lazy unmount. That is waited for. */
 #define CLAIM_TRIES 40
@@ -39,6 +40,22 @@ static int in_use(sd_id128_t uuid, dev_t devices[static 2]) {
         return n;
 }
 
+/* What has no filesystem is mounted from its mount to its unmount, also while nobody has the device open. What goes on
+ * was found unused before. */
+static int check_link(const StepContext *c, Error *err) {
+        const VolumeSpec *spec = &c->job->volume.spec;
+        char link[MOUNT_PATH_MAX];
+        int r;
+
+        volume_device_link(spec->tenant, spec->name, link);
+        if (spec->fs != FILESYSTEM_NONE || c->job->lazy || c->job->verb == JOB_VOLUME_REMOVE ||
+            c->job->verb == JOB_VOLUME_RETIRE || access(link, F_OK) < 0)
+                return 0;
+        r = error_set(err, ERROR_VOLUME_BUSY, EBUSY, "volume %s is mounted, as %s", spec->name, link);
+        error_hint(err, "quarry umount %s", VOLUME_REFERENCE(spec));
+        return r;
+}
+
 static int claim_run(StepContext *c, Error *err) {
         const VolumeSpec *spec = &c->job->volume.spec;
         char target[MOUNT_PATH_MAX], who[384];
@@ -55,7 +72,7 @@ static int claim_run(StepContext *c, Error *err) {
                 if (n < 0)
                         return error_errno(err, n, "cannot look at the devices of volume %s", spec->name);
                 if (n == 0)
-                        return 0;
+                        return check_link(c, err);
                 if (c->job->lazy)
                         return error_set(err, ERROR_VOLUME_BUSY, EBUSY, "volume %s is in use", spec->name);
                 if (at_standard_place)

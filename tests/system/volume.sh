@@ -92,6 +92,7 @@ exits "a volume without filesystem is opened" 0 quarry mount raw
 is "its device is printed" "$out" /dev/quarry/default/raw
 is "it has its size" "$(blockdev --getsize64 "$out")" $((64 << 20))
 echo raw bytes | dd of="$out" conv=fsync status=none
+refused "it is mounted, also while nobody has it open" 4 'raw is mounted, as /dev/quarry/default/raw.*try: quarry umount raw' quarry rm --yes raw
 try quarry umount raw
 ok "its link goes with it" wait_for 5 test ! -e /dev/quarry/default/raw
 is "its bytes stay" "$(head -c 9 "$(quarry mount raw)")" "raw bytes"
@@ -145,6 +146,7 @@ echo $holder >"/sys/fs/cgroup/docker-$id.scope/cgroup.procs"
 refused "and with its container" 4 "sleep \(pid $holder, container ${id:0:12}\)" quarry rm raw
 end $holder
 rmdir "/sys/fs/cgroup/docker-$id.scope"
+try quarry umount raw
 
 # --- removal ---
 exits "rm --dry-run" 0 quarry rm --dry-run db
