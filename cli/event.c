@@ -75,16 +75,16 @@ static char *object_of(sd_json_variant *event) {
 static char *details_of(sd_json_variant *event) {
         static const char *const sizing[] = { "create", "clone", "resize" };
         const char *verb = describe_string(event, "verb"), *new_name = describe_string(event, "newName"),
-                   *source = describe_string(event, "source");
+                   *source = describe_string(event, "source"), *changes = describe_string(event, "changes");
         uint64_t size = number_of(event, "sizeBytes");
         char text[SIZE_TEXT_MAX];
         bool is_sized = false;
 
         for (size_t i = 0; i < ELEMENTSOF(sizing); i++)
                 is_sized = is_sized || (size > 0 && streq(verb, sizing[i]));
-        return must_have(format_new("%s%s%s%s%s%s%s", *new_name ? " to " : "", new_name, *source ? " from " : "",
-                                    source, is_sized ? " (" : "", is_sized ? size_format(size, text) : "",
-                                    is_sized ? ")" : ""));
+        return must_have(format_new("%s%s%s%s%s%s%s%s%s", *new_name ? " to " : "", new_name, *source ? " from " : "",
+                                    source, *changes ? " " : "", changes, is_sized ? " (" : "",
+                                    is_sized ? size_format(size, text) : "", is_sized ? ")" : ""));
 }
 
 static char *duration_of(sd_json_variant *event, const char *lead) {

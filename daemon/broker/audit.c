@@ -1,5 +1,6 @@
 #include "broker/audit.h"
 
+#include "broker/audit-changes.h"
 #include "broker/policy.h"
 
 #include <quarry/clock.h>
@@ -183,7 +184,9 @@ static bool count_failure(Audit *audit, uid_t uid) {
 
 static void set_details(Event *event, const Operation *op) {
         const Volume *source = &op->job.source;
+        char changes[AUDIT_CHANGES_MAX];
 
+        event_set(event, EVENT_FIELD_CHANGES, audit_changes(op, changes));
         event_set_number(event, EVENT_FIELD_DURATION, clock_usec(CLOCK_MONOTONIC) - op->began_usec);
         if (!op->volume)
                 return;

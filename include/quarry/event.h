@@ -42,6 +42,7 @@ typedef enum EventClass {
         X(SNAPSHOT_UUID, SNAPSHOT_UUID, snapshotUuid, false)                                             \
         X(NEW_NAME, NEW_NAME, newName, false) /* of a volume that is renamed */                          \
         X(SOURCE, SOURCE, source, false)      /* the snapshot of which a volume was made */                   \
+        X(CHANGES, CHANGES, changes, false)   /* by an update: the options of the command */               \
         X(SIZE, SIZE_BYTES, sizeBytes, true)                                                             \
         X(ROLE, CALLER_ROLE, callerRole, false) /* "admin", "member", "other", or "quarryd" by itself */ \
         X(UID, CALLER_UID, callerUid, true)                                                              \

@@ -151,6 +151,8 @@ def default_events():
               suppressed=12),
         event("changed", "rename for uid 0 done", at + 86400 * 10**6, verb="rename", **db, newName="evil\x1b[31m\nline",
               **root, result="ok", sizeBytes=10 * GIB, durationUsec=400),
+        event("changed", "update for uid 0 done", at + 86401 * 10**6, verb="update", **db, **root, result="ok",
+              changes="--label app=web --uid 7", sizeBytes=10 * GIB, durationUsec=300),
     ]
 
 

@@ -92,6 +92,25 @@ def a_change_is_told_with_who_what_and_how_it_ended():
 
 
 @test
+def an_update_is_told_with_what_was_changed():
+    begin()
+    world.call("Volume.Create", volume="acme/db", sizeBytes=GIB, labels=["old=1"])
+    everything = Follow()
+    world.call("Volume.Update", volume="acme/db", labels=["app=web"], removeLabels=["old"], uid=7, mode=0o750,
+               protected=True, snapshotSchedule="hourly keep 3")
+    world.call("Tenant.Update", name="acme", addUsers=[BOB], maxVolumes=10, maxSizeBytes=None)
+    world.call("Pool.Update", name="default", snapshotSchedule="none")
+    world.call("Volume.Update", volume="acme/db", labels=[f"l{n}={'x' * 100}" for n in range(9)])
+    told = [e["changes"] for e in everything.all() if e["verb"].endswith("update")]
+    same(told[:3],
+         ["--label app=web --label old- --uid 7 --mode 0750 --protect --snapshot-schedule hourly keep 3",
+          f"--user {BOB} --max-volumes 10", "--snapshot-schedule none"])
+    many = told[3]
+    assert many.startswith("--label l0=x") and many.endswith(" ...") and len(many) < 512, many
+    everything.close()
+
+
+@test
 def verbs_are_called_as_the_command_calls_them():
     begin()
     everything = Follow()
