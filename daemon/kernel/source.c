@@ -80,22 +80,17 @@ static int become(uid_t uid, gid_t gid, const gid_t *groups, size_t n_groups) {
         return syscall(SYS_setfsgid, gid) == (long) gid && syscall(SYS_setfsuid, uid) == (long) uid ? 0 : -EPERM;
 }
 
-static int look_as_member(int fd, char *const *roots, const char *path, bool read_only) {
-        _cleanup_close_ int own = source_open(roots, path);
-        struct stat wanted, found;
+static int open_as_member(char *const *roots, const char *path, bool read_only) {
+        int fd = source_open(roots, path), r = 0;
 
-        if (own < 0)
-                return own == -EACCES ? 0 : own;
-        if (fstat(fd, &wanted) < 0 || fstat(own, &found) < 0)
-                return -errno;
-        if (wanted.st_dev != found.st_dev || wanted.st_ino != found.st_ino)
-                return 0; /* it is being replaced */
-        if (faccessat(own, "", R_OK | X_OK | (read_only ? 0 : W_OK), AT_EMPTY_PATH | AT_EACCESS) < 0)
-                return errno == EACCES || errno == EROFS ? 0 : -errno;
-        return 1;
+        if (fd >= 0 && faccessat(fd, "", R_OK | X_OK | (read_only ? 0 : W_OK), AT_EMPTY_PATH | AT_EACCESS) < 0)
+                r = errno == EROFS ? -EACCES : -errno;
+        if (r < 0)
+                close(TAKE_FD(fd));
+        return r < 0 ? r : fd;
 }
 
-int source_is_usable_by(int fd, char *const *roots, const char *path, const JobMember *member, bool read_only) {
+int source_open_as(const JobMember *member, char *const *roots, const char *path, bool read_only) {
         int n = getgroups(0, NULL), r;
         _cleanup_free_ gid_t *groups = NULL;
 
@@ -109,7 +104,7 @@ int source_is_usable_by(int fd, char *const *roots, const char *path, const JobM
                 return -errno;
         r = become(member->uid, member->gid, member->groups, member->n_groups);
         if (r >= 0)
-                r = look_as_member(fd, roots, path, read_only);
+                r = open_as_member(roots, path, read_only);
         if (become(geteuid(), getegid(), groups, (size_t) n) < 0)
                 abort(); /* with rights that are not ours nothing is to be done any more */
         return r;

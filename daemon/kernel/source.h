@@ -9,9 +9,9 @@
  * of them; -ELOOP: a part of its path is a symbolic link; -ENOTDIR: it, or a part of its path, is no directory. */
 int source_open(char *const *roots, const char *path);
 
-/* Whether it is one and the same that a member opens by that path, and reads, and unless read_only writes: the kernel
- * says so, with the member's rights. 1, 0. */
-int source_is_usable_by(int fd, char *const *roots, const char *path, const JobMember *member, bool read_only);
+/* The same with the rights of a member, who may read it, and unless read_only write. -EACCES if these do not suffice,
+ * whatever is there. */
+int source_open_as(const JobMember *member, char *const *roots, const char *path, bool read_only);
 
 /* What a directory is, whatever its path: its inode number, and when it was made. Another one that takes its place,
  * also that beneath a disk which is not mounted, is something else. */

@@ -81,21 +81,16 @@ static int refuse_volumes(StepContext *c, int fd, Error *err) {
                      : 0;
 }
 
-/* What a tenant's volume shows, its members could see without it. */
-static int check_members(StepContext *c, int fd, Error *err) {
+/* What a tenant's volume shows, its members could see without it. It is opened with their rights, so that nothing is
+ * told of what lies where they see nothing. */
+static int open_for_members(StepContext *c, Error *err) {
         const VolumeSpec *spec = &c->job->volume.spec;
-        int r;
+        int r = -EACCES;
 
-        for (size_t i = 0; i < c->job->n_members; i++) {
-                r = source_is_usable_by(fd, c->config->allowed_roots, spec->source, &c->job->members[i],
-                                        spec->read_only);
-                if (r < 0)
-                        return error_errno(err, r, "cannot tell who may use %s", spec->source);
-                if (r > 0)
-                        return 0;
-        }
-        if (!c->job->for_members)
-                return 0;
+        for (size_t i = 0; i < c->job->n_members && r == -EACCES; i++)
+                r = source_open_as(&c->job->members[i], c->config->allowed_roots, spec->source, spec->read_only);
+        if (r != -EACCES)
+                return r < 0 ? open_error(c, r, err) : r;
         r = error_set(err, ERROR_PERMISSION_DENIED, EACCES, "%s could not reach%s %s without quarry",
                       c->job->n_members == 1 ? "the member of the tenant who asks" : "no member of the tenant",
                       spec->read_only ? " and read" : ", read and write", spec->source);
@@ -103,16 +98,19 @@ static int check_members(StepContext *c, int fd, Error *err) {
         return r;
 }
 
+static int open_for_root(StepContext *c, Error *err) {
+        int r = source_open(c->config->allowed_roots, c->job->volume.spec.source);
+
+        return r < 0 ? open_error(c, r, err) : r;
+}
+
 int source_find(StepContext *c, int *ret, Error *err) {
-        const VolumeSpec *spec = &c->job->volume.spec;
-        _cleanup_close_ int fd = source_open(c->config->allowed_roots, spec->source);
+        _cleanup_close_ int fd = c->job->for_members ? open_for_members(c, err) : open_for_root(c, err);
         int r;
 
         if (fd < 0)
-                return open_error(c, fd, err);
+                return fd;
         r = refuse_volumes(c, fd, err);
-        if (r >= 0)
-                r = check_members(c, fd, err);
         if (r < 0)
                 return r;
         *ret = TAKE_FD(fd);

@@ -141,6 +141,13 @@ done
 # --- a member's ---
 refused "a member does not get root's" 6 'could not reach' as alice quarry create d --kind bind --source /srv/roots/data
 refused "nor what is closed off" 6 'could not reach' as alice quarry create d --kind bind --source /srv/roots/closed/alice
+mkdir /srv/roots/closed/mounted && mount -t tmpfs inner /srv/roots/closed/mounted
+touch /srv/roots/closed/plain
+ln -s alice /srv/roots/closed/link
+for there in none plain link mounted alice/none; do
+    refused "nor is she told what is in there: $there" 6 'could not reach' as alice quarry create d --kind bind --source /srv/roots/closed/$there
+done
+refused "what she sees she is told" 2 'does not exist' as alice quarry create d --kind bind --source /srv/roots/alice/none
 refused "nor another member's" 6 'could not reach' as bob quarry create d --kind bind --source /srv/roots/alice
 refused "nor does the tenant by root" 6 'could not reach' quarry create beta/d --kind bind --source /srv/roots/alice
 exits "but what to read only" 0 as bob quarry create d --kind bind --source /srv/roots/data --read-only
