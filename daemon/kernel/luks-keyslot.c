@@ -146,6 +146,17 @@ int luks_keyslot_add(Luks *luks, const LuksKdf *kdf, const void *passphrase, siz
         return r;
 }
 
+/* libcryptsetup writes over a keyslot before the header says that it is gone: a token tells meanwhile that it opens
+ * nothing any more. */
+#define REMOVED_TYPE "quarry-removed"
+
+static int removal_begin(struct crypt_device *header, int slot) {
+        char json[80];
+
+        buffer_format(json, sizeof(json), "{\"type\":\"" REMOVED_TYPE "\",\"keyslots\":[\"%d\"]}", slot);
+        return crypt_token_json_set(header, CRYPT_ANY_TOKEN, json);
+}
+
 /* What told how it is opened goes behind it: a token without keyslot opens nothing. */
 static int slot_remove(struct crypt_device *header, int slot) {
         int max = crypt_token_max(CRYPT_LUKS2), r;
@@ -166,9 +177,42 @@ int luks_keyslot_remove(Luks *luks, int slot) {
 
         r = luks_header_load(luks);
         if (r >= 0)
+                r = removal_begin(luks->header, slot);
+        if (r >= 0)
                 r = slot_remove(luks->header, slot);
         luks_header_release(luks);
         return r < 0 ? r : 0;
+}
+
+/* Whoever has removed the others meanwhile with other means is not locked out. */
+static int removals_finish(struct crypt_device *header) {
+        int max = crypt_token_max(CRYPT_LUKS2), n = 0;
+
+        for (int i = 0; i < max; i++) {
+                const char *type = NULL;
+                int r, slot;
+
+                if (crypt_token_status(header, i, &type) < CRYPT_TOKEN_INACTIVE || !streq_ptr(type, REMOVED_TYPE))
+                        continue;
+                slot = slot_of(header, i);
+                r = slot >= 0 && crypt_keyslot_status(header, slot) != CRYPT_SLOT_ACTIVE_LAST
+                            ? slot_remove(header, slot)
+                            : crypt_token_json_set(header, i, NULL);
+                if (r < 0)
+                        return r;
+                n++;
+        }
+        return n;
+}
+
+int luks_removals_finish(Luks *luks) {
+        int r;
+
+        r = luks_header_load(luks);
+        if (r >= 0)
+                r = removals_finish(luks->header);
+        luks_header_release(luks);
+        return r;
 }
 
 static int keyslots_destroy(struct crypt_device *header) {

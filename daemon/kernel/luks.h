@@ -75,6 +75,8 @@ int luks_keys_look(Luks *luks, VolumeKeys *ret);
 int luks_keyslot_add(Luks *luks, const LuksKdf *kdf, const void *passphrase, size_t size);
 /* Destroys one, and the tokens that open no other. */
 int luks_keyslot_remove(Luks *luks, int slot);
+/* Those whose removal was cut short, which opened nothing any more: how many there were. */
+int luks_removals_finish(Luks *luks);
 
 /* Gives the header of a copy, which is not open, another UUID. */
 int luks_uuid_set(Luks *luks, sd_id128_t uuid);

@@ -167,6 +167,19 @@ for n in 1 3; do
     wait $rotation
     ok "killed in the middle: each opens, time $n" eval 'quarry mount a && quarry umount a && quarry mount b && quarry umount b && quarry mount -o ro a@before && quarry umount a@before'
 done
+# As libcryptsetup leaves it: it has begun to write over the keyslot, and the header still has it.
+try quarry create half --size 32M --fs none --key-file /run/one
+try quarry mount half --key-file /run/one
+try quarry key add half --key-file /run/one --new-key-file /run/two
+printf '{"type":"quarry-removed","keyslots":["1"]}' >/run/removed
+try cryptsetup token import --json-file /run/removed "$(thin half)"
+exits "a removal that was cut short: who comes next" 0 quarry key add half --key-file /run/one --new-key-file /run/three
+not_ok "finishes it" opens half /run/two
+is "and no keyslot is left" "$(slots half)" "passphrase passphrase"
+try quarry key remove half --removed-key-file /run/three --key-file /run/one
+try cryptsetup token import --json-file <(sed s/1/0/ /run/removed) "$(thin half)"
+exits "but never that of the last key" 0 quarry key change half --key-file /run/one --new-key-file /run/two
+ok "which was changed" opens half /run/two
 done_by_itself() { [ "$(json '[.keys[] | select(.volumes > 0)] | length' quarry key status)" = 1 ] && [ -z "$(compgen -G "$host_key.*")" ]; }
 ok "it goes on by itself" wait_for 60 done_by_itself
 
