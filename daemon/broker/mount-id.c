@@ -25,6 +25,8 @@
 #define START_USEC (10 * UINT64_C(1000000))
 #define RENEW_USEC (20 * UINT64_C(1000000)) /* so long an engine may take to use what it mounted, or mount it again */
 #define PAUSE_MAX_USEC (3600 * UINT64_C(1000000))
+#define LONG_USEC (2 * UINT64_C(1000000)) /* to wait for a mount */
+#define WAIT_MAX_USEC (600 * UINT64_C(1000000)) /* of engines that ask all the time, so much is one wait */
 
 /* Each is a file in /run, which has room for so many. */
 #define IDS_OF_OTHERS_MAX 128u
@@ -34,6 +36,8 @@ struct MountIds {
         sd_event_source *timer;
         uint64_t pause;     /* until the look after the next one, microseconds */
         uint64_t activated; /* when quarryd began, or an engine: CLOCK_BOOTTIME, microseconds */
+        unsigned n_waits;   /* Mounts that engines wait for, */
+        uint64_t since, until; /* and from when to when they did: CLOCK_BOOTTIME */
 };
 
 /* --- files ----------------------------------------------------------------------------------------------- */
@@ -81,17 +85,25 @@ typedef struct Found {
         bool ours;
 } Found;
 
-static void count_id(int folder, const char *id, uint64_t activated, Found *found) {
+/* A container with several volumes uses none of them before the last is mounted: what was given just before an engine
+ * had to wait for long is as if it were given when that ended. */
+static uint64_t time_of_use(const MountIds *ids, uint64_t made, uint64_t now) {
+        uint64_t until = ids->n_waits > 0 ? now : ids->until;
+
+        return until >= ids->since + LONG_USEC && made + RENEW_USEC >= ids->since && made < until ? until : made;
+}
+
+static void count_id(int folder, const char *id, const MountIds *ids, Found *found) {
         uint64_t now = clock_usec(CLOCK_BOOTTIME), made;
         struct stat status;
 
         found->n++;
-        if (activated == 0 || streq(id, PODMAN_ID) || fstatat(folder, id, &status, AT_SYMLINK_NOFOLLOW) < 0)
+        if (!ids || streq(id, PODMAN_ID) || fstatat(folder, id, &status, AT_SYMLINK_NOFOLLOW) < 0)
                 return;
         made = (uint64_t) status.st_mtim.tv_sec * 1000000 + (uint64_t) status.st_mtim.tv_nsec / 1000;
-        if (made + RENEW_USEC <= now ? made < activated : made > now) /* in the future: of another clock */
+        if (time_of_use(ids, made, now) + RENEW_USEC <= now ? made < ids->activated : made > now) /* of another clock */
                 found->n_old++;
-        else if (made < activated)
+        else if (made < ids->activated)
                 found->n_due++;
 }
 
@@ -100,8 +112,8 @@ static void dir_closep(DIR **dir) {
                 closedir(*dir);
 }
 
-/* activated: 0 if that does not matter; remove: all of it. */
-static int each_file(sd_id128_t volume, uint64_t activated, bool remove, Found *ret) {
+/* ids: NULL if it does not matter how old they are; remove: all of it. */
+static int each_file(sd_id128_t volume, const MountIds *ids, bool remove, Found *ret) {
         _cleanup_(dir_closep) DIR *dir = NULL;
         Found found = {};
         int fd;
@@ -116,7 +128,7 @@ static int each_file(sd_id128_t volume, uint64_t activated, bool remove, Found *
         for (struct dirent *entry; (entry = readdir(dir));) {
                 found.ours = found.ours || streq(entry->d_name, OURS);
                 if (mount_id_is_valid(entry->d_name))
-                        count_id(fd, entry->d_name, activated, &found);
+                        count_id(fd, entry->d_name, ids, &found);
                 if (remove && !streq(entry->d_name, ".") && !streq(entry->d_name, ".."))
                         (void) unlinkat(fd, entry->d_name, 0);
         }
@@ -127,7 +139,7 @@ static int each_file(sd_id128_t volume, uint64_t activated, bool remove, Found *
 bool mount_ids_exist(sd_id128_t volume) {
         Found found;
 
-        return each_file(volume, 0, false, &found) >= 0 && found.n > 0;
+        return each_file(volume, NULL, false, &found) >= 0 && found.n > 0;
 }
 
 void mount_ids_clear(sd_id128_t volume) {
@@ -135,7 +147,7 @@ void mount_ids_clear(sd_id128_t volume) {
         Found found;
 
         folder_path(volume, path, sizeof(path));
-        (void) each_file(volume, 0, true, &found);
+        (void) each_file(volume, NULL, true, &found);
         (void) rmdir(path);
 }
 
@@ -166,7 +178,7 @@ static int check_number(const Operation *op, int folder, Error *err) {
 
         if (op->caller.admin || faccessat(folder, op->mount_id, F_OK, AT_SYMLINK_NOFOLLOW) >= 0)
                 return 0;
-        r = each_file(op->volume->volume.uuid, 0, false, &found);
+        r = each_file(op->volume->volume.uuid, NULL, false, &found);
         if (r < 0 || found.n < IDS_OF_OTHERS_MAX)
                 return r < 0 ? error_errno(err, r, "cannot see for whom volume %s is mounted", spec->name) : 0;
         r = error_set(err, ERROR_OVERLOADED, EBUSY,
@@ -229,7 +241,7 @@ static int unmount_for_start(Operation *op, Error *err) {
         if (folder >= 0 && unlinkat(folder, op->mount_id, 0) < 0 && errno != ENOENT)
                 r = -errno;
         if (r >= 0)
-                r = each_file(uuid, op->manager->mount_ids->activated, false, &found);
+                r = each_file(uuid, op->manager->mount_ids, false, &found);
         if (r < 0)
                 return error_errno(err, r, "cannot note in " FOLDER " for whom volume %s is mounted",
                                    op->volume->volume.spec.name);
@@ -300,7 +312,7 @@ static int remove_idle_start(Operation *op, Error *err) {
         Found found;
         int r;
 
-        r = each_file(op->volume->volume.uuid, 0, false, &found);
+        r = each_file(op->volume->volume.uuid, NULL, false, &found);
         if (r < 0)
                 return error_errno(err, r, "cannot see for whom volume %s is mounted", op->volume->volume.spec.name);
         r = volume_check_removal(op->volume, err);
@@ -340,7 +352,7 @@ static int forget_start(Operation *op, Error *err) {
         const Volume *volume = &op->volume->volume;
         Found found;
 
-        if (each_file(volume->uuid, op->manager->mount_ids->activated, false, &found) < 0 || !found.ours ||
+        if (each_file(volume->uuid, op->manager->mount_ids, false, &found) < 0 || !found.ours ||
             found.n > found.n_old || pool_entry_check(op->pool, NULL) < 0) {
                 operation_finish(op, NULL);
                 return 0;
@@ -380,7 +392,7 @@ static bool look_at(MountIds *ids, sd_id128_t uuid) {
                         mount_ids_clear(uuid);
                 return !gone;
         }
-        if (each_file(uuid, ids->activated, false, &found) < 0)
+        if (each_file(uuid, ids, false, &found) < 0)
                 return false;
         if (found.n > found.n_old)
                 return found.n_old + found.n_due > 0;
@@ -446,6 +458,18 @@ void mount_ids_activate(MountIds *ids) {
                 ids->pause = RENEW_USEC;
         ids->activated = now;
         look_in(ids, ids->pause);
+}
+
+void mount_ids_wait(MountIds *ids) {
+        uint64_t now = clock_usec(CLOCK_BOOTTIME);
+
+        if (ids->n_waits++ == 0 && (now > ids->until + RENEW_USEC || now > ids->since + WAIT_MAX_USEC))
+                ids->since = now;
+}
+
+void mount_ids_waited(MountIds *ids) {
+        if (--ids->n_waits == 0)
+                ids->until = clock_usec(CLOCK_BOOTTIME);
 }
 
 int mount_ids_new(Manager *m, MountIds **ret, Error *err) {

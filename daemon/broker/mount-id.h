@@ -14,6 +14,9 @@ void mount_ids_free(MountIds *ids);
 /* An engine begins anew: what it does not mount again, and nobody uses, it has forgotten. So it may be when quarryd
  * does: who had asked it to mount something has not heard that it was. */
 void mount_ids_activate(MountIds *ids);
+/* An engine waits for a Mount, and no longer: it has forgotten nothing of what it mounted just before. */
+void mount_ids_wait(MountIds *ids);
+void mount_ids_waited(MountIds *ids);
 /* Looks soon whether something is to be unmounted. */
 void mount_ids_look_soon(MountIds *ids);
 

@@ -39,6 +39,7 @@ struct DockerCall {
         DockerRequest request;
         Caller counted; /* uid and admin, for server_call_leave() */
         bool entered;
+        bool waits;       /* an engine of the host's, for what it mounts */
         uint64_t since;   /* it is held: CLOCK_MONOTONIC, microseconds */
         char *schedule;   /* that a new volume is to have then, or NULL */
         int (*reply)(DockerCall *call, Operation *operation, sd_json_variant **ret);

@@ -29,6 +29,8 @@ static void call_free(DockerCall *c) {
 
         if (c->entered)
                 server_call_leave(d->server, &c->counted);
+        if (c->waits)
+                mount_ids_waited(server_manager(d->server)->mount_ids);
         docker_request_done(&c->request);
         free(c->schedule);
         free(c);
@@ -492,6 +494,9 @@ static void on_call(HttpCall *http, void *userdata) {
         }
         if (r >= 0)
                 r = request_read(c, &err);
+        c->waits = route->run == http_route_mount && caller->admin;
+        if (c->waits)
+                mount_ids_wait(server_manager(d->server)->mount_ids);
         if (r < 0)
                 docker_call_end_refused(c, NULL, &err);
         else

@@ -421,6 +421,35 @@ def what_an_engine_forgot_is_unmounted_when_nobody_uses_it():
 
 
 @test
+def what_an_engine_has_while_it_waits_for_more_is_not_forgotten():
+    begin()
+    for name in ("forgotten", "first", "slow"):
+        create(name)
+
+    def mounted(name, seconds):
+        """So long ago."""
+        mount(name)
+        then = time.clock_gettime(time.CLOCK_BOOTTIME) - seconds
+        os.utime(f"{IDS}/{world.inspect(name)['uuid']}/{ID}", (then, then))
+    mounted("forgotten", 60)
+    done("Plugin.Activate")  # of another engine
+    eventually(lambda: ids("forgotten") == [], "quarryd looks as it begins", 20)
+    mounted("forgotten", 60)
+    mounted("first", 15)
+    done("Plugin.Activate")
+    gate = Gate()
+    world.worker.rule("volume_mount", gate, name="slow")
+    client = plugin.Client(f"{FOLDER}/quarry.sock", timeout=60)
+    client.send_call("VolumeDriver.Mount", {"Name": "slow", "ID": OTHER})
+    gate.wait()
+    eventually(lambda: ids("forgotten") == [], "it looks again", 40)
+    gate.release()
+    same(client.receive()[0], 200)
+    mount("forgotten")  # behind whatever that look has begun
+    same((ids("first"), world.worker.count("volume_umount", "first")), ([".mounted", ID], 0))
+
+
+@test
 def engines_that_begin_anew_all_the_time_put_no_look_off():
     begin()
     create("db")
