@@ -161,6 +161,7 @@ def settle(strict=True):
 
 def points_of(verb, extra):
     """What it passes while the points `extra` ({point: action}) do what they do."""
+    run("systemctl", "restart", "quarryd.service")  # by then it may make volumes ahead, which pass points, too
     verb.before()
     record()
     for point, action in extra.items():
