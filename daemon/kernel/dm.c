@@ -547,6 +547,18 @@ int dm_resume(const char *name) {
         return device_change(DM_DEVICE_RESUME, name);
 }
 
+int dm_give_up(const char *name) {
+        _cleanup_task_ struct dm_task *task = NULL;
+        uint64_t sectors;
+        char *params;
+        int r;
+
+        r = target_params(DM_DEVICE_TABLE, name, "crypt", &task, &sectors, &params);
+        if (r >= 0)
+                r = device_load(name, sectors, "error", "", false);
+        return r < 0 ? r : table_switch(name);
+}
+
 int dm_thin_open(sd_id128_t pool, sd_id128_t volume, uint32_t thin_id, uint64_t size, bool read_only, dev_t *ret) {
         char name[KERNEL_NAME_MAX], uuid[KERNEL_UUID_MAX], params[64];
         DmInfo info;

@@ -82,6 +82,9 @@ int dm_thin_snapshot(sd_id128_t pool, uint32_t thin_id, uint32_t origin);
 int dm_suspend(const char *name);
 /* Lets it go on; one that is not suspended is fine. -ENXIO. */
 int dm_resume(const char *name);
+/* Lets a crypt device that has no key any more go on all the same: whoever waits for it, and whoever comes, gets an
+ * error. -ENXIO, -EBADF if it is something else. */
+int dm_give_up(const char *name);
 
 /* A snapshot of the pool's metadata, for tools that read it while the pool is in use. There is one at a time: -EBUSY.
  * Changes cost more while it is held. */

@@ -92,6 +92,17 @@ static int suspend_run(StepContext *c, Error *err) {
         return error_errno(err, r, "cannot suspend %s", name);
 }
 
+int suspended_give_up(sd_id128_t volume) {
+        char name[KERNEL_NAME_MAX];
+        int r;
+
+        volume_crypt_name(volume, name);
+        r = dm_give_up(name);
+        if (r >= 0)
+                note_remove(volume);
+        return r;
+}
+
 static int suspend_end_probe(StepContext *c, Error *err) {
         return !suspended_is(c->job->volume.uuid);
 }

@@ -30,7 +30,7 @@ static bool is_of_pool(StepContext *c, dev_t device) {
         if (sysfs_read(device, "dm/name", name) < 0 || volume_uuid_from_kernel_name(name, &volume) < 0)
                 return false;
         volume_thin_name(volume, thin);
-        if (suspended_is(volume)) /* what was written could not be written out: it stays, and says so */
+        if (suspended_is(volume)) /* who unmounts it would wait: it stays, and says so */
                 return false;
         return dm_info(thin, &info) >= 0 && kernel_uuid_parse(info.uuid, &pool, kind, &volume) >= 0 &&
                streq(kind, "thin") && sd_id128_equal(pool, c->pool.uuid);
@@ -89,6 +89,28 @@ static int close_if_unused(const char *name, int (*remove)(const char *name)) {
         return r == -EBUSY ? 0 : r < 0 && r != -ENXIO ? r : 1;
 }
 
+/* What waits for a key would wait for ever, and the host with it. */
+static void give_up_suspended(StepContext *c) {
+        _cleanup_free_ DmInfo *list = NULL;
+        size_t n = 0;
+        int r;
+
+        r = dm_list(&list, &n);
+        if (r < 0)
+                log_error(c->pool.name, "cannot list the devices: %s", strerror(-r));
+        for (size_t i = 0; i < n; i++) {
+                sd_id128_t pool, volume;
+                char kind[8];
+
+                if (kernel_uuid_parse(list[i].uuid, &pool, kind, &volume) < 0 || !streq(kind, "thin") ||
+                    !sd_id128_equal(pool, c->pool.uuid) || !suspended_is(volume))
+                        continue;
+                r = suspended_give_up(volume);
+                log_warning(c->pool.name, "%s is locked while it is in use: %s", list[i].name,
+                            r < 0 ? strerror(-r) : "who waited for its key gets an error");
+        }
+}
+
 static unsigned close_all(StepContext *c, bool is_last_try) {
         _cleanup_free_ DmInfo *list = NULL;
         unsigned left = 0;
@@ -139,6 +161,7 @@ static unsigned unmount_catalog(StepContext *c, bool is_last_try) {
 }
 
 static int pool_close_volumes_run(StepContext *c, Error *err) {
+        give_up_suspended(c);
         for (unsigned i = 1; i <= TRIES; i++) {
                 unsigned left = unmount_all(c, i == TRIES);
 

@@ -90,6 +90,9 @@ extern const Step step_header_backup, step_header_restore;
 /* Whoever touches the filesystem of such a volume would wait for its key: ERROR_VOLUME_LOCKED. */
 int suspended_check(const Volume *volume, Error *err);
 bool suspended_is(sd_id128_t volume);
+/* Nobody will give it its key again: whoever waits for it gets an error, and it can be unmounted. What was written
+ * before is on the disk. */
+int suspended_give_up(sd_id128_t volume);
 extern const Step step_suspend, step_suspend_end;
 /* host-key.c */
 extern const Step step_host_key_look, step_host_key_rotate, step_host_key_retire;

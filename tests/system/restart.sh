@@ -143,6 +143,23 @@ second_boot() {
     is "and nothing is left" "$(dmsetup ls; losetup -l -n; volume_mounts)" $'No devices found\n0'
     exits "closing nothing is fine" 0 /usr/lib/quarry/quarry-worker --close-pools
 
+    # Whoever waits for a key would keep the host from stopping.
+    try systemctl start quarryd.service quarryd.socket
+    try quarry create locked --size 32M --encrypt
+    try quarry mount locked
+    echo kept >$root/locked/file
+    try quarry key lock --suspend locked
+    (echo late >$root/locked/late; sync $root/locked/late) 2>/dev/null &
+    holder=$!
+    try systemctl stop quarryd.service quarryd.socket
+    exits "what is locked while it is in use does not hinder it" 0 timeout 60 /usr/lib/quarry/quarry-worker --close-pools
+    is "and is closed" "$(dmsetup ls; losetup -l -n; volume_mounts)" $'No devices found\n0'
+    ok "who waited for its key waits no more" wait_for 10 eval "! grep -q '^State:.D' /proc/$holder/status"
+    try systemctl start quarryd.service quarryd.socket
+    try quarry key unlock locked
+    is "what was written before is there" "$(cat "$(quarry mount locked)/file")" kept
+    try quarry umount locked
+
     # LVM's blkdeactivate takes devices away at the same time.
     try systemctl start quarryd.service quarryd.socket
     try quarry mount filed
