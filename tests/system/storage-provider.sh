@@ -70,6 +70,9 @@ quarry key remove disk --slot 7 >/dev/null 2>&1
 slay $holder
 ok "behind a client that was killed it is closed all the same" wait_for 5 gone "$disk"
 is "and so is its key" "$(keys "$disk")" 0
+exits "one is killed before it takes what it is handed" 137 client disk --die
+ok "and nothing stays open" wait_for 5 gone "$disk"
+is "nor known" "$(keys "$disk")" 0
 exits "a snapshot is a device, too" 0 client disk@s
 is "which can only be read" "$out" "blk ro"
 fails "by everybody" 'StorageProvider.ReadOnlyVolume' disk@s readOnly=false
