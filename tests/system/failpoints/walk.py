@@ -186,7 +186,7 @@ def strike(verb, point, action, extra):
         arm(name, what)
     try:
         outcome = outcome_of(verb)
-        wait(lambda: not armed(point), f"{point} to be passed")
+        wait(lambda: not armed(point), f"{point} to be passed; the verb was {outcome or 'done'}")
     finally:
         disarm()
     settle(strict=action == "die")
