@@ -93,7 +93,8 @@ try systemctl restart quarryd.service
 refused "also behind a restart" 6 'vault is locked' timeout 20 quarry umount vault
 ok "the writer waits" kill -0 $writer
 exits "unlock" 0 quarry key unlock vault --key-file /run/one
-ok "the writer went on" wait $writer
+wait $writer
+is "the writer went on" $? 0
 is "what it wrote is there" "$(cat $root/vault/late)" late
 try quarry umount vault
 
