@@ -57,7 +57,7 @@ $(OUT)/quarryd: LIBS = -lsystemd -lsqlite3 -lmicrohttpd
 $(OUT)/quarry-worker: $(OUT)/daemon/quarry-worker.o $(WORK) $(OUT)/lib.a
 $(OUT)/quarry-worker: LIBS = -lsystemd -ldevmapper -lcryptsetup -lblkid -lext2fs -lsodium
 $(OUT)/quarry: $(call room,cli) $(OUT)/lib.a
-$(OUT)/quarry: LIBS = -lsystemd
+$(OUT)/quarry: LIBS = -lsystemd -lzstd -lsodium
 
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-7s %s\n' $(1) $(2))
@@ -144,6 +144,8 @@ unit_objects_kernel = $(call room,daemon/kernel)
 unit_objects_step = $(call room,daemon/step) $(unit_objects_kernel)
 unit_objects_work = $(WORK)
 unit_objects_cli = $(filter-out $(OUT)/cli/quarry.o,$(call room,cli))
+unit_libs_lib = -lzstd -lsodium
+unit_libs_cli = $(unit_libs_lib)
 unit_libs_store = -lsqlite3
 unit_libs_broker = -lsqlite3
 unit_libs_front = -lsqlite3 -lmicrohttpd
@@ -177,7 +179,7 @@ endif
 
 $(FUZZERS): $(OUT)/%: $(OUT)/%.o $(OUT)/lib.a
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ -lsystemd
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ -lsystemd $(unit_libs_lib)
 
 FUZZ_RUNS := $(addsuffix .run,$(FUZZERS))
 
@@ -245,7 +247,7 @@ lint:
 format:
 	$(Q)find cli daemon include lib tests -name '*.[ch]' -exec clang-format -i {} +
 
-PUBLISHED := docs/io.quarry.Volume.varlink docs/io.quarry.Pool.varlink docs/io.quarry.Tenant.varlink docs/io.quarry.Doctor.varlink docs/io.quarry.Key.varlink docs/io.quarry.Event.varlink docs/io.quarry.Driver.varlink docs/io.systemd.StorageProvider.varlink
+PUBLISHED := docs/io.quarry.Volume.varlink docs/io.quarry.Pool.varlink docs/io.quarry.Tenant.varlink docs/io.quarry.Doctor.varlink docs/io.quarry.Key.varlink docs/io.quarry.Event.varlink docs/io.quarry.Driver.varlink docs/io.quarry.Stream.varlink docs/io.systemd.StorageProvider.varlink
 idl: $(OUT)/tests/lint/idl
 	$(Q)$(foreach f,$(PUBLISHED),$< $(basename $(notdir $(f))) > $(f) &&) true
 

@@ -114,6 +114,23 @@ static const Verb verbs[] = {
           "  quarry export db | zstd >db.tar.zst\n"
           "  quarry export db@nightly --to /media/db.tar\n",
           export_options, false, 1, 1, verb_export, "volume" },
+        { "send", "NAME@SNAPSHOT [OPTION]...", "Write a snapshot as a stream, for another pool or host",
+          "To standard output, unless --to is given; of an encrypted volume header and\n"
+          "ciphertext. Only what there is of it in the pool is read, or with --since only\n"
+          "what differs. The stream is Ceph's rbd diff, version 2, in zstd frames.\n",
+          "  quarry send db@monday | ssh host quarry receive db\n"
+          "  quarry send db@tuesday --since db@monday >db.tuesday\n"
+          "  quarry send db@monday --to /media/db.monday\n"
+          "  quarry send db@monday --to /media/db.img --format raw\n",
+          send_options, false, 1, 1, verb_send, "volume" },
+        { "receive", "NAME [OPTION]...", "Make a volume of a stream, or bring it up to date",
+          "From standard input, unless --from is given. All of a snapshot becomes a new\n"
+          "volume with that snapshot. What differs from an earlier one becomes another\n"
+          "snapshot of the volume that has that, and the volume is as it is then: it must\n"
+          "not be in use, nor have changed. Half a stream becomes nothing.\n",
+          "  quarry receive db <db.monday\n"
+          "  quarry receive db --from /media/db.tuesday\n",
+          receive_options, false, 1, 1, verb_receive, "volume" },
         { "update", "NAME[@SNAPSHOT] [OPTION]...", "Change labels, protection, owner, schedule, also in use",
           "What is not named stays as it is. A label goes with --label KEY- . Owner, group\n"
           "and permissions are those of the root directory; a snapshot has labels only.\n"

@@ -56,8 +56,10 @@ void progress_show(const char *what, const char *step, uint64_t position, uint64
         if (!is_capable(stderr))
                 return;
 
-        _cleanup_free_ char *line = must_have(format_new("%s: %s (%llu/%llu)", what, step,
-                                                         (unsigned long long) position, (unsigned long long) total));
+        _cleanup_free_ char *line = must_have(total == 0 ? format_new("%s: %s", what, step)
+                                                         : format_new("%s: %s (%llu/%llu)", what, step,
+                                                                      (unsigned long long) position,
+                                                                      (unsigned long long) total));
         text_clean(line);
         _cleanup_free_ char *cut = text_cut(line, terminal_width(stderr) - 1, CUT_END);
         fprintf(stderr, "\r%s\033[K", cut);

@@ -20,7 +20,7 @@ bool terminal_can_ask(void);
 /* Asks on stderr; true only for "y" or "yes". */
 bool terminal_confirm(const char *question);
 
-/* "what: step (2/5)" on stderr, over the line before. Nothing without a terminal. */
+/* "what: step (2/5)" on stderr, over the line before; without the numbers if total is 0. Nothing without a terminal. */
 void progress_show(const char *what, const char *step, uint64_t position, uint64_t total);
 void progress_clear(void);
 

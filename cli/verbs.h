@@ -36,6 +36,11 @@ extern const Option snapshot_options[];
 int verb_export(char **arguments);
 extern const Option export_options[];
 
+/* send.c, receive.c */
+int verb_send(char **arguments);
+int verb_receive(char **arguments);
+extern const Option send_options[], receive_options[];
+
 /* change.c */
 int verb_update(char **arguments);
 int verb_rename(char **arguments);

@@ -380,16 +380,20 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
 static SD_VARLINK_DEFINE_METHOD_FULL(
         Diff,
         SD_VARLINK_SUPPORTS_MORE,
-        SD_VARLINK_FIELD_COMMENT("Reference of a snapshot, or of a volume as it is now"),
-        SD_VARLINK_DEFINE_INPUT(from, SD_VARLINK_STRING, 0),
+        SD_VARLINK_FIELD_COMMENT("Reference of a snapshot, or of a volume as it is now; null: nothing, so that the "
+                                 "ranges are all that the other has of its pool"),
+        SD_VARLINK_DEFINE_INPUT(from, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
         SD_VARLINK_FIELD_COMMENT("Another of the same volume, or of one that comes from it, in the same pool"),
         SD_VARLINK_DEFINE_INPUT(to, SD_VARLINK_STRING, 0),
         SD_VARLINK_FIELD_COMMENT("Answer without the ranges"),
         SD_VARLINK_DEFINE_INPUT(totalOnly, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("Of too many ranges those that are near each other become one, with what lies "
+                                 "between them"),
+        SD_VARLINK_DEFINE_INPUT(join, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE),
         PROGRESS_OUTPUT,
         SD_VARLINK_FIELD_COMMENT("In order, whole chunks, none touches the next; missing with totalOnly. More than "
-                                 "200000 are refused. Offsets are those of the thin device, in bytes, the header of an "
-                                 "encrypted volume included"),
+                                 "200000 are refused without join. Offsets are those of the thin device, in bytes, "
+                                 "the header of an encrypted volume included"),
         SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(ranges, Range, SD_VARLINK_ARRAY | SD_VARLINK_NULLABLE),
         SD_VARLINK_FIELD_COMMENT("Bytes in all ranges, and how many ranges there are"),
         SD_VARLINK_DEFINE_OUTPUT(totalBytes, SD_VARLINK_INT, SD_VARLINK_NULLABLE),

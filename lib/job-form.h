@@ -19,7 +19,7 @@ enum {
         MAY_HAVE_SOURCE = 1 << 12, /* or none */
         WITH_SPARE = 1 << 13,      /* the volume has one */
         WITH_OWNER = 1 << 14,
-        WITH_TOTAL = 1 << 15,      /* total_only */
+        WITH_RANGES = 1 << 15,     /* total_only, mapped, join */
         WITH_CALENDAR = 1 << 16,
         WITH_PENDING = 1 << 17,    /* the volume has a pending size, */
         WITH_OLD_NAME = 1 << 18,   /* or an old name */
@@ -30,7 +30,7 @@ enum {
         ANY_KIND = 1 << 23,        /* of volume, else only KIND_BLOCK */
         MAY_HAVE_MEMBERS = 1 << 24,
         WITH_UNUSED = 1 << 25,     /* if_unused */
-        WITH_READ_ONLY = 1 << 26,  /* read_only */
+        WITH_DEVICE = 1 << 26,     /* read_only, as_stored */
 };
 
 typedef struct JobForm {

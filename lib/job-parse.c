@@ -286,7 +286,9 @@ static int parts_check(const ParsedJob *p, unsigned parts, Error *err) {
                 unsigned part;
                 bool is_given;
         } options[] = {
-                { "totalOnly", WITH_TOTAL, p->job.total_only },
+                { "totalOnly", WITH_RANGES, p->job.total_only },
+                { "mapped", WITH_RANGES, p->job.mapped },
+                { "join", WITH_RANGES, p->job.join },
                 { "detached", WITH_MOUNT, p->job.detached },
                 { "lazy", WITH_LAZY, p->job.lazy },
                 { "ifUnused", WITH_UNUSED, p->job.if_unused },
@@ -295,7 +297,8 @@ static int parts_check(const ParsedJob *p, unsigned parts, Error *err) {
                 { "repeated", WITH_REPEATED, p->job.repeated },
                 { "offset", WITH_OFFSET, p->job.offset > 0 },
                 { "stopped", WITH_STOPPED, p->job.stopped },
-                { "readOnly", WITH_READ_ONLY, p->job.read_only },
+                { "readOnly", WITH_DEVICE, p->job.read_only },
+                { "asStored", WITH_DEVICE, p->job.as_stored },
                 { "setUid", WITH_OWNER, p->job.owner.uid || p->job.owner.gid || p->job.owner.mode },
         };
         int r = part_check(!sd_id128_is_null(p->job.pool), parts & WITH_POOL, "pool", p->verb, err);
@@ -365,6 +368,8 @@ int job_from_json(sd_json_variant *v, Job *ret, Error *err) {
                 { "source", OBJECT, offsetof(ParsedJob, source), 0 },
                 { "images", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(ParsedJob, images), 0 },
                 { "totalOnly", BOOLEAN, offsetof(ParsedJob, job.total_only), 0 },
+                { "mapped", BOOLEAN, offsetof(ParsedJob, job.mapped), 0 },
+                { "join", BOOLEAN, offsetof(ParsedJob, job.join), 0 },
                 { "calendar", OBJECT, offsetof(ParsedJob, calendar), 0 },
                 { "mount", OBJECT, offsetof(ParsedJob, mount), 0 },
                 { "thinIds", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(ParsedJob, thin_ids), 0 },
@@ -376,6 +381,7 @@ int job_from_json(sd_json_variant *v, Job *ret, Error *err) {
                 { "ifUnused", BOOLEAN, offsetof(ParsedJob, job.if_unused), 0 },
                 { "fix", BOOLEAN, offsetof(ParsedJob, job.fix), 0 },
                 { "readOnly", BOOLEAN, offsetof(ParsedJob, job.read_only), 0 },
+                { "asStored", BOOLEAN, offsetof(ParsedJob, job.as_stored), 0 },
                 { "needsOldKey", BOOLEAN, offsetof(ParsedJob, job.needs_old_key), 0 },
                 { "repeated", BOOLEAN, offsetof(ParsedJob, job.repeated), 0 },
                 { "offset", NUMBER, offsetof(ParsedJob, job.offset), 0 },

@@ -23,7 +23,7 @@ const JobForm job_forms[_JOB_VERB_MAX] = {
         [JOB_HOST_CALENDAR] = { "host_calendar", WITH_CALENDAR },
         [JOB_VOLUME_CREATE] = { "volume_create", ANY_KIND | MAY_HAVE_MEMBERS | WITH_POOL | WITH_VOLUME |
                                                          MAY_HAVE_SOURCE | WITH_OLD_KEY },
-        [JOB_VOLUME_CLAIM] = { "volume_claim", ANY_KIND | WITH_POOL | WITH_VOLUME | WITH_LAZY },
+        [JOB_VOLUME_CLAIM] = { "volume_claim", ANY_KIND | WITH_POOL | WITH_VOLUME | WITH_LAZY | WITH_UNUSED },
         [JOB_VOLUME_REMOVE] = { "volume_remove", ANY_KIND | WITH_POOL | WITH_VOLUME },
         [JOB_VOLUME_MOUNT] = { "volume_mount",
                                ANY_KIND | MAY_HAVE_MEMBERS | WITH_POOL | WITH_VOLUME | WITH_MOUNT | WITH_STOPPED },
@@ -60,8 +60,10 @@ const JobForm job_forms[_JOB_VERB_MAX] = {
         [JOB_HOST_KEY_RETIRE] = { "host_key_retire", WITH_KEY },
         [JOB_POOL_EXCLUSIVE] = { "pool_exclusive", WITH_POOL },
         [JOB_POOL_UNION] = { "pool_union", WITH_POOL | WITH_THIN_IDS },
-        [JOB_VOLUME_DIFF] = { "volume_diff", WITH_POOL | WITH_VOLUME | WITH_SOURCE | WITH_TOTAL },
-        [JOB_VOLUME_DEVICE] = { "volume_device", WITH_POOL | WITH_VOLUME | WITH_READ_ONLY },
+        [JOB_VOLUME_DIFF] = { "volume_diff", WITH_POOL | WITH_VOLUME | WITH_SOURCE | WITH_RANGES },
+        [JOB_VOLUME_RECEIVE] = { "volume_receive", WITH_POOL | WITH_VOLUME | MAY_HAVE_SOURCE },
+        [JOB_VOLUME_ACCEPT] = { "volume_accept", WITH_POOL | WITH_VOLUME },
+        [JOB_VOLUME_DEVICE] = { "volume_device", WITH_POOL | WITH_VOLUME | WITH_DEVICE },
 };
 
 const char *job_verb_to_string(JobVerb verb) {
@@ -240,7 +242,11 @@ int job_to_json(const Job *job, sd_json_variant **ret) {
                         SD_JSON_BUILD_PAIR_CONDITION(!!key, "key", SD_JSON_BUILD_VARIANT(key)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!members, "members", SD_JSON_BUILD_VARIANT(members)),
                         SD_JSON_BUILD_PAIR_CONDITION(
-                                        !!(parts & WITH_TOTAL), "totalOnly", SD_JSON_BUILD_BOOLEAN(job->total_only)),
+                                        !!(parts & WITH_RANGES), "totalOnly", SD_JSON_BUILD_BOOLEAN(job->total_only)),
+                        SD_JSON_BUILD_PAIR_CONDITION(
+                                        !!(parts & WITH_RANGES), "mapped", SD_JSON_BUILD_BOOLEAN(job->mapped)),
+                        SD_JSON_BUILD_PAIR_CONDITION(
+                                        !!(parts & WITH_RANGES), "join", SD_JSON_BUILD_BOOLEAN(job->join)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!mount, "mount", SD_JSON_BUILD_VARIANT(mount)),
                         SD_JSON_BUILD_PAIR_CONDITION(
                                         !!(parts & WITH_STOPPED), "stopped", SD_JSON_BUILD_BOOLEAN(job->stopped)),
@@ -254,7 +260,9 @@ int job_to_json(const Job *job, sd_json_variant **ret) {
                                         !!(parts & WITH_OFFSET), "offset", SD_JSON_BUILD_UNSIGNED(job->offset)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!(parts & WITH_FIX), "fix", SD_JSON_BUILD_BOOLEAN(job->fix)),
                         SD_JSON_BUILD_PAIR_CONDITION(
-                                        !!(parts & WITH_READ_ONLY), "readOnly", SD_JSON_BUILD_BOOLEAN(job->read_only)),
+                                        !!(parts & WITH_DEVICE), "readOnly", SD_JSON_BUILD_BOOLEAN(job->read_only)),
+                        SD_JSON_BUILD_PAIR_CONDITION(
+                                        !!(parts & WITH_DEVICE), "asStored", SD_JSON_BUILD_BOOLEAN(job->as_stored)),
                         SD_JSON_BUILD_PAIR_CONDITION(
                                         !!(parts & WITH_OLD_KEY), "needsOldKey",
                                         SD_JSON_BUILD_BOOLEAN(job->needs_old_key)),

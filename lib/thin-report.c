@@ -70,12 +70,38 @@ static int attribute(const char *element, const char *name, uint64_t *ret) {
         return number_parse(text, ret) < 0 ? -EBADMSG : 0;
 }
 
+/* There are too many: the least distance that leaves half of them. */
+static void join_near(ThinDeltaParser *p) {
+        ThinDelta *d = &p->delta;
+
+        while (d->n_ranges > 1 && d->n_ranges > p->keep / 2) {
+                size_t n = 0;
+
+                p->gap = p->gap > 0 ? p->gap * 2 : d->chunk_size;
+                for (size_t i = 0; i < d->n_ranges; i++) {
+                        ThinRange *range = &d->ranges[i], *before = n > 0 ? &d->ranges[n - 1] : NULL;
+
+                        if (before && range->offset - (before->offset + before->length) <= p->gap)
+                                before->length = range->offset + range->length - before->offset;
+                        else
+                                d->ranges[n++] = *range;
+                }
+                d->n_ranges = n;
+        }
+        d->count = d->n_ranges;
+        d->total = 0;
+        for (size_t i = 0; i < d->n_ranges; i++)
+                d->total += d->ranges[i].length;
+}
+
 /* The range that is last has its end. */
 static int last_keep(ThinDeltaParser *p) {
         ThinDelta *d = &p->delta;
 
         if (p->last.length == 0)
                 return 0;
+        if (p->join && d->n_ranges == p->keep)
+                join_near(p);
         d->count++;
         d->total += p->last.length;
         if (d->n_ranges == p->keep)
@@ -94,7 +120,7 @@ static int last_keep(ThinDeltaParser *p) {
 static int range_add(ThinDeltaParser *p, uint64_t begin, uint64_t end) {
         int r;
 
-        if (p->last.length > 0 && p->last.offset + p->last.length == begin) {
+        if (p->last.length > 0 && begin - (p->last.offset + p->last.length) <= p->gap) {
                 p->last.length = end - p->last.offset;
                 return 0;
         }
@@ -118,7 +144,7 @@ static int range_parse(ThinDeltaParser *p, const char *element, bool differs) {
                 return -EBADMSG;
         p->next = end;
         /* The last chunk may reach behind the end, and what is behind it differs anyway. */
-        if (!differs || begin >= common)
+        if ((!differs && !p->mapped) || begin >= common)
                 return 0;
         return range_add(p, begin, end < common ? end : common);
 }

@@ -196,6 +196,13 @@ static void label_remove(char **label) {
                 label[0] = label[1];
 }
 
+bool volume_spec_is_received(const VolumeSpec *spec) {
+        for (char *const *l = spec->labels; l && *l && spec->role == ROLE_SNAPSHOT; l++)
+                if (startswith(*l, RECEIVED_LABEL "="))
+                        return true;
+        return false;
+}
+
 int volume_spec_add_label(VolumeSpec *spec, const char *label, Error *err) {
         int r = labels_check_count(strv_length(spec->labels) + 1, err);
         if (r < 0)

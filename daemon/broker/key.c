@@ -353,6 +353,7 @@ int key_lock(Manager *m, const Caller *caller, VolumeEntry *entry, bool suspend,
         if (r < 0)
                 return r;
         op->job.verb = suspend ? JOB_VOLUME_SUSPEND : JOB_VOLUME_CLAIM;
+        op->job.if_unused = true; /* what is only unlocked has its link, too */
         operation_begin_on_volume(op, entry);
         return 0;
 }

@@ -23,6 +23,8 @@ void operation_free(Operation *op) {
         if (op->mount_fd >= 0)
                 close(op->mount_fd);
         closep(&op->second_fd);
+        sd_event_source_disable_unref(op->transfer);
+        closep(&op->transfer_fd);
         free(op->path);
         free(op->mount_id);
         free(op->users);
@@ -68,6 +70,7 @@ int operation_new(Manager *m, const char *verb, const Caller *caller, const Watc
                             .start = start,
                             .key_fd = -EBADF,
                             .second_fd = -EBADF,
+                            .transfer_fd = -EBADF,
                             .mount_fd = -EBADF };
         op->caller.groups = NULL;
         op->caller.n_groups = 0;

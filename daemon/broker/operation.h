@@ -82,6 +82,10 @@ struct Operation {
         uint64_t size, add, subtract; /* bytes of a volume, or more, or less; one of them is not 0 */
         bool growth_is_new;   /* it was this operation that made it pending */
 
+        int transfer_fd;      /* a socket: through it the device went to whoever writes a volume that is received, */
+        sd_event_source *transfer; /* and comes what they say at the end; or it is waited until they are gone: */
+        unsigned n_pauses;         /* so many times */
+
         char *mount_id;       /* for which it is mounted, or no longer; NULL: for who asks; */
         bool mount_id_is_new; /* and no other did that */
 

@@ -16,6 +16,9 @@
 
 #include <time.h>
 
+#define PAUSES_MAX 15u
+#define PAUSE_USEC 500000u
+
 /* --- the end -------------------------------------------------------------------------------------------- */
 
 /* The row may say that it is ready, and then nothing of it may go: the catalog is read anew. */
@@ -52,13 +55,13 @@ static void on_row_settled(const Error *err, void *userdata) {
         else if (op->failure.kind != ERROR_NONE)
                 operation_finish(op, &op->failure);
         else {
-                if (op->job.source.spec.role != ROLE_SNAPSHOT) /* no clone is like another */
+                if (op->job.source.spec.role != ROLE_SNAPSHOT && !streq_ptr(op->verb, "receive")) /* like no other */
                         template_note_demand(op->manager, op->pool, &op->volume->volume.spec);
                 operation_finish(op, NULL);
         }
 }
 
-static void settle(Operation *op) {
+void volume_create_settle(Operation *op) {
         Error err = {};
 
         if (catalog_put_volume(op->pool->catalog, &op->volume->volume, on_row_settled, op, &err) < 0)
@@ -85,6 +88,21 @@ void volume_drop_row(Operation *op) {
                 on_row_gone(&err, op);
 }
 
+static int on_pause_over(sd_event_source *source, uint64_t usec, void *userdata) {
+        Operation *op = userdata;
+
+        op->transfer = sd_event_source_disable_unref(op->transfer);
+        volume_clean_up(op);
+        return 0;
+}
+
+/* Whoever wrote to it may have gone, and what they wrote is on its way to the disk as long as it keeps the device. */
+static bool is_waited_for(Operation *op, const Error *err) {
+        return err && err->kind == ERROR_VOLUME_BUSY && op->n_pauses++ < PAUSES_MAX &&
+               sd_event_add_time_relative(op->manager->event, &op->transfer, CLOCK_MONOTONIC, PAUSE_USEC, 0,
+                                          on_pause_over, op) >= 0;
+}
+
 static void on_cleaned(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
         Operation *op = userdata;
 
@@ -92,6 +110,8 @@ static void on_cleaned(JobResult *result, int *mount_fd, const Error *err, void 
                 volume_clean_up(op);
                 return;
         }
+        if (is_waited_for(op, err))
+                return;
         op->failure.undo_failed = err;
         if (!err) {
                 volume_drop_row(op);
@@ -101,7 +121,7 @@ static void on_cleaned(JobResult *result, int *mount_fd, const Error *err, void 
         volume_entry_set_broken(op->volume, err->text);
         error_hint(&op->failure, "what is left of it goes with: quarry rm %s",
                    VOLUME_REFERENCE(&op->volume->volume.spec));
-        settle(op);
+        volume_create_settle(op);
 }
 
 void volume_clean_up(Operation *op) {
@@ -189,7 +209,7 @@ static void on_made(JobResult *result, int *mount_fd, const Error *err, void *us
                 op->volume->used_is_known = result->used > 0;
                 if (result->open)
                         watch_volume_opened(op->manager->watch);
-                settle(op);
+                volume_create_settle(op);
                 return;
         }
         if (take_next_thin_id(op, err) || do_without_template(op, err))
@@ -245,7 +265,7 @@ static int turn_template(Manager *m, VolumeEntry *entry, VolumeSpec *spec, Error
 static void take(Operation *op) {
         op->volume->volume.state = VOLUME_READY;
         op->volume->made_usec = clock_usec(CLOCK_REALTIME);
-        settle(op);
+        volume_create_settle(op);
 }
 
 /* Nobody gets a volume that could not be opened: the key may be gone since it was made. Its row is still that of one

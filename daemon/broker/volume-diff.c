@@ -68,8 +68,8 @@ static int check_lineage(const VolumeEntry *from, const VolumeEntry *to, Error *
         return 0;
 }
 
-int volume_diff(Manager *m, const Caller *caller, VolumeEntry *from, VolumeEntry *to, bool total_only,
-                const Watcher *watcher, Error *err) {
+int volume_diff(Manager *m, const Caller *caller, const DiffRequest *request, const Watcher *watcher, Error *err) {
+        const VolumeEntry *to = request->to, *from = request->from ?: to;
         Operation *op;
         int r;
 
@@ -81,7 +81,9 @@ int volume_diff(Manager *m, const Caller *caller, VolumeEntry *from, VolumeEntry
         op->pool = from->pool; /* which stays, then */
         op->job.source.uuid = from->volume.uuid;
         op->job.volume.uuid = to->volume.uuid;
-        op->job.total_only = total_only;
+        op->job.total_only = request->total_only;
+        op->job.mapped = !request->from;
+        op->job.join = request->join;
         operation_begin(op, &from->pool->diff_lane);
         return 0;
 }

@@ -287,7 +287,7 @@ static int give_start(Operation *op, Error *err) {
         int r;
 
         r = volume_check_ready(op->volume, err);
-        if (r >= 0)
+        if (r >= 0 && !op->job.as_stored)
                 r = volume_check_unlocked(op->volume, err);
         return r < 0 ? r : operation_run_job(op, JOB_VOLUME_DEVICE, on_given, err);
 }
@@ -314,6 +314,28 @@ int volume_give_device(Manager *m, const Caller *caller, VolumeEntry *entry, boo
         if (r < 0)
                 return r;
         op->job.read_only = read_only;
+        operation_begin_on_volume(op, entry);
+        return 0;
+}
+
+int volume_give_stored(Manager *m, const Caller *caller, VolumeEntry *entry, const Watcher *watcher, Error *err) {
+        const VolumeSpec *spec = &entry->volume.spec;
+        Operation *op;
+        int r;
+
+        r = volume_check_block(entry, "a stream", err);
+        if (r >= 0 && spec->role != ROLE_SNAPSHOT) {
+                r = error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP, "%s is a volume, which changes: snapshots are sent",
+                              spec->name);
+                error_hint(err, "quarry snapshot %s", VOLUME_REFERENCE(spec));
+        }
+        if (r >= 0)
+                r = volume_check_device_of(caller, spec->fs, spec->name, err);
+        if (r >= 0)
+                r = operation_new(m, "send", caller, watcher, give_start, &op, err);
+        if (r < 0)
+                return r;
+        op->job.read_only = op->job.as_stored = true;
         operation_begin_on_volume(op, entry);
         return 0;
 }

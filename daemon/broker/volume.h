@@ -21,6 +21,20 @@ int volume_clone(Manager *manager, const Caller *caller, VolumeEntry *snapshot, 
 int volume_create_check_key(const VolumeSpec *spec, int key_fd, Error *err);
 int volume_create_entry(Manager *manager, PoolEntry *pool, VolumeSpec *spec, VolumeEntry **ret, Error *err);
 int volume_create_run(Operation *operation, Error *err);
+/* Writes the row of one that was made, and ends the operation: with its failure, or if that cannot be written. */
+void volume_create_settle(Operation *operation);
+
+/* What its caller writes through transfer_fd, as io.quarry.Stream.Receive has it. */
+typedef struct ReceiveRequest {
+        VolumeSpec spec; /* of a new volume; of a snapshot only size, 0: that of base, and labels */
+        VolumeEntry *origin; /* of a snapshot, the volume, */
+        VolumeEntry *base; /* the snapshot that it begins as, */
+        const char *snapshot; /* and its name */
+} ReceiveRequest;
+
+/* Takes over the spec's contents and transfer_fd in every case. */
+int volume_receive(Manager *manager, const Caller *caller, ReceiveRequest *request, int transfer_fd,
+                   const Watcher *watcher, Error *err);
 
 /* A volume becomes what its snapshot is. Unless discard, what it was is kept as another one: the operation ends with
  * that in volumes. dry_run: only judged. */
@@ -54,6 +68,8 @@ void volume_take_closed(Operation *operation, JobResult *result);
 int volume_check_device_of(const Caller *caller, Filesystem fs, const char *name, Error *err); /* may they? */
 int volume_give_device(Manager *manager, const Caller *caller, VolumeEntry *entry, bool read_only,
                        const Watcher *watcher, Error *err);
+/* The same of a snapshot as the pool has it: of an encrypted volume header and ciphertext; only to be read. */
+int volume_give_stored(Manager *manager, const Caller *caller, VolumeEntry *entry, const Watcher *watcher, Error *err);
 
 typedef struct SnapshotRequest {
         VolumeEntry *volume;
@@ -104,10 +120,15 @@ void volume_spare_resume(Manager *manager, VolumeEntry *entry);
 /* Takes over update's contents and key_fd in every case. */
 int volume_update(Manager *manager, const Caller *caller, VolumeEntry *entry, VolumeUpdate *update, int key_fd,
                   const Watcher *watcher, Error *err);
-/* Where two images of a volume differ, by the pool's maps. The operation ends with delta, whose offsets are those of
- * the thin device; its job tells which two were compared. */
-int volume_diff(Manager *manager, const Caller *caller, VolumeEntry *from, VolumeEntry *to, bool total_only,
-                const Watcher *watcher, Error *err);
+/* Where two images of a volume differ, or, without from, what there is of one, by the pool's maps. The operation ends
+ * with delta, whose offsets are those of the thin device; its job tells which two were compared. */
+typedef struct DiffRequest {
+        VolumeEntry *from, *to;
+        bool total_only; /* no ranges */
+        bool join; /* of too many ranges, those that are near become one */
+} DiffRequest;
+
+int volume_diff(Manager *manager, const Caller *caller, const DiffRequest *request, const Watcher *watcher, Error *err);
 
 /* What of a new volume somebody said. */
 enum { SAID_FS = 1 << 0, SAID_UID = 1 << 1, SAID_GID = 1 << 2, SAID_MODE = 1 << 3 };

@@ -9,6 +9,7 @@
 #include "front/key.h"
 #include "front/pool.h"
 #include "front/storage-provider.h"
+#include "front/stream.h"
 #include "front/tenant.h"
 #include "front/volume.h"
 
@@ -465,6 +466,8 @@ static int interfaces_bind(Server *s) {
                 r = front_event_bind(s->varlink);
         if (r >= 0)
                 r = front_driver_bind(s->varlink);
+        if (r >= 0)
+                r = front_stream_bind(s->varlink);
         return r < 0 ? r : front_storage_provider_bind(s->storage);
 }
 

@@ -173,33 +173,37 @@ static int diff_reply(Call *call, Operation *op) {
 static int vl_method_diff(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
                           void *userdata) {
         typedef struct Parameters {
-                const char *from; /* first: see call_begin_on_volume() */
-                const char *to;
-                bool total_only;
+                const char *to; /* first: see call_begin_on_volume() */
+                const char *from;
+                bool total_only, join;
         } Parameters;
         static const sd_json_dispatch_field table[] = {
                 { "from", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(Parameters, from),
-                  SD_JSON_MANDATORY },
+                  SD_JSON_NULLABLE },
                 { "to", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(Parameters, to),
                   SD_JSON_MANDATORY },
                 { "totalOnly", SD_JSON_VARIANT_BOOLEAN, call_dispatch_bool, offsetof(Parameters, total_only),
                   SD_JSON_NULLABLE },
+                { "join", SD_JSON_VARIANT_BOOLEAN, call_dispatch_bool, offsetof(Parameters, join), SD_JSON_NULLABLE },
                 {},
         };
-        VolumeEntry *from, *to;
+        DiffRequest request = {};
         Parameters p = {};
         Error err = {};
         Manager *m;
         Call *call;
         int r;
 
-        if (!call_begin_on_volume(link, parameters, flags, "diff", table, &p, diff_reply, &call, &from, &r))
+        if (!call_begin_on_volume(link, parameters, flags, "diff", table, &p, diff_reply, &call, &request.to, &r))
                 return r;
         Watcher watcher = call_watcher(call);
         m = server_manager(call->server);
-        r = find_volume(m, &call->caller, p.to, &to, &err);
+        request.total_only = p.total_only;
+        request.join = p.join;
+        if (p.from)
+                r = find_volume(m, &call->caller, p.from, &request.from, &err);
         if (r >= 0)
-                r = volume_diff(m, &call->caller, from, to, p.total_only, &watcher, &err);
+                r = volume_diff(m, &call->caller, &request, &watcher, &err);
         return call_end(call, r, &err);
 }
 

@@ -214,6 +214,19 @@ int luks_uuid_set(Luks *luks, sd_id128_t uuid) {
         return r;
 }
 
+int luks_uuid_get(Luks *luks, sd_id128_t *ret) {
+        const char *text;
+        int r;
+
+        r = luks_header_load(luks);
+        if (r < 0)
+                return r;
+        text = crypt_get_uuid(luks->header);
+        r = text ? sd_id128_from_string(text, ret) : -EBADMSG;
+        luks_header_release(luks);
+        return r;
+}
+
 /* --- mapping -------------------------------------------------------------------------------------------- */
 
 int luks_open(Luks *luks, const char *name, bool read_only, dev_t *ret) {

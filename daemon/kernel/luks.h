@@ -79,6 +79,7 @@ int luks_keyslot_remove(Luks *luks, int slot);
 int luks_removals_finish(Luks *luks);
 
 /* Gives the header of a copy, which is not open, another UUID. */
+int luks_uuid_get(Luks *luks, sd_id128_t *ret);
 int luks_uuid_set(Luks *luks, sd_id128_t uuid);
 
 /* Destroys every keyslot: nobody can open the contents afterwards. */

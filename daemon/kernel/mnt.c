@@ -82,20 +82,23 @@ static int context_choose(const char *device, const char *wanted, char buf[stati
         return 0;
 }
 
-static int parameters_set(int context, const char *device, const char *fstype, bool is_image, const char *label) {
+static int parameters_set(int context, const char *device, const char *fstype, MntAccess access, const char *label) {
+        bool is_xfs = streq(fstype, "xfs");
         int r;
 
         r = RET_NERRNO(fsconfig(context, FSCONFIG_SET_STRING, "source", device, 0));
-        if (r >= 0 && is_image)
+        if (r >= 0 && (access == MNT_IMAGE || access == MNT_FIXED))
                 r = RET_NERRNO(fsconfig(context, FSCONFIG_SET_FLAG, "ro", NULL, 0));
-        if (r >= 0 && streq(fstype, "xfs"))
+        if (r >= 0 && access == MNT_FIXED)
+                r = RET_NERRNO(fsconfig(context, FSCONFIG_SET_FLAG, is_xfs ? "norecovery" : "noload", NULL, 0));
+        if (r >= 0 && is_xfs)
                 r = RET_NERRNO(fsconfig(context, FSCONFIG_SET_FLAG, "nouuid", NULL, 0));
         if (r >= 0 && !isempty(label))
                 r = RET_NERRNO(fsconfig(context, FSCONFIG_SET_STRING, "context", label, 0));
         return r;
 }
 
-static int filesystem_open(const char *device, const char *fstype, bool is_image, unsigned attributes,
+static int filesystem_open(const char *device, const char *fstype, MntAccess access, unsigned attributes,
                            const char *label, char *message, size_t size) {
         _cleanup_close_ int context = -EBADF;
         char chosen[MOUNT_CONTEXT_MAX + 1];
@@ -109,7 +112,7 @@ static int filesystem_open(const char *device, const char *fstype, bool is_image
         context = fsopen(fstype, FSOPEN_CLOEXEC);
         if (context < 0)
                 return -errno;
-        r = parameters_set(context, device, fstype, is_image, chosen);
+        r = parameters_set(context, device, fstype, access, chosen);
         if (r >= 0)
                 r = RET_NERRNO(fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0));
         if (r >= 0)
@@ -121,8 +124,8 @@ static int filesystem_open(const char *device, const char *fstype, bool is_image
 
 int mnt_filesystem_labelled(const char *device, const char *fstype, MntAccess access, const char *context,
                             char *message, size_t size) {
-        return filesystem_open(device, fstype, access == MNT_IMAGE, access == MNT_WRITABLE ? 0 : MOUNT_ATTR_RDONLY,
-                               context, message, size);
+        return filesystem_open(device, fstype, access, access == MNT_WRITABLE ? 0 : MOUNT_ATTR_RDONLY, context, message,
+                               size);
 }
 
 int mnt_filesystem(const char *device, const char *fstype, MntAccess access, char *message, size_t size) {
@@ -130,7 +133,7 @@ int mnt_filesystem(const char *device, const char *fstype, MntAccess access, cha
 }
 
 int mnt_filesystem_noexec(const char *device, const char *fstype, char *message, size_t size) {
-        return filesystem_open(device, fstype, false, MOUNT_ATTR_NOEXEC, NULL, message, size);
+        return filesystem_open(device, fstype, MNT_WRITABLE, MOUNT_ATTR_NOEXEC, NULL, message, size);
 }
 
 /* --- a folder inside a mount ---------------------------------------------------------------------------- */

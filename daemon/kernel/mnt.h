@@ -7,10 +7,11 @@
 #include <sys/types.h>
 
 /* Mounts the filesystem on a device, detached, nosuid and nodev. Read-only is the mount (not the superblock, which
- * others may share); of an image the superblock too: it may replay its journal, and then nothing changes any more. XFS
- * is not asked for the UUID that images have in common with their origin. message, if not NULL,
- * receives the kernel's own words on failure (fscontext log), or "". Returns the descriptor. */
-typedef enum MntAccess { MNT_WRITABLE, MNT_READ_ONLY, MNT_IMAGE } MntAccess;
+ * others may share); of an image the superblock too: it may replay its journal, and then nothing changes any more; of
+ * one that is fixed not even that, for which it must have been frozen when it was made. XFS is not asked for the UUID
+ * that images have in common with their origin. message, if not NULL, receives the kernel's own words on failure
+ * (fscontext log), or "". Returns the descriptor. */
+typedef enum MntAccess { MNT_WRITABLE, MNT_READ_ONLY, MNT_IMAGE, MNT_FIXED } MntAccess;
 int mnt_filesystem(const char *device, const char *fstype, MntAccess access, char *message, size_t size);
 
 /* The same with a SELinux context for all files in it; NULL or empty: none. It is the superblock's: while the

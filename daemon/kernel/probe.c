@@ -285,3 +285,27 @@ int probe_device_is_free(const char *path, Error *err) {
                                  path);
         return 0;
 }
+
+/* --- content -------------------------------------------------------------------------------------------- */
+
+int probe_content(const char *path, char ret[static CONTENT_NAME_MAX]) {
+        _cleanup_(probe_freep) blkid_probe probe = blkid_new_probe_from_filename(path);
+        const char *type;
+        int r;
+
+        if (!probe)
+                return errno > 0 ? -errno : -ENOMEM;
+        blkid_probe_enable_superblocks(probe, true);
+        blkid_probe_set_superblocks_flags(probe, BLKID_SUBLKS_TYPE);
+        *ret = 0;
+        r = blkid_do_safeprobe(probe);
+        if (r == 1) /* nothing */
+                return 0;
+        if (r == -2)
+                return -ENOTUNIQ;
+        if (r < 0)
+                return -EIO;
+        if (blkid_probe_lookup_value(probe, "TYPE", &type, NULL) < 0)
+                return 0;
+        return buffer_format(ret, CONTENT_NAME_MAX, "%s", type) ? 0 : -ENAMETOOLONG;
+}

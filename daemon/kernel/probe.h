@@ -13,6 +13,10 @@
  * command as hint. Only reads. */
 int probe_device_is_free(const char *path, Error *err);
 
+/* The filesystem on it, as libblkid calls it, or ""; -ENOTUNIQ if there seem to be several. */
+#define CONTENT_NAME_MAX 32u
+int probe_content(const char *path, char ret[static CONTENT_NAME_MAX]);
+
 /* Size in bytes, device number. */
 int probe_block_size(const char *path, uint64_t *ret_size);
 int probe_device_number(const char *path, dev_t *ret);

@@ -48,7 +48,7 @@ static int check_link(const StepContext *c, Error *err) {
         int r;
 
         volume_device_link(spec->tenant, spec->name, link);
-        if (spec->fs != FILESYSTEM_NONE || c->job->lazy || c->job->verb == JOB_VOLUME_REMOVE ||
+        if (spec->fs != FILESYSTEM_NONE || c->job->lazy || c->job->if_unused || c->job->verb == JOB_VOLUME_REMOVE ||
             c->job->verb == JOB_VOLUME_RETIRE || access(link, F_OK) < 0)
                 return 0;
         r = error_set(err, ERROR_VOLUME_BUSY, EBUSY, "volume %s is mounted, as %s", spec->name, link);

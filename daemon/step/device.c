@@ -21,7 +21,8 @@
 /* One that is just being made is nobody's yet; many are never looked at while they are open for the first time, and for
  * each systemd would have a unit. */
 static bool is_private(const StepContext *c) {
-        return c->job->verb == JOB_VOLUME_CREATE || c->job->volume.spec.role == ROLE_TEMPLATE;
+        return c->job->verb == JOB_VOLUME_CREATE || c->job->verb == JOB_VOLUME_RECEIVE ||
+               c->job->verb == JOB_VOLUME_ACCEPT || c->job->volume.spec.role == ROLE_TEMPLATE;
 }
 
 int device_describe(const StepContext *c) {

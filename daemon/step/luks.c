@@ -21,6 +21,13 @@ static bool is_image(const StepContext *c) {
         return c->job->volume.spec.role == ROLE_SNAPSHOT;
 }
 
+/* Nothing on it has a journal that is to be replayed. */
+static bool is_fixed(const StepContext *c) {
+        const VolumeSpec *spec = &c->job->volume.spec;
+
+        return is_image(c) && (spec->fs == FILESYSTEM_NONE || volume_spec_is_received(spec));
+}
+
 int luks_passphrase_read(int fd, const char *field, char **ret, size_t *ret_size, Error *err) {
         int r;
 
@@ -280,7 +287,7 @@ static int luks_open_run(StepContext *c, Error *err) {
                         return r;
         }
         volume_crypt_name(c->job->volume.uuid, name);
-        r = luks_open(c->luks, name, is_image(c) && c->job->volume.spec.fs == FILESYSTEM_NONE, &c->device);
+        r = luks_open(c->luks, name, is_fixed(c), &c->device);
         if (r < 0)
                 return error_errno(err, r, "cannot open the encrypted volume %s", c->job->volume.spec.name);
         (void) udev_link(c->job->volume.uuid, true, c->device);

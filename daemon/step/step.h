@@ -143,6 +143,8 @@ extern const Step step_link, step_give;
 int device_describe(const StepContext *context);
 /* Of one that is open, its device that users see: its link is there. */
 void device_link(const StepContext *context, dev_t device);
+/* accept.c: what somebody else wrote to a new volume */
+extern const Step step_accept;
 /* Before its filesystem is mounted: nobody has the device who does not know of that. */
 extern const Step step_unshared;
 /* claim.c: nobody uses it */

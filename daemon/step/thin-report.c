@@ -169,6 +169,8 @@ static int delta_read(StepContext *c, Error *err) {
         const Volume *from = &c->job->source, *to = &c->job->volume;
         _cleanup_(thin_delta_parser_done) ThinDeltaParser parser = {
                 .keep = c->job->total_only ? 0 : JOB_RANGES_MAX,
+                .join = c->job->join,
+                .mapped = c->job->mapped,
                 .sizes = { volume_spec_device_size(&from->spec), volume_spec_device_size(&to->spec) },
         };
         char one[16], other[16], device[DEVICE_PATH_MAX];

@@ -10,6 +10,8 @@
 #include <quarry/log.h>
 #include <quarry/text.h>
 
+#include <time.h>
+
 static int thin_error(StepContext *c, int r, Error *err, const char *what) {
         if (r == -ENOSPC)
                 return error_set(err, ERROR_NO_SPACE, r, "pool %s has no space left: cannot %s", c->pool.name, what);
@@ -20,6 +22,8 @@ static int thin_error(StepContext *c, int r, Error *err, const char *what) {
 }
 
 #define METADATA_KEPT_PART 10u
+#define DELETE_TRIES 40u
+#define DELETE_PAUSE_MS 50
 
 int thin_pool_has_room(StepContext *c, Error *err) {
         char advice[SPACE_ADVICE_MAX];
@@ -66,10 +70,23 @@ static int thin_create_run(StepContext *c, Error *err) {
         return 0;
 }
 
+/* One that the kernel closed behind its last user is in use for a moment longer than its name is there. */
+static int delete_patiently(StepContext *c) {
+        int r;
+
+        for (unsigned i = 0; i < DELETE_TRIES; i++) {
+                r = dm_thin_delete(c->pool.uuid, c->job->volume.thin_id);
+                if (r != -EBUSY)
+                        break;
+                nanosleep(&(struct timespec) { .tv_nsec = DELETE_PAUSE_MS * 1000000L }, NULL);
+        }
+        return r;
+}
+
 int thin_delete_new(StepContext *c, Error *err) {
         int r;
 
-        r = dm_thin_delete(c->pool.uuid, c->job->volume.thin_id);
+        r = delete_patiently(c);
         if (r < 0 && r != -ENODATA)
                 return thin_error(c, r, err, "delete the thin device");
         (void) change_forget(c->job->volume.uuid); /* nobody asks for it any more */
@@ -108,9 +125,9 @@ static int thin_open_probe(StepContext *c, Error *err) {
 
         r = dm_thin_table(v->uuid, &on, &id, &size);
         if (r == -ENXIO) {
-                /* Whoever created it died before loading its table. */
+                /* Whoever created it died before loading its table; or the kernel is just closing it. */
                 r = dm_remove(name);
-                return r < 0 ? error_errno(err, r, "cannot remove the unfinished device %s", name) : 0;
+                return r < 0 && r != -ENXIO ? error_errno(err, r, "cannot remove the unfinished device %s", name) : 0;
         }
         if (r < 0)
                 return error_errno(err, r, "cannot read the table of %s", name);
@@ -140,8 +157,12 @@ static int thin_open_probe(StepContext *c, Error *err) {
 
 /* A filesystem is mounted read-only, and may have to replay its journal for that; what has none cannot change. Of an
  * encrypted one that holds for the device on it: its header may be written. */
-static bool is_fixed(const Volume *v) {
-        return v->spec.role == ROLE_SNAPSHOT && v->spec.fs == FILESYSTEM_NONE && v->spec.key_source == KEY_SOURCE_NONE;
+static bool is_fixed(const StepContext *c) {
+        const VolumeSpec *spec = &c->job->volume.spec;
+
+        if (spec->role != ROLE_SNAPSHOT || c->job->verb == JOB_VOLUME_RECEIVE || c->job->verb == JOB_VOLUME_ACCEPT)
+                return false;
+        return volume_spec_is_received(spec) || (spec->fs == FILESYSTEM_NONE && spec->key_source == KEY_SOURCE_NONE);
 }
 
 static int thin_open_run(StepContext *c, Error *err) {
@@ -155,7 +176,7 @@ static int thin_open_run(StepContext *c, Error *err) {
         if (r < 0)
                 return error_errno(err, r, "cannot describe the device to udev");
 
-        r = dm_thin_open(c->pool.uuid, v->uuid, thin_id(c), volume_device_size(v), is_fixed(v), &c->thin);
+        r = dm_thin_open(c->pool.uuid, v->uuid, thin_id(c), volume_device_size(v), is_fixed(c), &c->thin);
         if (r < 0)
                 (void) udev_forget(v->uuid);
         if (r == -ENODATA)
@@ -176,7 +197,7 @@ int thin_open_if_exists(StepContext *c, Error *err) {
         r = thin_open_probe(c, err);
         if (r != 0)
                 return r;
-        r = dm_thin_open(c->pool.uuid, v->uuid, v->thin_id, volume_device_size(v), is_fixed(v), &c->thin);
+        r = dm_thin_open(c->pool.uuid, v->uuid, v->thin_id, volume_device_size(v), is_fixed(c), &c->thin);
         if (r == -ENODATA)
                 return 0;
         return r < 0 ? thin_error(c, r, err, "open the thin device") : 1;

@@ -75,6 +75,7 @@ static int need_of(const Job *job, Need *ret) {
                 return 1;
         case JOB_VOLUME_CLONE:
         case JOB_VOLUME_ROLLBACK:
+        case JOB_VOLUME_RECEIVE:
                 *ret = (Need) { F_RDLCK, BYTE_VOLUME + (off_t) job->volume.thin_id, .source = true };
                 return 1;
         case JOB_VOLUME_DROP_SPARE:
@@ -105,6 +106,7 @@ static int need_of(const Job *job, Need *ret) {
         case JOB_VOLUME_SHRINK:
         case JOB_VOLUME_REMOUNT:
         case JOB_VOLUME_DEVICE:
+        case JOB_VOLUME_ACCEPT:
                 *ret = (Need) { F_RDLCK, byte_of(&job->volume) };
                 return 1;
         }

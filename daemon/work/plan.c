@@ -92,9 +92,26 @@ static const Step *const *plan_volume_trim(const VolumeSpec *spec) {
                        : PLAN(&step_thin_open, &step_unshared, &step_trim, &step_thin_close);
 }
 
-static const Step *const *plan_volume_device(const VolumeSpec *spec) {
-        return spec->key_source != KEY_SOURCE_NONE ? PLAN(&step_thin_open, &step_luks_open, &step_give)
-                                                   : PLAN(&step_thin_open, &step_give);
+static const Step *const *plan_volume_receive(const Job *job) {
+        return sd_id128_is_null(job->source.uuid) ? PLAN(&step_thin_create, &step_thin_open, &step_give)
+                                                  : PLAN(&step_copy, &step_thin_open, &step_give);
+}
+
+static const Step *const *plan_volume_accept(const VolumeSpec *spec) {
+        return spec->key_source != KEY_SOURCE_NONE
+                       ? PLAN(&step_thin_open, &step_accept, &step_key_look, &step_thin_close)
+                       : PLAN(&step_thin_open, &step_accept, &step_thin_close);
+}
+
+/* What somebody is given, or was. */
+static const Step *const *plan_volume_device(const Job *job) {
+        if (job->verb == JOB_VOLUME_RECEIVE)
+                return plan_volume_receive(job);
+        if (job->verb == JOB_VOLUME_ACCEPT)
+                return plan_volume_accept(&job->volume.spec);
+        return job->volume.spec.key_source != KEY_SOURCE_NONE && !job->as_stored
+                       ? PLAN(&step_thin_open, &step_luks_open, &step_give)
+                       : PLAN(&step_thin_open, &step_give);
 }
 
 static const Step *const *plan_volume_shrink(const VolumeSpec *spec) {
@@ -125,6 +142,11 @@ static const Step *const *plan_volume_release(const VolumeSpec *spec) {
         if (spec->role == ROLE_SNAPSHOT)
                 return PLAN(&step_luks_close, &step_thin_close, &step_mount_point_remove);
         return PLAN(&step_luks_close, &step_thin_close);
+}
+
+static const Step *const *plan_volume_close(const Job *job) {
+        return job->verb == JOB_VOLUME_UMOUNT ? plan_volume_unmount(&job->volume.spec)
+                                              : plan_volume_release(&job->volume.spec);
 }
 
 static const Step *const *plan_maps(JobVerb verb) {
@@ -282,17 +304,18 @@ static const Step *const *plan_of_block(const Job *job) {
         case JOB_VOLUME_MOUNT:
                 return plan_volume_mount(job);
         case JOB_VOLUME_UMOUNT:
-                return plan_volume_unmount(&job->volume.spec);
+        case JOB_VOLUME_RELEASE:
+                return plan_volume_close(job);
         case JOB_VOLUME_TRIM:
                 return plan_volume_trim(&job->volume.spec);
         case JOB_VOLUME_DEVICE:
-                return plan_volume_device(&job->volume.spec);
+        case JOB_VOLUME_RECEIVE:
+        case JOB_VOLUME_ACCEPT:
+                return plan_volume_device(job);
         case JOB_VOLUME_LIMIT:
                 return PLAN(&step_recover, &step_limit);
         case JOB_VOLUME_USAGE:
                 return PLAN(&step_thin_look, &step_pool_status);
-        case JOB_VOLUME_RELEASE:
-                return plan_volume_release(&job->volume.spec);
         case JOB_VOLUME_RETIRE:
                 return PLAN(&step_claim, &step_luks_close, &step_luks_destroy, &step_thin_remove, &step_spare_delete,
                             &step_mount_point_remove);

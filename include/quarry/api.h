@@ -12,6 +12,7 @@
 #define API_DOCTOR "io.quarry.Doctor"
 #define API_EVENT "io.quarry.Event"
 #define API_DRIVER "io.quarry.Driver"
+#define API_STREAM "io.quarry.Stream"
 
 /* systemd's, of which we are one provider. */
 #define API_STORAGE_PROVIDER "io.systemd.StorageProvider"
@@ -24,4 +25,5 @@ extern const sd_varlink_interface vl_interface_io_quarry_Key;
 extern const sd_varlink_interface vl_interface_io_quarry_Doctor;
 extern const sd_varlink_interface vl_interface_io_quarry_Event;
 extern const sd_varlink_interface vl_interface_io_quarry_Driver;
+extern const sd_varlink_interface vl_interface_io_quarry_Stream;
 extern const sd_varlink_interface vl_interface_io_systemd_StorageProvider;

@@ -71,6 +71,8 @@ typedef enum JobVerb {
         JOB_POOL_UNION,     /* thin_ids: result.used, what these take of it together */
         JOB_VOLUME_DIFF,    /* source, volume: result.delta */
         JOB_VOLUME_DEVICE,  /* opens: a descriptor of its device, behind whose last holder it is closed */
+        JOB_VOLUME_RECEIVE, /* makes it, a copy of source if there is one: a descriptor of its device, to write to */
+        JOB_VOLUME_ACCEPT,  /* what was written is what the volume is said to be: result.keys as after a create */
         _JOB_VERB_MAX,
 } JobVerb;
 
@@ -127,18 +129,22 @@ typedef struct Job {
         bool lazy;           /* JOB_VOLUME_UMOUNT: who uses it keeps it, and it is closed behind the last of them;
                                 JOB_VOLUME_CLAIM: does not wait for them, nor look who they are */
         bool if_unused;      /* JOB_VOLUME_UMOUNT: ERROR_VOLUME_BUSY if it is used, be it by who has a mount of it
-                                elsewhere, and would not notice */
+                                elsewhere, and would not notice; JOB_VOLUME_CLAIM: a device that is only mounted,
+                                and that nobody has open, is not used */
         bool repeated;       /* JOB_VOLUME_ROLLBACK, JOB_VOLUME_SHRINK: a worker died over it, so that the spare thin
                                 device may be there: else it is not the volume's */
         bool fix;            /* JOB_HOST_AUDIT */
-        bool read_only;      /* JOB_VOLUME_DEVICE: the descriptor cannot be written to */
+        bool read_only;      /* JOB_VOLUME_DEVICE: the descriptor cannot be written to, */
+        bool as_stored;      /* and is that of what the pool has: of an encrypted volume the ciphertext */
         bool needs_old_key;  /* JOB_VOLUME_CREATE, JOB_VOLUME_KEY_ADD: volumes are encrypted with the host key: if it
                                 is missing, none is made in its place */
         JobOwner owner;      /* JOB_VOLUME_OWN */
         JobImage *images;    /* JOB_VOLUME_SNAPSHOT */
         size_t n_images;
         uint64_t offset;     /* JOB_VOLUME_FREE: bytes */
-        bool total_only;     /* JOB_VOLUME_DIFF: without the ranges */
+        bool total_only;     /* JOB_VOLUME_DIFF: without the ranges; */
+        bool mapped;         /* what the volume, which is the source, too, has of its pool; */
+        bool join;           /* no more than JOB_RANGES_MAX ranges: those that are near become one */
         JobCalendar calendar; /* JOB_HOST_CALENDAR */
         uint32_t *thin_ids;  /* JOB_POOL_UNION: those that are not there any more are passed over */
         size_t n_thin_ids;

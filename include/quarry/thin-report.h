@@ -31,10 +31,13 @@ void thin_delta_done(ThinDelta *delta);
 
 /* Takes the lines of thin_delta. Zeroed but for keep and the sizes at first. */
 typedef struct ThinDeltaParser {
-        size_t keep; /* so many ranges; the others are only counted */
+        size_t keep; /* so many ranges; the others are only counted, */
+        bool join; /* or those that are nearest to each other become one, with what lies between */
+        bool mapped; /* of a device and itself: what it has, in the place of what differs */
         uint64_t sizes[2]; /* of the devices, bytes: what only one of them has differs */
         ThinDelta delta;
         ThinRange last; /* that may still grow */
+        uint64_t gap; /* bytes that may lie between two that are one */
         uint64_t next; /* where the next element may begin */
         unsigned place; /* in the grammar */
 } ThinDeltaParser;

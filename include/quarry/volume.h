@@ -153,6 +153,11 @@ int volume_spec_copy(const VolumeSpec *from, VolumeSpec *ret);
 /* Checks every rule that needs no knowledge of the host, rounds the size up, sorts the labels. */
 int volume_spec_normalize(VolumeSpec *spec, Error *err);
 
+/* A received snapshot has this label: the UUID that its contents had where they came from. What is sent since then is
+ * written onto it: as long as it has the label nobody changes it, not even the kernel by replaying a journal. */
+#define RECEIVED_LABEL "quarry.stream"
+bool volume_spec_is_received(const VolumeSpec *spec);
+
 /* Adds "key=value"; refuses a second value for a key. */
 int volume_spec_add_label(VolumeSpec *spec, const char *label, Error *err);
 

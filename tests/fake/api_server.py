@@ -336,13 +336,18 @@ class Server:
         return {"freedBytes": 120 * MIB}, ()
 
     def volume_diff(self, parameters, texts, notify):
-        volumes = [self._find(parameters[side]) for side in ("from", "to")]
+        volumes = [self._find(parameters[side] or parameters["to"]) if side in parameters else self._find(parameters["to"])
+                   for side in ("from", "to")]
         sizes = [v["sizeBytes"] for v in volumes]
         ranges = [] if volumes[0] is volumes[1] else [{"offsetBytes": 65536, "lengthBytes": 131072},
                                                       {"offsetBytes": 1048576, "lengthBytes": 65536}]
-        return {**({} if parameters["totalOnly"] else {"ranges": ranges}), "rangeCount": len(ranges),
+        return {**({} if parameters.get("totalOnly") else {"ranges": ranges}), "rangeCount": len(ranges),
                 "totalBytes": sum(r["lengthBytes"] for r in ranges), "chunkSizeBytes": 65536, "dataOffsetBytes": 0,
                 "fromSizeBytes": sizes[0], "toSizeBytes": sizes[1], "live": volumes[0] is not volumes[1]}, ()
+
+    def stream_send(self, parameters, texts, notify):
+        self._find(parameters["volume"])
+        return {"deviceFileDescriptor": 0}, (os.open("/dev/zero", os.O_RDONLY),)
 
     def volume_unmount(self, parameters, texts, notify):
         v = self._find(parameters["volume"])

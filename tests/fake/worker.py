@@ -535,6 +535,19 @@ class Worker:
         self.open.add(job["volume"]["uuid"])
         return {"open": True, "fd": os.open("/dev/null", os.O_RDONLY if job["readOnly"] else os.O_RDWR)}
 
+    def volume_receive(self, job):
+        if "source" in job and not self._thin({**job, "volume": job["source"]}):
+            self.violations.append(f"{job['volume']['name']} begins as {job['source']['name']}, which was never made")
+        self.volume_create(job)
+        self.open.add(job["volume"]["uuid"])
+        return {"open": True, "fd": os.open("/dev/null", os.O_RDWR)}
+
+    def volume_accept(self, job):
+        if not self._thin(job):
+            self.violations.append(f"{job['volume']['name']} is accepted, which was never made")
+        self.open.discard(job["volume"]["uuid"])
+        return {"open": False, "usedBytes": 3 * MIB}
+
     def volume_umount(self, job):
         uuid = job["volume"]["uuid"]
         if uuid in self.users and (job["lazy"] or uuid not in self.mounted):

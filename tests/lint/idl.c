@@ -7,9 +7,10 @@
 #include <stdio.h>
 
 static const sd_varlink_interface *const interfaces[] = {
-        &vl_interface_io_quarry_Volume, &vl_interface_io_quarry_Pool,   &vl_interface_io_quarry_Tenant,
-        &vl_interface_io_quarry_Doctor, &vl_interface_io_quarry_Key,    &vl_interface_io_quarry_Event,
-        &vl_interface_io_quarry_Driver, &vl_interface_io_quarry_Worker, &vl_interface_io_systemd_StorageProvider,
+        &vl_interface_io_quarry_Volume,           &vl_interface_io_quarry_Pool,   &vl_interface_io_quarry_Tenant,
+        &vl_interface_io_quarry_Doctor,           &vl_interface_io_quarry_Key,    &vl_interface_io_quarry_Event,
+        &vl_interface_io_quarry_Driver,           &vl_interface_io_quarry_Stream, &vl_interface_io_quarry_Worker,
+        &vl_interface_io_systemd_StorageProvider,
 };
 
 int main(int argc, char *argv[]) {

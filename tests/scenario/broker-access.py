@@ -79,7 +79,7 @@ STORAGE = {
 }
 # The others have a test of their own.
 ELSEWHERE = {"Volume.Create", "Volume.List", "Pool.List", "Tenant.List", "Tenant.Inspect", "Tenant.Update",
-             "Tenant.Remove", "Event.List", "Event.Subscribe", "Driver.Listen"}
+             "Tenant.Remove", "Event.List", "Event.Subscribe", "Driver.Listen", "Stream.Send", "Stream.Receive"}
 
 
 def begin():
@@ -221,6 +221,28 @@ def systemds_clients_get_what_their_user_may():
              (sees, "done" if sees else "NoSuchVolume"), f"volumes by {caller}")
         same(kind(storage(caller, "ListTemplates")), "done", f"templates by {caller}")
     world.check_consistent()
+
+
+@test
+def contents_go_and_come_by_administrators():
+    begin()
+    for tenant in TENANTS:
+        world.create(f"{tenant}/files")
+        world.create(f"{tenant}/raw", filesystem="none")
+        world.call("Volume.Snapshot", volumes=[f"{tenant}/files@s", f"{tenant}/raw@s"])
+    for caller, sees in MAY_SEE.items():
+        for tenant in TENANTS:
+            for name in ("files", "raw"):
+                answer = ask(caller, "Stream.Send", volume=f"{tenant}/{name}@s")
+                may = "default" in sees or (tenant in sees and name == "raw")
+                same(kind(answer), "done" if may else "PermissionDenied" if tenant in sees else "NoSuchVolume",
+                     f"{name} of {tenant}'s by {caller}")
+                if tenant not in sees:
+                    missing = ask(caller, "Stream.Send", volume=f"{tenant}/gone@s")
+                    same(missing.replace("gone", name), answer, f"{name} of {tenant}'s by {caller}")
+            answer = ask(caller, "Stream.Receive", volume=f"{tenant}/new", sizeBytes=GIB, filesystem="none",
+                         socketFileDescriptor=0)
+            same(kind(answer), "BadRequest" if "default" in sees else "PermissionDenied", f"for {tenant} by {caller}")
 
 
 @test

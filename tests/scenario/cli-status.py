@@ -244,7 +244,7 @@ def log_asks_for_what_is_named():
     quarry("log", "acme/db@s", "--pool", "default", "--tenant", "acme")
     same(world.sent("io.quarry.Event.List")[-1][1], {"volumes": ["acme/db@s"], "pool": "default", "tenant": "acme"})
     same([e["verb"] for e in quarry("log", "--json", "--pool", "default", "-n", "2").json["events"]],
-         ["snapshot by schedule", "rename"])
+         ["rename", "update"])
     result = quarry("log", env={"QUARRY_SOCKET": "/none/such"})
     same((result.code, result.out), (8, ""))
     contains(result.err, "cannot show what happened: cannot reach quarryd at ")

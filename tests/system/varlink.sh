@@ -17,7 +17,7 @@ exits "varlinkctl info" 0 varlinkctl info $socket
 like "names the product" "$out" 'Quarry'
 like "and the interfaces" "$out" 'io.quarry.Pool.*io.quarry.Volume'
 exits "varlinkctl list-interfaces" 0 varlinkctl list-interfaces $socket
-is "ours and those of every service" "$(sort <<<"$out" | xargs)" "io.quarry.Doctor io.quarry.Driver io.quarry.Event io.quarry.Key io.quarry.Pool io.quarry.Tenant io.quarry.Volume io.systemd org.varlink.service"
+is "ours and those of every service" "$(sort <<<"$out" | xargs)" "io.quarry.Doctor io.quarry.Driver io.quarry.Event io.quarry.Key io.quarry.Pool io.quarry.Stream io.quarry.Tenant io.quarry.Volume io.systemd org.varlink.service"
 exits "varlinkctl list-methods" 0 varlinkctl list-methods $socket io.quarry.Volume
 is "the methods of volumes are those that are published" "$(sort <<<"$out" | xargs -n1 basename -a | sed 's/.*\.//' | xargs)" "$(sed -n 's/^method \([A-Za-z]*\).*/\1/p' "$(dirname "$0")/../../docs/io.quarry.Volume.varlink" | sort | xargs)"
 for interface in Volume Pool Tenant Event; do

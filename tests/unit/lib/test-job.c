@@ -37,11 +37,14 @@ static Job job_make(JobVerb verb) {
                 .if_unused = true,
                 .fix = true,
                 .read_only = true,
+                .as_stored = true,
                 .needs_old_key = true,
                 .repeated = true,
                 .owner = { .uid = true, .gid = true, .mode = true },
                 .source = { .uuid = image, .thin_id = 18 },
                 .total_only = true,
+                .mapped = true,
+                .join = true,
                 .key = { .host = true, .has_slot = true, .slot = 31, .id = KEY_ID },
         };
 
@@ -135,9 +138,8 @@ static void test_what_a_verb_needs_arrives_and_nothing_else(void **state) {
                                     sizeof(MountSpec));
                 assert_int_equal(back.detached, verb == JOB_VOLUME_MOUNT);
                 assert_int_equal(back.lazy, verb == JOB_VOLUME_UMOUNT || verb == JOB_VOLUME_CLAIM);
-                assert_int_equal(back.if_unused, verb == JOB_VOLUME_UMOUNT);
+                assert_int_equal(back.if_unused, verb == JOB_VOLUME_UMOUNT || verb == JOB_VOLUME_CLAIM);
                 assert_int_equal(back.fix, verb == JOB_HOST_AUDIT);
-                assert_int_equal(back.read_only, verb == JOB_VOLUME_DEVICE);
                 assert_int_equal(back.n_thin_ids, verb == JOB_POOL_UNION ? 2 : 0);
                 assert_true(verb != JOB_POOL_UNION || back.thin_ids[1] == THIN_ID_MAX);
                 assert_int_equal(back.needs_old_key, verb == JOB_VOLUME_CREATE || verb == JOB_VOLUME_KEY_ADD);
@@ -152,11 +154,12 @@ static void test_what_a_verb_needs_arrives_and_nothing_else(void **state) {
                 assert_int_equal(back.calendar.base_usec, verb == JOB_HOST_CALENDAR ? 17 : 0);
                 assert_true(strv_equal(back.calendar.expressions,
                                        verb == JOB_HOST_CALENDAR ? job.calendar.expressions : NULL));
-                bool with_source = verb == JOB_VOLUME_DIFF || verb == JOB_VOLUME_CREATE || verb == JOB_VOLUME_CLONE ||
-                                   verb == JOB_VOLUME_ROLLBACK;
+                bool with_source = verb == JOB_VOLUME_DIFF || verb == JOB_VOLUME_RECEIVE || verb == JOB_VOLUME_CREATE ||
+                                   verb == JOB_VOLUME_CLONE || verb == JOB_VOLUME_ROLLBACK;
                 assert_int_equal(back.source.thin_id, with_source ? 18 : 0);
                 assert_true(sd_id128_equal(back.source.uuid, with_source ? image : SD_ID128_NULL));
-                assert_int_equal(back.total_only, verb == JOB_VOLUME_DIFF);
+                assert_int_equal(back.total_only && back.mapped && back.join, verb == JOB_VOLUME_DIFF);
+                assert_int_equal(back.read_only && back.as_stored, verb == JOB_VOLUME_DEVICE);
                 assert_int_equal(back.owner.uid && back.owner.gid && back.owner.mode, verb == JOB_VOLUME_OWN);
                 if (verb == JOB_VOLUME_SNAPSHOT)
                         assert_images(&job, &back);

@@ -1,0 +1,319 @@
+/* quarry send: a snapshot as a stream, or as a raw image. */
+
+#include "client.h"
+#include "describe.h"
+#include "must.h"
+#include "report.h"
+#include "stream.h"
+#include "terminal.h"
+#include "verbs.h"
+#include "volume.h"
+
+#include <quarry/fd.h>
+#include <quarry/text.h>
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char *arg_since, *arg_to, *arg_format = "stream";
+static bool arg_resume;
+
+const Option send_options[] = {
+        { 0, "since", "NAME@SNAPSHOT", "Only what differs from this one", option_string, &arg_since },
+        { 0, "to", "FILE", "Write FILE, which must not be there yet", option_string, &arg_to },
+        { 0, "resume", NULL, "Go on with a FILE that was cut short", option_flag, &arg_resume },
+        { 0, "format", "FORMAT", "stream, or raw: a sparse image of the device", option_string, &arg_format },
+        {},
+};
+
+/* What is sent, and to whom. */
+typedef struct Sending {
+        StreamHeader header;
+        uint64_t size;           /* bytes of the device */
+        int device, out;
+        StreamWriter *writer;    /* NULL: a raw image */
+        uint64_t from;           /* up to where it was sent before */
+        sd_json_variant *ranges;
+        uint64_t done, read;     /* bytes of the ranges */
+        Progress progress;
+} Sending;
+
+static void sending_done(Sending *s) {
+        stream_header_done(&s->header);
+        closep(&s->device);
+        closep(&s->out);
+        stream_writer_free(s->writer);
+        sd_json_variant_unref(s->ranges);
+}
+
+static bool is_raw(void) {
+        return streq(arg_format, "raw");
+}
+
+/* --- what ------------------------------------------------------------------------------------------------- */
+
+static uint64_t number_of(sd_json_variant *object, const char *name) {
+        return sd_json_variant_unsigned(sd_json_variant_by_key(object, name));
+}
+
+static int look_at(const char *name, char snapshot[static SNAPSHOT_NAME_MAX + 1], sd_id128_t *ret_uuid,
+                   sd_json_variant **ret, Error *err) {
+        const char *full;
+        int r;
+
+        r = volume_inspect(name, ret, err);
+        if (r < 0)
+                return r;
+        full = strchr(describe_string(*ret, "name"), '@');
+        if (!full) {
+                error_set(err, ERROR_NOT_SUPPORTED, 0, "%s is a volume, which changes: snapshots are sent", name);
+                error_hint(err, "quarry snapshot %s", name);
+                return error_code(err);
+        }
+        buffer_format(snapshot, SNAPSHOT_NAME_MAX + 1, "%s", full + 1);
+        return stream_uuid_of(*ret, ret_uuid, err);
+}
+
+/* Who receives what is new looks for what it is newer than among the snapshots of one volume. */
+static int check_same_volume(const char *name, sd_json_variant *a, sd_json_variant *b, Error *err) {
+        const char *one = describe_string(a, "name"), *other = describe_string(b, "name");
+        size_t n = strcspn(one, "@");
+
+        if (strcspn(other, "@") == n && strncmp(one, other, n) == 0 &&
+            streq(describe_string(a, "tenant"), describe_string(b, "tenant")) &&
+            streq(describe_string(a, "pool"), describe_string(b, "pool")))
+                return 0;
+        return error_field(err, "--since", "--since: %s is no snapshot of %.*s", arg_since, (int) strcspn(name, "@"),
+                           name);
+}
+
+static int header_make(const char *name, StreamHeader *h, Error *err) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *volume = NULL, *since = NULL;
+        const char *full, *key_source;
+        int r;
+
+        r = look_at(name, h->snapshot, &h->uuid, &volume, err);
+        if (r >= 0 && arg_since)
+                r = look_at(arg_since, h->since_snapshot, &h->since, &since, err);
+        if (r >= 0 && arg_since)
+                r = check_same_volume(name, volume, since, err);
+        if (r < 0)
+                return r;
+        full = describe_string(volume, "name");
+        buffer_format(h->spec.name, sizeof(h->spec.name), "%.*s", (int) strcspn(full, "@"), full);
+        buffer_format(h->spec.tenant, sizeof(h->spec.tenant), DEFAULT_TENANT);
+        h->spec.fs = (Filesystem) filesystem_from_string(describe_string(volume, "filesystem"));
+        key_source = describe_string(sd_json_variant_by_key(volume, "encryption"), "keySource");
+        if (*key_source)
+                h->spec.key_source = (KeySource) key_source_from_string(key_source);
+        h->spec.size = number_of(volume, "sizeBytes");
+        h->spec.uid = (uid_t) number_of(volume, "uid");
+        h->spec.gid = (gid_t) number_of(volume, "gid");
+        h->spec.mode = (mode_t) number_of(volume, "mode");
+        return 0;
+}
+
+/* The device first: as long as it is open nobody removes the snapshot. */
+static int source_open(Sending *s, const char *name, Error *err) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL, *which = NULL, *reply = NULL;
+        int r;
+
+        must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRING("volume", name)));
+        must(sd_json_buildo(&which, SD_JSON_BUILD_PAIR_STRING("to", name),
+                            SD_JSON_BUILD_PAIR_CONDITION(!!arg_since, "from", SD_JSON_BUILD_STRING(arg_since)),
+                            SD_JSON_BUILD_PAIR_BOOLEAN("join", true)));
+        Call send = { .method = API_STREAM ".Send", .parameters = parameters, .what = s->progress.what };
+        r = client_call(&send, NULL, &s->device, err);
+        if (r < 0)
+                return r;
+        if (s->device < 0)
+                return error_set(err, ERROR_FAILED, EPROTO, "quarryd sent no device");
+        Call diff = { .method = API_VOLUME ".Diff", .parameters = which, .what = s->progress.what };
+        r = client_call(&diff, &reply, NULL, err);
+        if (r < 0)
+                return r;
+        s->ranges = sd_json_variant_ref(sd_json_variant_by_key(reply, "ranges"));
+        s->progress.total = number_of(reply, "totalBytes");
+        return 0;
+}
+
+/* --- where to --------------------------------------------------------------------------------------------- */
+
+/* Returns 1 if all of it is there. */
+static int find_end(Sending *s, Error *err) {
+        _cleanup_(stream_reader_freep) StreamReader *reader = NULL;
+        _cleanup_(stream_header_done) StreamHeader there = {};
+        StreamRecord record;
+        Error cut = {};
+        int r;
+
+        r = stream_reader_new(s->out, &reader, &there, err);
+        if (r < 0) {
+                error_hint(err, "rm %s, and begin anew without --resume", arg_to);
+                return r;
+        }
+        if (!sd_id128_equal(there.uuid, s->header.uuid) || !sd_id128_equal(there.since, s->header.since))
+                return error_set(err, ERROR_BAD_REQUEST, EINVAL, "%s is a stream of something else", arg_to);
+        do
+                r = stream_read(reader, &record, &cut);
+        while (r > 0);
+        return r == 0 ? 1 : stream_writer_resume(reader, s->out, &s->writer, &s->from, err);
+}
+
+/* Returns 1 if nothing is left to do. */
+static int target_open(Sending *s, Error *err) {
+        int flags = arg_resume ? O_RDWR : O_RDWR | O_CREAT | O_EXCL;
+
+        if (!arg_to)
+                s->out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+        else
+                s->out = open(arg_to, flags | O_CLOEXEC | O_NOCTTY, 0600);
+        if (s->out < 0)
+                return error_errno(err, errno, "cannot %s %s", arg_resume ? "open" : "make",
+                                   arg_to ?: "standard output");
+        if (arg_resume)
+                return find_end(s, err);
+        if (!is_raw())
+                return stream_writer_new(s->out, &s->header, &s->writer, err);
+        return ftruncate(s->out, (off_t) s->size) < 0 ? error_errno(err, errno, "cannot write %s", arg_to) : 0;
+}
+
+/* --- and there -------------------------------------------------------------------------------------------- */
+
+static bool is_zero(const uint8_t *data, size_t size) {
+        return data[0] == 0 && memcmp(data, data + 1, size - 1) == 0;
+}
+
+static int piece_read(const Sending *s, uint64_t offset, uint8_t *buf, size_t size, Error *err) {
+        while (size > 0) {
+                ssize_t n = pread(s->device, buf, size, (off_t) offset);
+
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n <= 0)
+                        return error_errno(err, n < 0 ? errno : ENODATA, "cannot read the device at byte %" PRIu64,
+                                           offset);
+                buf += n;
+                offset += (uint64_t) n;
+                size -= (size_t) n;
+        }
+        return 0;
+}
+
+/* What is not said is zero, but where there was something before. */
+static int piece_send(Sending *s, uint64_t offset, size_t size, const uint8_t *data, Error *err) {
+        bool zero = is_zero(data, size);
+
+        if (zero && (!s->writer || !arg_since))
+                return 0;
+        if (s->writer)
+                return stream_write(s->writer, offset, size, zero ? NULL : data, err);
+        while (size > 0) {
+                ssize_t n = pwrite(s->out, data, size, (off_t) offset);
+
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0)
+                        return error_errno(err, errno, "cannot write %s", arg_to);
+                data += n;
+                offset += (uint64_t) n;
+                size -= (size_t) n;
+        }
+        return 0;
+}
+
+static int range_send(Sending *s, uint64_t offset, uint64_t end, uint8_t *buf, Error *err) {
+        int r = 0;
+
+        while (offset < end && r >= 0) {
+                size_t size = end - offset < STREAM_DATA_MAX ? (size_t) (end - offset) : STREAM_DATA_MAX;
+
+                if (offset + size > s->from) {
+                        r = piece_read(s, offset, buf, size, err);
+                        if (r >= 0)
+                                r = piece_send(s, offset, size, buf, err);
+                        s->read += size;
+                }
+                s->done += size;
+                offset += size;
+                stream_progress(&s->progress, s->done);
+        }
+        return r;
+}
+
+/* A range may be of a size that the snapshot no longer has, where it was larger before. */
+static int contents_send(Sending *s, Error *err) {
+        _cleanup_free_ uint8_t *buf = must_have(malloc(STREAM_DATA_MAX));
+        int r = 0;
+
+        for (size_t i = 0; i < sd_json_variant_elements(s->ranges) && r >= 0; i++) {
+                sd_json_variant *range = sd_json_variant_by_index(s->ranges, i);
+                uint64_t offset = number_of(range, "offsetBytes"), end = offset + number_of(range, "lengthBytes");
+
+                r = range_send(s, offset, end < s->size ? end : s->size, buf, err);
+        }
+        if (r >= 0 && s->writer)
+                r = stream_write_end(s->writer, err);
+        if (r >= 0 && arg_to && fsync(s->out) < 0)
+                r = error_errno(err, errno, "cannot write %s", arg_to);
+        return r;
+}
+
+static int send_all(Sending *s, const char *name, Error *err) {
+        int r;
+
+        r = header_make(name, &s->header, err);
+        if (r >= 0)
+                r = source_open(s, name, err);
+        if (r < 0)
+                return r;
+        s->size = volume_spec_device_size(&s->header.spec);
+        r = target_open(s, err);
+        if (r == 0)
+                r = contents_send(s, err);
+        progress_clear();
+        if (r >= 0 || s->out < 0 || !arg_to)
+                return r;
+        if (is_raw())
+                (void) unlink(arg_to);
+        else if (s->writer)
+                error_hint(err, "go on with what is there: the same, and --resume");
+        return r;
+}
+
+/* --- the verb --------------------------------------------------------------------------------------------- */
+
+static int options_check(Error *err) {
+        if (!streq(arg_format, "stream") && !is_raw())
+                return error_field(err, "--format", "--format is stream or raw");
+        if (is_raw() && (!arg_to || arg_since || arg_resume))
+                return error_field(err, "--format",
+                                   "--format raw is a whole image, in a file: it goes with --to, and "
+                                   "without --since and --resume");
+        if (arg_resume && !arg_to)
+                return error_field(err, "--resume", "--resume needs the file: --to FILE");
+        if (!arg_to && (arg_json || isatty(STDOUT_FILENO)))
+                return error_field(err, "--to", "--to: a stream is no text: name a file for it, or a pipe");
+        return 0;
+}
+
+int verb_send(char **arguments) {
+        _cleanup_free_ char *what = must_have(format_new("sending %s", arguments[0]));
+        _cleanup_(sending_done) Sending s = { .device = -EBADF, .out = -EBADF, .progress = { .what = what } };
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *document = NULL;
+        Error err = {};
+
+        if (options_check(&err) < 0 || send_all(&s, arguments[0], &err) < 0)
+                return report_error("cannot send", arguments[0], &err);
+        if (!arg_json)
+                return EXIT_DONE;
+        must(sd_json_buildo(&document, SD_JSON_BUILD_PAIR_STRING("volume", arguments[0]),
+                            SD_JSON_BUILD_PAIR_STRING("file", arg_to),
+                            SD_JSON_BUILD_PAIR_UNSIGNED("readBytes", s.read),
+                            SD_JSON_BUILD_PAIR_CONDITION(!!s.writer, "streamBytes",
+                                                         SD_JSON_BUILD_UNSIGNED(stream_written(s.writer)))));
+        return report_document(document);
+}

@@ -1,0 +1,156 @@
+#!/bin/bash
+# Snapshots as streams: all of one and what is new, plain and encrypted, to another pool; proven as they are read; what
+# is cut short, damaged or in the wrong place becomes nothing.
+# machine: --disk 2G --disk 2G
+# shellcheck source=common disable=SC2016
+. "$(dirname "$0")/common"
+
+useradd --no-create-home alice
+root=/run/quarry/mnt/default
+try quarry pool create one /dev/vda
+try quarry pool create two /dev/vdb
+volume_devices() { dmsetup ls | awk '$1 ~ /^quarry-[0-9a-f]/ { print $1 }' | grep -vxF "$(quarry pool ls --json | jq -r '.pools[].uuid' | sed 's/^/quarry-/')"; }
+sum() { (cd "$1" && find . -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum); }
+nothing_is_there() { [ -z "$(quarry ls --pool two --no-legend -o name)" ]; }
+# what a snapshot holds, from the first to the last byte
+image() { quarry send "$1" --format raw --to /run/image && sha256sum </run/image; rm -f /run/image; }
+
+# --- all of it, and what is new ---
+for kind in "ext4" "xfs" "ext4 --encrypt"; do
+    # shellcheck disable=SC2086 # words
+    try quarry create one:db --size 300M --fs $kind --label app=db --uid 5 --mode 2750
+    try quarry mount db
+    dd if=/dev/urandom of=$root/db/random bs=1M count=20 status=none
+    echo first >$root/db/file
+    try quarry snapshot db@a
+    echo second >$root/db/file
+    rm $root/db/random
+    dd if=/dev/urandom of=$root/db/other bs=1M count=3 status=none
+    sync -f $root/db
+    try quarry resize db 400M
+    try quarry snapshot db@b
+    exits "$kind: send" 0 quarry send db@a --to /run/a
+    exits "$kind: what differs from it" 0 quarry send db@b --since db@a --to /run/b
+    ok "$kind: which is less" [ "$(stat -c %s /run/b)" -lt $(($(stat -c %s /run/a) / 2)) ]
+    exits "$kind: receive" 0 quarry receive two:copy --from /run/a
+    is "$kind: prints the name" "$out" two:copy
+    is "$kind: with its snapshot" "$(quarry ls --pool two --type snapshot --no-legend -o name)" copy@a
+    is "$kind: owner, mode and filesystem are those" "$(json '.volumes[0] | [.uid, .mode, .filesystem, .sizeBytes]' quarry inspect copy@a | jq -c .)" \
+        "$(json '.volumes[0] | [.uid, .mode, .filesystem, .sizeBytes]' quarry inspect db@a | jq -c .)"
+    try quarry mount -o ro copy@a
+    is "$kind: it holds what that did" "$(cat $root/copy@a/file)" first
+    try quarry umount copy@a
+    if [ "$kind" = ext4 ]; then
+        is "to the last byte" "$(image copy@a)" "$(image db@a)"
+    fi
+    exits "$kind: brought up to date" 0 quarry receive copy --from /run/b
+    try quarry mount copy
+    is "$kind: it holds all that is new" "$(sum $root/copy)" "$(sum $root/db)"
+    if [ "$kind" = ext4 ]; then
+        is "ext4: to the last byte" "$(image copy@b)" "$(image db@b)"
+    fi
+    is "$kind: and has grown as that did" "$(df --output=size $root/copy | tail -1)" "$(df --output=size $root/db | tail -1)"
+    ok "$kind: and takes more" touch $root/copy/more
+    sync -f $root/copy
+    try quarry umount copy db
+    refused "$kind: a second time" 7 'copy has that already: copy@b' quarry receive copy --from /run/b
+    try quarry rm --yes --snapshots copy db
+    rm /run/a /run/b
+done
+is "no device stays" "$(volume_devices)" ""
+
+# --- with another key ---
+printf pass >/run/pass
+try quarry create one:vault --size 64M --key passphrase --key-file /run/pass
+try quarry mount vault --key-file /run/pass
+echo secret >$root/vault/file
+try quarry snapshot vault@a
+exits "without its passphrase" 0 quarry send vault@a --to /run/vault
+not_ok "a stream tells nothing of what is in it" grep -qa secret <(zstd -dc /run/vault)
+exits "nor is one needed there" 0 quarry receive two:vault2 --from /run/vault
+refused "but to mount it" 6 passphrase quarry mount vault2
+try quarry mount vault2 --key-file /run/pass
+is "which then holds it" "$(cat $root/vault2/file)" secret
+try quarry umount vault vault2
+try quarry rm --yes --snapshots vault vault2
+
+# --- nothing half becomes a volume ---
+try quarry create one:db --size 300M
+try quarry mount db
+dd if=/dev/urandom of=$root/db/random bs=1M count=40 status=none
+try quarry snapshot db@a
+exits "in a pipe" 0 bash -o pipefail -c 'quarry send db@a | quarry receive two:copy'
+try quarry rm --yes --snapshots copy
+try quarry send db@a --to /run/a
+size=$(stat -c %s /run/a)
+head -c $((size / 2)) /run/a >/run/cut
+refused "one that is cut short" 2 "cut short at byte $((size / 2))" quarry receive two:copy --from /run/cut
+ok "leaves nothing" nothing_is_there
+cp /run/a /run/flipped
+python3 -c '
+import sys
+with open("/run/flipped", "r+b") as f:
+    f.seek(int(sys.argv[1]))
+    byte = f.read(1)[0]
+    f.seek(-1, 1)
+    f.write(bytes([byte ^ 1]))' $((size / 2))
+refused "a bit that is another" 2 'the stream is damaged at byte [0-9]+' quarry receive two:copy --from /run/flipped
+ok "leaves nothing" nothing_is_there
+refused "no stream at all" 2 'damaged at byte 8' quarry receive two:copy --from /etc/services
+cp /run/cut /run/again
+exits "what was cut short is gone on with" 0 quarry send db@a --to /run/again --resume
+is "and is what it was to be" "$(sha256sum </run/again)" "$(sha256sum </run/a)"
+refused "not with another snapshot" 2 'of something else' bash -c 'quarry snapshot db@c >&2; quarry send db@c --to /run/cut --resume'
+for signal in INT TERM; do
+    mkfifo /run/slow
+    python3 -c '
+import os, signal
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execvp("quarry", ["quarry", "receive", "two:copy", "--from", "/run/slow"])' 2>/dev/null &
+    child=$!
+    exec 7>/run/slow
+    head -c $((size / 2)) /run/a >&7
+    wait_for 20 eval '[ "$(quarry ls --pool two --no-legend -o state)" = creating ]'
+    kill -$signal $child
+    exec 7>&-
+    wait $child
+    ok "ended by SIG$signal: nothing stays" wait_for 20 nothing_is_there
+    rm /run/slow
+done
+mkfifo /run/slow
+quarry receive two:copy --from /run/slow 2>/run/said &
+child=$!
+exec 7>/run/slow
+head -c $((size / 2)) /run/a >&7
+wait_for 20 eval '[ "$(quarry ls --pool two --no-legend -o state)" = creating ]'
+systemctl kill -s KILL quarryd
+wait $child
+is "quarryd is killed: so it fails" $? 8
+exec 7>&-
+like "which is told" "$(cat /run/said)" 'quarryd'
+ok "nothing stays" wait_for 30 nothing_is_there
+is "and no device" "$(volume_devices | wc -l)" 1
+
+# --- what does not fit ---
+try quarry snapshot db@b
+try quarry send db@b --since db@a --to /run/b
+refused "without what it goes on from" 3 'no volume (two:)?copy' quarry receive two:copy --from /run/b
+try quarry receive two:copy --from /run/a
+refused "a name that is taken" 7 'copy exists already' quarry receive one:copy --from /run/a
+try quarry mount copy
+echo mine >$root/copy/mine
+sync -f $root/copy
+refused "a volume that has changed" 1 'not as it was received' quarry receive copy --from /run/b
+is "keeps what it has" "$(cat $root/copy/mine)" mine
+try quarry umount copy
+try quarry rollback copy@a --yes --discard-current
+exits "once it is as it was" 0 quarry receive copy --from /run/b
+try quarry create one:other --size 64M
+try quarry snapshot other@a
+refused "since a snapshot of another volume" 2 'other@a is no snapshot of db' quarry send db@b --since other@a --to /run/x
+not_ok "makes no file" [ -e /run/x ]
+refused "a volume, which changes" 1 'snapshots are sent' quarry send db --to /run/x
+refused "one that is not there" 3 'no snapshot|no volume' quarry send db@nix --to /run/x
+refused "to a file that is there" 1 'File exists' quarry send db@a --to /run/a
+refused "by somebody without rights" 3 '' setpriv --reuid=alice --clear-groups quarry send db@a --to /tmp/x
+finish
