@@ -79,6 +79,7 @@ def a_pool_that_is_not_active_is_found_while_it_is_tried_again():
     pool = world.worker.add_pool()
     world.worker.unopened[pool] = "its disk is gone"
     world.start()
+    same(world.pool()["state"], "unavailable")
     gate = Gate()
     world.worker.rule("pool_open", gate)
     again = world.begin("Pool.Import")
