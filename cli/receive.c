@@ -152,7 +152,8 @@ static int transfer(StreamReader *reader, sd_json_variant *parameters, Progress 
         int ends[2], report[2], r;
         pid_t child;
 
-        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0 || pipe2(report, O_CLOEXEC) < 0)
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0 ||
+            socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, report) < 0)
                 return error_errno(err, errno, "cannot make a socket");
         child = fork();
         if (child == 0) {
@@ -161,10 +162,13 @@ static int transfer(StreamReader *reader, sd_json_variant *parameters, Progress 
                 (void) close(report[0]);
                 writer_run(reader, ends[0], report[1], progress);
         }
-        if (child < 0)
-                return error_errno(err, errno, "cannot start another process");
         (void) close(ends[0]);
         (void) close(report[1]);
+        if (child < 0) {
+                (void) close(ends[1]);
+                (void) close(report[0]);
+                return error_errno(err, EAGAIN, "cannot start another process");
+        }
         Call call = { .method = API_STREAM ".Receive", .parameters = parameters, .key_fd = &ends[1] };
         r = client_call(&call, NULL, NULL, err);
         (void) close(ends[1]);

@@ -246,7 +246,7 @@ static int range_send(Sending *s, uint64_t offset, uint64_t end, uint8_t *buf, E
 
 /* A range may be of a size that the snapshot no longer has, where it was larger before. */
 static int contents_send(Sending *s, Error *err) {
-        _cleanup_free_ uint8_t *buf = must_have(malloc(STREAM_DATA_MAX));
+        _cleanup_free_ uint8_t *buf = must_have(calloc(STREAM_DATA_MAX, 1));
         int r = 0;
 
         for (size_t i = 0; i < sd_json_variant_elements(s->ranges) && r >= 0; i++) {

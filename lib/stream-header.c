@@ -12,7 +12,7 @@ void stream_header_done(StreamHeader *header) {
 }
 
 static size_t put_name(uint8_t *at, char tag, const char *name) {
-        size_t n = strlen(name);
+        size_t n = strnlen(name, SNAPSHOT_NAME_MAX);
 
         at[0] = (uint8_t) tag;
         put_le(at + 1, 4 + n, 8);
@@ -22,9 +22,10 @@ static size_t put_name(uint8_t *at, char tag, const char *name) {
 }
 
 size_t stream_preamble(const StreamHeader *header, uint8_t buf[static RECORD_MAX]) {
-        size_t n = strlen(RBD_BANNER);
+        static const uint8_t banner[] = RBD_BANNER;
+        size_t n = sizeof(banner) - 1;
 
-        memcpy(buf, RBD_BANNER, n);
+        memcpy(buf, banner, n);
         if (*header->since_snapshot)
                 n += put_name(buf + n, 'f', header->since_snapshot);
         n += put_name(buf + n, 't', header->snapshot);

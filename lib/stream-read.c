@@ -14,12 +14,12 @@
 #define WINDOW_LOG 21 /* more than a record needs no writer remembers */
 
 struct StreamReader {
-        int fd;
-        ZSTD_DCtx *zstd;
         crypto_generichash_state sum, sum_whole; /* of what was taken, and of that up to the last whole record */
+        ZSTD_DCtx *zstd;
         uint64_t taken, whole, next, device_size; /* bytes: the same two; where the next record may begin; of all */
-        StreamHeader header;
         size_t begin, end; /* of what is not taken in input */
+        StreamHeader header;
+        int fd;
         uint8_t input[INPUT_SIZE], plain[RECORD_MAX];
 };
 
@@ -80,7 +80,7 @@ static int take_bytes(StreamReader *s, uint8_t *ret, size_t size, Error *err) {
 
 /* Returns the length of what is in it. */
 static int take_skippable(StreamReader *s, uint32_t magic, uint32_t max, Error *err) {
-        uint8_t head[FRAME_HEAD];
+        uint8_t head[FRAME_HEAD] = {};
         uint64_t length;
         int r;
 
@@ -157,9 +157,10 @@ int stream_reader_new(int fd, StreamReader **ret, StreamHeader *ret_header, Erro
 
         if (sodium_init() < 0)
                 return error_set(err, ERROR_FAILED, EIO, "libsodium does not start");
-        if (s)
-                s->zstd = ZSTD_createDCtx();
-        if (!s || !s->zstd)
+        if (!s)
+                return error_oom(err);
+        s->zstd = ZSTD_createDCtx();
+        if (!s->zstd)
                 return error_oom(err);
         s->fd = fd;
         (void) ZSTD_DCtx_setParameter(s->zstd, ZSTD_d_windowLogMax, WINDOW_LOG);

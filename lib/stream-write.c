@@ -12,10 +12,10 @@
 #define LEVEL 1 /* what is sent is read as fast as disks are */
 
 struct StreamWriter {
-        int fd;
-        ZSTD_CCtx *zstd;
         crypto_generichash_state sum;
+        ZSTD_CCtx *zstd;
         uint64_t written, next; /* bytes of the stream; where the next record may begin */
+        int fd;
         uint8_t plain[RECORD_MAX], frame[ZSTD_COMPRESSBOUND(RECORD_MAX)];
 };
 
@@ -64,11 +64,14 @@ int stream_writer_at(int fd, const crypto_generichash_state *sum, uint64_t writt
                      Error *err) {
         StreamWriter *w = calloc(1, sizeof(*w));
 
-        if (w)
-                *w = (StreamWriter) { .fd = fd, .sum = *sum, .written = written, .next = next };
-        if (w)
-                w->zstd = ZSTD_createCCtx();
-        if (!w || !w->zstd) {
+        if (!w)
+                return error_oom(err);
+        w->sum = *sum;
+        w->written = written;
+        w->next = next;
+        w->fd = fd;
+        w->zstd = ZSTD_createCCtx();
+        if (!w->zstd) {
                 stream_writer_free(w);
                 return error_oom(err);
         }
@@ -99,8 +102,9 @@ int stream_writer_new(int fd, const StreamHeader *header, StreamWriter **ret, Er
                 return error_set(err, ERROR_FAILED, EIO, "libsodium does not start");
         crypto_generichash_init(&sum, NULL, 0, SUM_SIZE);
         r = stream_writer_at(fd, &sum, 0, 0, &w, err);
-        if (r >= 0)
-                r = write_header(w, header, err);
+        if (r < 0 || !w)
+                return r;
+        r = write_header(w, header, err);
         if (r >= 0)
                 *ret = TAKE_PTR(w);
         return r;

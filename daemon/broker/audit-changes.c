@@ -57,7 +57,7 @@ static void add_volume(Changes *c, const VolumeUpdate *update) {
 }
 
 static const char *const limit_options[] = {
-#define LIMIT_OPTION(limit, member, word, option) [TENANT_LIMIT_##limit] = option,
+#define LIMIT_OPTION(limit, member, word, option) [TENANT_LIMIT_##limit] = (option),
         TENANT_LIMITS(LIMIT_OPTION)
 #undef LIMIT_OPTION
 };

@@ -214,7 +214,7 @@ static int new_snapshot(Manager *m, const ReceiveRequest *request, VolumeEntry *
 
 static int receive(Manager *m, const Caller *caller, ReceiveRequest *request, int *transfer_fd, const Watcher *watcher,
                    Error *err) {
-        VolumeEntry *entry;
+        VolumeEntry *entry = NULL;
         Operation *op;
         int r;
 

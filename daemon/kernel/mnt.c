@@ -86,13 +86,17 @@ static int parameters_set(int context, const char *device, const char *fstype, M
         bool is_xfs = streq(fstype, "xfs");
         int r;
 
+        const char *const flags[] = {
+                access == MNT_IMAGE || access == MNT_FIXED ? "ro" : NULL,
+                access != MNT_FIXED ? NULL
+                : is_xfs            ? "norecovery"
+                                    : "noload",
+                is_xfs ? "nouuid" : NULL,
+        };
         r = RET_NERRNO(fsconfig(context, FSCONFIG_SET_STRING, "source", device, 0));
-        if (r >= 0 && (access == MNT_IMAGE || access == MNT_FIXED))
-                r = RET_NERRNO(fsconfig(context, FSCONFIG_SET_FLAG, "ro", NULL, 0));
-        if (r >= 0 && access == MNT_FIXED)
-                r = RET_NERRNO(fsconfig(context, FSCONFIG_SET_FLAG, is_xfs ? "norecovery" : "noload", NULL, 0));
-        if (r >= 0 && is_xfs)
-                r = RET_NERRNO(fsconfig(context, FSCONFIG_SET_FLAG, "nouuid", NULL, 0));
+        for (size_t i = 0; i < ELEMENTSOF(flags) && r >= 0; i++)
+                if (flags[i])
+                        r = RET_NERRNO(fsconfig(context, FSCONFIG_SET_FLAG, flags[i], NULL, 0));
         if (r >= 0 && !isempty(label))
                 r = RET_NERRNO(fsconfig(context, FSCONFIG_SET_STRING, "context", label, 0));
         return r;

@@ -27,15 +27,15 @@ typedef struct StreamWriter StreamWriter;
 
 /* Writes the header to fd, which is borrowed. */
 int stream_writer_new(int fd, const StreamHeader *header, StreamWriter **ret, Error *err);
-void stream_writer_free(StreamWriter *writer);
+void stream_writer_free(StreamWriter *w);
 DEFINE_CLEANUP(StreamWriter *, stream_writer_free)
 
 /* A record: data of length bytes, at most STREAM_DATA_MAX, at offset of the thin device; data NULL: zeros, of any
  * length. In the order of their offsets. */
-int stream_write(StreamWriter *writer, uint64_t offset, uint64_t length, const uint8_t *data, Error *err);
+int stream_write(StreamWriter *w, uint64_t offset, uint64_t length, const uint8_t *data, Error *err);
 /* Behind the last: without it a stream is cut short. */
-int stream_write_end(StreamWriter *writer, Error *err);
-uint64_t stream_written(const StreamWriter *writer); /* bytes; of none 0 */
+int stream_write_end(StreamWriter *w, Error *err);
+uint64_t stream_written(const StreamWriter *w); /* bytes; of none 0 */
 
 /* --- reading ---------------------------------------------------------------------------------------------- */
 
@@ -49,12 +49,12 @@ typedef struct StreamRecord {
 /* Reads the header from fd, which is borrowed; *ret_header is the caller's. A stream that is damaged, cut short or of
  * another kind is refused (ERROR_BAD_REQUEST) with the byte at which that is seen. */
 int stream_reader_new(int fd, StreamReader **ret, StreamHeader *ret_header, Error *err);
-void stream_reader_free(StreamReader *reader);
+void stream_reader_free(StreamReader *s);
 DEFINE_CLEANUP(StreamReader *, stream_reader_free)
 
 /* Returns 1 with the next record; 0 behind the last, once all that was read was proven whole. */
-int stream_read(StreamReader *reader, StreamRecord *ret, Error *err);
+int stream_read(StreamReader *s, StreamRecord *ret, Error *err);
 
 /* Goes on with a stream that was cut short: behind the last whole record that the reader saw, of which *ret_offset is
  * the end. fd is that of the reader's, and is truncated and written to. */
-int stream_writer_resume(const StreamReader *reader, int fd, StreamWriter **ret, uint64_t *ret_offset, Error *err);
+int stream_writer_resume(const StreamReader *s, int fd, StreamWriter **ret, uint64_t *ret_offset, Error *err);

@@ -2,6 +2,8 @@
 the source."""
 
 import os
+import shutil
+import socket
 import time
 
 import damage
@@ -16,7 +18,7 @@ JOBS_THAT_LOOK = {"host_calendar", "pool_usage", "pool_check", "volume_usage", "
 JOBS_OF_FAULTS = {"pool_forget", "pool_recover", "pool_relieve", "volume_limit"}
 METHODS_THAT_LOOK = {"Event.List", "Event.Subscribe", "Volume.List", "Volume.Inspect", "Pool.List", "Pool.Inspect",
                      "Volume.Diff", "Tenant.List", "Tenant.Inspect", "Key.Status", "Key.Inspect",
-                     "Key.Backup", "Driver.Listen"}
+                     "Key.Backup", "Driver.Listen", "Stream.Send"}
 
 NAME, PLACE = "walked", "/run/quarry/mnt/default/walked"
 STORAGE = "/run/systemd/io.systemd.StorageProvider/quarry"
@@ -807,6 +809,43 @@ class Clone(FromSnapshot):
         self.clean()
 
 
+class Receive(FromSnapshot):
+    """From an image of the device, as quarry receive does it."""
+
+    word, method, end = "receive", "Stream.Receive", "answer.receive.after"
+    jobs, stored = {"volume_receive", "volume_accept"}, "/run/walked.img"
+
+    def before(self):
+        super().before()
+        if os.path.exists(self.stored):
+            os.unlink(self.stored)
+        claim(run("quarry", "send", self.image, "--format", "raw", "--to", self.stored) == 0, "there is no image")
+
+    def run(self):
+        what = volume(NAME)
+        ours, theirs = socket.socketpair()
+        receive = wire.Call(SOCKET, "io.quarry." + self.method, {
+            "volume": self.clone, "sizeBytes": what["sizeBytes"], "filesystem": self.fs, "keySource": self.key,
+            "socketFileDescriptor": 0}, fds=[theirs.fileno()], timeout=SECONDS)
+        theirs.close()
+        with ours:
+            for device in socket.recv_fds(ours, 1, 1)[1]:
+                with open(device, "wb", buffering=0) as to, open(self.stored, "rb") as image:
+                    shutil.copyfileobj(image, to, MIB)
+                    os.fsync(to.fileno())
+                ours.send(b"x")
+            receive.result()
+
+    def after(self, outcome):
+        there = volume(self.clone)
+        claim(there or outcome, "it was answered as received, and is not there")
+        if not there:
+            self.run()
+        claim(self.content(self.clone) == self.content(NAME) == "content", "the two differ")
+        call("Volume.Remove", volume=self.clone)
+        self.clean()
+
+
 class Rollback(FromSnapshot):
     word, method, end = "roll back", "Volume.Rollback", "answer.rollback.after"
     jobs, discard = {"volume_claim", "volume_rollback"}, False
@@ -1287,7 +1326,7 @@ VOLUMES += [[Update(key="host")]]
 VOLUMES += [[CreateOfKind("bind"), RemoveOfKind("bind")], [CreateOfKind("tmpfs"), RemoveOfKind("tmpfs")],
             [MountOfKind("bind")], [MountOfKind("tmpfs")], [ResizeOfTmpfs("tmpfs")]]
 VOLUMES += [[Scheduled()]]
-VOLUMES += [[Snapshot(key="host")], [Hold(), ReleaseHeld()], [Clone(key="host")], [Rollback()], [RollbackDiscarding()]]
+VOLUMES += [[Snapshot(key="host")], [Hold(), ReleaseHeld()], [Clone(key="host")], [Receive(key="host")], [Rollback()], [RollbackDiscarding()]]
 VOLUMES += [[KeyAdd(key="host"), KeyRemove(key="host")], [KeyAddHost(key="host")], [KeyChange(key="host")],
             [KeyLock(key="host")], [KeySuspend(key="host")], [KeyUnlock(key="host")], [KeyRestore(key="host")],
             [KeyRotate(key="host")]]
