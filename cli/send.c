@@ -25,7 +25,7 @@ const Option send_options[] = {
         { 0, "since", "NAME@SNAPSHOT", "Only what differs from this one", option_string, &arg_since },
         { 0, "to", "FILE", "Write FILE, which must not be there yet", option_string, &arg_to },
         { 0, "resume", NULL, "Go on with a FILE that was cut short", option_flag, &arg_resume },
-        { 0, "format", "FORMAT", "stream, or raw: a sparse image of the device", option_string, &arg_format },
+        { 0, "format", "FORMAT", "stream; rbd: for Ceph; raw: a sparse image", option_string, &arg_format },
         {},
 };
 
@@ -47,6 +47,10 @@ static void sending_done(Sending *s) {
         closep(&s->out);
         stream_writer_free(s->writer);
         sd_json_variant_unref(s->ranges);
+}
+
+static bool is_rbd(void) {
+        return streq(arg_format, "rbd");
 }
 
 static bool is_raw(void) {
@@ -177,7 +181,7 @@ static int target_open(Sending *s, Error *err) {
         if (arg_resume)
                 return find_end(s, err);
         if (!is_raw())
-                return stream_writer_new(s->out, &s->header, &s->writer, err);
+                return stream_writer_new(s->out, &s->header, is_rbd(), &s->writer, err);
         return ftruncate(s->out, (off_t) s->size) < 0 ? error_errno(err, errno, "cannot write %s", arg_to) : 0;
 }
 
@@ -279,7 +283,7 @@ static int send_all(Sending *s, const char *name, Error *err) {
                 return r;
         if (is_raw())
                 (void) unlink(arg_to);
-        else if (s->writer)
+        else if (s->writer && !is_rbd())
                 error_hint(err, "go on with what is there: the same, and --resume");
         return r;
 }
@@ -287,12 +291,16 @@ static int send_all(Sending *s, const char *name, Error *err) {
 /* --- the verb --------------------------------------------------------------------------------------------- */
 
 static int options_check(Error *err) {
-        if (!streq(arg_format, "stream") && !is_raw())
-                return error_field(err, "--format", "--format is stream or raw");
+        if (!streq(arg_format, "stream") && !is_rbd() && !is_raw())
+                return error_field(err, "--format", "--format is stream, rbd or raw");
         if (is_raw() && (!arg_to || arg_since || arg_resume))
                 return error_field(err, "--format",
                                    "--format raw is a whole image, in a file: it goes with --to, and "
                                    "without --since and --resume");
+        if (is_rbd() && arg_resume)
+                return error_field(err, "--resume",
+                                   "--resume goes on with a stream: Ceph's has nothing to prove what "
+                                   "is there");
         if (arg_resume && !arg_to)
                 return error_field(err, "--resume", "--resume needs the file: --to FILE");
         if (!arg_to && (arg_json || isatty(STDOUT_FILENO)))

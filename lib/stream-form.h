@@ -33,6 +33,7 @@ static inline uint64_t get_le(const uint8_t *at, unsigned bytes) {
 /* What comes first, behind the banner of rbd's: from which snapshot, to which, and how large it is then. Returns its
  * size. */
 size_t stream_preamble(const StreamHeader *header, uint8_t buf[static RECORD_MAX]);
+size_t stream_preamble_bare(const StreamHeader *header, uint8_t buf[static RECORD_MAX]); /* of version 1 */
 
 /* -ENOMEM; -EINVAL with what is wrong in *err. */
 int stream_header_to_json(const StreamHeader *header, char **ret);

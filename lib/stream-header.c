@@ -35,6 +35,28 @@ size_t stream_preamble(const StreamHeader *header, uint8_t buf[static RECORD_MAX
         return n + 17;
 }
 
+static size_t put_name_bare(uint8_t *at, char tag, const char *name) {
+        size_t n = strnlen(name, SNAPSHOT_NAME_MAX);
+
+        at[0] = (uint8_t) tag;
+        put_le(at + 1, n, 4);
+        memcpy(at + 5, name, n);
+        return 5 + n;
+}
+
+size_t stream_preamble_bare(const StreamHeader *header, uint8_t buf[static RECORD_MAX]) {
+        static const uint8_t banner[] = "rbd diff v1\n";
+        size_t n = sizeof(banner) - 1;
+
+        memcpy(buf, banner, n);
+        if (*header->since_snapshot)
+                n += put_name_bare(buf + n, 'f', header->since_snapshot);
+        n += put_name_bare(buf + n, 't', header->snapshot);
+        buf[n] = 's';
+        put_le(buf + n + 1, volume_spec_device_size(&header->spec), 8);
+        return n + 9;
+}
+
 int stream_header_to_json(const StreamHeader *h, char **ret) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *v = NULL;
         const VolumeSpec *spec = &h->spec;

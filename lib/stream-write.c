@@ -16,6 +16,7 @@ struct StreamWriter {
         ZSTD_CCtx *zstd;
         uint64_t written, next; /* bytes of the stream; where the next record may begin */
         int fd;
+        bool is_bare; /* without lengths of records, frames and sums */
         uint8_t plain[RECORD_MAX], frame[ZSTD_COMPRESSBOUND(RECORD_MAX)];
 };
 
@@ -53,6 +54,8 @@ static int put_skippable(StreamWriter *w, uint32_t magic, const void *data, size
 
 /* What is in plain. */
 static int put_frame(StreamWriter *w, size_t size, Error *err) {
+        if (w->is_bare)
+                return put(w, w->plain, size, err);
         size_t n = ZSTD_compress2(w->zstd, w->frame, sizeof(w->frame), w->plain, size);
 
         if (ZSTD_isError(n))
@@ -85,6 +88,8 @@ static int write_header(StreamWriter *w, const StreamHeader *header, Error *err)
         _cleanup_free_ char *json = NULL, *text = NULL;
         int r;
 
+        if (w->is_bare)
+                return put_frame(w, stream_preamble_bare(header, w->plain), err);
         r = stream_header_to_json(header, &json);
         text = r < 0 ? NULL : format_new(HEADER_BANNER "%s", json);
         if (!text)
@@ -93,7 +98,7 @@ static int write_header(StreamWriter *w, const StreamHeader *header, Error *err)
         return r < 0 ? r : put_frame(w, stream_preamble(header, w->plain), err);
 }
 
-int stream_writer_new(int fd, const StreamHeader *header, StreamWriter **ret, Error *err) {
+int stream_writer_new(int fd, const StreamHeader *header, bool for_rbd, StreamWriter **ret, Error *err) {
         _cleanup_(stream_writer_freep) StreamWriter *w = NULL;
         crypto_generichash_state sum;
         int r;
@@ -104,6 +109,7 @@ int stream_writer_new(int fd, const StreamHeader *header, StreamWriter **ret, Er
         r = stream_writer_at(fd, &sum, 0, 0, &w, err);
         if (r < 0 || !w)
                 return r;
+        w->is_bare = for_rbd;
         r = write_header(w, header, err);
         if (r >= 0)
                 *ret = TAKE_PTR(w);
@@ -113,13 +119,19 @@ int stream_writer_new(int fd, const StreamHeader *header, StreamWriter **ret, Er
 int stream_write(StreamWriter *w, uint64_t offset, uint64_t length, const uint8_t *data, Error *err) {
         assert(length > 0 && (!data || length <= STREAM_DATA_MAX) && offset >= w->next);
         w->next = offset + length;
+        size_t n = 1, size = data ? (size_t) length : 0;
+
         w->plain[0] = data ? 'w' : 'z';
-        put_le(w->plain + 1, 16 + (data ? length : 0), 8);
-        put_le(w->plain + 9, offset, 8);
-        put_le(w->plain + 17, length, 8);
+        if (!w->is_bare) {
+                put_le(w->plain + n, 16 + size, 8);
+                n += 8;
+        }
+        put_le(w->plain + n, offset, 8);
+        put_le(w->plain + n + 8, length, 8);
+        n += 16;
         if (data)
-                memcpy(w->plain + RECORD_HEAD, data, length);
-        return put_frame(w, RECORD_HEAD + (data ? length : 0), err);
+                memcpy(w->plain + n, data, size);
+        return put_frame(w, n + size, err);
 }
 
 int stream_write_end(StreamWriter *w, Error *err) {
@@ -129,7 +141,7 @@ int stream_write_end(StreamWriter *w, Error *err) {
 
         w->plain[0] = 'e';
         r = put_frame(w, 1, err);
-        if (r < 0)
+        if (r < 0 || w->is_bare)
                 return r;
         so_far = w->sum;
         crypto_generichash_final(&so_far, sum, sizeof(sum));

@@ -2,8 +2,7 @@
 
 /* A snapshot as a stream of bytes: Ceph's rbd diff format, version 2 (doc/dev/rbd-diff.rst in its sources), each record
  * in a zstd frame of its own (RFC 8878) with its checksum. Before and behind them stand skippable frames: what quarry
- * needs to know of the volume, as JSON, and the BLAKE2b-256 of all bytes before it. zstd -d leaves these out, and rbd
- * import-diff reads the rest. */
+ * needs to know of the volume, as JSON, and the BLAKE2b-256 of all bytes before it. zstd -d leaves these out. */
 
 #include <quarry/error.h>
 #include <quarry/volume.h>
@@ -25,8 +24,9 @@ void stream_header_done(StreamHeader *header);
 
 typedef struct StreamWriter StreamWriter;
 
-/* Writes the header to fd, which is borrowed. */
-int stream_writer_new(int fd, const StreamHeader *header, StreamWriter **ret, Error *err);
+/* Writes the header to fd, which is borrowed. for_rbd: version 1 of the format, bare, which is what rbd import-diff and
+ * merge-diff take as a file; nothing here reads it. */
+int stream_writer_new(int fd, const StreamHeader *header, bool for_rbd, StreamWriter **ret, Error *err);
 void stream_writer_free(StreamWriter *w);
 DEFINE_CLEANUP(StreamWriter *, stream_writer_free)
 

@@ -62,7 +62,7 @@ static int write_stream(const char *since) {
         int fd = open_stream();
         Error err = {};
 
-        assert_int_equal(stream_writer_new(fd, &header, &w, &err), 0);
+        assert_int_equal(stream_writer_new(fd, &header, false, &w, &err), 0);
         write_records(w, 0);
         assert_int_equal(stream_written(w), lseek(fd, 0, SEEK_END));
         stream_writer_free(w);
@@ -185,12 +185,36 @@ static void test_more_behind_its_end(void **state) {
         close(fd);
 }
 
+/* As Ceph's MergeDiff.cc reads it. */
+static void test_bare_for_ceph(void **state) {
+        static const char wanted[] = "rbd diff v1\n"
+                                     "f\3\0\0\0one"
+                                     "t\3\0\0\0two"
+                                     "s\0\0\0\4\0\0\0\0"
+                                     "w\0\0\0\0\0\0\0\0\4\0\0\0\0\0\0\0data"
+                                     "z\0\0\x50\0\0\0\0\0\0\0\x80\0\0\0\0\0"
+                                     "e";
+        StreamHeader header = header_of("one");
+        StreamWriter *w = NULL;
+        char have[256] = "";
+        int fd = open_stream();
+        Error err = {};
+
+        assert_int_equal(stream_writer_new(fd, &header, true, &w, &err), 0);
+        assert_int_equal(stream_write(w, 0, 4, (const uint8_t *) "data", &err), 0);
+        assert_int_equal(stream_write(w, AT, ZEROS, NULL, &err), 0);
+        assert_int_equal(stream_write_end(w, &err), 0);
+        assert_int_equal(pread(fd, have, sizeof(have), 0), sizeof(wanted) - 1);
+        assert_memory_equal(have, wanted, sizeof(wanted) - 1);
+        stream_writer_free(w);
+        close(fd);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_there_and_back),
-                cmocka_unit_test(test_cut_and_gone_on_with),
-                cmocka_unit_test(test_any_flipped_bit),
-                cmocka_unit_test(test_more_behind_its_end),
+                cmocka_unit_test(test_there_and_back),  cmocka_unit_test(test_cut_and_gone_on_with),
+                cmocka_unit_test(test_any_flipped_bit), cmocka_unit_test(test_more_behind_its_end),
+                cmocka_unit_test(test_bare_for_ceph),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

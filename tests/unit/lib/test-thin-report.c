@@ -38,20 +38,28 @@ static void test_usage(void **state) {
         assert_int_equal(u.thin_id, THIN_ID_MAX);
 }
 
-/* What thin_delta prints of the elements between; to "a-b c-d" in chunks, or the error. */
-static int parse(const char *elements, size_t keep, uint64_t size, uint64_t other, ThinDelta *ret) {
+/* What thin_delta prints of the elements between; or the error. */
+static int parse_with(ThinDeltaParser *p, const char *elements, ThinDelta *ret) {
         _cleanup_free_ char *text = format_new(
                 "<superblock uuid=\"\" time=\"2\" transaction=\"0\" data_block_size=\"128\" "
                 "nr_data_blocks=\"1000\">\n  <diff left=\"1\" right=\"7\">\n%s"
                 "  </diff>\n</superblock>",
                 elements);
-        _cleanup_(thin_delta_parser_done) ThinDeltaParser p = { .keep = keep, .sizes = { size, other } };
         char *rest = text, *line;
         int r = 0;
 
         while (r >= 0 && (line = strsep(&rest, "\n")))
-                r = thin_delta_parse(&p, line);
-        return r < 0 ? r : thin_delta_finish(&p, ret);
+                r = thin_delta_parse(p, line);
+        if (r >= 0)
+                r = thin_delta_finish(p, ret);
+        thin_delta_parser_done(p);
+        return r;
+}
+
+static int parse(const char *elements, size_t keep, uint64_t size, uint64_t other, ThinDelta *ret) {
+        ThinDeltaParser p = { .keep = keep, .sizes = { size, other } };
+
+        return parse_with(&p, elements, ret);
 }
 
 #define E(kind, begin, length) "    <" kind " begin=\"" #begin "\" length=\"" #length "\"/>\n"
@@ -125,6 +133,29 @@ static void test_what_is_not_kept_is_counted(void **state) {
                 assert_int_equal(d.total, 5 * CHUNK);
                 thin_delta_done(&d);
         }
+}
+
+static void test_near_ranges_become_one(void **state) {
+        static const char elements[] = E("different", 0, 1) E("different", 10, 1) E("different", 12, 1)
+                E("different", 20, 1) E("different", 40, 1);
+        ThinDeltaParser p = { .keep = 4, .join = true, .sizes = { 100 * CHUNK, 100 * CHUNK } };
+        ThinDelta d = {};
+
+        assert_int_equal(parse_with(&p, elements, &d), 0);
+        assert_true(d.n_ranges <= 4 && d.count == d.n_ranges);
+        assert_int_equal(d.ranges[0].offset, 0);
+        assert_int_equal(d.ranges[d.n_ranges - 1].offset + d.ranges[d.n_ranges - 1].length, 41 * CHUNK);
+        thin_delta_done(&d);
+}
+
+static void test_what_is_mapped(void **state) {
+        ThinDeltaParser p = { .keep = 4, .mapped = true, .sizes = { 100 * CHUNK, 100 * CHUNK } };
+        ThinDelta d = {};
+
+        assert_int_equal(parse_with(&p, E("same", 3, 2) E("same", 90, 10), &d), 0);
+        assert_int_equal(d.n_ranges, 2);
+        assert_int_equal(d.total, 12 * CHUNK);
+        thin_delta_done(&d);
 }
 
 static void test_what_is_not_understood(void **state) {
@@ -242,6 +273,8 @@ int main(void) {
                 cmocka_unit_test(test_ranges),
                 cmocka_unit_test(test_the_last_chunk_is_cut),
                 cmocka_unit_test(test_what_is_not_kept_is_counted),
+                cmocka_unit_test(test_near_ranges_become_one),
+                cmocka_unit_test(test_what_is_mapped),
                 cmocka_unit_test(test_what_is_not_understood),
                 cmocka_unit_test(test_the_end_must_be_there),
                 cmocka_unit_test(test_chunk_sizes),
