@@ -85,6 +85,23 @@ int operation_new(Manager *m, const char *verb, const Caller *caller, const Watc
         return 0;
 }
 
+static void tell(Operation *op, const Error *err) {
+        while (op->watchers) {
+                Watcher w = *op->watchers;
+
+                free(op->watchers);
+                op->watchers = w.next;
+                w.on_done(op, err, w.userdata);
+        }
+}
+
+static void end(Operation *op, const Error *err) {
+        if (err && !op->verb)
+                log_debug(NULL, "a look failed: %s", err->text);
+        audit_operation(op, err);
+        tell(op, err);
+}
+
 /* Only now, since a volume that is waited for is not yet worked on. */
 static void start(Operation *op) {
         Error err = {};
@@ -113,9 +130,26 @@ void operation_begin(Operation *op, Lane *lane) {
         start(op);
 }
 
+int operation_check_not_received(const VolumeEntry *volume, Error *err) {
+        const Operation *running = volume->lane.running;
+
+        if (!running || running->transfer_fd < 0)
+                return 0;
+        error_set(err, ERROR_VOLUME_BUSY, EBUSY, "%s is being received", volume->volume.spec.name);
+        error_hint(err, "it goes when its quarry receive is ended");
+        return error_code(err);
+}
+
 void operation_begin_on_volume(Operation *op, VolumeEntry *volume) {
+        Error err = {};
+
         op->volume = volume;
         op->pool = volume->pool;
+        if (operation_check_not_received(volume, &err) < 0) {
+                end(op, &err);
+                operation_free(op);
+                return;
+        }
         operation_begin(op, &volume->lane);
 }
 
@@ -202,16 +236,6 @@ bool operation_outlives_worker(Operation *op, const Error *err) {
         return err && err->kind == ERROR_WORKER_DIED && ++op->deaths < WORKER_DEATHS_MAX;
 }
 
-static void tell(Operation *op, const Error *err) {
-        while (op->watchers) {
-                Watcher w = *op->watchers;
-
-                free(op->watchers);
-                op->watchers = w.next;
-                w.on_done(op, err, w.userdata);
-        }
-}
-
 void operation_let_go(Operation *op, const Error *err) {
         for (; op; op = op->lane ? (op == op->lane->running ? op->lane->waiting : op->next) : NULL) {
                 Operation *told = op->leader ?: op;
@@ -252,7 +276,7 @@ void operation_guard(Operation *op, VolumeEntry *volume, void (*then)(Operation 
         operation_begin_on_volume(guard, volume);
 }
 
-static void guards_finish(Operation *op) {
+void operation_unguard(Operation *op) {
         while (op->guards) {
                 Operation *guard = op->guards;
 
@@ -313,17 +337,10 @@ void operation_cancel(Operation *op) {
         operation_free(op);
 }
 
-static void end(Operation *op, const Error *err) {
-        if (err && !op->verb)
-                log_debug(NULL, "a look failed: %s", err->text);
-        audit_operation(op, err);
-        tell(op, err);
-}
-
 void operation_finish(Operation *op, const Error *err) {
         Lane *lane = op->lane;
 
-        guards_finish(op);
+        operation_unguard(op);
         release(op);
         end(op, err);
         if (lane)
@@ -337,7 +354,7 @@ static void finish_gone(Operation *op, const Error *err, bool leaves_registry) {
         VolumeEntry *volume = op->volume;
         Operation *waiting;
 
-        guards_finish(op);
+        operation_unguard(op);
         end(op, err);
         while ((waiting = volume->lane.waiting)) {
                 Error gone = {};

@@ -107,7 +107,9 @@ void operation_free(Operation *operation);
 int operation_set_source(Operation *operation, const VolumeEntry *source, Error *err);
 
 int operation_add_watcher(Operation *operation, const Watcher *watcher, Error *err);
-/* Queues behind what runs on the volume, or starts. */
+/* Who writes a volume that is received may take days over it, or stop: nobody waits for that (ERROR_VOLUME_BUSY). */
+int operation_check_not_received(const VolumeEntry *volume, Error *err);
+/* Queues behind what runs on the volume, or starts; or fails at once, if it is being received. */
 void operation_begin_on_volume(Operation *operation, VolumeEntry *volume);
 /* Takes the pool for itself: ERROR_POOL_BUSY if anything runs on it but what is in the background, for whose end it
  * waits. Frees the operation on failure. */
@@ -120,6 +122,9 @@ void operation_begin(Operation *operation, Lane *lane);
 /* Keeps others off another volume, too, until the operation ends. Calls back when it is its turn there, or with an
  * error if it never will be. Who runs on a snapshot never waits for its volume: so no two wait for each other. */
 void operation_guard(Operation *operation, VolumeEntry *volume, void (*then)(Operation *operation, const Error *err));
+
+/* Lets go what it guards, before its end. */
+void operation_unguard(Operation *operation);
 
 /* A volume that it guards goes out of the registry: who waits for it is told so. */
 void operation_remove_guarded(Operation *operation, VolumeEntry *volume);

@@ -240,6 +240,7 @@ static void begin_stop(Manager *m, PoolEntry *pool, bool all) {
         s->stopped = true;
         s->stopped_all = s->stopped_all || all;
         stop(m, pool, s->stopped_all);
+        volume_receive_stop(pool);
 }
 
 static void end_stop(Manager *m, PoolEntry *pool) {

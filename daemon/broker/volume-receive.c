@@ -12,6 +12,7 @@
 
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 /* --- the end ---------------------------------------------------------------------------------------------- */
 
@@ -31,8 +32,10 @@ static void on_accepted(JobResult *result, int *mount_fd, const Error *err, void
                 give_up(op, err);
                 return;
         }
-        if (*result->keys.host_key)
-                registry_set_key(&op->manager->registry, entry, KEY_SOURCE_HOST, result->keys.host_key);
+        if (entry->volume.spec.key_source != KEY_SOURCE_NONE) /* as its header has it, whatever was said */
+                registry_set_key(&op->manager->registry, entry,
+                                 *result->keys.host_key ? KEY_SOURCE_HOST : KEY_SOURCE_PASSPHRASE,
+                                 result->keys.host_key);
         entry->volume.state = VOLUME_READY;
         entry->made_usec = clock_usec(CLOCK_REALTIME);
         entry->open = result->open;
@@ -43,6 +46,11 @@ static void on_accepted(JobResult *result, int *mount_fd, const Error *err, void
 
 /* --- while it is written ---------------------------------------------------------------------------------- */
 
+static void transfer_end(Operation *op) {
+        op->transfer = sd_event_source_disable_unref(op->transfer);
+        close(TAKE_FD(op->transfer_fd));
+}
+
 static int on_transfer(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
         Operation *op = userdata;
         Error err = {};
@@ -51,14 +59,30 @@ static int on_transfer(sd_event_source *source, int fd, uint32_t revents, void *
 
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
                 return 0;
-        op->transfer = sd_event_source_disable_unref(op->transfer);
-        closep(&op->transfer_fd);
+        transfer_end(op);
         if (n == 1 && operation_run_job(op, JOB_VOLUME_ACCEPT, on_accepted, &err) >= 0)
                 return 0;
         if (n != 1)
                 error_set(&err, ERROR_FAILED, ECANCELED, "whoever wrote it went away before all was there");
         give_up(op, &err);
         return 0;
+}
+
+/* Nothing stops who writes to a device, as what writes to a filesystem is stopped: so they have to go. */
+static int end_transfer(VolumeEntry *entry, void *userdata) {
+        Operation *op = entry->lane.running;
+        Error err = {};
+
+        if (!op || !op->transfer || op->transfer_fd < 0)
+                return 0;
+        transfer_end(op);
+        error_set(&err, ERROR_NO_SPACE, ENOSPC, "pool %s is nearly full", entry->pool->info.name);
+        give_up(op, &err);
+        return 0;
+}
+
+void volume_receive_stop(PoolEntry *pool) {
+        registry_each_volume(pool, end_transfer, NULL);
 }
 
 static int hand_over(const Operation *op, int device) {
@@ -93,8 +117,10 @@ static void on_made(JobResult *result, int *mount_fd, const Error *err, void *us
                         volume_drop_row(op);
                 return;
         }
+        operation_unguard(op); /* what it begins as, it is */
         r = *mount_fd < 0 ? -EPROTO : hand_over(op, *mount_fd);
-        closep(mount_fd); /* it is closed behind the caller */
+        if (*mount_fd >= 0)
+                close(TAKE_FD(*mount_fd)); /* it is closed behind the caller */
         if (r >= 0)
                 r = sd_event_add_io(op->manager->event, &op->transfer, op->transfer_fd, EPOLLIN, on_transfer, op);
         if (r >= 0)

@@ -290,6 +290,8 @@ static int snapshot_check(const VolumeEntry *snapshot, Error *err) {
         int r;
 
         r = keeping_check(snapshot, err);
+        if (r >= 0)
+                r = operation_check_not_received(snapshot, err);
         if (r < 0 || (!is_mounted && !snapshot->open))
                 return r;
         r = error_set(err, ERROR_VOLUME_BUSY, EBUSY, "snapshot %s is in use: %s%s", snapshot->volume.spec.name,

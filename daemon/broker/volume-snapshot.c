@@ -431,7 +431,7 @@ static int check_request(const SnapshotRequest *requests, size_t i, Error *err) 
         if (entry->volume.spec.role != ROLE_VOLUME)
                 return error_set(err, ERROR_NOT_SUPPORTED, EOPNOTSUPP,
                                  "%s is a snapshot: snapshots are made of volumes", name);
-        if (volume_check_block(entry, "snapshot", err) < 0)
+        if (volume_check_block(entry, "snapshot", err) < 0 || operation_check_not_received(entry, err) < 0)
                 return error_code(err);
         if (entry->pool != first->pool)
                 return error_set(err, ERROR_NOT_SUPPORTED, EXDEV,

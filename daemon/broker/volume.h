@@ -35,6 +35,8 @@ typedef struct ReceiveRequest {
 /* Takes over the spec's contents and transfer_fd in every case. */
 int volume_receive(Manager *manager, const Caller *caller, ReceiveRequest *request, int transfer_fd,
                    const Watcher *watcher, Error *err);
+/* Ends all of the pool, which fills up. */
+void volume_receive_stop(PoolEntry *pool);
 
 /* A volume becomes what its snapshot is. Unless discard, what it was is kept as another one: the operation ends with
  * that in volumes. dry_run: only judged. */

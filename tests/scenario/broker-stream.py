@@ -6,7 +6,7 @@ import socket
 import sys
 
 from tap import contains, eventually, same, test
-from world import GIB, main
+from world import GIB, MIB, main
 from worker import Gate, die_after, die_before, fail
 
 world = None  # what the test that runs now uses
@@ -84,6 +84,46 @@ def who_goes_away_leaves_nothing():
     world.worker.rule("volume_remove", fail("VolumeBusy", "somebody has it open"), times=2)
     contains(Transfer().wait().go_away().failure().message, "went away")
     same(world.names(), ["db"], "also when the device was in use for a while longer")
+    world.check_consistent()
+
+
+@test
+def nobody_waits_for_a_writer():
+    begin()
+    world.create("db")
+    world.call("Volume.Snapshot", volumes=["db@one"])
+    whole = Transfer().wait()
+    for method, parameters in (("Mount", {"volume": "copy"}), ("Remove", {"volume": "copy"}),
+                               ("Rename", {"volume": "copy", "name": "other"}),
+                               ("Snapshot", {"volumes": ["db@two", "copy@two"]}),
+                               ("Update", {"volume": "copy", "labels": ["a=c"]})):
+        contains(world.refused("VolumeBusy", f"Volume.{method}", **parameters).message, "copy is being received")
+    same(world.names(type="all"), ["copy", "db", "db@one"])
+    new = Transfer("db@two", base="db@one").wait()
+    contains(world.refused("VolumeBusy", "Volume.Remove", volume="db", snapshots=True).message, "is being received")
+    same(world.names(type="all"), ["copy", "db", "db@one", "db@two"], "none of them was removed")
+    world.call("Volume.Mount", volume="db@one", options=["ro"])
+    world.call("Volume.Unmount", volume="db@one")
+    world.call("Volume.Remove", volume="db@one")
+    whole.end().result()
+    new.end().result()
+    world.call("Volume.Mount", volume="copy")
+    same(world.names(type="all"), ["copy", "db", "db@two"])
+    world.check_consistent()
+
+
+@test
+def a_pool_that_fills_ends_it():
+    pool = world.worker.add_pool(size=10 * GIB)
+    world.start()
+    eventually(lambda: world.worker.watchers, "the pool is watched")
+    uuid = world.create("db")["uuid"]
+    world.call("Volume.Mount", volume="db")
+    transfer = Transfer().wait()
+    world.worker.report(pool, 200 * MIB, {uuid: GIB})
+    contains(transfer.call.failure().message, "nearly full")
+    same(transfer.socket.recv(1), b"", "whoever writes is told")
+    same(world.names(), ["db"])
     world.check_consistent()
 
 
