@@ -162,12 +162,36 @@ static const char *kdf_check(struct crypt_device *header, struct crypt_device *p
         return NULL;
 }
 
+/* How it encrypts, and where. */
+static const char *form_check(struct crypt_device *header) {
+        uint64_t metadata = 0, keyslots = 0;
+        uint32_t requirements = 0;
+
+        if (!streq_ptr(crypt_get_cipher(header), "aes") || !streq_ptr(crypt_get_cipher_mode(header), "xts-plain64") ||
+            crypt_get_volume_key_size(header) != LUKS_KEY_SIZE || crypt_get_sector_size(header) != LUKS_SECTOR_SIZE ||
+            crypt_get_data_offset(header) * 512 != LUKS_HEADER_SIZE || crypt_get_iv_offset(header) != 0)
+                return "it encrypts in another way than quarry's volumes are";
+        if (crypt_get_metadata_size(header, &metadata, &keyslots) < 0 || 2 * metadata + keyslots != LUKS_HEADER_USED)
+                return "its parts have other sizes than those of quarry's volumes";
+        if (crypt_persistent_flags_get(header, CRYPT_FLAGS_REQUIREMENTS, &requirements) < 0 || requirements != 0)
+                return "something was under way when it was made";
+        return NULL;
+}
+
+const char *luks_header_check(Luks *luks) {
+        const char *why;
+
+        if (luks_header_load(luks) < 0)
+                return "it cannot be read";
+        why = form_check(luks->header);
+        luks_header_release(luks);
+        return why;
+}
+
 const char *luks_backup_check(const LuksBackup *backup, Luks *present, sd_id128_t uuid, const LuksKdf *own) {
         struct crypt_device *header, *was;
         const char *why = NULL;
         char text[UUID_TEXT_MAX];
-        uint64_t metadata = 0, keyslots = 0;
-        uint32_t requirements = 0;
 
         if (luks_header_load(backup->luks) < 0)
                 return "it cannot be read";
@@ -175,20 +199,11 @@ const char *luks_backup_check(const LuksBackup *backup, Luks *present, sd_id128_
         was = present && luks_header_load(present) >= 0 ? present->header : NULL;
         if (!streq_ptr(crypt_get_uuid(header), uuid_format(uuid, text)))
                 why = "it is of another volume";
-        else if (!streq_ptr(crypt_get_cipher(header), "aes") ||
-                 !streq_ptr(crypt_get_cipher_mode(header), "xts-plain64") ||
-                 crypt_get_volume_key_size(header) != LUKS_KEY_SIZE ||
-                 crypt_get_sector_size(header) != LUKS_SECTOR_SIZE ||
-                 crypt_get_data_offset(header) * 512 != LUKS_HEADER_SIZE || crypt_get_iv_offset(header) != 0)
-                why = "it encrypts in another way than quarry's volumes are";
-        else if (crypt_get_metadata_size(header, &metadata, &keyslots) < 0 ||
-                 2 * metadata + keyslots != LUKS_HEADER_USED)
-                why = "its parts have other sizes than those of quarry's volumes";
-        else if (crypt_persistent_flags_get(header, CRYPT_FLAGS_REQUIREMENTS, &requirements) < 0 || requirements != 0)
-                why = "something was under way when it was made";
-        else if (was && !is_same(header, was))
-                why = "it is of other contents, of an earlier volume of the same UUID";
         else
+                why = form_check(header);
+        if (!why && was && !is_same(header, was))
+                why = "it is of other contents, of an earlier volume of the same UUID";
+        else if (!why)
                 why = kdf_check(header, was, own);
         if (was)
                 luks_header_release(present);

@@ -99,6 +99,8 @@ typedef struct LuksBackup {
  * header. */
 int luks_backup_open(int fd, LuksBackup *ret);
 void luks_backup_done(LuksBackup *backup);
+/* Why it cannot be that of a volume of ours; NULL if it can. */
+const char *luks_header_check(Luks *luks);
 /* Why it is not for the volume of this header UUID, whose header is `present` as far as that can be read (NULL); NULL
  * if it is. own: what a passphrase of this host takes. */
 const char *luks_backup_check(const LuksBackup *backup, Luks *present, sd_id128_t uuid, const LuksKdf *own);

@@ -288,7 +288,9 @@ int probe_device_is_free(const char *path, Error *err) {
 
 /* --- content -------------------------------------------------------------------------------------------- */
 
+/* Others are not looked for: their signatures may be in files, of which a filesystem has any. */
 int probe_content(const char *path, char ret[static CONTENT_NAME_MAX]) {
+        static char *const kinds[] = { "ext2", "ext3", "ext4", "xfs", NULL };
         _cleanup_(probe_freep) blkid_probe probe = blkid_new_probe_from_filename(path);
         const char *type;
         int r;
@@ -297,6 +299,8 @@ int probe_content(const char *path, char ret[static CONTENT_NAME_MAX]) {
                 return errno > 0 ? -errno : -ENOMEM;
         blkid_probe_enable_superblocks(probe, true);
         blkid_probe_set_superblocks_flags(probe, BLKID_SUBLKS_TYPE);
+        if (blkid_probe_filter_superblocks_type(probe, BLKID_FLTR_ONLYIN, (char **) kinds) < 0)
+                return -ENOMEM;
         *ret = 0;
         r = blkid_do_safeprobe(probe);
         if (r == 1) /* nothing */

@@ -13,7 +13,7 @@
  * command as hint. Only reads. */
 int probe_device_is_free(const char *path, Error *err);
 
-/* The filesystem on it, as libblkid calls it, or ""; -ENOTUNIQ if there seem to be several. */
+/* Which of the filesystems that we make is on it, as libblkid calls it, or ""; -ENOTUNIQ if it seems to be several. */
 #define CONTENT_NAME_MAX 32u
 int probe_content(const char *path, char ret[static CONTENT_NAME_MAX]);
 

@@ -27,11 +27,16 @@ static int accept_filesystem(StepContext *c, Error *err) {
 static int accept_header(StepContext *c, Error *err) {
         sd_id128_t own = volume_header_uuid(&c->job->volume), there;
         _cleanup_(hostkey_passphrase_freep) uint8_t *passphrase = NULL;
+        const char *why;
         int r, slot;
 
         r = luks_header_open(c, err);
         if (r < 0)
                 return r;
+        why = luks_header_check(c->luks);
+        if (why)
+                return error_set(err, ERROR_FAILED, EBADMSG,
+                                 "what was written is not one of quarry's LUKS2 headers: %s", why);
         r = luks_uuid_get(c->luks, &there);
         if (r < 0)
                 return error_errno(err, r, "cannot read the UUID of the LUKS2 header of volume %s",

@@ -160,9 +160,10 @@ static int thin_open_probe(StepContext *c, Error *err) {
 static bool is_fixed(const StepContext *c) {
         const VolumeSpec *spec = &c->job->volume.spec;
 
-        if (spec->role != ROLE_SNAPSHOT || c->job->verb == JOB_VOLUME_RECEIVE || c->job->verb == JOB_VOLUME_ACCEPT)
+        if (spec->role != ROLE_SNAPSHOT || spec->key_source != KEY_SOURCE_NONE || c->job->verb == JOB_VOLUME_RECEIVE ||
+            c->job->verb == JOB_VOLUME_ACCEPT)
                 return false;
-        return volume_spec_is_received(spec) || (spec->fs == FILESYSTEM_NONE && spec->key_source == KEY_SOURCE_NONE);
+        return volume_spec_is_received(spec) || spec->fs == FILESYSTEM_NONE;
 }
 
 static int thin_open_run(StepContext *c, Error *err) {
