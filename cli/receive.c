@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 /* Bytes that may be on their way to the disk: who is ended keeps the device until they are there. */
-#define SYNC_SIZE (UINT64_C(64) << 20)
+#define SYNC_SIZE (UINT64_C(16) << 20)
 
 static const char *arg_from;
 
@@ -90,12 +90,21 @@ static int zero_at(int device, uint64_t offset, uint64_t size, Error *err) {
         return r;
 }
 
-static int contents_write(StreamReader *reader, int device, Progress *progress, Error *err) {
+/* quarryd tells why itself. */
+static bool is_given_up(int socket) {
+        char byte;
+
+        return recv(socket, &byte, 1, MSG_DONTWAIT | MSG_PEEK) == 0;
+}
+
+static int contents_write(StreamReader *reader, int device, int socket, Progress *progress, Error *err) {
         StreamRecord record;
         uint64_t done = 0, unsynced = 0;
         int r;
 
         while ((r = stream_read(reader, &record, err)) > 0) {
+                if (is_given_up(socket))
+                        _exit(EXIT_FAILURE);
                 r = record.data ? write_at(device, record.offset, record.data, record.length, err)
                                 : zero_at(device, record.offset, record.length, err);
                 if (r < 0)
@@ -120,7 +129,7 @@ __attribute__((noreturn)) static void writer_run(StreamReader *reader, int socke
 
         device = r = device_take(socket, &err);
         if (r >= 0) {
-                r = contents_write(reader, device, progress, &err);
+                r = contents_write(reader, device, socket, progress, &err);
                 (void) close(device);
         }
         if (r >= 0)
@@ -148,7 +157,9 @@ static int outcome(pid_t child, int report, int r, Error *err) {
         return r < 0 ? error_code(err) : 0;
 }
 
-static int transfer(StreamReader *reader, sd_json_variant *parameters, Progress *progress, Error *err) {
+/* The reply says what there is now. */
+static int transfer(StreamReader *reader, sd_json_variant *parameters, Progress *progress, sd_json_variant **ret,
+                    Error *err) {
         int ends[2], report[2], r;
         pid_t child;
 
@@ -170,7 +181,7 @@ static int transfer(StreamReader *reader, sd_json_variant *parameters, Progress 
                 return error_errno(err, EAGAIN, "cannot start another process");
         }
         Call call = { .method = API_STREAM ".Receive", .parameters = parameters, .key_fd = &ends[1] };
-        r = client_call(&call, NULL, NULL, err);
+        r = client_call(&call, ret, NULL, err);
         (void) close(ends[1]);
         r = outcome(child, report[0], r, err);
         (void) close(report[0]);
@@ -204,7 +215,7 @@ static int snapshot_make(const char *name, const StreamHeader *h, Error *err) {
 
 static int receive_whole(StreamReader *reader, const StreamHeader *h, const char *name, Progress *progress,
                          Error *err) {
-        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL, *made = NULL;
         const VolumeSpec *spec = &h->spec;
         int r;
 
@@ -220,7 +231,7 @@ static int receive_whole(StreamReader *reader, const StreamHeader *h, const char
                         SD_JSON_BUILD_PAIR_UNSIGNED("gid", spec->gid),
                         SD_JSON_BUILD_PAIR_UNSIGNED("mode", spec->mode),
                         SD_JSON_BUILD_PAIR_UNSIGNED("socketFileDescriptor", 0)));
-        r = transfer(reader, parameters, progress, err);
+        r = transfer(reader, parameters, progress, &made, err);
         if (r < 0)
                 return r;
         r = snapshot_make(name, h, err);
@@ -231,21 +242,30 @@ static int receive_whole(StreamReader *reader, const StreamHeader *h, const char
 
 /* --- what is new ------------------------------------------------------------------------------------------ */
 
-static int base_find(const StreamHeader *h, const char *name, char **ret, Error *err) {
-        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL, *list = NULL, *volume = NULL;
-        _cleanup_free_ char *base = NULL;
+/* By their UUIDs, since a volume may get another name meanwhile. */
+typedef struct Base {
+        sd_json_variant *volume, *snapshot;
+} Base;
+
+static void base_done(Base *base) {
+        sd_json_variant_unref(base->volume);
+        sd_json_variant_unref(base->snapshot);
+}
+
+static int base_find(const StreamHeader *h, const char *name, Base *ret, Error *err) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL, *list = NULL;
         const char *own;
         int r;
 
-        r = volume_inspect(name, &volume, err);
+        r = volume_inspect(name, &ret->volume, err);
         if (r < 0) {
                 error_hint(err, "the stream has what differs from %s@%s: receive that first", h->spec.name,
                            h->since_snapshot);
                 return r;
         }
-        own = describe_string(volume, "name");
+        own = describe_string(ret->volume, "name");
         must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRING("type", "snapshot"),
-                            SD_JSON_BUILD_PAIR_STRING("tenant", describe_string(volume, "tenant"))));
+                            SD_JSON_BUILD_PAIR_STRING("tenant", describe_string(ret->volume, "tenant"))));
         Call call = { .method = API_VOLUME ".List", .parameters = parameters, .collect = "volumes" };
         r = client_call(&call, &list, NULL, err);
         if (r < 0)
@@ -261,11 +281,10 @@ static int base_find(const StreamHeader *h, const char *name, char **ret, Error 
                         continue;
                 if (sd_id128_equal(uuid, h->uuid))
                         return error_set(err, ERROR_VOLUME_EXISTS, EEXIST, "%s has that already: %s", name, full);
-                if (sd_id128_equal(uuid, h->since) && !base)
-                        base = must_have(format_new("%s%s", name, at));
+                if (sd_id128_equal(uuid, h->since) && !ret->snapshot)
+                        ret->snapshot = sd_json_variant_ref(s);
         }
-        *ret = TAKE_PTR(base);
-        if (*ret)
+        if (ret->snapshot)
                 return 0;
         error_set(err, ERROR_NO_SUCH_VOLUME, ENOENT,
                   "%s has no snapshot with what %s@%s had, from which the stream goes on", name, h->spec.name,
@@ -274,57 +293,63 @@ static int base_find(const StreamHeader *h, const char *name, char **ret, Error 
 }
 
 /* Somebody wrote to one of the two since the base was received: what comes would not fit onto it. */
-static int unchanged_check(const char *name, const char *base, Error *err) {
+static int unchanged_check(const Base *base, Error *err) {
+        const char *name = describe_string(base->snapshot, "name");
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL, *reply = NULL;
         int r;
 
-        must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRING("from", base), SD_JSON_BUILD_PAIR_STRING("to", name),
+        must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRING("from", describe_string(base->snapshot, "uuid")),
+                            SD_JSON_BUILD_PAIR_STRING("to", describe_string(base->volume, "uuid")),
                             SD_JSON_BUILD_PAIR_BOOLEAN("totalOnly", true)));
         Call call = { .method = API_VOLUME ".Diff", .parameters = parameters };
         r = client_call(&call, &reply, NULL, err);
         if (r < 0 || sd_json_variant_unsigned(sd_json_variant_by_key(reply, "totalBytes")) == 0)
                 return r;
-        error_set(err, ERROR_NOT_SUPPORTED, ESTALE, "%s is not as it was received any more: %s and it differ", name,
-                  base);
-        error_hint(err, "quarry rollback %s, which keeps what there is now as another snapshot", base);
+        error_set(err, ERROR_NOT_SUPPORTED, ESTALE, "%s is not as it was received any more: %s and it differ",
+                  describe_string(base->volume, "name"), name);
+        error_hint(err, "quarry rollback %s, which keeps what there is now as another snapshot", name);
         return error_code(err);
 }
 
-static int roll_to(const char *image, Error *err) {
+static int roll_to(const char *snapshot, Error *err) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
-        int r;
 
-        must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRING("volume", image),
+        must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRING("volume", snapshot),
                             SD_JSON_BUILD_PAIR_BOOLEAN("discardCurrent", true)));
         Call call = { .method = API_VOLUME ".Rollback", .parameters = parameters };
-        r = client_call(&call, NULL, NULL, err);
-        if (r < 0) {
-                error_prefix(err, "snapshot %s is there, and the volume is not yet as it is", image);
-                error_hint(err, "quarry rollback --discard-current %s", image);
-        }
-        return r;
+        return client_call(&call, NULL, NULL, err);
 }
 
 static int receive_new(StreamReader *reader, const StreamHeader *h, const char *name, Progress *progress, Error *err) {
-        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL, *made = NULL;
         _cleanup_free_ char *image = must_have(format_new("%s@%s", name, h->snapshot)), *label = label_of(h->uuid);
-        _cleanup_free_ char *base = NULL;
+        _cleanup_(base_done) Base base = {};
         char *labels[] = { label, NULL };
         int r;
 
         r = base_find(h, name, &base, err);
         if (r >= 0)
-                r = unchanged_check(name, base, err);
+                r = unchanged_check(&base, err);
         if (r < 0)
                 return r;
         must(sd_json_buildo(&parameters,
                             SD_JSON_BUILD_PAIR_STRING("volume", image),
-                            SD_JSON_BUILD_PAIR_STRING("base", base),
+                            SD_JSON_BUILD_PAIR_STRING("base", describe_string(base.snapshot, "uuid")),
                             SD_JSON_BUILD_PAIR_UNSIGNED("sizeBytes", h->spec.size),
                             SD_JSON_BUILD_PAIR_STRV("labels", labels),
                             SD_JSON_BUILD_PAIR_UNSIGNED("socketFileDescriptor", 0)));
-        r = transfer(reader, parameters, progress, err);
-        return r < 0 ? r : roll_to(image, err);
+        r = transfer(reader, parameters, progress, &made, err);
+        if (r < 0)
+                return r;
+        /* It took its time, in which the volume was anybody's: what they wrote is not thrown away. */
+        r = unchanged_check(&base, err);
+        if (r >= 0)
+                r = roll_to(describe_string(made, "uuid"), err);
+        if (r < 0) {
+                error_prefix(err, "snapshot %s is there, and the volume is not yet as it is", image);
+                error_hint(err, "quarry rollback %s, which keeps what there is now as another snapshot", image);
+        }
+        return r;
 }
 
 /* --- the verb --------------------------------------------------------------------------------------------- */

@@ -159,7 +159,7 @@ static int find_end(Sending *s, Error *err) {
                 error_hint(err, "rm %s, and begin anew without --resume", arg_to);
                 return r;
         }
-        if (!sd_id128_equal(there.uuid, s->header.uuid) || !sd_id128_equal(there.since, s->header.since))
+        if (!stream_header_equal(&there, &s->header))
                 return error_set(err, ERROR_BAD_REQUEST, EINVAL, "%s is a stream of something else", arg_to);
         do
                 r = stream_read(reader, &record, &cut);

@@ -11,6 +11,16 @@ void stream_header_done(StreamHeader *header) {
         *header = (StreamHeader) {};
 }
 
+bool stream_header_equal(const StreamHeader *a, const StreamHeader *b) {
+        const VolumeSpec *one = &a->spec, *other = &b->spec;
+
+        return sd_id128_equal(a->uuid, b->uuid) && sd_id128_equal(a->since, b->since) &&
+               streq(a->snapshot, b->snapshot) && streq(a->since_snapshot, b->since_snapshot) &&
+               streq(one->name, other->name) && one->size == other->size && one->fs == other->fs &&
+               one->key_source == other->key_source && one->uid == other->uid && one->gid == other->gid &&
+               one->mode == other->mode;
+}
+
 static size_t put_name(uint8_t *at, char tag, const char *name) {
         size_t n = strnlen(name, SNAPSHOT_NAME_MAX);
 

@@ -19,6 +19,7 @@ typedef struct StreamHeader {
 } StreamHeader;
 
 void stream_header_done(StreamHeader *header);
+bool stream_header_equal(const StreamHeader *a, const StreamHeader *b);
 
 /* --- writing ---------------------------------------------------------------------------------------------- */
 

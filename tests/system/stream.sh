@@ -72,7 +72,48 @@ refused "but to mount it" 6 passphrase quarry mount vault2
 try quarry mount vault2 --key-file /run/pass
 is "which then holds it" "$(cat $root/vault2/file)" secret
 try quarry umount vault vault2
+try quarry rm --yes --snapshots vault2 vault
+rm /run/vault
+try quarry create one:vault --size 64M --encrypt
+try quarry snapshot vault@a
+try quarry key add vault --new-key-file /run/pass
+try quarry key remove vault --host --key-file /run/pass --yes
+try quarry snapshot vault@b
+try quarry send vault@a --to /run/vault
+try quarry send vault@b --since vault@a --to /run/vault-new
+try quarry receive two:vault2 --from /run/vault
+exits "with the host's key: it can be another one" 0 quarry key rotate --yes
+try quarry rollback vault2@a --yes --discard-current
+exits "what is new has another key" 0 quarry receive vault2 --from /run/vault-new
+is "and is listed with it" \
+    "$(json '.volumes[].encryption.keySource' quarry inspect vault2 vault2@a vault2@b | xargs)" "passphrase host passphrase"
+try quarry mount vault2 --key-file /run/pass
+try quarry umount vault2
 try quarry rm --yes --snapshots vault vault2
+rm /run/vault-new
+truncate -s 32M /run/luks
+cryptsetup luksFormat --batch-mode --pbkdf pbkdf2 --pbkdf-force-iterations 1000 --key-file /run/pass /run/luks
+python3 <<'PY'
+import hashlib, struct
+def frame(data): # as zstd writes what cannot be compressed
+    blocks = [data[i:i + 65536] for i in range(0, len(data), 65536)]
+    return struct.pack("<IBI", 0xfd2fb528, 0xa0, len(data)) + b"".join(
+        struct.pack("<I", len(b) << 3 | (i == len(blocks) - 1))[:3] + b for i, b in enumerate(blocks))
+with open("/run/vault", "rb") as f:
+    head = f.read(8)
+    head += f.read(struct.unpack("<I", head[4:])[0])
+size = (64 << 20) + (4 << 20)
+stream = head + frame(b"rbd diff v2\nt" + struct.pack("<QI", 5, 1) + b"as" + struct.pack("<QQ", 8, size))
+with open("/run/luks", "rb") as f:
+    data = f.read(1 << 20)
+stream += frame(b"w" + struct.pack("<QQQ", 16 + len(data), 0, len(data)) + data) + frame(b"e")
+stream += struct.pack("<II", 0x184d2a5b, 32) + hashlib.blake2b(stream, digest_size=32).digest()
+with open("/run/hostile", "wb") as f:
+    f.write(stream)
+PY
+refused "a header that is not quarry's" 1 'not one of quarry' quarry receive two:vault --from /run/hostile
+ok "leaves nothing" nothing_is_there
+rm /run/vault /run/luks /run/hostile
 
 # --- nothing half becomes a volume ---
 try quarry create one:db --size 300M
@@ -100,6 +141,13 @@ refused "no stream at all" 2 'damaged at byte 8' quarry receive two:copy --from 
 cp /run/cut /run/again
 exits "what was cut short is gone on with" 0 quarry send db@a --to /run/again --resume
 is "and is what it was to be" "$(sha256sum </run/again)" "$(sha256sum </run/a)"
+cp /run/cut /run/changed
+python3 -c '
+with open("/run/changed", "r+b") as f:
+    text = f.read(400)
+    f.seek(text.index(b"\"mode\":") + 7)
+    f.write(b"3")'
+refused "not with a header that was changed" 2 'of something else' quarry send db@a --to /run/changed --resume
 refused "not with another snapshot" 2 'of something else' bash -c 'quarry snapshot db@c >&2; quarry send db@c --to /run/cut --resume'
 for signal in INT TERM; do
     mkfifo /run/slow
@@ -161,6 +209,27 @@ sync -f $root/copy
 refused "a volume that has changed" 1 'not as it was received' quarry receive copy --from /run/b
 is "keeps what it has" "$(cat $root/copy/mine)" mine
 try quarry umount copy
+try quarry rollback copy@a --yes --discard-current
+quarry receive copy --from /run/slow 2>/run/said &
+child=$!
+exec 7>/run/slow
+head -c 300 /run/b >&7
+wait_for 20 eval '[ "$(json ".volumes[0].state" quarry inspect copy@b)" = creating ]'
+refused "nobody waits for who writes" 4 'copy@b is being received' timeout 20 quarry mount -o ro copy@b
+exits "nor for what it begins as" 0 timeout 20 quarry mount -o ro copy@a
+try quarry umount copy@a
+try quarry mount copy
+echo mine >$root/copy/mine
+try quarry umount copy
+tail -c +301 /run/b >&7
+exec 7>&-
+wait $child
+is "what was written meanwhile" $? 1
+like "is not thrown away" "$(cat /run/said)" 'copy@b is there.*not as it was received'
+try quarry mount copy
+is "it is there" "$(cat $root/copy/mine)" mine
+try quarry umount copy
+try quarry rm --yes copy@b
 try quarry rollback copy@a --yes --discard-current
 exits "once it is as it was" 0 quarry receive copy --from /run/b
 try quarry create one:other --size 64M
