@@ -48,6 +48,7 @@ static void on_accepted(JobResult *result, int *mount_fd, const Error *err, void
 
 static void transfer_end(Operation *op) {
         op->transfer = sd_event_source_disable_unref(op->transfer);
+        (void) shutdown(op->transfer_fd, SHUT_RDWR); /* their end may have been kept by who passed it */
         close(TAKE_FD(op->transfer_fd));
 }
 

@@ -25,7 +25,7 @@ class Transfer:
         self.socket.settimeout(20)
         what = parameters or {"sizeBytes": GIB, "filesystem": "ext4", "uid": 7, "mode": 0o750, "labels": ["a=b"]}
         self.call = world.begin("Stream.Receive", fds=[theirs.fileno()], volume=name, socketFileDescriptor=0, **what)
-        theirs.close()
+        self.theirs = theirs  # which quarry has, too, for as long as it waits
 
     def device(self):
         """Returns it, open."""
