@@ -259,8 +259,9 @@ static int base_find(const StreamHeader *h, const char *name, Base *ret, Error *
 
         r = volume_inspect(name, &ret->volume, err);
         if (r < 0) {
-                error_hint(err, "the stream has what differs from %s@%s: receive that first", h->spec.name,
-                           h->since_snapshot);
+                if (err->kind == ERROR_NO_SUCH_VOLUME)
+                        error_hint(err, "the stream has what differs from %s@%s: receive that first", h->spec.name,
+                                   h->since_snapshot);
                 return r;
         }
         own = describe_string(ret->volume, "name");

@@ -240,4 +240,16 @@ refused "a volume, which changes" 1 'snapshots are sent' quarry send db --to /ru
 refused "one that is not there" 3 'no snapshot|no volume' quarry send db@nix --to /run/x
 refused "to a file that is there" 1 'File exists' quarry send db@a --to /run/a
 refused "by somebody without rights" 3 '' setpriv --reuid=alice --clear-groups quarry send db@a --to /tmp/x
+
+# --- what does not fit into the pool ---
+try quarry pool create small --file /var/small --size 400M
+try quarry create small:rest --size 64M
+try quarry mount rest
+try quarry mount db
+yes | head -c 260M >$root/db/random
+try quarry snapshot db@large
+end_of_pool() { quarry send db@large | quarry receive small:large; }
+refused "a pool that fills up" 5 'pool small is nearly full' end_of_pool
+is "keeps what it has, and nothing else" "$(quarry ls --pool small --type all --no-legend -o name,state | xargs)" "rest ready"
+ok "and takes more" dd if=/dev/urandom of=$root/rest/file bs=1M count=4 conv=fsync status=none
 finish
