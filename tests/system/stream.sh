@@ -250,6 +250,7 @@ yes | head -c 260M >$root/db/random
 try quarry snapshot db@large
 end_of_pool() { quarry send db@large | quarry receive small:large; }
 refused "a pool that fills up" 5 'pool small is nearly full' end_of_pool
-is "keeps what it has, and nothing else" "$(quarry ls --pool small --type all --no-legend -o name,state | xargs)" "rest ready"
+is "keeps what it has, and nothing else" "$(quarry ls --pool small --type all --no-legend -o name)" rest
+ok "whose writers are let go" wait_for 30 eval '[ "$(quarry ls --pool small --no-legend -o state)" = ready ]'
 ok "and takes more" dd if=/dev/urandom of=$root/rest/file bs=1M count=4 conv=fsync status=none
 finish
