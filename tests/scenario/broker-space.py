@@ -162,6 +162,7 @@ def a_restart_takes_over_what_was_stopped():
     world.worker.report(pool, 100 * MIB)
     eventually(lambda: limits() == [("db", True)], "stopped")
     world.kill()
+    eventually(lambda: not world.worker.watchers, "whom nobody hears watches no more")
     world.start()
     eventually(lambda: world.worker.watchers, "the pools are watched again")
     eventually(lambda: space() == "stopped", "the pool is stopped as before")
