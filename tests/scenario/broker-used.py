@@ -171,6 +171,7 @@ def a_restart_stops_nobody_else_and_lets_nobody_go_before_it_knows():
     world.kill()
     gate = Gate()
     world.worker.rule("pool_union", gate)
+    eventually(lambda: not world.worker.watchers, "whom nobody hears watches no more")
     world.start()
     eventually(lambda: world.worker.watchers, "the pool is watched again")
     same((world.pool()["space"], world.inspect("acme/db")["stoppedBy"]), ("ok", "tenant"), "as before")
