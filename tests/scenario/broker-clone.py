@@ -148,6 +148,7 @@ def a_restart_in_the_middle_of_a_rollback_goes_back():
     world.start()
     at_rest(2)
     same(snapshots(), ["db@s"])
+    eventually(lambda: "removal of a spare thin device by quarryd done" in world.log_text(), "its row is written, too")
     world.check_consistent()
 
 
