@@ -35,7 +35,8 @@ const Option receive_options[] = {
 
 /* --- the writer, a process of its own: quarryd is asked meanwhile ----------------------------------------- */
 
-static int device_take(int socket, Error *err) {
+/* -EPIPE if quarryd gives none, which tells why by itself. */
+static int device_take(int socket) {
         union {
                 struct cmsghdr header;
                 char space[CMSG_SPACE(sizeof(int))];
@@ -52,7 +53,7 @@ static int device_take(int socket, Error *err) {
                 n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
         while (n < 0 && errno == EINTR);
         if (n <= 0 || message.msg_controllen < sizeof(control.header) || control.header.cmsg_type != SCM_RIGHTS)
-                return error_set(err, ERROR_FAILED, EPIPE, "quarryd gave no device");
+                return -EPIPE;
         memcpy(&fd, CMSG_DATA(&control.header), sizeof(fd));
         return fd;
 }
@@ -111,9 +112,11 @@ static int contents_write(StreamReader *reader, int device, int socket, Progress
                         return r;
                 done += record.length;
                 unsynced += record.length;
-                if (unsynced >= SYNC_SIZE && fdatasync(device) < 0)
-                        return error_errno(err, errno, "cannot write the volume");
-                unsynced = unsynced < SYNC_SIZE ? unsynced : 0;
+                if (unsynced >= SYNC_SIZE) {
+                        if (fdatasync(device) < 0)
+                                return error_errno(err, errno, "cannot write the volume");
+                        unsynced = 0;
+                }
                 stream_progress(progress, done);
         }
         progress_clear();
@@ -127,11 +130,11 @@ __attribute__((noreturn)) static void writer_run(StreamReader *reader, int socke
         Error err = {};
         int device, r;
 
-        device = r = device_take(socket, &err);
-        if (r >= 0) {
-                r = contents_write(reader, device, socket, progress, &err);
-                (void) close(device);
-        }
+        device = device_take(socket);
+        if (device < 0)
+                _exit(EXIT_FAILURE);
+        r = contents_write(reader, device, socket, progress, &err);
+        (void) close(device);
         if (r >= 0)
                 r = write_all(socket, "", 1) < 0 ? error_set(&err, ERROR_FAILED, EPIPE, "quarryd went away") : 0;
         if (r < 0)
@@ -149,8 +152,7 @@ static int outcome(pid_t child, int report, int r, Error *err) {
                 (void) kill(child, SIGTERM);
         while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
                 ;
-        if (r < 0 && read(report, &failure, sizeof(failure)) == sizeof(failure) &&
-            (!streq(failure.text, "quarryd gave no device"))) {
+        if (r < 0 && read(report, &failure, sizeof(failure)) == sizeof(failure)) {
                 failure.undo_failed = err->undo_failed;
                 *err = failure;
         }

@@ -7,6 +7,7 @@
 #include <sodium.h>
 
 #define RBD_BANNER "rbd diff v2\n"
+#define RBD_BANNER_BARE "rbd diff v1\n"
 #define MAGIC_HEADER UINT32_C(0x184d2a5a) /* skippable frames of zstd, by their little-endian numbers */
 #define MAGIC_TRAILER UINT32_C(0x184d2a5b)
 #define FRAME_HEAD 8u /* its magic and its length */
@@ -30,10 +31,9 @@ static inline uint64_t get_le(const uint8_t *at, unsigned bytes) {
         return value;
 }
 
-/* What comes first, behind the banner of rbd's: from which snapshot, to which, and how large it is then. Returns its
- * size. */
-size_t stream_preamble(const StreamHeader *header, uint8_t buf[static RECORD_MAX]);
-size_t stream_preamble_bare(const StreamHeader *header, uint8_t buf[static RECORD_MAX]); /* of version 1 */
+/* What comes first, behind the banner of rbd's: from which snapshot, to which, and how large it is then. bare: of
+ * version 1. Returns its size. */
+size_t stream_preamble(const StreamHeader *header, bool bare, uint8_t buf[static RECORD_MAX]);
 
 /* -ENOMEM; -EINVAL with what is wrong in *err. */
 int stream_header_to_json(const StreamHeader *header, char **ret);

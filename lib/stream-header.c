@@ -21,50 +21,34 @@ bool stream_header_equal(const StreamHeader *a, const StreamHeader *b) {
                one->mode == other->mode;
 }
 
-static size_t put_name(uint8_t *at, char tag, const char *name) {
-        size_t n = strnlen(name, SNAPSHOT_NAME_MAX);
-
+/* In version 2 a record says how long it is. Returns the size of its head. */
+static size_t put_head(uint8_t *at, char tag, size_t length, bool bare) {
         at[0] = (uint8_t) tag;
-        put_le(at + 1, 4 + n, 8);
-        put_le(at + 9, n, 4);
-        memcpy(at + 13, name, n);
-        return 13 + n;
+        if (bare)
+                return 1;
+        put_le(at + 1, length, 8);
+        return 9;
 }
 
-size_t stream_preamble(const StreamHeader *header, uint8_t buf[static RECORD_MAX]) {
-        static const uint8_t banner[] = RBD_BANNER;
-        size_t n = sizeof(banner) - 1;
+static size_t put_name(uint8_t *at, char tag, const char *name, bool bare) {
+        size_t n = strnlen(name, SNAPSHOT_NAME_MAX), head = put_head(at, tag, 4 + n, bare);
 
-        memcpy(buf, banner, n);
+        put_le(at + head, n, 4);
+        memcpy(at + head + 4, name, n);
+        return head + 4 + n;
+}
+
+size_t stream_preamble(const StreamHeader *header, bool bare, uint8_t buf[static RECORD_MAX]) {
+        size_t n = strlen(RBD_BANNER);
+
+        for (size_t i = 0; i < n; i++)
+                buf[i] = (uint8_t) (bare ? RBD_BANNER_BARE : RBD_BANNER)[i];
         if (*header->since_snapshot)
-                n += put_name(buf + n, 'f', header->since_snapshot);
-        n += put_name(buf + n, 't', header->snapshot);
-        buf[n] = 's';
-        put_le(buf + n + 1, 8, 8);
-        put_le(buf + n + 9, volume_spec_device_size(&header->spec), 8);
-        return n + 17;
-}
-
-static size_t put_name_bare(uint8_t *at, char tag, const char *name) {
-        size_t n = strnlen(name, SNAPSHOT_NAME_MAX);
-
-        at[0] = (uint8_t) tag;
-        put_le(at + 1, n, 4);
-        memcpy(at + 5, name, n);
-        return 5 + n;
-}
-
-size_t stream_preamble_bare(const StreamHeader *header, uint8_t buf[static RECORD_MAX]) {
-        static const uint8_t banner[] = "rbd diff v1\n";
-        size_t n = sizeof(banner) - 1;
-
-        memcpy(buf, banner, n);
-        if (*header->since_snapshot)
-                n += put_name_bare(buf + n, 'f', header->since_snapshot);
-        n += put_name_bare(buf + n, 't', header->snapshot);
-        buf[n] = 's';
-        put_le(buf + n + 1, volume_spec_device_size(&header->spec), 8);
-        return n + 9;
+                n += put_name(buf + n, 'f', header->since_snapshot, bare);
+        n += put_name(buf + n, 't', header->snapshot, bare);
+        n += put_head(buf + n, 's', 8, bare);
+        put_le(buf + n, volume_spec_device_size(&header->spec), 8);
+        return n + 8;
 }
 
 int stream_header_to_json(const StreamHeader *h, char **ret) {

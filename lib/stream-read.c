@@ -143,7 +143,7 @@ static int read_header(StreamReader *s, Error *err) {
         r = take_frame(s, err);
         if (r < 0)
                 return r;
-        n = stream_preamble(&s->header, expected);
+        n = stream_preamble(&s->header, false, expected);
         if ((size_t) r != n || memcmp(expected, s->plain, n) != 0)
                 return damaged(s, err, "its records are of something else than it says");
         s->device_size = volume_spec_device_size(&s->header.spec);

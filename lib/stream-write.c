@@ -89,13 +89,13 @@ static int write_header(StreamWriter *w, const StreamHeader *header, Error *err)
         int r;
 
         if (w->is_bare)
-                return put_frame(w, stream_preamble_bare(header, w->plain), err);
+                return put_frame(w, stream_preamble(header, true, w->plain), err);
         r = stream_header_to_json(header, &json);
         text = r < 0 ? NULL : format_new(HEADER_BANNER "%s", json);
         if (!text)
                 return error_oom(err);
         r = put_skippable(w, MAGIC_HEADER, text, strlen(text), err);
-        return r < 0 ? r : put_frame(w, stream_preamble(header, w->plain), err);
+        return r < 0 ? r : put_frame(w, stream_preamble(header, false, w->plain), err);
 }
 
 int stream_writer_new(int fd, const StreamHeader *header, bool for_rbd, StreamWriter **ret, Error *err) {
