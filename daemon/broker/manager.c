@@ -59,12 +59,12 @@ void manager_free(Manager *m) {
         watch_free(m->watch);
         mount_ids_free(m->mount_ids);
         queue_free(m->queue);
-        if (m->rotation) /* nobody else has it: it may wait for a worker, or for its pause to end */
-                operation_free(m->rotation);
         usage_end(m);
         m->registry.audit = NULL;
         audit_free(m->audit);
         registry_done(&m->registry);
+        while (m->operations)
+                operation_free(m->operations);
         scheduler_free(m->scheduler);
         config_done(&m->config);
         sd_event_unref(m->event);

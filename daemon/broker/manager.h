@@ -33,6 +33,7 @@ typedef struct Manager {
         Scheduler *scheduler;
         Audit *audit;
         MountIds *mount_ids;
+        Operation *operations; /* all of them: those that did not end until quarryd did are freed with it */
         Lane pool_lane;    /* pools are made and imported one at a time: their names must not collide */
         Lane key_lane;     /* of the host key */
         Operation *rotation; /* wraps volumes' keys anew, */

@@ -9,6 +9,9 @@
 #include <string.h>
 
 void operation_free(Operation *op) {
+        *op->all_at = op->all_next;
+        if (op->all_next)
+                op->all_next->all_at = op->all_at;
         while (op->watchers) {
                 Watcher *next = op->watchers->next;
                 free(op->watchers);
@@ -71,7 +74,12 @@ int operation_new(Manager *m, const char *verb, const Caller *caller, const Watc
                             .key_fd = -EBADF,
                             .second_fd = -EBADF,
                             .transfer_fd = -EBADF,
-                            .mount_fd = -EBADF };
+                            .mount_fd = -EBADF,
+                            .all_next = m->operations,
+                            .all_at = &m->operations };
+        if (m->operations)
+                m->operations->all_at = &op->all_next;
+        m->operations = op;
         op->caller.groups = NULL;
         op->caller.n_groups = 0;
         if (watcher) {

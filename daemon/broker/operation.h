@@ -25,6 +25,7 @@ struct Operation {
         Manager *manager;
         Lane *lane;      /* that it runs or waits in; NULL for none */
         Operation *next; /* in Lane.waiting */
+        Operation *all_next, **all_at; /* in Manager.operations */
         const char *verb; /* for the audit; NULL: it changes nothing, and is not told */
         uint64_t began_usec; /* when it was asked for: CLOCK_MONOTONIC */
         Caller caller;

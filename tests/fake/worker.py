@@ -149,10 +149,10 @@ class Worker:
 
     # --- steering
 
-    def rule(self, verb, rule, after=0, times=1, name=None):
-        """For calls of verb (about the volume of this name): lets so many pass, then hits so many."""
+    def rule(self, verb, rule, after=0, times=1, name=None, role=None):
+        """For calls of verb (about the volume of this name or role): lets so many pass, then hits so many."""
         with self.lock:
-            self.rules.append([verb, name, after, times, rule])
+            self.rules.append([verb, name, role, after, times, rule])
 
     def forget_rules(self):
         with self.lock:
@@ -322,16 +322,16 @@ class Worker:
     def _take_rule(self, job):
         with self.lock:
             for entry in self.rules:
-                verb, name, after, times, rule = entry
+                verb, name, role, after, times, rule = entry
                 volume = job.get("volume", {})
-                if verb != job["verb"] or name not in (None, volume.get("name")):
+                if verb != job["verb"] or name not in (None, volume.get("name")) or role not in (None, volume.get("role")):
                     continue
-                if name is None and volume.get("role") == "template":  # comes and goes in the background
+                if name is role is None and volume.get("role") == "template":  # comes and goes in the background
                     continue
                 if after > 0:
-                    entry[2] -= 1
-                elif times > 0:
                     entry[3] -= 1
+                elif times > 0:
+                    entry[4] -= 1
                     return rule
         return None
 

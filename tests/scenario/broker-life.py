@@ -491,6 +491,23 @@ def of_what_is_asked_for_again_and_again_one_is_made_ahead():
 
 
 @test
+def quarryd_ends_while_something_is_made_ahead():
+    world.worker.add_pool()
+    world.start()
+    for name in ("one", "two"):
+        world.create(name)
+    eventually(lambda: world.worker.templates, "there is a template")
+    gate = Gate()
+    world.create("three")
+    world.worker.rule("volume_create", gate, role="template")
+    gate.wait()
+    world.stop(wait=False)  # with AddressSanitizer: nothing leaks of what did not end
+    gate.release()
+    world.start()
+    world.check_consistent()
+
+
+@test
 def what_was_made_ahead_is_not_taken_without_its_host_key():
     world.worker.add_pool()
     world.start()

@@ -112,7 +112,7 @@ class World:
             self.process = None
 
     def wait_until_idle(self):
-        """No job is with a worker or on its way there: what belongs to such a job is not freed at the end."""
+        """No job is with a worker or on its way there: the call that waits for such a job is not freed at the end."""
         def idle():
             before = len(self.worker.jobs)
             pools = self.call("Pool.List")["pools"]  # which has a worker look at every active one
