@@ -6,25 +6,15 @@
 #include "report.h"
 #include "stream.h"
 #include "terminal.h"
+#include "transfer.h"
 #include "verbs.h"
 #include "volume.h"
 
-#include <quarry/fd.h>
 #include <quarry/text.h>
 
 #include <fcntl.h>
-#include <inttypes.h>
-#include <linux/fs.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-/* Bytes that may be on their way to the disk: who is ended keeps the device until they are there. */
-#define SYNC_SIZE (UINT64_C(16) << 20)
 
 static const char *arg_from;
 
@@ -33,160 +23,28 @@ const Option receive_options[] = {
         {},
 };
 
-/* --- the writer, a process of its own: quarryd is asked meanwhile ----------------------------------------- */
+/* --- the writer ------------------------------------------------------------------------------------------- */
 
-/* -EPIPE if quarryd gives none, which tells why by itself. */
-static int device_take(int socket) {
-        union {
-                struct cmsghdr header;
-                char space[CMSG_SPACE(sizeof(int))];
-        } control = {};
-        char byte;
-        struct iovec part = { &byte, 1 };
-        struct msghdr message = {
-                .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
-        };
-        ssize_t n;
-        int fd;
+typedef struct Contents {
+        StreamReader *reader;
+        Progress progress;
+} Contents;
 
-        do
-                n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-        while (n < 0 && errno == EINTR);
-        if (n <= 0 || message.msg_controllen < sizeof(control.header) || control.header.cmsg_type != SCM_RIGHTS)
-                return -EPIPE;
-        memcpy(&fd, CMSG_DATA(&control.header), sizeof(fd));
-        return fd;
-}
-
-static int write_at(int device, uint64_t offset, const uint8_t *data, uint64_t size, Error *err) {
-        while (size > 0) {
-                ssize_t n = pwrite(device, data, size, (off_t) offset);
-
-                if (n < 0 && errno == EINTR)
-                        continue;
-                if (n < 0)
-                        return error_errno(err, errno, "cannot write the volume at byte %" PRIu64, offset);
-                data += n;
-                offset += (uint64_t) n;
-                size -= (uint64_t) n;
-        }
-        return 0;
-}
-
-/* Written, so that it is so whatever the chunks of the pool; then given back to that, as far as these are whole. */
-static int zero_at(int device, uint64_t offset, uint64_t size, Error *err) {
-        static const uint8_t zeros[STREAM_DATA_MAX];
-        uint64_t range[2] = { offset, size };
-        int r = 0;
-
-        while (size > 0 && r >= 0) {
-                uint64_t n = size < sizeof(zeros) ? size : sizeof(zeros);
-
-                r = write_at(device, offset, zeros, n, err);
-                offset += n;
-                size -= n;
-        }
-        if (r >= 0)
-                (void) ioctl(device, BLKDISCARD, range);
-        return r;
-}
-
-/* quarryd tells why itself. */
-static bool is_given_up(int socket) {
-        char byte;
-
-        return recv(socket, &byte, 1, MSG_DONTWAIT | MSG_PEEK) == 0;
-}
-
-static int contents_write(StreamReader *reader, int device, int socket, Progress *progress, Error *err) {
+static int contents_write(Target *target, void *userdata, Error *err) {
+        Contents *c = userdata;
         StreamRecord record;
-        uint64_t done = 0, unsynced = 0;
+        uint64_t done = 0;
         int r;
 
-        while ((r = stream_read(reader, &record, err)) > 0) {
-                if (is_given_up(socket))
-                        _exit(EXIT_FAILURE);
-                r = record.data ? write_at(device, record.offset, record.data, record.length, err)
-                                : zero_at(device, record.offset, record.length, err);
+        while ((r = stream_read(c->reader, &record, err)) > 0) {
+                r = record.data ? target_write(target, record.offset, record.data, record.length, err)
+                                : target_zero(target, record.offset, record.length, err);
                 if (r < 0)
                         return r;
                 done += record.length;
-                unsynced += record.length;
-                if (unsynced >= SYNC_SIZE) {
-                        if (fdatasync(device) < 0)
-                                return error_errno(err, errno, "cannot write the volume");
-                        unsynced = 0;
-                }
-                stream_progress(progress, done);
+                stream_progress(&c->progress, done);
         }
         progress_clear();
-        if (r >= 0 && fsync(device) < 0)
-                r = error_errno(err, errno, "cannot write the volume");
-        return r;
-}
-
-/* Ends the process. Its failure goes through report; the byte behind the closed device says that there was none. */
-__attribute__((noreturn)) static void writer_run(StreamReader *reader, int socket, int report, Progress *progress) {
-        Error err = {};
-        int device, r;
-
-        device = device_take(socket);
-        if (device < 0)
-                _exit(EXIT_FAILURE);
-        r = contents_write(reader, device, socket, progress, &err);
-        (void) close(device);
-        if (r >= 0)
-                r = write_all(socket, "", 1) < 0 ? error_set(&err, ERROR_FAILED, EPIPE, "quarryd went away") : 0;
-        if (r < 0)
-                (void) write_all(report, &err, sizeof(err));
-        _exit(r < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
-}
-
-/* --- asking for it ---------------------------------------------------------------------------------------- */
-
-/* What the writer could not do is why quarryd was not told that all is there. */
-static int outcome(pid_t child, int report, int r, Error *err) {
-        Error failure = {};
-
-        if (r < 0)
-                (void) kill(child, SIGTERM);
-        while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
-                ;
-        if (r < 0 && read(report, &failure, sizeof(failure)) == sizeof(failure)) {
-                failure.undo_failed = err->undo_failed;
-                *err = failure;
-        }
-        return r < 0 ? error_code(err) : 0;
-}
-
-/* The reply says what there is now. */
-static int transfer(StreamReader *reader, sd_json_variant *parameters, Progress *progress, sd_json_variant **ret,
-                    Error *err) {
-        int ends[2], report[2], r;
-        pid_t child;
-
-        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0 ||
-            socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, report) < 0)
-                return error_errno(err, errno, "cannot make a socket");
-        child = fork();
-        if (child == 0) {
-                (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
-                (void) close(ends[1]);
-                (void) close(report[0]);
-                writer_run(reader, ends[0], report[1], progress);
-        }
-        (void) close(ends[0]);
-        (void) close(report[1]);
-        if (child < 0) {
-                (void) close(ends[1]);
-                (void) close(report[0]);
-                return error_errno(err, EAGAIN, "cannot start another process");
-        }
-        Call call = { .method = API_STREAM ".Receive", .parameters = parameters, .key_fd = &ends[1] };
-        r = client_call(&call, ret, NULL, err);
-        (void) close(ends[1]);
-        r = outcome(child, report[0], r, err);
-        (void) close(report[0]);
         return r;
 }
 
@@ -215,7 +73,7 @@ static int snapshot_make(const char *name, const StreamHeader *h, Error *err) {
         return client_call(&update, NULL, NULL, err);
 }
 
-static int receive_whole(StreamReader *reader, const StreamHeader *h, const char *name, Progress *progress,
+static int receive_whole(Contents *contents, const StreamHeader *h, const char *name,
                          Error *err) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL, *made = NULL;
         const VolumeSpec *spec = &h->spec;
@@ -233,7 +91,7 @@ static int receive_whole(StreamReader *reader, const StreamHeader *h, const char
                         SD_JSON_BUILD_PAIR_UNSIGNED("gid", spec->gid),
                         SD_JSON_BUILD_PAIR_UNSIGNED("mode", spec->mode),
                         SD_JSON_BUILD_PAIR_UNSIGNED("socketFileDescriptor", 0)));
-        r = transfer(reader, parameters, progress, &made, err);
+        r = transfer_run(parameters, contents_write, contents, &made, err);
         if (r < 0)
                 return r;
         r = snapshot_make(name, h, err);
@@ -323,7 +181,7 @@ static int roll_to(const char *snapshot, Error *err) {
         return client_call(&call, NULL, NULL, err);
 }
 
-static int receive_new(StreamReader *reader, const StreamHeader *h, const char *name, Progress *progress, Error *err) {
+static int receive_new(Contents *contents, const StreamHeader *h, const char *name, Error *err) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL, *made = NULL;
         _cleanup_free_ char *image = must_have(format_new("%s@%s", name, h->snapshot)), *label = label_of(h->uuid);
         _cleanup_(base_done) Base base = {};
@@ -341,7 +199,7 @@ static int receive_new(StreamReader *reader, const StreamHeader *h, const char *
                             SD_JSON_BUILD_PAIR_UNSIGNED("sizeBytes", h->spec.size),
                             SD_JSON_BUILD_PAIR_STRV("labels", labels),
                             SD_JSON_BUILD_PAIR_UNSIGNED("socketFileDescriptor", 0)));
-        r = transfer(reader, parameters, progress, &made, err);
+        r = transfer_run(parameters, contents_write, contents, &made, err);
         if (r < 0)
                 return r;
         /* It took its time, in which the volume was anybody's: what they wrote is not thrown away. */
@@ -361,14 +219,14 @@ static int receive(const char *name, int in, Error *err) {
         _cleanup_free_ char *what = must_have(format_new("receiving %s", name));
         _cleanup_(stream_reader_freep) StreamReader *reader = NULL;
         _cleanup_(stream_header_done) StreamHeader header = {};
-        Progress progress = { .what = what };
         int r;
 
         r = stream_reader_new(in, &reader, &header, err);
         if (r < 0)
                 return r;
-        return sd_id128_is_null(header.since) ? receive_whole(reader, &header, name, &progress, err)
-                                              : receive_new(reader, &header, name, &progress, err);
+        Contents contents = { .reader = reader, .progress = { .what = what } };
+        return sd_id128_is_null(header.since) ? receive_whole(&contents, &header, name, err)
+                                              : receive_new(&contents, &header, name, err);
 }
 
 int verb_receive(char **arguments) {

@@ -1,0 +1,191 @@
+/* What becomes a volume as it is written here: its device comes through a socket, and a byte goes back behind the last
+ * of it. */
+
+#include "transfer.h"
+
+#include "client.h"
+#include "must.h"
+
+#include <quarry/fd.h>
+#include <quarry/text.h>
+
+#include <inttypes.h>
+#include <linux/fs.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Bytes that may be on their way to the disk: who is ended keeps the device until they are there. */
+#define SYNC_SIZE (UINT64_C(16) << 20)
+#define ZEROS_SIZE (UINT64_C(1) << 20)
+
+struct Target {
+        int device, socket;
+        uint64_t unsynced;
+};
+
+/* --- the writer, a process of its own: quarryd is asked meanwhile ----------------------------------------- */
+
+/* -EPIPE if quarryd gives none, which tells why by itself. */
+static int device_take(int socket) {
+        union {
+                struct cmsghdr header;
+                char space[CMSG_SPACE(sizeof(int))];
+        } control = {};
+        char byte;
+        struct iovec part = { &byte, 1 };
+        struct msghdr message = {
+                .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
+        };
+        ssize_t n;
+        int fd;
+
+        do
+                n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+        while (n < 0 && errno == EINTR);
+        if (n <= 0 || message.msg_controllen < sizeof(control.header) || control.header.cmsg_type != SCM_RIGHTS)
+                return -EPIPE;
+        memcpy(&fd, CMSG_DATA(&control.header), sizeof(fd));
+        return fd;
+}
+
+static int write_at(int device, uint64_t offset, const uint8_t *data, uint64_t size, Error *err) {
+        while (size > 0) {
+                ssize_t n = pwrite(device, data, size, (off_t) offset);
+
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0)
+                        return error_errno(err, errno, "cannot write the volume at byte %" PRIu64, offset);
+                data += n;
+                offset += (uint64_t) n;
+                size -= (uint64_t) n;
+        }
+        return 0;
+}
+
+/* quarryd tells why itself. */
+static bool is_given_up(int socket) {
+        char byte;
+
+        return recv(socket, &byte, 1, MSG_DONTWAIT | MSG_PEEK) == 0;
+}
+
+static int wrote(Target *target, uint64_t size, Error *err) {
+        if (is_given_up(target->socket))
+                _exit(EXIT_FAILURE);
+        target->unsynced += size;
+        if (target->unsynced < SYNC_SIZE)
+                return 0;
+        target->unsynced = 0;
+        return fdatasync(target->device) < 0 ? error_errno(err, errno, "cannot write the volume") : 0;
+}
+
+int target_write(Target *target, uint64_t offset, const uint8_t *data, uint64_t size, Error *err) {
+        int r = write_at(target->device, offset, data, size, err);
+
+        return r < 0 ? r : wrote(target, size, err);
+}
+
+/* Written, so that it is so whatever the chunks of the pool; then given back to that, as far as these are whole. */
+int target_zero(Target *target, uint64_t offset, uint64_t size, Error *err) {
+        static const uint8_t zeros[ZEROS_SIZE];
+        uint64_t range[2] = { offset, size };
+        int r = 0;
+
+        while (size > 0 && r >= 0) {
+                uint64_t n = size < sizeof(zeros) ? size : sizeof(zeros);
+
+                r = write_at(target->device, offset, zeros, n, err);
+                offset += n;
+                size -= n;
+        }
+        if (r < 0)
+                return r;
+        (void) ioctl(target->device, BLKDISCARD, range);
+        return wrote(target, range[1], err);
+}
+
+int target_read(Target *target, uint64_t offset, uint8_t *buf, size_t size, Error *err) {
+        ssize_t n;
+
+        for (; size > 0; buf += n, offset += (uint64_t) n, size -= (size_t) n) {
+                do
+                        n = pread(target->device, buf, size, (off_t) offset);
+                while (n < 0 && errno == EINTR);
+                if (n <= 0)
+                        return error_errno(err, n < 0 ? errno : ENODATA, "cannot read the volume at byte %" PRIu64,
+                                           offset);
+        }
+        return 0;
+}
+
+/* Ends the process. Its failure goes through report; the byte behind the closed device says that there was none. */
+__attribute__((noreturn)) static void writer_run(int socket, int report, TargetWrite *write, void *userdata) {
+        Target target = { .socket = socket };
+        Error err = {};
+        int r;
+
+        target.device = device_take(socket);
+        if (target.device < 0)
+                _exit(EXIT_FAILURE);
+        r = write(&target, userdata, &err);
+        if (r >= 0 && fsync(target.device) < 0)
+                r = error_errno(&err, errno, "cannot write the volume");
+        (void) close(target.device);
+        if (r >= 0)
+                r = write_all(socket, "", 1) < 0 ? error_set(&err, ERROR_FAILED, EPIPE, "quarryd went away") : 0;
+        if (r < 0)
+                (void) write_all(report, &err, sizeof(err));
+        _exit(r < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
+}
+
+/* --- asking for it ---------------------------------------------------------------------------------------- */
+
+/* What the writer could not do is why quarryd was not told that all is there. */
+static int outcome(pid_t child, int report, int r, Error *err) {
+        Error failure = {};
+
+        if (r < 0)
+                (void) kill(child, SIGTERM);
+        while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
+                ;
+        if (r < 0 && read(report, &failure, sizeof(failure)) == sizeof(failure)) {
+                failure.undo_failed = err->undo_failed;
+                *err = failure;
+        }
+        return r < 0 ? error_code(err) : 0;
+}
+
+int transfer_run(sd_json_variant *parameters, TargetWrite *write, void *userdata, sd_json_variant **ret, Error *err) {
+        int ends[2], report[2], r;
+        pid_t child;
+
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0 ||
+            socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, report) < 0)
+                return error_errno(err, errno, "cannot make a socket");
+        child = fork();
+        if (child == 0) {
+                (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
+                (void) close(ends[1]);
+                (void) close(report[0]);
+                writer_run(ends[0], report[1], write, userdata);
+        }
+        (void) close(ends[0]);
+        (void) close(report[1]);
+        if (child < 0) {
+                (void) close(ends[1]);
+                (void) close(report[0]);
+                return error_errno(err, EAGAIN, "cannot start another process");
+        }
+        Call call = { .method = API_STREAM ".Receive", .parameters = parameters, .key_fd = &ends[1] };
+        r = client_call(&call, ret, NULL, err);
+        (void) close(ends[1]);
+        r = outcome(child, report[0], r, err);
+        (void) close(report[0]);
+        return r;
+}

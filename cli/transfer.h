@@ -1,0 +1,23 @@
+#pragma once
+
+/* A volume, or a snapshot, that comes to be by what is written to its device: see io.quarry.Stream.Receive. */
+
+#include <quarry/error.h>
+
+#include <systemd/sd-json.h>
+
+/* The device, while it is written. */
+typedef struct Target Target;
+
+/* Bytes of the device. Fails once quarryd gave up, or the disk is full. */
+int target_write(Target *target, uint64_t offset, const uint8_t *data, uint64_t size, Error *err);
+/* What is zero already need not be said. */
+int target_zero(Target *target, uint64_t offset, uint64_t size, Error *err);
+int target_read(Target *target, uint64_t offset, uint8_t *buf, size_t size, Error *err);
+
+/* Writes all of it. Is called in a process of its own: it shows progress, but leaves nothing else behind. */
+typedef int TargetWrite(Target *target, void *userdata, Error *err);
+
+/* parameters: of Receive, with socketFileDescriptor 0. *ret: its reply, which says what there is now. Nothing is there
+ * of what failed. */
+int transfer_run(sd_json_variant *parameters, TargetWrite *write, void *userdata, sd_json_variant **ret, Error *err);

@@ -1,0 +1,43 @@
+#pragma once
+
+/* Where the objects of a repository lie: a directory, or a bucket of an S3 service. An object has a name, "KIND/NAME",
+ * and is there whole or not at all; nobody changes one. */
+
+#include <quarry/error.h>
+
+#include <stddef.h>
+
+#define STORE_OBJECT_MAX (UINT32_C(4) << 20) /* bytes of one */
+#define STORE_NAME_MAX 128u
+
+typedef struct Store Store;
+
+/* What it costs and how it fails is each one's own; the errors say which object of which place it was about. Every call
+ * ends: a service that does not answer is tried again for some time, and then given up. */
+typedef struct StoreOps {
+        void (*free)(Store *store);
+        /* One that is there already is left as it is or replaced by the same. ERROR_NO_SPACE when the place is full. */
+        int (*put)(Store *store, const char *name, const void *data, size_t size, Error *err);
+        /* *ret: size bytes, the caller's. Returns 0 if there is none, 1 if there is. */
+        int (*get)(Store *store, const char *name, uint8_t **ret, size_t *ret_size, Error *err);
+        /* Returns 0 if there is none, 1 if there is. */
+        int (*has)(Store *store, const char *name, Error *err);
+        /* Each whose name begins with kind and a slash, in any order; each returns < 0 to end. */
+        int (*list)(Store *store, const char *kind, int (*each)(const char *name, void *userdata), void *userdata,
+                    Error *err);
+        /* One that is not there is no error. */
+        int (*remove)(Store *store, const char *name, Error *err);
+        /* What was put before is durable behind it. */
+        int (*sync)(Store *store, Error *err);
+} StoreOps;
+
+/* Begins what each kind of store has. */
+struct Store {
+        const StoreOps *ops;
+};
+
+/* url: file:///DIRECTORY, or s3://BUCKET[/PREFIX]?endpoint=URL[&region=REGION]. credentials: a file, as
+ * store_credentials_load() reads it; NULL for none. make: a directory that is not there is made. */
+int store_open(const char *url, const char *credentials, bool make, Store **ret, Error *err);
+void store_free(Store *store);
+DEFINE_CLEANUP(Store *, store_free)
