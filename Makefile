@@ -6,7 +6,7 @@
 #   make walk      broker and workers killed at every failpoint       (the same; hours)
 #   make torture   power cuts under load: CUTS=200 SEED=1             (the same)
 #   make bench     beside what does the same: ROUNDS=9 CASE=create    (the same; CASE= is one group of cases)
-#   make           builds quarryd, quarry-worker, quarry              (Debian 13)
+#   make           builds quarryd, quarry-worker, quarry, quarry-s3   (Debian 13)
 #   make install   installs them with units, rules, manual pages      (PREFIX=, DESTDIR=)
 #
 # Knobs: V=1 shows commands, OPT=-O0, SAN=1 builds with ASan and UBSan, FAILPOINTS=1 with failpoints, CC=clang.
@@ -46,7 +46,7 @@ LIB := $(call room,lib)
 BROKER := $(call room,daemon/front) $(call room,daemon/broker) $(call room,daemon/store)
 WORK := $(call room,daemon/work) $(call room,daemon/step) $(call room,daemon/kernel)
 
-PROGRAMS := $(OUT)/quarryd $(OUT)/quarry-worker $(OUT)/quarry
+PROGRAMS := $(OUT)/quarryd $(OUT)/quarry-worker $(OUT)/quarry $(OUT)/quarry-s3
 
 .PHONY: all
 all: $(PROGRAMS)
@@ -56,8 +56,11 @@ $(OUT)/quarryd: $(OUT)/daemon/quarryd.o $(BROKER) $(OUT)/lib.a
 $(OUT)/quarryd: LIBS = -lsystemd -lsqlite3 -lmicrohttpd
 $(OUT)/quarry-worker: $(OUT)/daemon/quarry-worker.o $(WORK) $(OUT)/lib.a
 $(OUT)/quarry-worker: LIBS = -lsystemd -ldevmapper -lcryptsetup -lblkid -lext2fs -lsodium
-$(OUT)/quarry: $(call room,cli) $(OUT)/lib.a
+$(OUT)/quarry: $(call room,cli) $(call room,repo) $(OUT)/lib.a
 $(OUT)/quarry: LIBS = -lsystemd -lzstd -lsodium
+# What speaks to the network is a program of its own: it has no rights, and quarry none of its libraries.
+$(OUT)/quarry-s3: $(call room,s3) $(OUT)/lib.a
+$(OUT)/quarry-s3: LIBS = -lcurl -lexpat -lsystemd
 
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-7s %s\n' $(1) $(2))
@@ -109,7 +112,7 @@ install: all
 	    $(SYSCONFDIR)/containers/containers.conf.d)
 	$(Q)install -m 0755 $(OUT)/quarry $(DESTDIR)$(PREFIX)/bin/quarry
 	$(Q)ln -sf ../bin/quarry $(DESTDIR)$(PREFIX)/sbin/mount.quarry
-	$(Q)install -m 0755 $(OUT)/quarryd $(OUT)/quarry-worker $(DESTDIR)$(PREFIX)/lib/quarry/
+	$(Q)install -m 0755 $(OUT)/quarryd $(OUT)/quarry-worker $(OUT)/quarry-s3 $(DESTDIR)$(PREFIX)/lib/quarry/
 	$(Q)$(foreach f,$(wildcard daemon/units/*.service daemon/units/*.socket),$(call installed,$(f),$(UNITDIR));)
 	$(Q)install -m 0644 daemon/units/sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/quarry.conf
 	$(Q)install -m 0644 daemon/units/tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/quarry.conf
@@ -143,8 +146,10 @@ unit_objects_front = $(BROKER)
 unit_objects_kernel = $(call room,daemon/kernel)
 unit_objects_step = $(call room,daemon/step) $(unit_objects_kernel)
 unit_objects_work = $(WORK)
-unit_objects_cli = $(filter-out $(OUT)/cli/quarry.o,$(call room,cli))
+unit_objects_repo = $(call room,repo)
+unit_objects_cli = $(filter-out $(OUT)/cli/quarry.o,$(call room,cli)) $(unit_objects_repo)
 unit_libs_lib = -lzstd -lsodium
+unit_libs_repo = $(unit_libs_lib)
 unit_libs_cli = $(unit_libs_lib)
 unit_libs_store = -lsqlite3
 unit_libs_broker = -lsqlite3
@@ -237,7 +242,7 @@ torture-disk: $(TORTURE_DISK)
 
 # tests/lint/run makes one line of TAP per check, by way of the targets below. Their results stay below build/,
 # and are made anew for what has changed.
-SOURCES := $(wildcard lib/*.c cli/*.c daemon/*.c daemon/*/*.c)
+SOURCES := $(wildcard lib/*.c cli/*.c repo/*.c s3/*.c daemon/*.c daemon/*/*.c)
 TEST_SOURCES := $(wildcard tests/*/*.c tests/*/*/*.c)
 
 .PHONY: lint format idl objects analyzed tidy cppcheck
@@ -245,7 +250,7 @@ lint:
 	$(Q)tests/lint/run $(CHECKS)
 
 format:
-	$(Q)find cli daemon include lib tests -name '*.[ch]' -exec clang-format -i {} +
+	$(Q)find cli daemon include lib repo s3 tests -name '*.[ch]' -exec clang-format -i {} +
 
 PUBLISHED := docs/io.quarry.Volume.varlink docs/io.quarry.Pool.varlink docs/io.quarry.Tenant.varlink docs/io.quarry.Doctor.varlink docs/io.quarry.Key.varlink docs/io.quarry.Event.varlink docs/io.quarry.Driver.varlink docs/io.quarry.Stream.varlink docs/io.systemd.StorageProvider.varlink
 idl: $(OUT)/tests/lint/idl
@@ -275,4 +280,4 @@ cppcheck:
 	$(Q)cppcheck --quiet -j2 --cppcheck-build-dir=$(OUT)/cppcheck --error-exitcode=1 \
 	    --enable=warning,performance,portability --check-level=exhaustive --library=posix,gnu --std=c11 \
 	    --suppressions-list=tests/lint/cppcheck --inline-suppr \
-	    $(filter -D% -I%,$(ALL_CFLAGS)) lib cli daemon
+	    $(filter -D% -I%,$(ALL_CFLAGS)) lib cli repo s3 daemon
