@@ -1,0 +1,184 @@
+#include "lock.h"
+
+#include <quarry/clock.h>
+#include <quarry/fd.h>
+#include <quarry/text.h>
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+#include <systemd/sd-json.h>
+
+#define LOCKS "locks"
+#define MINUTE_USEC UINT64_C(60000000)
+#define HOLDS_USEC (60 * MINUTE_USEC)
+#define RENEW_USEC (10 * MINUTE_USEC)
+#define CLOCKS_DIFFER_USEC (10 * MINUTE_USEC) /* at most, between two hosts */
+
+struct RepositoryLock {
+        Repository *r;
+        bool alone;
+        char *what;
+        char id[33], name[STORE_NAME_MAX]; /* the object, which changes with each renewal */
+        uint64_t at_usec; /* CLOCK_REALTIME */
+        unsigned serial;
+};
+
+/* A number of a process is another's soon; with the time of its start it is not. 0: there is none. */
+static uint64_t start_of(pid_t pid) {
+        _cleanup_free_ char *text = NULL;
+        char path[40];
+        const char *at;
+        uint64_t ticks = 0;
+
+        buffer_format(path, sizeof(path), "/proc/%d/stat", (int) pid);
+        if (file_read(AT_FDCWD, path, 4096, &text, NULL) < 0 || !(at = strrchr(text, ')')))
+                return 0;
+        for (unsigned i = 0; i < 20 && at; i++) /* the 22nd field; the name was the 2nd */
+                at = strchr(at + 1, ' ');
+        return at && sscanf(at, " %" SCNu64, &ticks) == 1 ? ticks : 0;
+}
+
+static int write_lock(RepositoryLock *l, Error *err) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *v = NULL;
+        Store *store = repository_store(l->r);
+        _cleanup_free_ char *text = NULL;
+        char host[65] = "", old[STORE_NAME_MAX];
+        sd_id128_t machine = {}, boot = {};
+        int n;
+
+        (void) gethostname(host, sizeof(host) - 1);
+        (void) sd_id128_get_machine(&machine);
+        (void) sd_id128_get_boot(&boot);
+        l->at_usec = clock_usec(CLOCK_REALTIME);
+        buffer_format(old, sizeof(old), "%s", l->name);
+        n = sd_json_buildo(
+                        &v,
+                        SD_JSON_BUILD_PAIR_BOOLEAN("alone", l->alone),
+                        SD_JSON_BUILD_PAIR_STRING("what", l->what),
+                        SD_JSON_BUILD_PAIR_STRING("host", host),
+                        SD_JSON_BUILD_PAIR_ID128("machine", machine),
+                        SD_JSON_BUILD_PAIR_ID128("boot", boot),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("pid", (uint64_t) getpid()),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("started", start_of(getpid())),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("untilUsec", l->at_usec + HOLDS_USEC));
+        if (n >= 0)
+                n = sd_json_variant_format(v, 0, &text);
+        if (n < 0)
+                return error_oom(err);
+        buffer_format(l->name, sizeof(l->name), LOCKS "/%s-%u", l->id, l->serial++);
+        n = repository_put_text(l->r, l->name, text, err);
+        if (n >= 0)
+                n = store->ops->sync(store, err);
+        if (n >= 0 && *old)
+                n = store->ops->remove(store, old, err);
+        return n;
+}
+
+/* --- others ----------------------------------------------------------------------------------------------- */
+
+static uint64_t number_of(sd_json_variant *v, const char *name) {
+        return sd_json_variant_unsigned(sd_json_variant_by_key(v, name));
+}
+
+static const char *string_of(sd_json_variant *v, const char *name) {
+        sd_json_variant *text = sd_json_variant_by_key(v, name);
+
+        return sd_json_variant_is_string(text) ? sd_json_variant_string(text) : "";
+}
+
+static bool is_id(const char *text, int (*get)(sd_id128_t *ret)) {
+        sd_id128_t a, b;
+
+        return sd_id128_from_string(text, &a) >= 0 && get(&b) >= 0 && sd_id128_equal(a, b);
+}
+
+static bool is_over(sd_json_variant *v) {
+        if (number_of(v, "untilUsec") + CLOCKS_DIFFER_USEC < clock_usec(CLOCK_REALTIME))
+                return true;
+        return is_id(string_of(v, "machine"), sd_id128_get_machine) &&
+               (!is_id(string_of(v, "boot"), sd_id128_get_boot) ||
+                start_of((pid_t) number_of(v, "pid")) != number_of(v, "started"));
+}
+
+typedef struct Look {
+        RepositoryLock *own;
+        Error *err;
+} Look;
+
+static int look_at(const char *name, void *userdata) {
+        Look *look = userdata;
+        Store *store = repository_store(look->own->r);
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *v = NULL;
+        _cleanup_free_ char *text = NULL;
+        const char *what;
+        int n;
+
+        if (startswith(name, LOCKS "/") && startswith(name + strlen(LOCKS "/"), look->own->id))
+                return 0;
+        n = repository_get_text(look->own->r, name, &text, look->err);
+        if (n <= 0)
+                return n;
+        if (sd_json_parse(text, 0, &v, NULL, NULL) < 0 || is_over(v))
+                return store->ops->remove(store, name, look->err);
+        if (!look->own->alone && !sd_json_variant_boolean(sd_json_variant_by_key(v, "alone")))
+                return 0;
+        what = string_of(v, "what");
+        error_set(look->err, ERROR_VOLUME_BUSY, EBUSY, "the repository is in use: %s, process %" PRIu64 " on %s",
+                  text_is_printable(what) ? what : "somebody", number_of(v, "pid"),
+                  text_is_printable(string_of(v, "host")) ? string_of(v, "host") : "another host");
+        error_hint(look->err, "try again when that has ended");
+        return error_code(look->err);
+}
+
+/* --- ours ------------------------------------------------------------------------------------------------- */
+
+int repository_lock(Repository *r, bool alone, const char *what, RepositoryLock **ret, Error *err) {
+        _cleanup_(repository_unlockp) RepositoryLock *l = calloc(1, sizeof(*l));
+        Store *store = repository_store(r);
+        uint8_t id[16];
+        int n;
+
+        if (!l)
+                return error_oom(err);
+        *l = (RepositoryLock) { .r = r, .alone = alone, .what = strdup(what) };
+        if (!l->what)
+                return error_oom(err);
+        randombytes_buf(id, sizeof(id));
+        (void) sodium_bin2hex(l->id, sizeof(l->id), id, sizeof(id));
+        Look look = { l, err };
+        n = write_lock(l, err); /* first: of two that come at once, at least one sees the other */
+        if (n >= 0)
+                n = store->ops->list(store, LOCKS, look_at, &look, err);
+        if (n < 0)
+                return n;
+        *ret = TAKE_PTR(l);
+        return 0;
+}
+
+void repository_unlock(RepositoryLock *l) {
+        Error ignored = {}; /* it counts no longer when its process is gone, or its time is over */
+
+        if (!l)
+                return;
+        if (*l->name) {
+                Store *store = repository_store(l->r);
+
+                (void) store->ops->remove(store, l->name, &ignored);
+        }
+        free(l->what);
+        free(l);
+}
+
+int repository_lock_renew(RepositoryLock *l, Error *err) {
+        uint64_t now = clock_usec(CLOCK_REALTIME);
+
+        if (now - l->at_usec < RENEW_USEC)
+                return 0;
+        if (now - l->at_usec > HOLDS_USEC) /* whoever removes what is not needed may have begun */
+                return error_set(err, ERROR_FAILED, ETIMEDOUT,
+                                 "it was stopped for more than an hour, and others worked in the repository since");
+        return write_lock(l, err);
+}

@@ -1,0 +1,17 @@
+#pragma once
+
+/* Who works in a repository: many at a time, or one alone, who removes what no backup needs. An object each, which says
+ * until when it counts: whoever is killed keeps nobody out for long, and one of this host not at all. */
+
+#include "repository.h"
+
+typedef struct RepositoryLock RepositoryLock;
+
+/* what: "quarry backup run db", for whoever is kept out. Fails at once (ERROR_VOLUME_BUSY, with who it is) if somebody
+ * is there who wants it alone, or alone and somebody is there. The repository is borrowed. */
+int repository_lock(Repository *r, bool alone, const char *what, RepositoryLock **ret, Error *err);
+void repository_unlock(RepositoryLock *lock);
+DEFINE_CLEANUP(RepositoryLock *, repository_unlock)
+
+/* To be called every now and then by who takes long. Does nothing until it is time. */
+int repository_lock_renew(RepositoryLock *lock, Error *err);

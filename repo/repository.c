@@ -1,0 +1,388 @@
+#include "repository.h"
+
+#include "seal.h"
+
+#include <quarry/text.h>
+
+#include <inttypes.h>
+#include <sodium.h>
+#include <string.h>
+#include <systemd/sd-json.h>
+
+#define FORMAT_OBJECT "repository/format"
+#define FORMAT "quarry repository"
+#define VERSION 1u
+#define TEXT_MAX (UINT32_C(32) << 20) /* bytes of a manifest: one of 256 TiB has them */
+
+/* From the repository's key, by number, see crypto_kdf_derive_from_key(). */
+enum { KEY_OF_CONTENT = 1, KEY_OF_NAMES = 2, KEY_OF_TEXTS = 3 };
+#define KEY_CONTEXT "QuarryRp"
+
+typedef struct Keys {
+        uint8_t content[SEAL_KEY_SIZE], names[SEAL_KEY_SIZE], texts[SEAL_KEY_SIZE], all[REPOSITORY_KEY_SIZE];
+} Keys;
+
+struct Repository {
+        Store *store;
+        sd_id128_t uuid;
+        Keys *keys; /* in locked memory */
+        char host_key[HOST_KEY_ID_MAX];
+        uint8_t *buf;
+};
+
+/* --- names ------------------------------------------------------------------------------------------------ */
+
+char *content_id_format(const ContentId *id, char buf[static CONTENT_ID_TEXT_MAX]) {
+        return sodium_bin2hex(buf, CONTENT_ID_TEXT_MAX, id->bytes, sizeof(id->bytes));
+}
+
+int content_id_parse(const char *text, ContentId *ret) {
+        size_t n = 0;
+
+        return strlen(text) == CONTENT_ID_TEXT_MAX - 1 &&
+               sodium_hex2bin(ret->bytes, sizeof(ret->bytes), text, CONTENT_ID_TEXT_MAX - 1, NULL, &n, NULL) >= 0 &&
+               n == sizeof(ret->bytes) ? 0 : -EINVAL;
+}
+
+bool content_id_is_zeros(const ContentId *id) {
+        return sodium_is_zero(id->bytes, sizeof(id->bytes));
+}
+
+bool content_id_equal(const ContentId *a, const ContentId *b) {
+        return memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
+}
+
+void content_object_name(const ContentId *id, char buf[static STORE_NAME_MAX]) {
+        char text[CONTENT_ID_TEXT_MAX];
+
+        buffer_format(buf, STORE_NAME_MAX, "data/%s", content_id_format(id, text));
+}
+
+static bool is_zeros(const uint8_t *data, size_t size) {
+        return size == 0 || (data[0] == 0 && memcmp(data, data + 1, size - 1) == 0);
+}
+
+void repository_name_content(const Repository *r, const void *data, size_t size, ContentId *ret) {
+        *ret = (ContentId) {};
+        if (!is_zeros(data, size))
+                (void) crypto_generichash(ret->bytes, sizeof(ret->bytes), data, size, r->keys->names,
+                                          sizeof(r->keys->names));
+}
+
+/* --- opening ---------------------------------------------------------------------------------------------- */
+
+static int repository_new(Store *store, Repository **ret, Error *err) {
+        Repository *r = calloc(1, sizeof(*r));
+
+        if (!r || sodium_init() < 0) {
+                free(r);
+                store_free(store);
+                return error_oom(err);
+        }
+        r->store = store;
+        r->keys = sodium_malloc(sizeof(*r->keys));
+        r->buf = malloc(seal_bound(CHUNK_SIZE));
+        if (!r->keys || !r->buf) {
+                repository_free(r);
+                return error_oom(err);
+        }
+        *ret = r;
+        return 0;
+}
+
+void repository_free(Repository *r) {
+        if (!r)
+                return;
+        sodium_free(r->keys);
+        store_free(r->store);
+        free(r->buf);
+        free(r);
+}
+
+sd_id128_t repository_uuid(const Repository *r) {
+        return r->uuid;
+}
+
+Store *repository_store(const Repository *r) {
+        return r->store;
+}
+
+const char *repository_host_key(const Repository *r) {
+        return r->host_key;
+}
+
+static void derive(Keys *k) {
+        (void) crypto_kdf_derive_from_key(k->content, sizeof(k->content), KEY_OF_CONTENT, KEY_CONTEXT, k->all);
+        (void) crypto_kdf_derive_from_key(k->names, sizeof(k->names), KEY_OF_NAMES, KEY_CONTEXT, k->all);
+        (void) crypto_kdf_derive_from_key(k->texts, sizeof(k->texts), KEY_OF_TEXTS, KEY_CONTEXT, k->all);
+}
+
+/* One of a host's is called by its key: each has one. */
+static void slot_name(const Slot *slot, char buf[static STORE_NAME_MAX]) {
+        char salt[sizeof(slot->salt) * 2 + 1];
+
+        if (slot->kind == SLOT_HOST)
+                buffer_format(buf, STORE_NAME_MAX, "keys/host-%s", slot->host_key);
+        else
+                buffer_format(buf, STORE_NAME_MAX, "keys/passphrase-%s",
+                              sodium_bin2hex(salt, sizeof(salt), slot->salt, sizeof(slot->salt)));
+}
+
+int repository_add_key(Repository *r, const RepositoryKeySource *keys, bool by_host, Error *err) {
+        Slot slot = { .kind = by_host ? SLOT_HOST : SLOT_PASSPHRASE,
+                      .memory = keys->argon2_memory,
+                      .iterations = keys->argon2_iterations };
+        _cleanup_free_ char *text = NULL;
+        uint8_t by[REPOSITORY_KEY_SIZE];
+        char name[STORE_NAME_MAX];
+        int n;
+
+        randombytes_buf(slot.salt, sizeof(slot.salt));
+        n = by_host ? keys->host(r->uuid, NULL, by, slot.host_key, err)
+                    : slot_derive(&slot, keys->passphrase, keys->passphrase_size, by, err);
+        if (n < 0)
+                return n;
+        slot_wrap(&slot, r->uuid, by, r->keys->all);
+        sodium_memzero(by, sizeof(by));
+        text = slot_format(&slot);
+        if (!text)
+                return error_oom(err);
+        slot_name(&slot, name);
+        n = r->store->ops->put(r->store, name, text, strlen(text), err);
+        if (n >= 0)
+                n = r->store->ops->sync(r->store, err);
+        if (n >= 0 && by_host)
+                buffer_format(r->host_key, sizeof(r->host_key), "%s", slot.host_key);
+        return n;
+}
+
+/* The last object: without it, what is there is no repository yet. */
+static int put_format(Repository *r, Error *err) {
+        char text[256];
+
+        buffer_format(text, sizeof(text),
+                      "{\"format\":\"" FORMAT "\",\"version\":%u,\"uuid\":\"" SD_ID128_UUID_FORMAT_STR
+                      "\",\"chunkBytes\":%u,\"segmentChunks\":%u}\n",
+                      VERSION, SD_ID128_FORMAT_VAL(r->uuid), CHUNK_SIZE, SEGMENT_CHUNKS);
+        int n = r->store->ops->put(r->store, FORMAT_OBJECT, text, strlen(text), err);
+        return n < 0 ? n : r->store->ops->sync(r->store, err);
+}
+
+int repository_make(Store *store, const RepositoryKeySource *keys, Repository **ret, Error *err) {
+        _cleanup_(repository_freep) Repository *r = NULL;
+        int n;
+
+        n = repository_new(store, &r, err);
+        if (n < 0)
+                return n;
+        n = store->ops->has(store, FORMAT_OBJECT, err);
+        if (n > 0)
+                return error_set(err, ERROR_FAILED, EEXIST, "there is a repository already");
+        if (n >= 0 && sd_id128_randomize(&r->uuid) < 0)
+                n = error_errno(err, EIO, "no random bytes");
+        if (n < 0)
+                return n;
+        randombytes_buf(r->keys->all, sizeof(r->keys->all));
+        derive(r->keys);
+        if (keys->host)
+                n = repository_add_key(r, keys, true, err);
+        if (n >= 0 && keys->passphrase)
+                n = repository_add_key(r, keys, false, err);
+        if (n >= 0)
+                n = put_format(r, err);
+        if (n < 0)
+                return n;
+        *ret = TAKE_PTR(r);
+        return 0;
+}
+
+static int get_plain(Repository *r, const char *name, char **ret, Error *err) {
+        uint8_t *data = NULL;
+        size_t size = 0;
+        int n;
+
+        n = r->store->ops->get(r->store, name, &data, &size, err);
+        if (n <= 0)
+                return n;
+        *ret = realloc(data, size + 1);
+        if (!*ret) {
+                free(data);
+                return error_oom(err);
+        }
+        (*ret)[size] = 0;
+        return 1;
+}
+
+static uint64_t number_of(sd_json_variant *v, const char *name) {
+        return sd_json_variant_unsigned(sd_json_variant_by_key(v, name));
+}
+
+static int read_format(Repository *r, Error *err) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *v = NULL;
+        _cleanup_free_ char *text = NULL;
+        sd_json_variant *format, *uuid;
+        int n;
+
+        n = get_plain(r, FORMAT_OBJECT, &text, err);
+        if (n == 0)
+                return error_set(err, ERROR_FAILED, ENOENT, "there is no repository");
+        if (n < 0)
+                return n;
+        if (sd_json_parse(text, 0, &v, NULL, NULL) < 0)
+                v = NULL;
+        format = sd_json_variant_by_key(v, "format");
+        uuid = sd_json_variant_by_key(v, "uuid");
+        if (!sd_json_variant_is_string(format) || !streq(sd_json_variant_string(format), FORMAT) ||
+            !sd_json_variant_is_string(uuid) || sd_id128_from_string(sd_json_variant_string(uuid), &r->uuid) < 0)
+                return error_set(err, ERROR_FAILED, EBADMSG, FORMAT_OBJECT " is damaged, or is no repository of quarry");
+        if (number_of(v, "version") != VERSION || number_of(v, "chunkBytes") != CHUNK_SIZE ||
+            number_of(v, "segmentChunks") != SEGMENT_CHUNKS)
+                return error_set(err, ERROR_NOT_SUPPORTED, 0, "the repository is of version %" PRIu64
+                                 ", which this quarry does not know", number_of(v, "version"));
+        return 0;
+}
+
+typedef struct SlotSearch {
+        Repository *r;
+        const RepositoryKeySource *keys;
+        Error failure; /* the last */
+        bool found;
+} SlotSearch;
+
+/* A slot that does not open it is no failure as long as another does. */
+static int try_slot(const char *name, void *userdata) {
+        SlotSearch *s = userdata;
+        uint8_t by[REPOSITORY_KEY_SIZE];
+        _cleanup_free_ char *text = NULL;
+        char host_key[HOST_KEY_ID_MAX] = "";
+        Slot slot;
+        int n;
+
+        if (s->found || get_plain(s->r, name, &text, &s->failure) <= 0 || slot_parse(text, &slot, &s->failure) < 0 ||
+            (slot.kind == SLOT_HOST ? !s->keys->host : !s->keys->passphrase))
+                return 0;
+        n = slot.kind == SLOT_HOST
+                    ? s->keys->host(s->r->uuid, slot.host_key, by, host_key, &s->failure)
+                    : slot_derive(&slot, s->keys->passphrase, s->keys->passphrase_size, by, &s->failure);
+        if (n >= 0)
+                n = slot_unwrap(&slot, s->r->uuid, by, s->r->keys->all, &s->failure);
+        sodium_memzero(by, sizeof(by));
+        s->found = n >= 0;
+        if (s->found)
+                buffer_format(s->r->host_key, sizeof(s->r->host_key), "%s", host_key);
+        return 0;
+}
+
+int repository_open(Store *store, const RepositoryKeySource *keys, Repository **ret, Error *err) {
+        _cleanup_(repository_freep) Repository *r = NULL;
+        int n;
+
+        n = repository_new(store, &r, err);
+        if (n >= 0)
+                n = read_format(r, err);
+        if (n < 0)
+                return n;
+        SlotSearch search = { .r = r, .keys = keys };
+        n = store->ops->list(store, "keys", try_slot, &search, err);
+        if (n < 0)
+                return n;
+        if (!search.found) {
+                if (search.failure.kind != ERROR_NONE)
+                        *err = search.failure;
+                else
+                        error_set(err, ERROR_WRONG_KEY, EKEYREJECTED, "the repository has no key of this kind");
+                return error_code(err);
+        }
+        derive(r->keys);
+        *ret = TAKE_PTR(r);
+        return 0;
+}
+
+/* --- contents --------------------------------------------------------------------------------------------- */
+
+int repository_put_content(Repository *r, const void *data, size_t size, ContentId *ret, uint64_t *ret_stored,
+                           Error *err) {
+        char name[STORE_NAME_MAX];
+        size_t sealed;
+        int n;
+
+        if (ret_stored)
+                *ret_stored = 0;
+        repository_name_content(r, data, size, ret);
+        if (content_id_is_zeros(ret))
+                return 0;
+        content_object_name(ret, name);
+        n = r->store->ops->has(r->store, name, err);
+        if (n != 0)
+                return n < 0 ? n : 0;
+        n = seal(r->keys->content, name, data, size, r->buf, &sealed, err);
+        if (n >= 0)
+                n = r->store->ops->put(r->store, name, r->buf, sealed, err);
+        if (n >= 0 && ret_stored)
+                *ret_stored = sealed;
+        return n;
+}
+
+int repository_get_content(Repository *r, const ContentId *id, void *buf, size_t size, Error *err) {
+        _cleanup_free_ uint8_t *sealed = NULL;
+        char name[STORE_NAME_MAX];
+        size_t n_sealed, n_open = 0;
+        ContentId is;
+        int n;
+
+        if (content_id_is_zeros(id)) {
+                memset(buf, 0, size);
+                return 0;
+        }
+        content_object_name(id, name);
+        n = r->store->ops->get(r->store, name, &sealed, &n_sealed, err);
+        if (n == 0)
+                return error_set(err, ERROR_FAILED, ENOENT, "object %s is not there", name);
+        if (n >= 0)
+                n = seal_open(r->keys->content, name, sealed, n_sealed, buf, size, &n_open, err);
+        if (n < 0)
+                return n;
+        repository_name_content(r, buf, n_open, &is);
+        if (n_open != size || !content_id_equal(&is, id))
+                return error_set(err, ERROR_FAILED, EBADMSG, "object %s is not what its name says", name);
+        return 0;
+}
+
+/* --- texts ------------------------------------------------------------------------------------------------ */
+
+int repository_put_text(Repository *r, const char *name, const char *text, Error *err) {
+        size_t size = strlen(text), sealed;
+        _cleanup_free_ uint8_t *buf = malloc(seal_bound(size));
+        int n;
+
+        if (!buf)
+                return error_oom(err);
+        n = seal(r->keys->texts, name, text, size, buf, &sealed, err);
+        if (n >= 0 && sealed > STORE_OBJECT_MAX)
+                n = error_set(err, ERROR_FAILED, EFBIG, "%s is too large", name);
+        return n < 0 ? n : r->store->ops->put(r->store, name, buf, sealed, err);
+}
+
+int repository_get_text(Repository *r, const char *name, char **ret, Error *err) {
+        _cleanup_free_ uint8_t *sealed = NULL;
+        _cleanup_free_ char *text = NULL;
+        size_t n_sealed, size = 0;
+        int n;
+
+        n = r->store->ops->get(r->store, name, &sealed, &n_sealed, err);
+        if (n <= 0)
+                return n;
+        text = malloc(TEXT_MAX + 1);
+        if (!text)
+                return error_oom(err);
+        n = seal_open(r->keys->texts, name, sealed, n_sealed, text, TEXT_MAX, &size, err);
+        if (n < 0)
+                return n;
+        text[size] = 0;
+        if (strlen(text) != size)
+                return error_set(err, ERROR_FAILED, EBADMSG, "object %s is damaged", name);
+        *ret = realloc(text, size + 1);
+        if (*ret)
+                TAKE_PTR(text);
+        return *ret ? 1 : error_oom(err);
+}
