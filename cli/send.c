@@ -1,9 +1,9 @@
 /* quarry send: a snapshot as a stream, or as a raw image. */
 
-#include "client.h"
 #include "describe.h"
 #include "must.h"
 #include "report.h"
+#include "source.h"
 #include "stream.h"
 #include "terminal.h"
 #include "verbs.h"
@@ -33,20 +33,19 @@ const Option send_options[] = {
 typedef struct Sending {
         StreamHeader header;
         uint64_t size;           /* bytes of the device */
-        int device, out;
+        Source source;
+        int out;
         StreamWriter *writer;    /* NULL: a raw image */
         uint64_t from;           /* up to where it was sent before */
-        sd_json_variant *ranges;
-        uint64_t done, read;     /* bytes of the ranges */
+        uint64_t done, read;     /* bytes of its ranges */
         Progress progress;
 } Sending;
 
 static void sending_done(Sending *s) {
         stream_header_done(&s->header);
-        closep(&s->device);
+        source_done(&s->source);
         closep(&s->out);
         stream_writer_free(s->writer);
-        sd_json_variant_unref(s->ranges);
 }
 
 static bool is_rbd(void) {
@@ -58,10 +57,6 @@ static bool is_raw(void) {
 }
 
 /* --- what ------------------------------------------------------------------------------------------------- */
-
-static uint64_t number_of(sd_json_variant *object, const char *name) {
-        return sd_json_variant_unsigned(sd_json_variant_by_key(object, name));
-}
 
 static int look_at(const char *name, char snapshot[static SNAPSHOT_NAME_MAX + 1], sd_id128_t *ret_uuid,
                    sd_json_variant **ret, Error *err) {
@@ -96,7 +91,7 @@ static int check_same_volume(const char *name, sd_json_variant *a, sd_json_varia
 
 static int header_make(const char *name, StreamHeader *h, Error *err) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *volume = NULL, *since = NULL;
-        const char *full, *key_source;
+        const char *full;
         int r;
 
         r = look_at(name, h->snapshot, &h->uuid, &volume, err);
@@ -109,38 +104,7 @@ static int header_make(const char *name, StreamHeader *h, Error *err) {
         full = describe_string(volume, "name");
         buffer_format(h->spec.name, sizeof(h->spec.name), "%.*s", (int) strcspn(full, "@"), full);
         buffer_format(h->spec.tenant, sizeof(h->spec.tenant), DEFAULT_TENANT);
-        h->spec.fs = (Filesystem) filesystem_from_string(describe_string(volume, "filesystem"));
-        key_source = describe_string(sd_json_variant_by_key(volume, "encryption"), "keySource");
-        if (*key_source)
-                h->spec.key_source = (KeySource) key_source_from_string(key_source);
-        h->spec.size = number_of(volume, "sizeBytes");
-        h->spec.uid = (uid_t) number_of(volume, "uid");
-        h->spec.gid = (gid_t) number_of(volume, "gid");
-        h->spec.mode = (mode_t) number_of(volume, "mode");
-        return 0;
-}
-
-/* The device first: as long as it is open nobody removes the snapshot. */
-static int source_open(Sending *s, const char *name, Error *err) {
-        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL, *which = NULL, *reply = NULL;
-        int r;
-
-        must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRING("volume", name)));
-        must(sd_json_buildo(&which, SD_JSON_BUILD_PAIR_STRING("to", name),
-                            SD_JSON_BUILD_PAIR_CONDITION(!!arg_since, "from", SD_JSON_BUILD_STRING(arg_since)),
-                            SD_JSON_BUILD_PAIR_BOOLEAN("join", true)));
-        Call send = { .method = API_STREAM ".Send", .parameters = parameters, .what = s->progress.what };
-        r = client_call(&send, NULL, &s->device, err);
-        if (r < 0)
-                return r;
-        if (s->device < 0)
-                return error_set(err, ERROR_FAILED, EPROTO, "quarryd sent no device");
-        Call diff = { .method = API_VOLUME ".Diff", .parameters = which, .what = s->progress.what };
-        r = client_call(&diff, &reply, NULL, err);
-        if (r < 0)
-                return r;
-        s->ranges = sd_json_variant_ref(sd_json_variant_by_key(reply, "ranges"));
-        s->progress.total = number_of(reply, "totalBytes");
+        source_describe(volume, &h->spec);
         return 0;
 }
 
@@ -191,22 +155,6 @@ static bool is_zero(const uint8_t *data, size_t size) {
         return data[0] == 0 && memcmp(data, data + 1, size - 1) == 0;
 }
 
-static int piece_read(const Sending *s, uint64_t offset, uint8_t *buf, size_t size, Error *err) {
-        while (size > 0) {
-                ssize_t n = pread(s->device, buf, size, (off_t) offset);
-
-                if (n < 0 && errno == EINTR)
-                        continue;
-                if (n <= 0)
-                        return error_errno(err, n < 0 ? errno : ENODATA, "cannot read the device at byte %" PRIu64,
-                                           offset);
-                buf += n;
-                offset += (uint64_t) n;
-                size -= (size_t) n;
-        }
-        return 0;
-}
-
 /* What is not said is zero, but where there was something before. */
 static int piece_send(Sending *s, uint64_t offset, size_t size, const uint8_t *data, Error *err) {
         bool zero = is_zero(data, size);
@@ -236,7 +184,7 @@ static int range_send(Sending *s, uint64_t offset, uint64_t end, uint8_t *buf, E
                 size_t size = end - offset < STREAM_DATA_MAX ? (size_t) (end - offset) : STREAM_DATA_MAX;
 
                 if (offset + size > s->from) {
-                        r = piece_read(s, offset, buf, size, err);
+                        r = source_read(&s->source, offset, buf, size, err);
                         if (r >= 0)
                                 r = piece_send(s, offset, size, buf, err);
                         s->read += size;
@@ -248,17 +196,13 @@ static int range_send(Sending *s, uint64_t offset, uint64_t end, uint8_t *buf, E
         return r;
 }
 
-/* A range may be of a size that the snapshot no longer has, where it was larger before. */
 static int contents_send(Sending *s, Error *err) {
         _cleanup_free_ uint8_t *buf = must_have(calloc(STREAM_DATA_MAX, 1));
+        uint64_t offset, end;
         int r = 0;
 
-        for (size_t i = 0; i < sd_json_variant_elements(s->ranges) && r >= 0; i++) {
-                sd_json_variant *range = sd_json_variant_by_index(s->ranges, i);
-                uint64_t offset = number_of(range, "offsetBytes"), end = offset + number_of(range, "lengthBytes");
-
+        for (size_t i = 0; source_range(&s->source, i, &offset, &end) && r >= 0; i++)
                 r = range_send(s, offset, end < s->size ? end : s->size, buf, err);
-        }
         if (r >= 0 && s->writer)
                 r = stream_write_end(s->writer, err);
         if (r >= 0 && arg_to && fsync(s->out) < 0)
@@ -271,9 +215,10 @@ static int send_all(Sending *s, const char *name, Error *err) {
 
         r = header_make(name, &s->header, err);
         if (r >= 0)
-                r = source_open(s, name, err);
+                r = source_open(name, arg_since, s->progress.what, &s->source, err);
         if (r < 0)
                 return r;
+        s->progress.total = s->source.total;
         s->size = volume_spec_device_size(&s->header.spec);
         r = target_open(s, err);
         if (r == 0)
@@ -310,7 +255,7 @@ static int options_check(Error *err) {
 
 int verb_send(char **arguments) {
         _cleanup_free_ char *what = must_have(format_new("sending %s", arguments[0]));
-        _cleanup_(sending_done) Sending s = { .device = -EBADF, .out = -EBADF, .progress = { .what = what } };
+        _cleanup_(sending_done) Sending s = { .source = { .device = -EBADF }, .out = -EBADF, .progress = { .what = what } };
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *document = NULL;
         Error err = {};
 

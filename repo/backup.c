@@ -3,7 +3,6 @@
 #include <quarry/text.h>
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 #include <systemd/sd-json.h>
 
@@ -274,27 +273,20 @@ static void proof_name(const BackupProof *p, char buf[static STORE_NAME_MAX]) {
         buffer_format(buf, STORE_NAME_MAX, PROOFS "/%s-%016" PRIx64, p->backup, p->at_usec);
 }
 
-typedef struct OldProofs {
-        Repository *r;
-        const char *id, *but; /* of this backup, all but this one */
-        Error *err;
-} OldProofs;
-
-static int remove_old(const char *name, void *userdata) {
-        OldProofs *old = userdata;
-        const char *id = startswith(name, PROOFS "/");
-        Store *store = repository_store(old->r);
-
-        if (!id || !startswith(id, old->id) || (old->but && streq(name, old->but)))
-                return 0;
-        return store->ops->remove(store, name, old->err);
-}
-
+/* Of this backup, all but this one. */
 static int remove_proofs(Repository *r, const char *id, const char *but, Error *err) {
-        OldProofs old = { r, id, but, err };
         Store *store = repository_store(r);
+        _cleanup_strv_ char **names = NULL;
+        int n;
 
-        return store->ops->list(store, PROOFS, remove_old, &old, err);
+        n = store_list(store, PROOFS, &names, err);
+        for (char **name = names; name && *name && n >= 0; name++) {
+                const char *own = startswith(*name, PROOFS "/");
+
+                if (own && startswith(own, id) && !(but && streq(*name, but)))
+                        n = store->ops->remove(store, *name, err);
+        }
+        return n;
 }
 
 int backup_put_proof(Repository *r, const BackupProof *p, Error *err) {
@@ -324,67 +316,32 @@ int backup_remove(Repository *r, const Backup *b, Error *err) {
 
 /* --- all of them ------------------------------------------------------------------------------------------ */
 
-typedef struct Listing {
-        Repository *r;
-        BackupList list;
-        Error *err;
-} Listing;
-
-/* One more than n is room for; what grows by one doubles. */
-static void *grow(void *list, size_t n, size_t size) {
-        return n & (n - 1) || n == 1 ? list : reallocarray(list, n ? 2 * n : 2, size);
-}
-
-static int add_backup(const char *name, void *userdata) {
-        Listing *l = userdata;
-        BackupList *all = &l->list;
-        Error err = {};
-        Backup b = {};
-        Backup *list;
+static int add_backup(Repository *r, const char *name, BackupList *all, Error *err) {
+        Error failure = {};
         int n;
 
-        n = get(l->r, name, &b, &err);
-        if (n == 0) /* it went meanwhile */
+        n = get(r, name, &all->list[all->n], &failure);
+        all->n += n > 0; /* else it went meanwhile, */
+        if (n >= 0)
                 return 0;
-        if (n < 0 && err.number != EBADMSG) {
-                *l->err = err;
+        error_prefix(&failure, "%s", name);
+        if (failure.number != EBADMSG) {
+                *err = failure;
                 return n;
         }
-        if (n < 0) {
-                if (all->n_damaged++ == 0) {
-                        error_prefix(&err, "%s", name);
-                        all->damage = err;
-                }
-                return 0;
-        }
-        list = grow(all->list, all->n, sizeof(*list));
-        if (!list) {
-                backup_done(&b);
-                return error_oom(l->err);
-        }
-        all->list = list;
-        all->list[all->n++] = b;
+        if (all->n_damaged++ == 0) /* or hides no other */
+                all->damage = failure;
         return 0;
 }
 
 /* One that cannot be read proves nothing. */
-static int add_proof(const char *name, void *userdata) {
-        Listing *l = userdata;
+static void add_proof(Repository *r, const char *name, BackupList *all) {
         _cleanup_free_ char *text = NULL;
-        BackupProof *list;
-        BackupProof p;
         Error ignored = {};
 
-        if (repository_get_text(l->r, name, &text, &ignored) <= 0 || backup_proof_from_json(text, &p, &ignored) < 0)
-                return 0;
-        list = grow(l->list.proofs, l->list.n_proofs, sizeof(*list));
-        if (!list) {
-                backup_proof_done(&p);
-                return error_oom(l->err);
-        }
-        l->list.proofs = list;
-        l->list.proofs[l->list.n_proofs++] = p;
-        return 0;
+        if (repository_get_text(r, name, &text, &ignored) > 0 &&
+            backup_proof_from_json(text, &all->proofs[all->n_proofs], &ignored) >= 0)
+                all->n_proofs++;
 }
 
 static int by_time(const void *a, const void *b) {
@@ -395,20 +352,30 @@ static int by_time(const void *a, const void *b) {
 }
 
 int backup_list(Repository *r, BackupList *ret, Error *err) {
+        _cleanup_strv_ char **names = NULL, **proofs = NULL;
         Store *store = repository_store(r);
-        Listing l = { .r = r, .err = err };
+        BackupList all = {};
         int n;
 
-        n = store->ops->list(store, BACKUPS, add_backup, &l, err);
+        n = store_list(store, BACKUPS, &names, err);
         if (n >= 0)
-                n = store->ops->list(store, PROOFS, add_proof, &l, err);
+                n = store_list(store, PROOFS, &proofs, err);
+        if (n < 0)
+                return n;
+        all.list = calloc(strv_length(names) + 1, sizeof(*all.list));
+        all.proofs = calloc(strv_length(proofs) + 1, sizeof(*all.proofs));
+        if (!all.list || !all.proofs)
+                n = error_oom(err);
+        for (char **name = names; name && *name && n >= 0; name++)
+                n = add_backup(r, *name, &all, err);
+        for (char **name = proofs; name && *name && n >= 0; name++)
+                add_proof(r, *name, &all);
         if (n < 0) {
-                backup_list_done(&l.list);
+                backup_list_done(&all);
                 return n;
         }
-        if (l.list.n > 0)
-                qsort(l.list.list, l.list.n, sizeof(*l.list.list), by_time);
-        *ret = l.list;
+        qsort(all.list, all.n, sizeof(*all.list), by_time);
+        *ret = all;
         return 0;
 }
 

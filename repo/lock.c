@@ -103,41 +103,47 @@ static bool is_over(sd_json_variant *v) {
                 start_of((pid_t) number_of(v, "pid")) != number_of(v, "started"));
 }
 
-typedef struct Look {
-        RepositoryLock *own;
-        Error *err;
-} Look;
-
-static int look_at(const char *name, void *userdata) {
-        Look *look = userdata;
-        Store *store = repository_store(look->own->r);
+static int check_other(RepositoryLock *own, const char *name, Error *err) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *v = NULL;
+        Store *store = repository_store(own->r);
         _cleanup_free_ char *text = NULL;
-        const char *what;
+        const char *what, *host;
         int n;
 
-        if (startswith(name, LOCKS "/") && startswith(name + strlen(LOCKS "/"), look->own->id))
-                return 0;
-        n = repository_get_text(look->own->r, name, &text, look->err);
+        n = repository_get_text(own->r, name, &text, err);
         if (n <= 0)
                 return n;
         if (sd_json_parse(text, 0, &v, NULL, NULL) < 0 || is_over(v))
-                return store->ops->remove(store, name, look->err);
-        if (!look->own->alone && !sd_json_variant_boolean(sd_json_variant_by_key(v, "alone")))
+                return store->ops->remove(store, name, err);
+        if (!own->alone && !sd_json_variant_boolean(sd_json_variant_by_key(v, "alone")))
                 return 0;
         what = string_of(v, "what");
-        error_set(look->err, ERROR_VOLUME_BUSY, EBUSY, "the repository is in use: %s, process %" PRIu64 " on %s",
+        host = string_of(v, "host");
+        error_set(err, ERROR_VOLUME_BUSY, EBUSY, "the repository is in use: %s, process %" PRIu64 " on %s",
                   text_is_printable(what) ? what : "somebody", number_of(v, "pid"),
-                  text_is_printable(string_of(v, "host")) ? string_of(v, "host") : "another host");
-        error_hint(look->err, "try again when that has ended");
-        return error_code(look->err);
+                  text_is_printable(host) ? host : "another host");
+        error_hint(err, "try again when that has ended");
+        return error_code(err);
+}
+
+static int check_others(RepositoryLock *own, Error *err) {
+        _cleanup_strv_ char **names = NULL;
+        int n;
+
+        n = store_list(repository_store(own->r), LOCKS, &names, err);
+        for (char **name = names; name && *name && n >= 0; name++) {
+                const char *id = startswith(*name, LOCKS "/");
+
+                if (id && !startswith(id, own->id))
+                        n = check_other(own, *name, err);
+        }
+        return n;
 }
 
 /* --- ours ------------------------------------------------------------------------------------------------- */
 
 int repository_lock(Repository *r, bool alone, const char *what, RepositoryLock **ret, Error *err) {
         _cleanup_(repository_unlockp) RepositoryLock *l = calloc(1, sizeof(*l));
-        Store *store = repository_store(r);
         uint8_t id[16];
         int n;
 
@@ -148,10 +154,9 @@ int repository_lock(Repository *r, bool alone, const char *what, RepositoryLock 
                 return error_oom(err);
         randombytes_buf(id, sizeof(id));
         (void) sodium_bin2hex(l->id, sizeof(l->id), id, sizeof(id));
-        Look look = { l, err };
         n = write_lock(l, err); /* first: of two that come at once, at least one sees the other */
         if (n >= 0)
-                n = store->ops->list(store, LOCKS, look_at, &look, err);
+                n = check_others(l, err);
         if (n < 0)
                 return n;
         *ret = TAKE_PTR(l);

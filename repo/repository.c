@@ -242,35 +242,49 @@ static int read_format(Repository *r, Error *err) {
         return 0;
 }
 
-typedef struct SlotSearch {
-        Repository *r;
-        const RepositoryKeySource *keys;
-        Error failure; /* the last */
-        bool found;
-} SlotSearch;
-
-/* A slot that does not open it is no failure as long as another does. */
-static int try_slot(const char *name, void *userdata) {
-        SlotSearch *s = userdata;
+/* Returns 1 if it opens the repository. */
+static int try_slot(Repository *r, const char *name, const RepositoryKeySource *keys, Error *err) {
         uint8_t by[REPOSITORY_KEY_SIZE];
         _cleanup_free_ char *text = NULL;
         char host_key[HOST_KEY_ID_MAX] = "";
         Slot slot;
         int n;
 
-        if (s->found || get_plain(s->r, name, &text, &s->failure) <= 0 || slot_parse(text, &slot, &s->failure) < 0 ||
-            (slot.kind == SLOT_HOST ? !s->keys->host : !s->keys->passphrase))
+        n = get_plain(r, name, &text, err);
+        if (n <= 0)
+                return n;
+        n = slot_parse(text, &slot, err);
+        if (n < 0)
+                return n;
+        if (slot.kind == SLOT_HOST ? !keys->host : !keys->passphrase)
                 return 0;
-        n = slot.kind == SLOT_HOST
-                    ? s->keys->host(s->r->uuid, slot.host_key, by, host_key, &s->failure)
-                    : slot_derive(&slot, s->keys->passphrase, s->keys->passphrase_size, by, &s->failure);
+        n = slot.kind == SLOT_HOST ? keys->host(r->uuid, slot.host_key, by, host_key, err)
+                                   : slot_derive(&slot, keys->passphrase, keys->passphrase_size, by, err);
         if (n >= 0)
-                n = slot_unwrap(&slot, s->r->uuid, by, s->r->keys->all, &s->failure);
+                n = slot_unwrap(&slot, r->uuid, by, r->keys->all, err);
         sodium_memzero(by, sizeof(by));
-        s->found = n >= 0;
-        if (s->found)
-                buffer_format(s->r->host_key, sizeof(s->r->host_key), "%s", host_key);
-        return 0;
+        if (n < 0)
+                return n;
+        buffer_format(r->host_key, sizeof(r->host_key), "%s", host_key);
+        return 1;
+}
+
+/* One that does not open it is no failure as long as another does. */
+static int unlock(Repository *r, const RepositoryKeySource *keys, Error *err) {
+        _cleanup_strv_ char **names = NULL;
+        Error failure = {};
+        int n;
+
+        n = store_list(r->store, "keys", &names, err);
+        if (n < 0)
+                return n;
+        for (char **name = names; name && *name; name++)
+                if (try_slot(r, *name, keys, &failure) > 0)
+                        return 0;
+        if (failure.kind == ERROR_NONE)
+                return error_set(err, ERROR_WRONG_KEY, EKEYREJECTED, "the repository has no key of this kind");
+        *err = failure;
+        return error_code(err);
 }
 
 int repository_open(Store *store, const RepositoryKeySource *keys, Repository **ret, Error *err) {
@@ -280,19 +294,10 @@ int repository_open(Store *store, const RepositoryKeySource *keys, Repository **
         n = repository_new(store, &r, err);
         if (n >= 0)
                 n = read_format(r, err);
+        if (n >= 0)
+                n = unlock(r, keys, err);
         if (n < 0)
                 return n;
-        SlotSearch search = { .r = r, .keys = keys };
-        n = store->ops->list(store, "keys", try_slot, &search, err);
-        if (n < 0)
-                return n;
-        if (!search.found) {
-                if (search.failure.kind != ERROR_NONE)
-                        *err = search.failure;
-                else
-                        error_set(err, ERROR_WRONG_KEY, EKEYREJECTED, "the repository has no key of this kind");
-                return error_code(err);
-        }
         derive(r->keys);
         *ret = TAKE_PTR(r);
         return 0;

@@ -22,7 +22,8 @@ typedef struct StoreOps {
         int (*get)(Store *store, const char *name, uint8_t **ret, size_t *ret_size, Error *err);
         /* Returns 0 if there is none, 1 if there is. */
         int (*has)(Store *store, const char *name, Error *err);
-        /* Each whose name begins with kind and a slash, in any order; each returns < 0 to end. */
+        /* Each whose name begins with kind and a slash, in any order; each returns < 0 to end, and asks the store for
+         * nothing. */
         int (*list)(Store *store, const char *kind, int (*each)(const char *name, void *userdata), void *userdata,
                     Error *err);
         /* One that is not there is no error. */
@@ -37,7 +38,13 @@ struct Store {
 };
 
 /* url: file:///DIRECTORY, or s3://BUCKET[/PREFIX]?endpoint=URL[&region=REGION]. credentials: a file, as
- * store_credentials_load() reads it; NULL for none. make: a directory that is not there is made. */
+ * s3_credentials_parse() reads it, that belongs to the caller or root and nobody else can read; NULL for none. make: a
+ * directory that is not there is made. */
 int store_open(const char *url, const char *credentials, bool make, Store **ret, Error *err);
+/* Whether a store can be called that; nothing is opened. */
+int store_check_url(const char *url, Error *err);
 void store_free(Store *store);
 DEFINE_CLEANUP(Store *, store_free)
+
+/* All names of a kind, NULL-terminated, to be freed by strv_free(). */
+int store_list(Store *store, const char *kind, char ***ret, Error *err);
