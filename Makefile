@@ -182,9 +182,12 @@ ifdef FUZZ
 ALL_CFLAGS += -fsanitize=fuzzer-no-link
 endif
 
+$(OUT)/tests/fuzz/fuzz-s3-answer: $(OUT)/s3/answer.o $(OUT)/s3/xml.o
+$(OUT)/tests/fuzz/fuzz-s3-answer: LIBS = -lexpat
+$(OUT)/tests/fuzz/fuzz-s3-credentials: $(OUT)/repo/s3-credentials.o
 $(FUZZERS): $(OUT)/%: $(OUT)/%.o $(OUT)/lib.a
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ -lsystemd $(unit_libs_lib)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ -lsystemd $(unit_libs_lib) $(LIBS)
 
 FUZZ_RUNS := $(addsuffix .run,$(FUZZERS))
 
@@ -203,8 +206,12 @@ SCENARIOS := $(addprefix scenario-,$(or $(notdir $(SCENARIO)),$(notdir $(wildcar
 
 .PHONY: scenario $(SCENARIOS)
 scenario: $(SCENARIOS)
-$(SCENARIOS): scenario-%: $(OUT)/quarryd $(OUT)/quarry
+$(SCENARIOS): scenario-%: $(OUT)/quarryd $(OUT)/quarry $(OUT)/quarry-s3 $(OUT)/tests/scenario/store-driver
 	$(Q)tests/scenario/run $(abspath $(OUT)) $*
+
+$(OUT)/tests/scenario/store-driver: $(OUT)/%: $(OUT)/%.o $(call room,repo) $(OUT)/lib.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lsystemd $(unit_libs_repo)
 
 # --- system test programs ------------------------------------------------------------------------------
 

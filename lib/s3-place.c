@@ -2,8 +2,6 @@
 
 #include <quarry/text.h>
 
-#include <ctype.h>
-
 /* Nothing of a name of ours has to be quoted in a URL. */
 static bool is_plain(char c) {
         return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
@@ -76,9 +74,7 @@ static bool credential_is_valid(const char *s) {
 int s3_credentials_check(const S3Credentials *credentials, Error *err) {
         const S3Credentials *c = credentials;
 
-        /* libcurl takes "USER:PASSWORD", cut at the first colon. */
-        if (!field_is_whole(c->access_key_id) || !*c->access_key_id || !credential_is_valid(c->access_key_id) ||
-            strchr(c->access_key_id, ':'))
+        if (!field_is_whole(c->access_key_id) || !*c->access_key_id || !credential_is_valid(c->access_key_id))
                 return error_field(err, "access_key_id", "access_key_id: it is missing, or not one of S3");
         if (!field_is_whole(c->secret_access_key) || !*c->secret_access_key ||
             !credential_is_valid(c->secret_access_key))

@@ -48,11 +48,13 @@ static int line_parse(char *s, bool *is_ours, S3Credentials *c, unsigned line, E
                 *is_ours = streq(s, "[default]");
                 return 0;
         }
+        if (!*is_ours)
+                return 0;
         value = strchr(s, '=');
         if (!value)
                 return error_set(err, ERROR_BAD_REQUEST, 0, "line %u is not NAME = VALUE", line);
         *value++ = 0;
-        return *is_ours ? assign(strip(s), strip(value), c, line, err) : 0;
+        return assign(strip(s), strip(value), c, line, err);
 }
 
 int s3_credentials_parse(const char *text, S3Credentials *ret, Error *err) {

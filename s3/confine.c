@@ -9,6 +9,11 @@
 
 #define NOBODY 65534
 #define DESCRIPTORS_MAX 64
+#ifdef __SANITIZE_ADDRESS__ /* which keeps much memory for itself, and looks into the process for leaks at its end */
+#define HAS_SANITIZER true
+#else
+#define HAS_SANITIZER false
+#endif
 #define MEMORY_MAX (UINT64_C(512) << 20) /* of which the library for TLS and its threads take most */
 
 static int limit(int resource, rlim_t value, Error *err) {
@@ -25,10 +30,8 @@ static int set_limits(Error *err) {
                 r = limit(RLIMIT_FSIZE, 0, err);
         if (r >= 0)
                 r = limit(RLIMIT_NOFILE, DESCRIPTORS_MAX, err);
-#ifndef __SANITIZE_ADDRESS__ /* which keeps much for itself */
-        if (r >= 0)
+        if (r >= 0 && !HAS_SANITIZER)
                 r = limit(RLIMIT_DATA, MEMORY_MAX, err);
-#endif
         return r;
 }
 
@@ -63,7 +66,7 @@ int confine(Error *err) {
         if (r < 0)
                 return r;
         /* What becomes another user loses the first of these. */
-        if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || prctl(PR_SET_DUMPABLE, 0) < 0)
+        if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || prctl(PR_SET_DUMPABLE, HAS_SANITIZER) < 0)
                 return error_errno(err, errno, "cannot hide its memory");
         if (getppid() != parent)
                 return error_set(err, ERROR_FAILED, ECHILD, "who started it has ended");

@@ -1,0 +1,126 @@
+#include "answer.h"
+
+#include "xml.h"
+
+/* --- what is listed --------------------------------------------------------------------------------------- */
+
+typedef struct Reading {
+        Listing *listing;
+        size_t keys;
+        bool is_told, is_truncated;
+} Reading;
+
+enum { KEY, IS_TRUNCATED, TOKEN };
+
+static const char *const listing_paths[] = {
+        [KEY] = "ListBucketResult/Contents/Key",
+        [IS_TRUNCATED] = "ListBucketResult/IsTruncated",
+        [TOKEN] = "ListBucketResult/NextContinuationToken",
+        NULL,
+};
+
+void listing_done(Listing *listing) {
+        strv_free(listing->keys);
+        free(listing->token);
+        *listing = (Listing) {};
+}
+
+static int hex_digit(char c) {
+        return c >= '0' && c <= '9'   ? c - '0'
+               : c >= 'a' && c <= 'f' ? c - 'a' + 10
+               : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                      : -1;
+}
+
+/* In place. False if it is not quoted as a URL is. */
+static bool unquote(char *s) {
+        char *to = s;
+
+        for (; *s; s++) {
+                if (*s != '%') {
+                        *to++ = *s;
+                        continue;
+                }
+                int high = hex_digit(s[1]), low = high < 0 ? -1 : hex_digit(s[2]);
+                if (low < 0 || (high == 0 && low == 0))
+                        return false;
+                *to++ = (char) (high << 4 | low);
+                s += 2;
+        }
+        *to = 0;
+        return true;
+}
+
+static int key_add(Reading *reading, const char *text) {
+        _cleanup_free_ char *key = strdup(text);
+
+        if (!key)
+                return -ENOMEM;
+        if (++reading->keys > LISTING_KEYS_MAX)
+                return -EBADMSG;
+        if (!unquote(key))
+                return 0; /* of a service that quotes nothing; none of ours has a '%' */
+        return strv_append(&reading->listing->keys, key);
+}
+
+static int on_listing(size_t path, const char *text, void *userdata) {
+        Reading *reading = userdata;
+
+        switch (path) {
+        case KEY:
+                return key_add(reading, text);
+        case IS_TRUNCATED:
+                reading->is_told = true;
+                reading->is_truncated = streq(text, "true");
+                return reading->is_truncated || streq(text, "false") ? 0 : -EBADMSG;
+        default:
+                free(reading->listing->token);
+                reading->listing->token = strdup(text);
+                return reading->listing->token ? 0 : -ENOMEM;
+        }
+}
+
+int listing_parse(const char *data, size_t size, Listing *ret) {
+        _cleanup_(listing_done) Listing listing = {};
+        Reading reading = { .listing = &listing };
+        int r;
+
+        r = xml_read(data, size, listing_paths, on_listing, &reading);
+        if (r < 0)
+                return r;
+        if (!reading.is_told || reading.is_truncated != !isempty(listing.token))
+                return -EBADMSG;
+        if (!reading.is_truncated) {
+                free(listing.token);
+                listing.token = NULL;
+        }
+        *ret = listing;
+        listing = (Listing) {};
+        return 0;
+}
+
+/* --- what is refused -------------------------------------------------------------------------------------- */
+
+enum { CODE, MESSAGE };
+
+static const char *const complaint_paths[] = { [CODE] = "Error/Code", [MESSAGE] = "Error/Message", NULL };
+
+static int on_complaint(size_t path, const char *text, void *userdata) {
+        Complaint *complaint = userdata;
+
+        if (path == CODE)
+                (void) buffer_format(complaint->code, sizeof(complaint->code), "%s", text);
+        else
+                (void) buffer_format(complaint->message, sizeof(complaint->message), "%s", text);
+        return 0;
+}
+
+void complaint_parse(const char *data, size_t size, Complaint *ret) {
+        Complaint complaint = {};
+
+        if (xml_read(data, size, complaint_paths, on_complaint, &complaint) < 0)
+                complaint = (Complaint) {};
+        text_clean(complaint.code);
+        text_clean(complaint.message);
+        *ret = complaint;
+}
