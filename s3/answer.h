@@ -15,7 +15,8 @@ typedef struct Listing {
 
 void listing_done(Listing *listing);
 
-/* Returns 0, -EBADMSG if it is no such answer, or -ENOMEM. Keys are as they were before they were quoted for it; one that cannot be is left out. */
+/* Returns 0, -EBADMSG if it is no such answer, or -ENOMEM. Keys are as they were before they were quoted for it; one
+ * that cannot have been is left out. */
 int listing_parse(const char *data, size_t size, Listing *ret);
 
 /* Why the service does not do something; both may be empty. */
