@@ -7,15 +7,16 @@
 typedef struct Reading {
         Listing *listing;
         size_t keys;
-        bool is_told, is_truncated;
+        bool is_told, is_quoted;
 } Reading;
 
-enum { KEY, IS_TRUNCATED, TOKEN };
+enum { KEY, IS_TRUNCATED, TOKEN, ENCODING };
 
 static const char *const listing_paths[] = {
         [KEY] = "ListBucketResult/Contents/Key",
         [IS_TRUNCATED] = "ListBucketResult/IsTruncated",
         [TOKEN] = "ListBucketResult/NextContinuationToken",
+        [ENCODING] = "ListBucketResult/EncodingType",
         NULL,
 };
 
@@ -38,7 +39,7 @@ static bool unquote(char *s) {
 
         for (; *s; s++) {
                 if (*s != '%') {
-                        *to++ = *s;
+                        *to++ = (char) (*s == '+' ? ' ' : *s);
                         continue;
                 }
                 int high = hex_digit(s[1]), low = high < 0 ? -1 : hex_digit(s[2]);
@@ -51,32 +52,24 @@ static bool unquote(char *s) {
         return true;
 }
 
-static int key_add(Reading *reading, const char *text) {
-        _cleanup_free_ char *key = strdup(text);
-
-        if (!key)
-                return -ENOMEM;
-        if (++reading->keys > LISTING_KEYS_MAX)
-                return -EBADMSG;
-        if (!unquote(key))
-                return 0; /* of a service that quotes nothing; none of ours has a '%' */
-        return strv_append(&reading->listing->keys, key);
-}
-
 static int on_listing(size_t path, const char *text, void *userdata) {
         Reading *reading = userdata;
+        Listing *listing = reading->listing;
 
         switch (path) {
         case KEY:
-                return key_add(reading, text);
+                return ++reading->keys > LISTING_KEYS_MAX ? -EBADMSG : strv_append(&listing->keys, text);
         case IS_TRUNCATED:
                 reading->is_told = true;
-                reading->is_truncated = streq(text, "true");
-                return reading->is_truncated || streq(text, "false") ? 0 : -EBADMSG;
+                listing->is_truncated = streq(text, "true");
+                return listing->is_truncated || streq(text, "false") ? 0 : -EBADMSG;
+        case ENCODING:
+                reading->is_quoted = true;
+                return streq(text, "url") ? 0 : -EBADMSG;
         default:
-                free(reading->listing->token);
-                reading->listing->token = strdup(text);
-                return reading->listing->token ? 0 : -ENOMEM;
+                free(listing->token);
+                listing->token = strdup(text);
+                return listing->token ? 0 : -ENOMEM;
         }
 }
 
@@ -88,12 +81,11 @@ int listing_parse(const char *data, size_t size, Listing *ret) {
         r = xml_read(data, size, listing_paths, on_listing, &reading);
         if (r < 0)
                 return r;
-        if (!reading.is_told || reading.is_truncated != !isempty(listing.token))
+        if (!reading.is_told || (listing.is_truncated && isempty(listing.token) && !listing.keys))
                 return -EBADMSG;
-        if (!reading.is_truncated) {
-                free(listing.token);
-                listing.token = NULL;
-        }
+        for (char **key = listing.keys; reading.is_quoted && key && *key; key++)
+                if (!unquote(*key))
+                        return -EBADMSG;
         *ret = listing;
         listing = (Listing) {};
         return 0;

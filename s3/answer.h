@@ -10,13 +10,14 @@
 /* A part of what lies in a bucket. */
 typedef struct Listing {
         Strv keys;
-        char *token; /* where the next part begins; NULL if this is the last */
+        bool is_truncated; /* there is more, behind the last of these or where the token says */
+        char *token;       /* NULL, or empty, for none */
 } Listing;
 
 void listing_done(Listing *listing);
 
-/* Returns 0, -EBADMSG if it is no such answer, or -ENOMEM. Keys are as they were before they were quoted for it; one
- * that cannot have been is left out. */
+/* Returns 0, -EBADMSG if it is no such answer, or -ENOMEM. Keys are as they are in the bucket, whether the service
+ * quoted them or not. */
 int listing_parse(const char *data, size_t size, Listing *ret);
 
 /* Why the service does not do something; both may be empty. */

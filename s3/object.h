@@ -4,6 +4,8 @@
 
 #include "request.h"
 
+#define LISTING_MAX (UINT32_C(8) << 20) /* bytes of an answer: of 1000 long keys, quoted */
+
 int object_put(Service *service, const char *name, const void *data, size_t size, Error *err);
 /* Returns 0 if there is none, 1 if there is. */
 int object_get(Service *service, const char *name, Answer *ret, Error *err);
