@@ -217,7 +217,9 @@ static void on_claimed(JobResult *result, int *mount_fd, const Error *err, void 
                 return;
         }
         op->volume->open = false;
-        if (volume_entry_take_spare(op->volume) < 0) {
+        if (op->dry_run)
+                finish(op, NULL);
+        else if (volume_entry_take_spare(op->volume) < 0) {
                 error_set(&failure, ERROR_NO_SPACE, ENOSPC, "pool %s has no thin id left", op->pool->info.name);
                 finish(op, &failure);
         } else if (catalog_put_volume(op->pool->catalog, &op->volume->volume, on_row_written, op, &failure) < 0) {
@@ -280,13 +282,11 @@ static void on_guarded(Operation *op, const Error *err) {
                 return;
         }
         r = rollback_check(op, snapshot, &failure);
-        if (r >= 0 && op->dry_run) {
-                finish(op, NULL);
+        if (r >= 0 && op->dry_run && operation_run_job(op, JOB_VOLUME_CLAIM, on_claimed, &failure) >= 0)
                 return;
-        }
-        if (r >= 0)
+        if (r >= 0 && !op->dry_run)
                 r = operation_set_source(op, snapshot, &failure);
-        if (r < 0) {
+        if (r < 0 || op->dry_run) {
                 finish(op, &failure);
                 return;
         }
