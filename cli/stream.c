@@ -22,14 +22,19 @@ int stream_uuid_of(sd_json_variant *snapshot, sd_id128_t *ret, Error *err) {
 }
 
 void stream_progress(Progress *p, uint64_t done) {
-        uint64_t now = clock_usec(CLOCK_MONOTONIC);
-        char is[SIZE_TEXT_MAX], of[SIZE_TEXT_MAX];
+        uint64_t now = clock_usec(CLOCK_MONOTONIC), passed = now - p->shown_usec;
+        char is[SIZE_TEXT_MAX], of[SIZE_TEXT_MAX], rate[SIZE_TEXT_MAX];
         _cleanup_free_ char *step = NULL;
 
-        if (arg_json || now - p->shown_usec < SECOND_USEC)
+        if (arg_json || passed < SECOND_USEC)
                 return;
+        if (p->shown_usec > 0) {
+                size_format((done - p->shown_done) * SECOND_USEC / passed, rate);
+                size_format(done, is);
+                step = must_have(p->total > 0 ? format_new("%s of %s, %s/s", is, size_format(p->total, of), rate)
+                                              : format_new("%s, %s/s", is, rate));
+                progress_show(p->what, step, 0, 0);
+        }
         p->shown_usec = now;
-        step = must_have(p->total > 0 ? format_new("%s of %s", size_format(done, is), size_format(p->total, of))
-                                      : format_new("%s", size_format(done, is)));
-        progress_show(p->what, step, 0, 0);
+        p->shown_done = done;
 }

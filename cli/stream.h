@@ -8,10 +8,10 @@
  * none. */
 int stream_uuid_of(sd_json_variant *snapshot, sd_id128_t *ret, Error *err);
 
-/* "receiving db: 1.2G of 4G", each time that a second is over; of an unknown size only what is done. */
+/* "receiving db: 1.2G of 4G, 85M/s", each time that a second is over; of an unknown size only what is done. */
 typedef struct Progress {
         const char *what;
-        uint64_t total, shown_usec;
+        uint64_t total, shown_usec, shown_done;
 } Progress;
 
 void stream_progress(Progress *progress, uint64_t done);
