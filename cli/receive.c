@@ -73,8 +73,7 @@ static int snapshot_make(const char *name, const StreamHeader *h, Error *err) {
         return client_call(&update, NULL, NULL, err);
 }
 
-static int receive_whole(Contents *contents, const StreamHeader *h, const char *name,
-                         Error *err) {
+static int receive_whole(Contents *contents, const StreamHeader *h, const char *name, Error *err) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL, *made = NULL;
         const VolumeSpec *spec = &h->spec;
         int r;
@@ -105,11 +104,13 @@ static int receive_whole(Contents *contents, const StreamHeader *h, const char *
 /* By their UUIDs, since a volume may get another name meanwhile. */
 typedef struct Base {
         sd_json_variant *volume, *snapshot;
+        sd_json_variant *received; /* the volume's snapshots that were received, this one among them */
 } Base;
 
 static void base_done(Base *base) {
         sd_json_variant_unref(base->volume);
         sd_json_variant_unref(base->snapshot);
+        sd_json_variant_unref(base->received);
 }
 
 static int base_find(const StreamHeader *h, const char *name, Base *ret, Error *err) {
@@ -142,6 +143,8 @@ static int base_find(const StreamHeader *h, const char *name, Base *ret, Error *
                         continue;
                 if (sd_id128_equal(uuid, h->uuid))
                         return error_set(err, ERROR_VOLUME_EXISTS, EEXIST, "%s has that already: %s", name, full);
+                if (sd_json_variant_by_key(sd_json_variant_by_key(s, "labels"), RECEIVED_LABEL))
+                        must(sd_json_variant_append_array(&ret->received, s));
                 if (sd_id128_equal(uuid, h->since) && !ret->snapshot)
                         ret->snapshot = sd_json_variant_ref(s);
         }
@@ -153,18 +156,28 @@ static int base_find(const StreamHeader *h, const char *name, Base *ret, Error *
         return error_code(err);
 }
 
-/* Somebody wrote to one of the two since the base was received: what comes would not fit onto it. */
-static int unchanged_check(const Base *base, Error *err) {
-        const char *name = describe_string(base->snapshot, "name");
+static int differ(const Base *base, sd_json_variant *snapshot, Error *err) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL, *reply = NULL;
         int r;
 
-        must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRING("from", describe_string(base->snapshot, "uuid")),
+        must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRING("from", describe_string(snapshot, "uuid")),
                             SD_JSON_BUILD_PAIR_STRING("to", describe_string(base->volume, "uuid")),
                             SD_JSON_BUILD_PAIR_BOOLEAN("totalOnly", true)));
         Call call = { .method = API_VOLUME ".Diff", .parameters = parameters };
         r = client_call(&call, &reply, NULL, err);
-        if (r < 0 || sd_json_variant_unsigned(sd_json_variant_by_key(reply, "totalBytes")) == 0)
+        return r < 0 ? r : sd_json_variant_unsigned(sd_json_variant_by_key(reply, "totalBytes")) > 0;
+}
+
+/* Somebody wrote to one of the two since the base was received: what comes would be the end of that. A volume that is
+ * as another one that was received was written to by nobody: who received that did not come to its end. */
+static int unchanged_check(const Base *base, Error *err) {
+        const char *name = describe_string(base->snapshot, "name");
+        int r;
+
+        r = differ(base, base->snapshot, err);
+        for (size_t i = 0; i < sd_json_variant_elements(base->received) && r > 0; i++)
+                r = differ(base, sd_json_variant_by_index(base->received, i), err);
+        if (r <= 0)
                 return r;
         error_set(err, ERROR_NOT_SUPPORTED, ESTALE, "%s is not as it was received any more: %s and it differ",
                   describe_string(base->volume, "name"), name);
