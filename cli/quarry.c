@@ -131,6 +131,15 @@ static const Verb verbs[] = {
           "  quarry receive db <db.monday\n"
           "  quarry receive db --from /media/db.tuesday\n",
           receive_options, false, 1, 1, verb_receive, "volume" },
+        { "migrate", "NAME --to URL [OPTION]...", "Move a volume to another host, while it is in use",
+          "URL is ssh://[USER@]HOST[:PORT][/[POOL:][TENANT/]NAME]; without a name it is\n"
+          "called there as here. It is sent while it is used, then what was written\n"
+          "meanwhile, until that is little. Then nobody may use it: who does is told, and\n"
+          "the same command goes on from there; or COMMAND ends them, for a short while.\n"
+          "Here it is kept under another name, which is said, unless --remove is given.\n",
+          "  quarry migrate db --to ssh://b\n"
+          "  quarry migrate db --to ssh://root@b/fast:db --stop 'systemctl stop app'\n",
+          migrate_options, false, 1, 1, verb_migrate, "volume" },
         { "update", "NAME[@SNAPSHOT] [OPTION]...", "Change labels, protection, owner, schedule, also in use",
           "What is not named stays as it is. A label goes with --label KEY- . Owner, group\n"
           "and permissions are those of the root directory; a snapshot has labels only.\n"

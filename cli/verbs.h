@@ -41,6 +41,10 @@ int verb_send(char **arguments);
 int verb_receive(char **arguments);
 extern const Option send_options[], receive_options[];
 
+/* migrate.c */
+int verb_migrate(char **arguments);
+extern const Option migrate_options[];
+
 /* change.c */
 int verb_update(char **arguments);
 int verb_rename(char **arguments);

@@ -37,6 +37,8 @@ CASES = {
     "send": ["", "db --to /none/such/x", "db@monday --to /none/such/x", "db@monday --to x --format tar",
              "db@monday --to x --resume --format raw", "nix@x --to /none/such/x"],
     "receive": ["db --from /none/such/x", "db@monday --from /none/such/x", "db --from /etc/hostname"],
+    "migrate": ["db", "db --to b", "db --to ssh://-oProxyCommand=x", "db --to ssh://u@-x", "db --to ssh://b:0",
+                "db --to ssh://b/db@monday", "db --to ssh://b/x;reboot", "db@monday --to ssh://b", "nix --to ssh://b"],
     "snapshot": ["db web2 --name night", "db@now", "nix"],
     "hold": ["db@monday nix@x"],
     "release": ["db@monday nix@x"],
