@@ -102,6 +102,15 @@ static SD_VARLINK_DEFINE_METHOD_FULL(
         SD_VARLINK_FIELD_COMMENT("As of Status"),
         SD_VARLINK_DEFINE_OUTPUT(missingPools, SD_VARLINK_STRING, SD_VARLINK_ARRAY | SD_VARLINK_NULLABLE));
 
+static SD_VARLINK_DEFINE_METHOD(
+        Derive,
+        SD_VARLINK_FIELD_COMMENT("Of which host key; null: of the present one, which is made if there is none"),
+        SD_VARLINK_DEFINE_INPUT(id, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("Of which it is"),
+        SD_VARLINK_DEFINE_OUTPUT(id, SD_VARLINK_STRING, 0),
+        SD_VARLINK_FIELD_COMMENT("Index of the descriptor that comes along: a sealed memfd with 32 bytes"),
+        SD_VARLINK_DEFINE_OUTPUT(keyFileDescriptor, SD_VARLINK_INT, 0));
+
 static SD_VARLINK_DEFINE_METHOD(Inspect, VOLUME_INPUT, KEYS_OUTPUT);
 
 static SD_VARLINK_DEFINE_METHOD_FULL(
@@ -177,7 +186,7 @@ SD_VARLINK_DEFINE_INTERFACE(
         io_quarry_Key,
         API_KEY,
         SD_VARLINK_INTERFACE_COMMENT("Keys of encrypted volumes. Secrets travel in sealed memfds only. Status, Rotate, "
-                                     "which are about the host key, are for administrators."),
+                                     "Derive, which are about the host key, are for administrators."),
         SD_VARLINK_SYMBOL_COMMENT("Tells where the host key comes from, and how many volumes need it or an older one."),
         &vl_method_Status,
         SD_VARLINK_SYMBOL_COMMENT("Makes a new host key, has the key of every volume and snapshot wrapped by it, and "
@@ -185,6 +194,9 @@ SD_VARLINK_DEFINE_INTERFACE(
                                   "with one of the two. Refused where quarry cannot write the host key, unless another "
                                   "was put in its place there and the old one is given, too."),
         &vl_method_Rotate,
+        SD_VARLINK_SYMBOL_COMMENT("Hands over what of a host key wraps the keys of backup repositories, and nothing else. "
+                                  "A repository says which host key it is."),
+        &vl_method_Derive,
         SD_VARLINK_SYMBOL_COMMENT("Shows the keyslots of a volume, and whether its key is in the kernel."),
         &vl_method_Inspect,
         SD_VARLINK_SYMBOL_COMMENT("Takes the key of a volume from the kernel; it stays so, also behind a restart, "

@@ -58,6 +58,7 @@ const JobForm job_forms[_JOB_VERB_MAX] = {
         [JOB_HOST_KEY_LOOK] = { "host_key_look", 0 },
         [JOB_HOST_KEY_ROTATE] = { "host_key_rotate", WITH_KEY },
         [JOB_HOST_KEY_RETIRE] = { "host_key_retire", WITH_KEY },
+        [JOB_HOST_KEY_DERIVE] = { "host_key_derive", WITH_KEY | WITH_OLD_KEY },
         [JOB_POOL_EXCLUSIVE] = { "pool_exclusive", WITH_POOL },
         [JOB_POOL_UNION] = { "pool_union", WITH_POOL | WITH_THIN_IDS },
         [JOB_VOLUME_DIFF] = { "volume_diff", WITH_POOL | WITH_VOLUME | WITH_SOURCE | WITH_RANGES },

@@ -70,6 +70,36 @@ int host_key_look(Manager *m, const Caller *caller, const Watcher *watcher, Erro
         return r;
 }
 
+/* --- what is derived -------------------------------------------------------------------------------------- */
+
+static void on_derived(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
+        Operation *op = userdata;
+        Error failure = {};
+
+        if (!err && take_keys(op, result, &failure) < 0)
+                err = &failure;
+        if (!err)
+                op->mount_fd = TAKE_FD(*mount_fd);
+        operation_finish(op, err);
+}
+
+static int derive_start(Operation *op, Error *err) {
+        op->job.needs_old_key = registry_needs_host_key(&op->manager->registry);
+        return operation_run_job(op, JOB_HOST_KEY_DERIVE, on_derived, err);
+}
+
+int host_key_derive(Manager *m, const Caller *caller, const char *id, const Watcher *watcher, Error *err) {
+        Operation *op;
+        int r;
+
+        r = operation_new(m, NULL, caller, watcher, derive_start, &op, err);
+        if (r < 0)
+                return r;
+        buffer_format(op->job.key.id, sizeof(op->job.key.id), "%s", id ?: "");
+        operation_begin(op, &m->key_lane); /* not while a new one takes its place */
+        return 0;
+}
+
 /* --- the end ---------------------------------------------------------------------------------------------- */
 
 static void finish(Operation *op, const Error *err) {

@@ -297,6 +297,45 @@ static int vl_method_rotate(sd_varlink *link, sd_json_variant *parameters, sd_va
         return of_host(link, parameters, flags, "key rotate", rotate_reply, host_key_rotate);
 }
 
+static int derive_reply(Call *call, Operation *op) {
+        int index = sd_varlink_push_fd(call->link, op->mount_fd);
+
+        if (index < 0)
+                return index;
+        TAKE_FD(op->mount_fd);
+        return sd_varlink_replybo(call->link,
+                                  SD_JSON_BUILD_PAIR_STRING("id", op->host_keys[0].id),
+                                  SD_JSON_BUILD_PAIR_INTEGER("keyFileDescriptor", index));
+}
+
+static int vl_method_derive(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+                            void *userdata) {
+        static const sd_json_dispatch_field table[] = {
+                { "id", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, 0, SD_JSON_NULLABLE },
+                {},
+        };
+        const char *id = NULL;
+        Error err = {};
+        Call *call;
+        int r;
+
+        r = sd_varlink_dispatch(link, parameters, table, &id);
+        if (r != 0)
+                return r;
+        r = call_begin(link, flags, API_KEY, "key derive", derive_reply, &call);
+        if (r <= 0)
+                return r;
+        Watcher watcher = call_watcher(call);
+        r = policy_may_administer_keys(&call->caller, &err);
+        if (r >= 0 && id && !host_key_id_is_valid(id))
+                r = error_field(&err, "id", "the id of a host key is made of hex digits");
+        if (r >= 0)
+                r = find_check(server_manager(call->server), &err);
+        if (r >= 0)
+                r = host_key_derive(server_manager(call->server), &call->caller, id, &watcher, &err);
+        return call_end(call, r, &err);
+}
+
 int front_key_bind(sd_varlink_server *server) {
         int r;
 
@@ -307,6 +346,7 @@ int front_key_bind(sd_varlink_server *server) {
                 server,
                 API_KEY ".Status", vl_method_status,
                 API_KEY ".Rotate", vl_method_rotate,
+                API_KEY ".Derive", vl_method_derive,
                 API_KEY ".Inspect", vl_method_inspect,
                 API_KEY ".Lock", vl_method_lock,
                 API_KEY ".Unlock", vl_method_unlock,

@@ -258,6 +258,10 @@ int hostkey_load(char *const *key_command, bool create, uint8_t **ret, Error *er
         return current_load(key_command, create, ret, &source, err);
 }
 
+void hostkey_derive(const uint8_t *key, const char *purpose, uint8_t ret[static HOST_KEY_SIZE]) {
+        (void) crypto_generichash(ret, HOST_KEY_SIZE, (const uint8_t *) purpose, strlen(purpose), key, HOST_KEY_SIZE);
+}
+
 void hostkey_id(const uint8_t *key, char buf[static HOST_KEY_ID_MAX]) {
         static const char message[] = "quarry host key id";
         uint8_t id[KEY_ID_SIZE];

@@ -21,6 +21,9 @@ DEFINE_CLEANUP(uint8_t *, hostkey_free)
 
 void hostkey_id(const uint8_t *key, char buf[static HOST_KEY_ID_MAX]);
 
+/* A key of its own for this purpose, of which nobody learns the host key. */
+void hostkey_derive(const uint8_t *key, const char *purpose, uint8_t ret[static HOST_KEY_SIZE]);
+
 /* The one of this id: the present one, or an older one as far as it is given: in a file that a rotation left, in
  * HOST_KEY_FILE while the present one comes from elsewhere, or as credential "quarry.old-host-key". ERROR_WRONG_KEY if
  * this host has it not. */

@@ -95,7 +95,7 @@ bool suspended_is(sd_id128_t volume);
 int suspended_give_up(sd_id128_t volume);
 extern const Step step_suspend, step_suspend_end;
 /* host-key.c */
-extern const Step step_host_key_look, step_host_key_rotate, step_host_key_retire;
+extern const Step step_host_key_look, step_host_key_rotate, step_host_key_retire, step_host_key_derive;
 /* format.c: its filesystem, and the folder in it that users see */
 extern const Step step_format, step_root;
 /* idmap.c: by which ids a mount shows its files' owners */

@@ -41,6 +41,7 @@ static int need_of(const Job *job, Need *ret) {
         case JOB_HOST_KEY_LOOK:
         case JOB_HOST_KEY_ROTATE:
         case JOB_HOST_KEY_RETIRE:
+        case JOB_HOST_KEY_DERIVE:
         case JOB_POOL_WATCH:
         case JOB_VOLUME_USAGE:
         case _JOB_VERB_MAX:

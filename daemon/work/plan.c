@@ -182,6 +182,8 @@ static const Step *const *plan_key(JobVerb verb) {
                 return PLAN(&step_host_key_rotate, &step_host_key_look);
         case JOB_HOST_KEY_RETIRE:
                 return PLAN(&step_host_key_retire, &step_host_key_look);
+        case JOB_HOST_KEY_DERIVE:
+                return PLAN(&step_host_key_derive);
         default:
                 return NULL;
         }

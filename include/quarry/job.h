@@ -66,6 +66,8 @@ typedef enum JobVerb {
         JOB_HOST_KEY_LOOK,      /* result.host_keys, the present one first */
         JOB_HOST_KEY_ROTATE,    /* puts a new one in the place of key.id */
         JOB_HOST_KEY_RETIRE,    /* destroys the old one key.id, which no volume needs any more */
+        JOB_HOST_KEY_DERIVE,    /* result.host_keys: key.id, or the present one, which is made if there is none; hands
+                                   over what of it wraps keys of backup repositories, in a sealed memfd */
         JOB_VOLUME_REMOUNT, /* of a tmpfs volume: what is mounted of it gets its size */
         JOB_POOL_EXCLUSIVE, /* result.thins: of all that the pool has */
         JOB_POOL_UNION,     /* thin_ids: result.used, what these take of it together */
