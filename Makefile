@@ -27,7 +27,7 @@ WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototy
             -Wformat=2 -Wvla -Wno-missing-field-initializers -Wno-unused-parameter
 ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DQUARRY_VERSION='"$(VERSION)"' \
              -fPIE -fstack-protector-strong -fno-strict-aliasing -ffunction-sections -fdata-sections \
-             $(WARNINGS) $(CFLAGS) -Iinclude -Idaemon
+             $(WARNINGS) $(CFLAGS) -Iinclude -Idaemon -I.
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now -Wl,--gc-sections -Wl,--as-needed $(LDFLAGS)
 ifdef SAN
 ALL_CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer

@@ -86,6 +86,11 @@ static const Verb verbs[] = {
           "  quarry prune --filter 'tenant=ci,label=temporary,created>7d'\n"
           "  quarry prune --yes --filter 'name=test-*,label!=keep'\n",
           prune_options, false, 0, 0, verb_prune, "volume", volume_columns },
+        { "check", "NAME...", "Look whether the filesystems of volumes are sound",
+          "Nobody may use them meanwhile. It is e2fsck or xfs_repair that looks, behind a\n"
+          "replay of the journal, and nothing is mended. Prints each that is sound.\n",
+          "  quarry umount db && quarry check db\n",
+          no_options, false, 1, ANY, verb_check, "volume" },
         { "trim", "NAME... | --all", "Give back to the pool what volumes no longer use",
           "Volumes may be in use meanwhile. Prints each, and how much less of the pool it\n"
           "takes than before.\n",
@@ -306,6 +311,48 @@ static const Verb verbs[] = {
           "Nobody may use the volume meanwhile. Its keys are those that it had then.\n",
           "  quarry key restore vault --from /media/safe/vault.luks\n", key_restore_options, false, 1, 1,
           verb_key_restore, "key" },
+        { "backup target", "add NAME URL | ls | rm NAME [OPTION]...", "Say where backups go",
+          "URL is file:///DIRECTORY or s3://BUCKET[/PREFIX]?endpoint=URL[&region=REGION].\n"
+          "What lies there is encrypted. The host key opens it, or the passphrase that\n"
+          "--key-file or the terminal gives, or both. With --existing a repository that is\n"
+          "there is opened: on a new host, all that is needed for a restore. rm forgets the\n"
+          "target, and leaves what lies there.\n",
+          "  quarry backup target add disk file:///media/backup\n"
+          "  quarry backup target add cloud 's3://bucket/host1?endpoint=https://s3.example.net' \\\n"
+          "      --credentials /etc/quarry/s3 --key host --key-file /media/safe/passphrase\n"
+          "  quarry backup target add old file:///media/backup --existing --key passphrase\n",
+          backup_target_options, true, 1, 3, verb_backup_target, "backup", backup_target_columns },
+        { "backup run", "NAME... [OPTION]...", "Back volumes up",
+          "They may be in use: what is read is a snapshot, which stays until the next\n"
+          "backup, so that only what changed since is read then. Prints each backup's ID.\n"
+          "With --schedule nothing is done now: the rules are those of snapshots, and each\n"
+          "keeps so many of its backups. With --prove each is restored and compared.\n",
+          "  quarry backup run db www\n"
+          "  quarry backup run db --to cloud --prove\n"
+          "  quarry backup run db www --schedule 'daily keep 7, weekly keep 4' --prove\n",
+          backup_run_options, false, 0, ANY, verb_backup_run, "backup" },
+        { "backup ls", "[NAME]... [OPTION]...", "List backups, and when each was proven", NULL,
+          "  quarry backup ls\n"
+          "  quarry backup ls db --from cloud -o id,time,proven\n",
+          backup_ls_options, true, 0, ANY, verb_backup_ls, "backup", backup_columns },
+        { "backup restore", "ID|NAME[@TIME] NEW [OPTION]...", "Make a volume of a backup",
+          "NAME: the last of this volume, with @TIME the last up to then: a day and perhaps\n"
+          "a time, in UTC, or how long ago it is. Half a restore becomes nothing.\n",
+          "  quarry backup restore db db-restored\n"
+          "  quarry backup restore db@2026-11-27 db-yesterday\n",
+          backup_restore_options, false, 2, 2, verb_backup_restore, "backup" },
+        { "backup verify", "[ID|NAME[@TIME]]... [OPTION]...", "Look whether backups can be restored",
+          "All of them, if none is named: whether everything that they need is there. With\n"
+          "--deep the last of each volume is restored into a temporary volume, every block\n"
+          "compared, its filesystem checked, and what was seen recorded as the proof.\n",
+          "  quarry backup verify\n"
+          "  quarry backup verify --deep db\n",
+          backup_verify_options, false, 0, ANY, verb_backup_verify, "backup" },
+        { "backup prune", "[NAME]... [OPTION]...", "Remove old backups, and what only they needed",
+          "--keep: so many of the last hours, days, weeks, months or years that have one,\n"
+          "of each volume; the last that was proven always stays. Asks on a terminal.\n",
+          "  quarry backup prune --keep '7 daily, 4 weekly, 12 monthly' --dry-run\n",
+          backup_prune_options, false, 0, ANY, verb_backup_prune, "backup" },
         { "status", "[OPTION]...", "Show in one screen whether all is well, and what to do if not",
           "Pools with their space, volumes that are not as they should be, and schedules\n"
           "that failed. The exit code is 0 if all is well, else 1.\n",
@@ -411,6 +458,7 @@ static int unknown_verb(char *const *words) {
         } nouns[] = {
                 { "pool", "create, ls, inspect, extend, check, update, rm, import or export" },
                 { "tenant", "create, ls, inspect, update or rm" },
+                { "backup", "target, run, ls, restore, verify or prune" },
                 { "key", "status, rotate, lock, unlock, add, remove, change, backup or restore" },
         };
         char echo[TEXT_ECHO_MAX];
@@ -427,6 +475,17 @@ static int unknown_verb(char *const *words) {
         return report_error(NULL, NULL, &err);
 }
 
+/* Of verbs of two words, the first. */
+static bool is_noun(const char *word) {
+        for (const Verb *v = verbs; v->words; v++) {
+                const char *rest = startswith(v->words, word);
+
+                if (rest && *rest == ' ')
+                        return true;
+        }
+        return false;
+}
+
 static int verb_help(char **arguments) {
         size_t length;
 
@@ -437,10 +496,8 @@ static int verb_help(char **arguments) {
         const Verb *verb = verb_find(verbs, arguments, &length);
         if (verb)
                 print_verb_help(verb);
-        else if (streq(arguments[0], "pool") && !arguments[1])
-                print_verbs(stdout, "pool ");
-        else if (streq(arguments[0], "tenant") && !arguments[1])
-                print_verbs(stdout, "tenant ");
+        else if (!arguments[1] && is_noun(arguments[0]))
+                print_verbs(stdout, arguments[0]);
         else
                 return unknown_verb(arguments);
         return EXIT_DONE;

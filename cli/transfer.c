@@ -9,6 +9,7 @@
 #include <quarry/fd.h>
 #include <quarry/text.h>
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <linux/fs.h>
 #include <signal.h>
@@ -108,6 +109,12 @@ int target_zero(Target *target, uint64_t offset, uint64_t size, Error *err) {
                 return r;
         (void) ioctl(target->device, BLKDISCARD, range);
         return wrote(target, range[1], err);
+}
+
+int target_forget(Target *target, Error *err) {
+        if (fsync(target->device) < 0 || posix_fadvise(target->device, 0, 0, POSIX_FADV_DONTNEED) != 0)
+                return error_errno(err, errno, "cannot write the volume");
+        return 0;
 }
 
 int target_read(Target *target, uint64_t offset, uint8_t *buf, size_t size, Error *err) {

@@ -13,6 +13,8 @@ typedef struct Target Target;
 int target_write(Target *target, uint64_t offset, const uint8_t *data, uint64_t size, Error *err);
 /* What is zero already need not be said. */
 int target_zero(Target *target, uint64_t offset, uint64_t size, Error *err);
+/* What was written is on the disk, and is read from there. */
+int target_forget(Target *target, Error *err);
 int target_read(Target *target, uint64_t offset, uint8_t *buf, size_t size, Error *err);
 
 /* Writes all of it. Is called in a process of its own: it shows progress, but leaves nothing else behind. */

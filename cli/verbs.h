@@ -79,6 +79,20 @@ extern const Option log_options[];
 /* driver.c */
 int verb_driver(char **arguments);
 
+/* check.c */
+int verb_check(char **arguments);
+
+/* backup-*.c */
+int verb_backup_target(char **arguments);
+int verb_backup_run(char **arguments);
+int verb_backup_ls(char **arguments);
+int verb_backup_restore(char **arguments);
+int verb_backup_verify(char **arguments);
+int verb_backup_prune(char **arguments);
+extern const Option backup_target_options[], backup_run_options[], backup_ls_options[], backup_restore_options[],
+        backup_verify_options[], backup_prune_options[];
+extern const Column backup_columns[], backup_target_columns[];
+
 /* trim.c */
 int verb_trim(char **arguments);
 extern const Option trim_options[];

@@ -312,6 +312,8 @@ static SD_VARLINK_DEFINE_METHOD_FULL(
         SD_VARLINK_FIELD_COMMENT("Index of the passed descriptor of the detached mount"),
         SD_VARLINK_DEFINE_OUTPUT(mountFileDescriptor, SD_VARLINK_INT, SD_VARLINK_NULLABLE));
 
+static SD_VARLINK_DEFINE_METHOD_FULL(Check, SD_VARLINK_SUPPORTS_MORE, VOLUME_INPUT, PROGRESS_OUTPUT);
+
 static SD_VARLINK_DEFINE_METHOD_FULL(
         Trim,
         SD_VARLINK_SUPPORTS_MORE,
@@ -485,6 +487,10 @@ SD_VARLINK_DEFINE_INTERFACE(
         SD_VARLINK_SYMBOL_COMMENT("Gives back to the pool what the volume's filesystem does not use. It may be "
                                   "mounted; one that is not is opened for it, unless it needs a passphrase."),
         &vl_method_Trim,
+        SD_VARLINK_SYMBOL_COMMENT("Looks whether the filesystem of a volume that nobody uses is sound, by its own tools; "
+                                  "what is wrong is not mended. One that is closed is opened for it, unless it needs a "
+                                  "passphrase."),
+        &vl_method_Check,
         SD_VARLINK_SYMBOL_COMMENT("Makes snapshots of volumes at one instant; all or none. The volumes may be in use: "
                                   "their filesystems are frozen for the moment it takes, so that each is whole."),
         &vl_method_Snapshot,

@@ -28,6 +28,7 @@ const JobForm job_forms[_JOB_VERB_MAX] = {
         [JOB_VOLUME_MOUNT] = { "volume_mount",
                                ANY_KIND | MAY_HAVE_MEMBERS | WITH_POOL | WITH_VOLUME | WITH_MOUNT | WITH_STOPPED },
         [JOB_VOLUME_TRIM] = { "volume_trim", WITH_POOL | WITH_VOLUME },
+        [JOB_VOLUME_CHECK] = { "volume_check", WITH_POOL | WITH_VOLUME },
         [JOB_VOLUME_UMOUNT] = { "volume_umount", ANY_KIND | WITH_POOL | WITH_VOLUME | WITH_LAZY | WITH_UNUSED },
         [JOB_VOLUME_LIMIT] = { "volume_limit", WITH_POOL | WITH_VOLUME | WITH_STOPPED },
         [JOB_VOLUME_USAGE] = { "volume_usage", ANY_KIND | WITH_POOL | WITH_VOLUME },

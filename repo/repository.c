@@ -12,6 +12,7 @@
 #define FORMAT_OBJECT "repository/format"
 #define FORMAT "quarry repository"
 #define VERSION 1u
+#define CONTENT_MAX (CHUNK_SIZE > SEGMENT_CHUNKS * sizeof(ContentId) ? CHUNK_SIZE : SEGMENT_CHUNKS * sizeof(ContentId))
 #define TEXT_MAX (UINT32_C(32) << 20) /* bytes of a manifest: one of 256 TiB has them */
 
 /* From the repository's key, by number, see crypto_kdf_derive_from_key(). */
@@ -81,7 +82,7 @@ static int repository_new(Store *store, Repository **ret, Error *err) {
         }
         r->store = store;
         r->keys = sodium_malloc(sizeof(*r->keys));
-        r->buf = malloc(seal_bound(CHUNK_SIZE));
+        r->buf = malloc(seal_bound(CONTENT_MAX));
         if (!r->keys || !r->buf) {
                 repository_free(r);
                 return error_oom(err);

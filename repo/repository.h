@@ -11,8 +11,8 @@
 
 #include <systemd/sd-id128.h>
 
-#define CHUNK_SIZE (UINT32_C(1) << 20) /* bytes */
-#define SEGMENT_CHUNKS 1024u
+#define CHUNK_SIZE (UINT32_C(256) << 10) /* bytes */
+#define SEGMENT_CHUNKS 4096u
 #define SEGMENT_SIZE ((uint64_t) CHUNK_SIZE * SEGMENT_CHUNKS)
 
 /* The name of contents: a hash that only who has the key can make; zeros for nothing but zeros. */

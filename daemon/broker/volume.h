@@ -92,6 +92,10 @@ int volume_hold(Manager *manager, const Caller *caller, VolumeEntry *entry, bool
                 Error *err);
 
 /* The operation ends with freed. */
+/* That nobody uses it, and its filesystem is sound: ERROR_VOLUME_BROKEN with what is not. Nothing is mended but by the
+ * journal. */
+int volume_check_filesystem(Manager *manager, const Caller *caller, VolumeEntry *entry, const Watcher *watcher,
+                            Error *err);
 int volume_trim(Manager *manager, const Caller *caller, VolumeEntry *entry, const Watcher *watcher, Error *err);
 
 /* Gives a volume another name in its tenant and pool, also while it is mounted. */

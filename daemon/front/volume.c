@@ -464,6 +464,26 @@ static int vl_method_trim(sd_varlink *link, sd_json_variant *parameters, sd_varl
         return call_end(call, r, &err);
 }
 
+static int check_reply(Call *call, Operation *op) {
+        return sd_varlink_reply(call->link, NULL);
+}
+
+static int vl_method_check(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+                           void *userdata) {
+        static const sd_json_dispatch_field table[] = { VOLUME_FIELD, {} };
+        VolumeParameters p = {};
+        VolumeEntry *entry;
+        Error err = {};
+        Call *call;
+        int r;
+
+        if (!call_begin_on_volume(link, parameters, flags, "check", table, &p, check_reply, &call, &entry, &r))
+                return r;
+        Watcher watcher = call_watcher(call);
+        r = volume_check_filesystem(server_manager(call->server), &call->caller, entry, &watcher, &err);
+        return call_end(call, r, &err);
+}
+
 int front_volume_bind(sd_varlink_server *server) {
         int r;
 
@@ -483,5 +503,6 @@ int front_volume_bind(sd_varlink_server *server) {
                 API_VOLUME ".Inspect", vl_method_inspect,
                 API_VOLUME ".Remove", vl_method_remove,
                 API_VOLUME ".Unmount", vl_method_unmount,
-                API_VOLUME ".Trim", vl_method_trim);
+                API_VOLUME ".Trim", vl_method_trim,
+                API_VOLUME ".Check", vl_method_check);
 }

@@ -14,28 +14,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TOOL_TIMEOUT (24 * 3600u) /* seconds: what lies behind the new end is moved */
-
-static int run(char *const argv[], int most, SpawnOutput *output, const char *volume, Error *err) {
-        int r;
-
-        r = spawn_run(argv, TOOL_TIMEOUT, output);
-        if (r < 0)
-                return error_errno(err, r, "cannot run %s", argv[0]);
-        return r <= most ? 0
-                         : error_set(err, ERROR_VOLUME_BROKEN, EUCLEAN, "%s says of volume %s: %s", argv[0], volume,
-                                     isempty(output->err) ? output->out : output->err);
-}
-
-int fsck_ext4(StepContext *c, Error *err) {
-        _cleanup_(spawn_output_done) SpawnOutput output = {};
-        char device[DEVICE_PATH_MAX];
-
-        dm_device_path(c->device, device);
-        char *const argv[] = { (char *) "e2fsck", (char *) "-f", (char *) "-p", device, NULL };
-        return run(argv, 2 /* 1 and 2: errors were corrected */, &output, c->job->volume.spec.name, err);
-}
-
 /* --- the copy --------------------------------------------------------------------------------------------- */
 
 /* One that is there was made by a worker that died over this, or is nobody's that is known. */
@@ -86,7 +64,7 @@ static int minimum(StepContext *c, char *device, uint64_t *ret, Error *err) {
         uint64_t blocks, block_size;
         int r;
 
-        r = run(argv, 0, &output, c->job->volume.spec.name, err);
+        r = fs_tool_run(argv, 0, &output, c->job->volume.spec.name, err);
         if (r < 0)
                 return r;
         number = strrchr(output.out, ':');
@@ -135,7 +113,7 @@ static int shrink_fs_run(StepContext *c, Error *err) {
         for (size_t i = 0; i < ELEMENTSOF(commands); i++) {
                 _cleanup_(spawn_output_done) SpawnOutput output = {};
 
-                r = run(commands[i], 0, &output, v->spec.name, err);
+                r = fs_tool_run(commands[i], 0, &output, v->spec.name, err);
                 if (r < 0)
                         return r;
         }

@@ -8,6 +8,7 @@
 #include <quarry/job.h>
 
 #include "kernel/luks.h"
+#include "kernel/spawn.h"
 
 /* What the steps of one job share: the job, and what earlier steps found out. */
 typedef struct StepContext {
@@ -128,8 +129,12 @@ extern const Step step_trim;
 /* grow.c: more space for a volume that may be in use */
 extern const Step step_grow_key, step_grow_thin, step_grow_crypt, step_grow_fs, step_grow_crypt_close,
         step_grow_thin_close, step_ungrow_key, step_ungrow_check, step_ungrow_crypt, step_ungrow_thin;
-/* shrink.c: less space for one that is not */
+/* check.c: whether its filesystem is sound */
 int fsck_ext4(StepContext *context, Error *err); /* on context->device, mending what is safe to */
+/* Up to this exit status all is well; more: ERROR_VOLUME_BROKEN with what it says. */
+int fs_tool_run(char *const argv[], int most, SpawnOutput *output, const char *volume, Error *err);
+extern const Step step_check;
+/* shrink.c: less space for one that is not */
 extern const Step step_spare_of_itself, step_spare_use, step_shrink_check, step_shrink_fs, step_spare_close;
 /* rename.c: the volume's place in the host's folders */
 extern const Step step_move_mount, step_move_link, step_old_point_remove;

@@ -89,6 +89,7 @@ static int need_of(const Job *job, Need *ret) {
         case JOB_VOLUME_UMOUNT:
         case JOB_VOLUME_RELEASE:
         case JOB_VOLUME_TRIM:
+        case JOB_VOLUME_CHECK:
         case JOB_VOLUME_SWEEP:
         case JOB_VOLUME_LIMIT:
         case JOB_VOLUME_OWN:

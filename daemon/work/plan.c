@@ -92,6 +92,13 @@ static const Step *const *plan_volume_trim(const VolumeSpec *spec) {
                        : PLAN(&step_thin_open, &step_unshared, &step_trim, &step_thin_close);
 }
 
+static const Step *const *plan_volume_check(const VolumeSpec *spec) {
+        return spec->key_source != KEY_SOURCE_NONE
+                       ? PLAN(&step_claim, &step_thin_open, &step_luks_open, &step_unshared, &step_check,
+                              &step_luks_close, &step_thin_close)
+                       : PLAN(&step_claim, &step_thin_open, &step_unshared, &step_check, &step_thin_close);
+}
+
 static const Step *const *plan_volume_receive(const Job *job) {
         return sd_id128_is_null(job->source.uuid) ? PLAN(&step_thin_create, &step_thin_open, &step_give)
                                                   : PLAN(&step_copy, &step_thin_open, &step_give);
@@ -310,6 +317,8 @@ static const Step *const *plan_of_block(const Job *job) {
                 return plan_volume_close(job);
         case JOB_VOLUME_TRIM:
                 return plan_volume_trim(&job->volume.spec);
+        case JOB_VOLUME_CHECK:
+                return plan_volume_check(&job->volume.spec);
         case JOB_VOLUME_DEVICE:
         case JOB_VOLUME_RECEIVE:
         case JOB_VOLUME_ACCEPT:
@@ -357,5 +366,5 @@ const Step *const *plan_for(const Job *job) {
 bool plan_needs_pool(JobVerb verb) {
         return verb != JOB_POOL_SCAN && verb != JOB_POOL_CREATE && verb != JOB_POOL_IMPORT && verb != JOB_HOST_AUDIT &&
                verb != JOB_POOL_WATCH && verb != JOB_HOST_CALENDAR && verb != JOB_HOST_KEY_LOOK &&
-               verb != JOB_HOST_KEY_ROTATE && verb != JOB_HOST_KEY_RETIRE;
+               verb != JOB_HOST_KEY_ROTATE && verb != JOB_HOST_KEY_RETIRE && verb != JOB_HOST_KEY_DERIVE;
 }

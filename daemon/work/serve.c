@@ -67,7 +67,8 @@ static int reply_result(sd_varlink *link, StepContext *context) {
         if (r < 0)
                 return r;
         bool handed_over = context->job->detached || context->job->verb == JOB_VOLUME_HEADER_BACKUP ||
-                           context->job->verb == JOB_VOLUME_DEVICE || context->job->verb == JOB_VOLUME_RECEIVE;
+                           context->job->verb == JOB_VOLUME_DEVICE || context->job->verb == JOB_VOLUME_RECEIVE ||
+                           context->job->verb == JOB_HOST_KEY_DERIVE;
         if (context->mount_fd >= 0 && handed_over) {
                 index = sd_varlink_push_fd(link, context->mount_fd);
                 if (index < 0)

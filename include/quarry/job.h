@@ -37,6 +37,7 @@ typedef enum JobVerb {
         JOB_VOLUME_MOUNT,   /* opens, mounts: result.path, or a detached mount as descriptor */
         JOB_VOLUME_UMOUNT,  /* unmounts the standard mount point, closes if nobody else uses it */
         JOB_VOLUME_TRIM,    /* gives back what its filesystem does not use: result.freed */
+        JOB_VOLUME_CHECK,   /* sees that nobody uses it, and that its filesystem is sound */
         JOB_VOLUME_LIMIT,   /* stopped: no more new space for its filesystem, or again (recovered, if need be) */
         JOB_VOLUME_USAGE,   /* result.pools[0], and result.devices with this one if it is open */
         JOB_VOLUME_RELEASE, /* closes the devices if nobody uses them */

@@ -331,6 +331,10 @@ class Server:
             return {"path": f"/dev/quarry/{v['tenant']}/{v['name']}"}, ()
         return {"path": f"/run/quarry/mnt/{v['tenant']}/{v['name']}"}, ()
 
+    def volume_check(self, parameters, texts, notify):
+        self._find(parameters["volume"])
+        return {}, ()
+
     def volume_trim(self, parameters, texts, notify):
         self._find(parameters["volume"])
         return {"freedBytes": 120 * MIB}, ()

@@ -32,6 +32,7 @@ ON_A_VOLUME = {
     "Remove": lambda ref: {"volume": ref, "snapshots": True},
     "Mount": lambda ref: {"volume": ref},
     "Unmount": lambda ref: {"volume": ref},
+    "Check": lambda ref: {"volume": ref},
     "Trim": lambda ref: {"volume": ref},
     "Snapshot": lambda ref: {"volumes": [ref]},
     "Hold": lambda ref: {"volume": f"{ref}@s"},

@@ -450,6 +450,23 @@ class Release(Mounting):
         kernel.unmount(PLACE)
 
 
+class Check(Mounting):
+    word, method, end, jobs = "check", "Volume.Check", "answer.check.after", {"volume_check"}
+
+    def before(self):
+        super().before()
+        if volume(NAME)["open"]:
+            call("Volume.Unmount", volume=NAME)
+
+    def run(self):
+        call("Volume.Check", volume=NAME)
+
+    def after(self, outcome):
+        if outcome:
+            self.run()
+        use(self.fs)
+
+
 class Trim(Mounting):
     word, method, end, jobs = "trim", "Volume.Trim", "answer.trim.after", {"volume_trim"}
 
@@ -1318,7 +1335,7 @@ class PoolImport(PoolVerb):
 ENCRYPTED = {"fs": "xfs", "key": "host"}
 VOLUMES = [[Create(), Remove()], [Create(**ENCRYPTED), Remove(**ENCRYPTED)],
            [Mount(key="host"), Unmount(key="host")], [Release(key="host"), Start(key="host")],
-           [RemoveLarge("none")], [Trim(key="host")], [Doctor(key="host")], [Close(key="host")], [RemoveInUse(key="host")]]
+           [RemoveLarge("none")], [Trim(key="host")], [Check(key="host")], [Doctor(key="host")], [Close(key="host")], [RemoveInUse(key="host")]]
 VOLUMES += [[CreateForEngine(key="host"), RemoveForEngine(key="host")],
             [MountForEngine(key="host"), UnmountForEngine(key="host")]]
 VOLUMES += [[Rename(key="host")], [Resize(key="host")], [GiveUpGrowth(key="host")], [Resize(key="host", change=-16 * MIB)]]

@@ -1,0 +1,193 @@
+/* The snapshots that backups are made of, and how backups are called. */
+
+#include "backup.h"
+#include "client.h"
+#include "describe.h"
+#include "must.h"
+#include "volume.h"
+#include "when.h"
+
+#include <quarry/clock.h>
+#include <quarry/text.h>
+
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+/* --- snapshots -------------------------------------------------------------------------------------------- */
+
+int backup_images_list(sd_json_variant *volume, sd_json_variant **ret, Error *err) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL, *list = NULL, *own = NULL;
+        const char *name = describe_string(volume, "name");
+        int r;
+
+        must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRING("type", "snapshot"),
+                            SD_JSON_BUILD_PAIR_STRING("tenant", describe_string(volume, "tenant"))));
+        Call call = { .method = API_VOLUME ".List", .parameters = parameters, .collect = "volumes" };
+        r = client_call(&call, &list, NULL, err);
+        if (r < 0)
+                return r;
+        must(sd_json_variant_new_array(&own, NULL, 0));
+        for (size_t i = 0; i < sd_json_variant_elements(list); i++) {
+                sd_json_variant *s = sd_json_variant_by_index(list, i);
+                const char *rest = startswith(describe_string(s, "name"), name);
+
+                if (rest && *rest == '@' && streq(describe_string(s, "pool"), describe_string(volume, "pool")))
+                        must(sd_json_variant_append_array(&own, s));
+        }
+        *ret = TAKE_PTR(own);
+        return 0;
+}
+
+bool backup_image_id(sd_json_variant *snapshot, char ret[static BACKUP_ID_MAX]) {
+        const char *at = strchr(describe_string(snapshot, "name"), '@');
+        const char *id = at ? startswith(at + 1, BACKUP_SNAPSHOT_PREFIX) : NULL;
+
+        return id && backup_id_is_valid(id) && buffer_format(ret, BACKUP_ID_MAX, "%s", id);
+}
+
+static const char *label_of(sd_json_variant *snapshot, const char *key) {
+        return describe_string(sd_json_variant_by_key(snapshot, "labels"), key);
+}
+
+bool backup_image_is_of(sd_json_variant *snapshot, sd_id128_t repository) {
+        sd_id128_t is;
+
+        return sd_id128_from_string(label_of(snapshot, BACKUP_LABEL), &is) >= 0 && sd_id128_equal(is, repository);
+}
+
+int backup_image_label(const char *snapshot, sd_id128_t repository, uint64_t proven_usec, Error *err) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
+        _cleanup_free_ char *of = NULL, *proven = NULL;
+        char uuid[SD_ID128_UUID_STRING_MAX];
+
+        of = must_have(format_new(BACKUP_LABEL "=%s", sd_id128_to_uuid_string(repository, uuid)));
+        proven = must_have(format_new(BACKUP_PROVEN_LABEL "=%" PRIu64, proven_usec / 1000000));
+        char *labels[] = { of, proven_usec > 0 ? proven : NULL, NULL };
+        must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRING("volume", snapshot),
+                            SD_JSON_BUILD_PAIR_STRV("labels", labels)));
+        Call call = { .method = API_VOLUME ".Update", .parameters = parameters };
+        return client_call(&call, NULL, NULL, err);
+}
+
+int backup_volume_remove(const char *name, Error *err) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
+
+        must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRING("volume", name)));
+        Call call = { .method = API_VOLUME ".Remove", .parameters = parameters };
+        return client_call(&call, NULL, NULL, err);
+}
+
+/* --- names ------------------------------------------------------------------------------------------------ */
+
+void backup_id_make(char ret[static BACKUP_ID_MAX]) {
+        sd_id128_t id;
+
+        must(sd_id128_randomize(&id));
+        for (unsigned i = 0; i < (BACKUP_ID_MAX - 1) / 2; i++)
+                buffer_format(ret + 2 * i, 3, "%02x", id.bytes[i]);
+}
+
+char *backup_reference(const Backup *b) {
+        char reference[REFERENCE_MAX];
+
+        return must_have(strdup(reference_format(b->spec.tenant, b->spec.name, reference)));
+}
+
+static struct tm time_of(uint64_t usec) {
+        time_t seconds = (time_t) (usec / 1000000);
+        struct tm tm = {};
+
+        (void) gmtime_r(&seconds, &tm);
+        return tm;
+}
+
+char *backup_time_format(uint64_t usec, char buf[static BACKUP_TIME_MAX]) {
+        struct tm tm = time_of(usec);
+
+        return strftime(buf, BACKUP_TIME_MAX, "%Y-%m-%d %H:%M:%S", &tm) > 0 ? buf : strcpy(buf, "-");
+}
+
+/* As the daemon says times. */
+static const char *time_stamp(uint64_t usec, char buf[static BACKUP_TIME_MAX]) {
+        struct tm tm = time_of(usec);
+
+        return strftime(buf, BACKUP_TIME_MAX, "%Y-%m-%dT%H:%M:%SZ", &tm) > 0 ? buf : "";
+}
+
+static int fail_none(const char *what, const Backup *first, Error *err) {
+        char echo[TEXT_ECHO_MAX], time[BACKUP_TIME_MAX];
+
+        if (first)
+                error_set(err, ERROR_NO_SUCH_VOLUME, ENOENT, "the first backup of it is of %s",
+                          backup_time_format(first->at_usec, time));
+        else
+                error_set(err, ERROR_NO_SUCH_VOLUME, ENOENT, "there is no backup %s, and none of a volume of that name",
+                          text_echo(what, echo));
+        error_hint(err, "quarry backup ls");
+        return error_code(err);
+}
+
+int backup_find(const BackupList *list, const char *what, const Backup **ret, Error *err) {
+        const char *at = strchr(what, '@');
+        const Backup *first = NULL, *last = NULL;
+        uint64_t until = UINT64_MAX;
+        Reference ref;
+        int r;
+
+        for (size_t i = 0; i < list->n; i++)
+                if (streq(list->list[i].id, what)) {
+                        *ret = &list->list[i];
+                        return 0;
+                }
+        _cleanup_free_ char *name = must_have(strndup(what, at ? (size_t) (at - what) : strlen(what)));
+        r = reference_parse(name, FIELD_ARGUMENTS, &ref, err);
+        if (r < 0)
+                return r;
+        if (at && when_parse(at + 1, clock_usec(CLOCK_REALTIME), &until) < 0)
+                return error_field(err, FIELD_ARGUMENTS,
+                                   "behind @ stands a time, 2026-11-28 or 2026-11-28T06:00 in UTC, or how long ago: 7d");
+        if (at && strlen(at + 1) == strlen("2026-11-28") && strchr(at, '-')) /* a day is all of it */
+                until += 24 * 3600 * UINT64_C(1000000) - 1;
+        for (size_t i = 0; i < list->n; i++) {
+                const Backup *b = &list->list[i];
+
+                if (!streq(b->spec.name, ref.name) || !streq(b->spec.tenant, *ref.tenant ? ref.tenant : DEFAULT_TENANT) ||
+                    (*ref.pool && !streq(b->spec.pool, ref.pool)))
+                        continue;
+                first = first ?: b;
+                if (b->at_usec <= until)
+                        last = b;
+        }
+        if (!last)
+                return fail_none(what, first, err);
+        *ret = last;
+        return 0;
+}
+
+sd_json_variant *backup_describe(const Backup *b, const BackupProof *p) {
+        _cleanup_free_ char *reference = backup_reference(b);
+        char at[BACKUP_TIME_MAX], proven[BACKUP_TIME_MAX];
+        sd_json_variant *v = NULL;
+
+        must(sd_json_buildo(
+                        &v,
+                        SD_JSON_BUILD_PAIR_STRING("id", b->id),
+                        SD_JSON_BUILD_PAIR_STRING("volume", reference),
+                        SD_JSON_BUILD_PAIR_STRING("pool", b->spec.pool),
+                        SD_JSON_BUILD_PAIR_STRING("host", b->host),
+                        SD_JSON_BUILD_PAIR_STRING("createdAt", time_stamp(b->at_usec, at)),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("sizeBytes", b->spec.size),
+                        SD_JSON_BUILD_PAIR_STRING("filesystem", filesystem_to_string(b->spec.fs)),
+                        SD_JSON_BUILD_PAIR_CONDITION(
+                                        b->spec.key_source != KEY_SOURCE_NONE, "keySource",
+                                        SD_JSON_BUILD_STRING(key_source_to_string(b->spec.key_source))),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("readBytes", b->read),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("storedBytes", b->stored),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!*b->parent, "parent", SD_JSON_BUILD_STRING(b->parent)),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!b->rule, "rule", SD_JSON_BUILD_STRING(b->rule)),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!p, "provenAt", SD_JSON_BUILD_STRING(time_stamp(p ? p->at_usec : 0, proven))),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!p, "sound", SD_JSON_BUILD_BOOLEAN(p && p->sound)),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!p, "proof", SD_JSON_BUILD_STRING(p ? p->text : ""))));
+        return v;
+}

@@ -1,0 +1,383 @@
+/* quarry backup run: an image of each volume, and of that what the repository has not got yet. */
+
+#include "backup.h"
+#include "backup-plan.h"
+#include "client.h"
+#include "describe.h"
+#include "must.h"
+#include "report.h"
+#include "source.h"
+#include "stream.h"
+#include "terminal.h"
+#include "verbs.h"
+#include "volume.h"
+
+#include <quarry/clock.h>
+#include <quarry/text.h>
+
+#include <string.h>
+
+static const char *arg_to, *arg_schedule, *arg_scheduled;
+static bool arg_full, arg_prove;
+
+const Option backup_run_options[] = {
+        { 0, "to", "TARGET", "Where to; not needed if there is one target only", option_string, &arg_to },
+        { 0, "full", NULL, "Read all of it, not only what changed", option_flag, &arg_full },
+        { 0, "prove", NULL, "Restore each, check and compare it", option_flag, &arg_prove },
+        { 0, "schedule", "RULES", "From now on by themselves: 'daily keep 7', or none", option_string, &arg_schedule },
+        { 0, "scheduled", "TIMER", "What is scheduled by this timer; for its service", option_string, &arg_scheduled },
+        {},
+};
+
+/* One volume on its way. */
+typedef struct Run {
+        BackupSession *session;
+        sd_json_variant *volume;  /* as quarryd describes it */
+        const char *name;
+        Backup backup, parent;    /* parent.id empty: none */
+        char *image;              /* the snapshot; NULL: not made yet */
+        char *base;               /* that of parent */
+        Source source;
+        Progress progress;
+        size_t range;             /* the first that may reach into what comes */
+        uint64_t done;
+        uint8_t *buf;
+} Run;
+
+static void run_done(Run *run) {
+        sd_json_variant_unref(run->volume);
+        backup_done(&run->backup);
+        backup_done(&run->parent);
+        source_done(&run->source);
+        free(run->image);
+        free(run->base);
+        free(run->buf);
+}
+
+/* --- images ----------------------------------------------------------------------------------------------- */
+
+/* What an earlier run left that came to no end goes; the last that did is the parent. Nobody else is at it: see
+ * backup_turn_take(). */
+static int look_at_image(Run *run, sd_json_variant *snapshot, Error *err) {
+        const char *uuid = describe_string(snapshot, "uuid");
+        sd_id128_t repository = repository_uuid(run->session->repository);
+        bool is_labelled = *describe_string(sd_json_variant_by_key(snapshot, "labels"), BACKUP_LABEL);
+        _cleanup_(backup_done) Backup b = {};
+        char id[BACKUP_ID_MAX];
+        int r;
+
+        if (!backup_image_id(snapshot, id) || (is_labelled && !backup_image_is_of(snapshot, repository)))
+                return 0;
+        r = backup_get(run->session->repository, id, &b, err);
+        if (r == 0)
+                return backup_volume_remove(uuid, err);
+        if (r < 0 || arg_full || (*run->parent.id && run->parent.at_usec > b.at_usec))
+                return r < 0 ? r : 0;
+        backup_done(&run->parent);
+        free(run->base);
+        run->base = must_have(strdup(uuid));
+        run->parent = b;
+        b = (Backup) {};
+        return 0;
+}
+
+static int find_parent(Run *run, Error *err) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *images = NULL;
+        int r;
+
+        r = backup_images_list(run->volume, &images, err);
+        for (size_t i = 0; i < sd_json_variant_elements(images) && r >= 0; i++)
+                r = look_at_image(run, sd_json_variant_by_index(images, i), err);
+        return r;
+}
+
+static int make_image(Run *run, Error *err) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL, *reply = NULL;
+        _cleanup_free_ char *what = must_have(format_new("making a snapshot of %s", run->name)), *name = NULL;
+        _cleanup_free_ char *reference = volume_reference(run->volume);
+        sd_json_variant *made;
+        int r;
+
+        name = must_have(format_new("%s@" BACKUP_SNAPSHOT_PREFIX "%s", reference, run->backup.id));
+        char *images[] = { name, NULL };
+        must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRV("volumes", images)));
+        Call call = { .method = API_VOLUME ".Snapshot", .parameters = parameters, .what = what };
+        r = client_call(&call, &reply, NULL, err);
+        if (r < 0)
+                return r;
+        made = sd_json_variant_by_index(sd_json_variant_by_key(reply, "snapshots"), 0);
+        run->image = must_have(strdup(describe_string(made, "uuid")));
+        must(sd_id128_from_string(run->image, &run->backup.snapshot));
+        run->backup.at_usec = clock_usec(CLOCK_REALTIME);
+        return 0;
+}
+
+/* --- contents --------------------------------------------------------------------------------------------- */
+
+/* Whether anything of these bytes is in a range; they are asked for in their order. */
+static bool is_touched(Run *run, uint64_t offset, uint64_t end) {
+        uint64_t from, to;
+
+        while (source_range(&run->source, run->range, &from, &to) && to <= offset)
+                run->range++;
+        return source_range(&run->source, run->range, &from, &to) && from < end;
+}
+
+static int put_chunk(Run *run, uint64_t n, ContentId *ret, Error *err) {
+        size_t size = backup_chunk_size(&run->backup, n);
+        uint64_t stored;
+        int r;
+
+        r = repository_lock_renew(run->session->lock, err);
+        if (r >= 0)
+                r = source_read(&run->source, n * CHUNK_SIZE, run->buf, size, err);
+        if (r >= 0)
+                r = repository_put_content(run->session->repository, run->buf, size, ret, &stored, err);
+        if (r < 0)
+                return r;
+        run->backup.read += size;
+        run->backup.stored += stored;
+        stream_progress(&run->progress, run->backup.read);
+        return 0;
+}
+
+/* Of a device that was smaller before, the last chunk may have been shorter. */
+static bool has_same_size(const Run *run, uint64_t n) {
+        return n * CHUNK_SIZE < run->parent.device_size &&
+               backup_chunk_size(&run->parent, n) == backup_chunk_size(&run->backup, n);
+}
+
+static int put_segment(Run *run, size_t n, ContentId *ret, Error *err) {
+        _cleanup_free_ ContentId *ids = must_have(calloc(SEGMENT_CHUNKS, sizeof(*ids)));
+        uint64_t first = (uint64_t) n * SEGMENT_CHUNKS, stored;
+        bool changed = false;
+        int r = 0;
+
+        if (*run->parent.id)
+                r = backup_get_segment(run->session->repository, &run->parent, n, ids, err);
+        for (uint64_t i = 0; i < SEGMENT_CHUNKS && r >= 0; i++) {
+                uint64_t chunk = first + i, offset = chunk * CHUNK_SIZE;
+
+                if (offset >= run->backup.device_size) {
+                        changed = changed || !content_id_is_zeros(&ids[i]);
+                        ids[i] = (ContentId) {};
+                } else if (is_touched(run, offset, offset + CHUNK_SIZE) ||
+                           (!content_id_is_zeros(&ids[i]) && !has_same_size(run, chunk))) {
+                        r = put_chunk(run, chunk, &ids[i], err);
+                        changed = true;
+                }
+        }
+        if (r < 0)
+                return r;
+        if (!changed) {
+                *ret = n < run->parent.n_segments ? run->parent.segments[n] : (ContentId) {};
+                return 0;
+        }
+        r = repository_put_content(run->session->repository, ids, SEGMENT_CHUNKS * sizeof(*ids), ret, &stored, err);
+        run->backup.stored += stored;
+        return r;
+}
+
+static int put_contents(Run *run, Error *err) {
+        Backup *b = &run->backup;
+        int r = 0;
+
+        b->n_segments = backup_count_segments(b->device_size);
+        b->segments = must_have(calloc(b->n_segments + 1, sizeof(*b->segments)));
+        run->buf = must_have(malloc(CHUNK_SIZE));
+        run->progress.total = run->source.total;
+        for (size_t i = 0; i < b->n_segments && r >= 0; i++)
+                r = put_segment(run, i, &b->segments[i], err);
+        progress_clear();
+        return r;
+}
+
+/* --- a volume --------------------------------------------------------------------------------------------- */
+
+static void take_labels(sd_json_variant *volume, VolumeSpec *spec) {
+        sd_json_variant *labels = sd_json_variant_by_key(volume, "labels");
+        Error ignored = {};
+
+        for (size_t i = 0; i + 1 < sd_json_variant_elements(labels); i += 2) {
+                _cleanup_free_ char *label = must_have(
+                        format_new("%s=%s", sd_json_variant_string(sd_json_variant_by_index(labels, i)),
+                                   sd_json_variant_string(sd_json_variant_by_index(labels, i + 1))));
+                (void) volume_spec_add_label(spec, label, &ignored);
+        }
+}
+
+static int describe(Run *run, Error *err) {
+        VolumeSpec *spec = &run->backup.spec;
+        int r;
+
+        r = volume_inspect(run->name, &run->volume, err);
+        if (r < 0)
+                return r;
+        if (!streq(describe_string(run->volume, "kind"), "block"))
+                return error_set(err, ERROR_NOT_SUPPORTED, 0, "only volumes in a pool have backups: %s is a %s volume",
+                                 run->name, describe_string(run->volume, "kind"));
+        buffer_format(spec->pool, sizeof(spec->pool), "%s", describe_string(run->volume, "pool"));
+        buffer_format(spec->tenant, sizeof(spec->tenant), "%s", describe_string(run->volume, "tenant"));
+        buffer_format(spec->name, sizeof(spec->name), "%s", describe_string(run->volume, "name"));
+        take_labels(run->volume, spec);
+        must(sd_id128_from_string(describe_string(run->volume, "uuid"), &run->backup.volume));
+        (void) gethostname(run->backup.host, sizeof(run->backup.host) - 1);
+        text_clean(run->backup.host);
+        backup_id_make(run->backup.id);
+        return 0;
+}
+
+/* As it is in the image: a volume may have grown since. */
+static int describe_image(Run *run, Error *err) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *image = NULL;
+        int r;
+
+        r = volume_inspect(run->image, &image, err);
+        if (r < 0)
+                return r;
+        source_describe(image, &run->backup.spec);
+        run->backup.device_size = volume_spec_device_size(&run->backup.spec);
+        buffer_format(run->backup.parent, sizeof(run->backup.parent), "%s", run->parent.id);
+        return 0;
+}
+
+/* The image is what the next one builds on, in the place of all before it. */
+static int settle(Run *run, Error *err) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *images = NULL;
+        sd_id128_t repository = repository_uuid(run->session->repository);
+        int r;
+
+        source_done(&run->source);
+        r = backup_image_label(run->image, repository, 0, err);
+        if (r >= 0)
+                r = backup_images_list(run->volume, &images, err);
+        for (size_t i = 0; i < sd_json_variant_elements(images) && r >= 0; i++) {
+                sd_json_variant *image = sd_json_variant_by_index(images, i);
+
+                if (backup_image_is_of(image, repository) && !streq(describe_string(image, "uuid"), run->image))
+                        r = backup_volume_remove(describe_string(image, "uuid"), err);
+        }
+        if (r < 0)
+                error_prefix(err, "backup %s is whole, but what is kept for the next one is not", run->backup.id);
+        return r;
+}
+
+static int back_up(Run *run, Error *err) {
+        int r;
+
+        r = find_parent(run, err);
+        if (r >= 0)
+                r = make_image(run, err);
+        if (r >= 0)
+                r = describe_image(run, err);
+        if (r >= 0)
+                r = source_open(run->image, run->base, run->progress.what, &run->source, err);
+        if (r >= 0)
+                r = put_contents(run, err);
+        if (r >= 0)
+                r = backup_put(run->session->repository, &run->backup, err);
+        if (r >= 0)
+                return settle(run, err);
+        source_done(&run->source);
+        if (run->image) {
+                Error later = {};
+
+                if (backup_volume_remove(run->image, &later) < 0)
+                        fprintf(stderr, "quarry: the snapshot made for it stays until the next backup: %s\n", later.text);
+        }
+        return r;
+}
+
+static int prove(Run *run, sd_json_variant **ret, Error *err) {
+        _cleanup_(backup_proof_done) BackupProof proof = {};
+        int r = 0;
+
+        if (arg_prove)
+                r = backup_prove(run->session, &run->backup, &proof, err);
+        if (r < 0)
+                error_prefix(err, "backup %s was made, and is not proven", run->backup.id);
+        *ret = backup_describe(&run->backup, proof.text ? &proof : NULL);
+        return r;
+}
+
+static void run_one(BackupSession *session, const char *name, const char *rule, Report *report) {
+        _cleanup_free_ char *what = must_have(format_new("backing up %s", name)), *turn = NULL;
+        _cleanup_(run_done) Run run = { .session = session, .name = name, .source = { .device = -EBADF },
+                                        .progress = { .what = what } };
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *done = NULL;
+        char read[SIZE_TEXT_MAX], stored[SIZE_TEXT_MAX];
+        _cleanup_close_ int lock = -EBADF;
+        Error err = {};
+        int r;
+
+        r = describe(&run, &err);
+        if (r >= 0) {
+                run.backup.rule = rule ? must_have(strdup(rule)) : NULL;
+                turn = must_have(format_new("volume-%s", describe_string(run.volume, "uuid")));
+                lock = r = backup_turn_take(turn, true, &err);
+        }
+        if (r >= 0)
+                r = back_up(&run, &err);
+        if (r >= 0)
+                r = prove(&run, &done, &err);
+        progress_clear();
+        if (done)
+                report_add(report, done);
+        if (r < 0)
+                report_failure(report, name, &err);
+        else if (!arg_json)
+                printf("%s %s: read %s, stored %s\n", run.backup.id, name, size_format(run.backup.read, read),
+                       size_format(run.backup.stored, stored));
+}
+
+/* --- the verb --------------------------------------------------------------------------------------------- */
+
+static int run_all(char **volumes, const char *rule) {
+        _cleanup_(backup_session_done) BackupSession session = {};
+        _cleanup_(report_done) Report report = { .action = "cannot back up" };
+        Error err = {};
+
+        if (backup_session_open(arg_to, false, "quarry backup run", &session, &err) < 0)
+                return report_error("cannot back up", volumes[1] ? NULL : volumes[0], &err);
+        for (char **name = volumes; *name; name++)
+                run_one(&session, *name, rule, &report);
+        return report_finish(&report, "backups");
+}
+
+/* Those of a plan that one of its rules is due for. What a rule keeps goes by what it made. */
+static int run_scheduled(void) {
+        _cleanup_strv_ char **volumes = NULL;
+        _cleanup_(backup_rule_done) BackupRule rule = {};
+        Error err = {};
+        int r;
+
+        if (backup_plan_find(arg_scheduled, &rule, &err) < 0)
+                return report_error("cannot back up", NULL, &err);
+        arg_to = rule.target;
+        r = EXIT_DONE;
+        for (size_t i = 0; i < rule.n; i++) {
+                char *one[] = { rule.volumes[i], NULL };
+
+                arg_prove = rule.prove[i];
+                r = run_all(one, rule.expression) ?: r;
+        }
+        if (backup_plan_expire(&rule, &err) < 0)
+                return report_error("cannot remove old backups", NULL, &err);
+        return r;
+}
+
+int verb_backup_run(char **arguments) {
+        Error err = {};
+
+        if (arg_scheduled && (arguments[0] || arg_schedule))
+                error_field(&err, "--scheduled", "--scheduled says by itself which volumes");
+        else if (!arg_scheduled && !arguments[0])
+                error_field(&err, FIELD_ARGUMENTS, "a volume is missing");
+        else if (arg_schedule && arg_full)
+                error_field(&err, "--full", "--full is for a backup that is made now");
+        if (err.kind != ERROR_NONE)
+                return report_error("cannot back up", NULL, &err);
+        if (arg_scheduled)
+                return run_scheduled();
+        return arg_schedule ? backup_plan_set(arg_to, arguments, arg_schedule, arg_prove) : run_all(arguments, NULL);
+}

@@ -1,0 +1,82 @@
+#pragma once
+
+/* What the verbs of quarry backup share: the repository of a target, opened and locked, and the images of volumes that
+ * its backups are made of. */
+
+#include "repo/backup.h"
+#include "repo/lock.h"
+
+#include <quarry/backup-target.h>
+
+#include <systemd/sd-json.h>
+
+typedef struct BackupSession {
+        BackupTarget target;
+        Repository *repository;
+        RepositoryLock *lock;
+} BackupSession;
+
+/* NULL: the only one that there is. */
+int backup_target_choose(const char *name, BackupTarget *ret, Error *err);
+
+/* name: as above. what: "quarry backup run", for whoever is kept out. */
+int backup_session_open(const char *name, bool alone, const char *what, BackupSession *ret, Error *err);
+void backup_session_done(BackupSession *session);
+
+/* Of a new repository, or one that is there (make: false), which is a target from now on. key_file: of its passphrase;
+ * by_host: the host key opens it, too. */
+int backup_session_add(BackupTarget *target, bool make, bool by_host, Error *err);
+
+/* --- images ------------------------------------------------------------------------------------------------ */
+
+/* The snapshots that a volume has for backups are called "backup-ID". This label says of which repository, for one
+ * whose backup is whole; the other, when that was proven. */
+#define BACKUP_SNAPSHOT_PREFIX "backup-"
+#define BACKUP_LABEL "quarry.backup"
+#define BACKUP_PROVEN_LABEL "quarry.backup.proven"
+
+/* An array of all snapshots of the volume that quarryd describes. */
+int backup_images_list(sd_json_variant *volume, sd_json_variant **ret, Error *err);
+/* Of one of them. False if it is none of backups. */
+bool backup_image_id(sd_json_variant *snapshot, char ret[static BACKUP_ID_MAX]);
+/* Whether it is one of this repository, and its backup was whole. */
+bool backup_image_is_of(sd_json_variant *snapshot, sd_id128_t repository);
+/* snapshot: its UUID or name. proven_usec: 0: not. */
+int backup_image_label(const char *snapshot, sd_id128_t repository, uint64_t proven_usec, Error *err);
+int backup_volume_remove(const char *name, Error *err);
+
+/* --- backups ----------------------------------------------------------------------------------------------- */
+
+void backup_id_make(char ret[static BACKUP_ID_MAX]);
+/* ID, VOLUME, or VOLUME@TIME: the last one up to then. ERROR_NO_SUCH_VOLUME. */
+int backup_find(const BackupList *list, const char *what, const Backup **ret, Error *err);
+/* "TENANT/NAME", or NAME alone of the default tenant; to be freed. */
+char *backup_reference(const Backup *backup);
+/* "2026-11-28 00:13:51" in UTC. */
+#define BACKUP_TIME_MAX 32
+char *backup_time_format(uint64_t usec, char buf[static BACKUP_TIME_MAX]);
+
+/* "3 days ago"; to be freed. */
+char *backup_ago(uint64_t usec);
+
+/* The object that lists and documents show. */
+sd_json_variant *backup_describe(const Backup *backup, const BackupProof *proof);
+
+/* Keeps others on this host from doing the same: "volume-UUID". Waits for them if wait; else -EAGAIN. Returns a
+ * descriptor. */
+int backup_turn_take(const char *what, bool wait, Error *err);
+
+/* --- restoring --------------------------------------------------------------------------------------------- */
+
+/* labels: of the volume; NULL: none. check: what is written is read again, and compared. */
+int backup_write_volume(BackupSession *session, const Backup *backup, const char *name, char **labels, bool check,
+                        sd_json_variant **ret, Error *err);
+
+/* Restores it into a volume that lasts as long as this, has its filesystem checked, compares, and records what was
+ * seen. ret: what that was. Its failure is that of the proof, or, with ret->text NULL, of trying. */
+int backup_prove(BackupSession *session, const Backup *backup, BackupProof *ret, Error *err);
+
+/* --- the end of old ones ----------------------------------------------------------------------------------- */
+
+/* Removes what no backup needs; the session is alone. *ret_n: objects. */
+int backup_sweep(BackupSession *session, size_t *ret_n, Error *err);
