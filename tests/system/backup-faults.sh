@@ -1,0 +1,154 @@
+#!/bin/bash
+# Backups when things go wrong: a repository that is full, damaged, or in use; who is killed; what was scheduled; keys
+# that change; another host.
+# machine: --disk 2G --disk 2G --disk 1G
+# shellcheck source=common disable=SC2016
+. "$(dirname "$0")/common"
+
+root=/run/quarry/mnt/default
+printf '[Encryption]\nArgon2Memory=32M\nArgon2Iterations=4\n' >/etc/quarry/quarry.conf.d/cheap.conf
+try quarry pool create default /dev/vda
+mkfs.ext4 -q /dev/vdc && mkdir /media/backup && mount /dev/vdc /media/backup
+repository=/media/backup/repository
+echo -n 'correct horse' >/root/passphrase && chmod 0600 /root/passphrase
+sum() { (cd "$1" && find . -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum); }
+ids() { quarry backup ls --json "$@" | jq -r '.backups[].id'; }
+count() { ids "$@" | wc -l; }
+objects() { find $repository/data -type f 2>/dev/null | wc -l; }
+images() { quarry ls --type snapshot --no-legend -o name; }
+write() { dd if=/dev/urandom of="$1" bs=1M count="$2" status=none && sync -f "$1"; } # FILE MEGABYTES
+
+try quarry backup target add disk file://$repository --key host --key-file /root/passphrase
+try quarry create db --size 400M
+try quarry mount db
+write $root/db/a 20
+try quarry backup run db
+one=$(ids)
+
+# --- killed at every stage: nothing half, and the next is as good as ever ---
+write $root/db/b 60
+for after in 0.3 0.8 1.5 3; do
+    quarry backup run db >/dev/null 2>&1 &
+    sleep $after
+    kill -9 $! 2>/dev/null
+    wait $!
+done 2>/dev/null
+write $root/db/c 1
+before=$(sum $root/db)
+exits "a backup behind four that were killed" 0 quarry backup run db
+last=${out%% *}
+is "one snapshot stays" "$(images)" "db@backup-$last"
+exits "all of each is there" 0 quarry backup verify
+exits "it is proven" 0 quarry backup verify --deep "$last"
+(quarry backup restore "$last" half >/dev/null 2>&1 & sleep 1; kill -9 $!) 2>/dev/null
+eventually "half a restore becomes nothing" not_ok_quietly quarry exists half
+quarry backup verify --deep "$last" >/dev/null 2>&1 & sleep 3; kill -9 $! 2>/dev/null; wait $! 2>/dev/null
+exits "a proof behind one that was killed" 0 quarry backup verify --deep "$last"
+is "no temporary volume stays" "$(quarry ls --no-legend -o name)" db
+
+# --- side by side ---
+try quarry create www --size 200M
+try quarry mount www
+write $root/www/a 20
+quarry backup run db >/run/1 2>&1 & first=$!
+quarry backup run www >/run/2 2>&1 & second=$!
+quarry backup restore "$one" side >/run/3 2>&1 & third=$!
+wait $first; is "a backup beside another" "$?" 0
+wait $second; is "and that" "$?" 0
+wait $third; is "and a restore beside both" "$?" 0
+quarry backup run db >/run/1 2>&1 & first=$!
+quarry backup run db >/run/2 2>&1 & second=$!
+wait $first; is "two of one volume" "$?" 0
+wait $second; is "one behind the other" "$?" 0
+is "of which one snapshot stays" "$(images | grep -c '^db@')" 1
+quarry backup verify --deep "$last" >/dev/null 2>&1 & busy=$!
+sleep 1.5
+refused "prune while somebody reads" 4 'the repository is in use: quarry backup verify, process [0-9]+ on' quarry backup prune --yes --keep '1 last'
+wait $busy; is "who was reading did not notice" "$?" 0
+try quarry rm --yes side
+
+# --- what is removed ---
+before_objects=$(objects)
+exits "prune says what would go" 0 quarry backup prune --dry-run --keep '1 last'
+n=$(count)
+ok "more than one" [ "$(wc -l <<<"$out")" -gt 1 ]
+is "and nothing went" "$(objects)" "$before_objects"
+exits "prune" 0 quarry backup prune --yes --keep '1 last'
+ok "there are fewer" [ "$(count)" -lt "$n" ]
+ok "and fewer objects" [ "$(objects)" -lt "$before_objects" ]
+is "the one that was proven stays" "$(ids | grep -c "$last")" 1
+exits "all of what stays is there" 0 quarry backup verify
+refused "a retention that is none" 2 '7 daily, 4 weekly' quarry backup prune --keep '7 fortnightly'
+
+# --- the repository is full ---
+fallocate -l "$(($(df --output=avail -B1 /media/backup | tail -1) - 8000000))" /media/backup/filler
+write $root/db/d 80
+n=$(count)
+refused "a full repository" 5 'repository .* is full' quarry backup run db
+is "no backup more" "$(count)" "$n"
+ok "the volume does not notice" touch $root/db/fine
+rm /media/backup/filler
+exits "with room again" 0 quarry backup run db
+full=${out%% *}
+is "one snapshot of it stays" "$(images | grep '^db@')" "db@backup-$full"
+
+# --- damage ---
+some=$(find $repository/data -type f -printf '%T@ %p\n' | sort | tail -1 | cut -d' ' -f2)
+cp "$some" /run/some
+printf '\xff' | dd of="$some" bs=1 seek=100 conv=notrunc status=none
+refused "a flipped byte is found" 1 'DAMAGED' quarry backup verify --deep "$full"
+like "and listed" "$(quarry backup ls --no-legend -o id,proven | grep "$full")" 'DAMAGED'
+refused "it is not restored" 1 'damaged' quarry backup restore "$full" bad
+not_ok "and nothing of it stays" quarry exists bad
+rm "$some"
+refused "an object that is gone is found" 1 'is not there' quarry backup verify "$full"
+cp /run/some "$some"
+exits "back in its place" 0 quarry backup verify --deep "$full"
+like "all is well" "$(quarry backup ls --no-legend -o id,proven | grep "$full")" 'just now'
+cp $repository/backups/*/"$one" /run/one 2>/dev/null
+other=$(ids | grep -v "$full" | head -1)
+cp "$repository/backups/${other:0:2}/$other" /run/other
+dd if=/dev/urandom of="$repository/backups/${other:0:2}/$other" bs=100 count=1 conv=notrunc status=none
+exits "a description that cannot be read is told" 1 quarry backup ls
+like "with its name" "$err" "$other"
+refused "and nothing is removed then" 1 'nothing is removed' quarry backup prune --yes
+cp /run/other "$repository/backups/${other:0:2}/$other"
+exits "all is well again" 0 quarry backup verify
+
+# --- by themselves ---
+refused "a rule that is none" 2 'calendar expression' quarry backup run db --schedule 'whenever keep 3'
+exits "a schedule" 0 quarry backup run db www --schedule 'daily keep 2' --prove
+like "has a timer" "$(systemctl list-timers --all --no-legend)" 'quarry-backup@disk:daily.timer'
+n=$(count db)
+for _ in 1 2 3; do
+    exits "its service" 0 systemctl start 'quarry-backup@disk:daily.service'
+done
+is "keeps two" "$(quarry backup ls db --json | jq '[.backups[] | select(.rule == "daily")] | length')" 2
+is "which are proven" "$(quarry backup ls db --json | jq '[.backups[] | select(.rule == "daily" and .sound)] | length')" 2
+is "and leaves the others alone" "$(($(count db) - 2))" "$n"
+exits "no schedule" 0 quarry backup run db www --schedule none
+is "no timer stays" "$(systemctl list-timers --all --no-legend | grep -c quarry-backup)" 0
+
+# --- keys ---
+exits "the host key gets a successor" 1 quarry key rotate --yes
+like "the old one stays as long as the target needs it" "$err" 'backup target disk is opened by the old host key'
+exits "the next look gives the target the new one" 0 quarry backup ls
+exits "then the old one goes" 0 quarry key rotate --yes
+exits "and all is there" 0 quarry backup verify
+
+# --- another host: the repository, the passphrase, nothing else ---
+try quarry umount db www
+before=$(quarry mount db >/dev/null && sum $root/db)
+try quarry backup run db
+try quarry umount db
+try quarry rm --yes --snapshots db www
+try quarry pool rm default
+rm -rf /etc/quarry/backup /var/lib/quarry/host-key*
+systemctl restart quarryd
+try quarry pool create default /dev/vdb
+refused "a wrong passphrase" 6 'does not open the repository' quarry backup target add again file://$repository --existing --key-file <(echo -n wrong)
+exits "a new host" 0 quarry backup target add again file://$repository --existing --key-file /root/passphrase
+exits "restores" 0 quarry backup restore db back
+try quarry mount back
+is "what there was" "$(sum $root/back)" "$before"
+finish
