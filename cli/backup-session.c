@@ -208,3 +208,10 @@ int backup_turn_take(const char *what, bool wait, Error *err) {
         }
         return fd;
 }
+
+void backup_turn_forget(const char *what) {
+        char path[128];
+
+        buffer_format(path, sizeof(path), TURNS "/%s", what);
+        (void) unlink(path);
+}

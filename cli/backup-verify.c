@@ -83,8 +83,8 @@ static void remove_leftovers(void) {
                     !*describe_string(sd_json_variant_by_key(v, "labels"), VERIFY_LABEL))
                         continue;
                 turn = backup_turn_take(name, false, &ignored);
-                if (turn >= 0)
-                        (void) backup_volume_remove(describe_string(v, "uuid"), &ignored);
+                if (turn >= 0 && backup_volume_remove(describe_string(v, "uuid"), &ignored) >= 0)
+                        backup_turn_forget(name);
         }
 }
 
@@ -173,15 +173,17 @@ static int restore_and_check(BackupSession *session, const Backup *b, const char
 }
 
 int backup_prove(BackupSession *session, const Backup *b, BackupProof *ret, Error *err) {
-        _cleanup_free_ char *name = must_have(format_new(VERIFY_PREFIX "%s", b->id));
-        _cleanup_free_ char *there = must_have(format_new("%s:%s", b->spec.pool, name));
+        _cleanup_free_ char *name = NULL, *there = NULL;
         sd_id128_t repository = repository_uuid(session->repository);
-        char uuid[SD_ID128_UUID_STRING_MAX];
+        char uuid[SD_ID128_UUID_STRING_MAX], own[BACKUP_ID_MAX];
         _cleanup_close_ int turn = -EBADF;
         Error failure = {};
         int r;
 
         remove_leftovers();
+        backup_id_make(own); /* what one that was killed left may be there for a while */
+        name = must_have(format_new(VERIFY_PREFIX "%s", own));
+        there = must_have(format_new("%s:%s", b->spec.pool, name));
         turn = backup_turn_take(name, true, err);
         if (turn < 0)
                 return turn;
@@ -192,6 +194,7 @@ int backup_prove(BackupSession *session, const Backup *b, BackupProof *ret, Erro
                 failure = (Error) {};
                 r = restore_and_check(session, b, name, &ret->text, &failure);
         }
+        backup_turn_forget(name);
         if (r < 0 && !is_verdict(&failure)) {
                 *err = failure;
                 error_prefix(err, "nothing is proven");

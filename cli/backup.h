@@ -65,6 +65,8 @@ sd_json_variant *backup_describe(const Backup *backup, const BackupProof *proof)
 /* Keeps others on this host from doing the same: "volume-UUID". Waits for them if wait; else -EAGAIN. Returns a
  * descriptor. */
 int backup_turn_take(const char *what, bool wait, Error *err);
+/* For a turn that nobody will want any more. */
+void backup_turn_forget(const char *what);
 
 /* --- restoring --------------------------------------------------------------------------------------------- */
 

@@ -36,7 +36,9 @@ static Directory *directory_of(Store *store) {
         return (Directory *) store;
 }
 
+/* number: an errno, of either sign. */
 static int fail(const Directory *d, int number, const char *name, const char *what, Error *err) {
+        number = abs(number);
         if (number == ENOSPC || number == EDQUOT) {
                 error_set(err, ERROR_NO_SPACE, number, "repository %s is full", d->path);
                 error_hint(err, "make room there; quarry backup prune removes old backups");

@@ -293,12 +293,12 @@ static void go_on(Operation *op) {
 
 /* --- the beginning ------------------------------------------------------------------------------------------ */
 
-/* Whether some need an older key that is there; or may. */
+/* Whether some need an older key that is there, or may; or one is still to be destroyed. */
 static bool is_under_way(const Operation *op) {
         const Registry *registry = &op->manager->registry;
 
         for (size_t i = 1; i < op->n_host_keys; i++)
-                if (registry_count_key(registry, op->host_keys[i].id) > 0)
+                if (op->host_keys[i].source == HOST_KEY_KEPT || registry_count_key(registry, op->host_keys[i].id) > 0)
                         return true;
         return op->n_host_keys > 1 && registry_count_key(registry, "") > 0;
 }
