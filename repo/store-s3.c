@@ -17,7 +17,7 @@
 #define ANSWER_SECONDS_MIN 60 /* beside what it may try */
 #define END_MSEC 2000         /* of one that has nothing to do */
 
-static_assert(S3_NAME_MAX == STORE_NAME_MAX && S3_OBJECT_MAX == STORE_OBJECT_MAX);
+static_assert(S3_NAME_MAX == STORE_NAME_MAX && S3_OBJECT_MAX == STORE_OBJECT_MAX, "they carry the same objects");
 
 typedef struct StoreS3 {
         Store store;

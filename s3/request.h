@@ -36,4 +36,4 @@ typedef struct Answer {
 void answer_done(Answer *answer);
 
 /* Returns 1 if it was done, 0 if there is no such object, or, after HEAD, perhaps no such bucket. ret may be NULL. */
-int service_request(Service *service, const Request *request, Answer *ret, Error *err);
+int service_request(Service *service, const Request *q, Answer *ret, Error *err);
