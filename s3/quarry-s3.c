@@ -5,9 +5,10 @@
 #include "object.h"
 
 #include <quarry/s3.h>
-#include <string.h>
 
+#include <signal.h>
 #include <stdio.h>
+#include <string.h>
 
 static void opening_done(S3Opening *opening) {
         s3_credentials_done(&opening->credentials);
@@ -86,6 +87,7 @@ static int run(Error *err) {
 int main(void) {
         Error err = {};
 
+        (void) signal(SIGPIPE, SIG_IGN); /* of a service that closes while TLS writes to it */
         if (run(&err) >= 0)
                 return EXIT_DONE;
         if (s3_error_send(S3_HELPER_FD, &err) < 0)

@@ -402,6 +402,11 @@ def a_certificate_is_checked():
             store = Driver(endpoint=tls.endpoint)
             same(store("put chunks/one 100000"), "0", "put")
             same(store("get chunks/one"), "100000 whole 1", "get")
+            for kind in ("refuse", "truncate"):
+                tls.fail(kind, times=2)
+                same(store("get chunks/one"), "100000 whole 1", kind)
+            tls.fail("refuse", times=2)
+            same(store("put chunks/large 4194304"), "0", "put")
             store.close()
         finally:
             trusted.write_text(before)
