@@ -90,6 +90,11 @@ static int on_reply(sd_varlink *link, sd_json_variant *parameters, const char *e
                 return 0;
         }
 
+        if (x->call->on_fill && sd_json_variant_by_key(parameters, "doneFileDescriptor")) {
+                x->call->on_fill(sd_varlink_take_fd(link, 0), sd_varlink_take_fd(link, 1), x->call->userdata);
+                return 0;
+        }
+
         /* What arrives in one read with earlier replies hangs on the first of them, and the library closes it
          * together with that one: so it is taken wherever it comes. */
         if (x->fd < 0)

@@ -16,6 +16,9 @@ typedef struct Call {
         sd_json_variant **last;      /* with collect: the last reply's parameters, to be unreferenced; or NULL */
         /* Each reply's parameters as they come, of what is told until somebody ends it; or NULL. */
         void (*on_part)(sd_json_variant *parameters);
+        /* A reply that is not the last brought these two: takes over both; or NULL. */
+        void (*on_fill)(int mount_fd, int done_fd, void *userdata);
+        void *userdata;
         const char *what;            /* for the line of progress: "creating db" */
         const int *key_fd;           /* sealed memfd passed along; NULL or a negative one: none */
         const int *second_fd;        /* another one, or a user namespace, passed behind it; the same, */

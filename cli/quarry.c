@@ -24,12 +24,14 @@ static const Verb verbs[] = {
         { "create", "NAME --size SIZE [OPTION]...", "Make a volume, formatted and ready to be mounted",
           "NAME is [POOL:][TENANT/]NAME: a letter or digit, then letters, digits, _ . or -\n"
           "It is printed when the volume is durable. The volume's root directory is empty,\n"
-          "so that containers can copy an image's files into it.\n"
+          "so that containers can copy an image's files into it; unless it is made --from\n"
+          "an archive of tar's, or a raw image of ext4 or XFS.\n"
           "A passphrase is asked for on the terminal, or is what --key-file holds, byte for\n"
           "byte as with cryptsetup: a newline at the end of the file belongs to it.\n",
           "  quarry create db --size 10G\n"
           "  quarry create vault --size 2G --encrypt --label app=vault\n"
-          "  quarry create www --size 50G --fs xfs --uid www-data --mode 0750\n",
+          "  quarry create www --size 50G --fs xfs --uid www-data --mode 0750\n"
+          "  quarry create copy --size 10G --from files.tar.zst\n",
           create_options, false, 1, 1, verb_create, "volume" },
         { "ls", "[OPTION]...", "List volumes and snapshots", NULL,
           "  quarry ls\n"

@@ -8,10 +8,12 @@
  * none. */
 int stream_uuid_of(sd_json_variant *snapshot, sd_id128_t *ret, Error *err);
 
-/* "receiving db: 1.2G of 4G, 85M/s", each time that a second is over; of an unknown size only what is done. */
+/* "receiving db: 1.2G of 4G, 50M/s, 1 min left", each time that a second is over; of an unknown size only what is done,
+ * and how fast. */
 typedef struct Progress {
         const char *what;
-        uint64_t total, shown_usec, shown_done;
+        uint64_t total, shown_usec;
+        uint64_t began_usec, began_at; /* when it was told of first, and with how much */
 } Progress;
 
 void stream_progress(Progress *progress, uint64_t done);

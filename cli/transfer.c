@@ -3,7 +3,6 @@
 
 #include "transfer.h"
 
-#include "client.h"
 #include "must.h"
 
 #include <quarry/fd.h>
@@ -25,7 +24,9 @@
 #define ZEROS_SIZE (UINT64_C(1) << 20)
 
 struct Target {
-        int device, socket;
+        int device;
+        bool is_mount; /* and no device, */
+        int end;       /* of what quarryd is told through that all is there, and which ends when it gave up */
         uint64_t unsynced;
 };
 
@@ -77,7 +78,7 @@ static bool is_given_up(int socket) {
 }
 
 static int wrote(Target *target, uint64_t size, Error *err) {
-        if (is_given_up(target->socket))
+        if (is_given_up(target->end))
                 _exit(EXIT_FAILURE);
         target->unsynced += size;
         if (target->unsynced < SYNC_SIZE)
@@ -131,27 +132,51 @@ int target_read(Target *target, uint64_t offset, uint8_t *buf, size_t size, Erro
         return 0;
 }
 
+int target_mount(const Target *target) {
+        return target->device;
+}
+
+int target_end(const Target *target) {
+        return target->end;
+}
+
+static int target_sync(const Target *target, Error *err) {
+        _cleanup_close_ int fd = -EBADF;
+        int r;
+
+        if (target->is_mount) {
+                fd = openat(target->device, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+                r = fd < 0 ? fd : syncfs(fd);
+        } else
+                r = fsync(target->device);
+        return r < 0 ? error_errno(err, errno, "cannot write the volume") : 0;
+}
+
 /* Ends the process. Its failure goes through report; the byte behind the closed device says that there was none. */
-__attribute__((noreturn)) static void writer_run(int socket, int report, TargetWrite *write, void *userdata) {
-        Target target = { .socket = socket };
+__attribute__((noreturn)) static void writer_run(Target *target, int report, TargetWrite *write, void *userdata) {
         Error err = {};
         int r;
 
-        target.device = device_take(socket);
-        if (target.device < 0)
-                _exit(EXIT_FAILURE);
-        r = write(&target, userdata, &err);
-        if (r >= 0 && fsync(target.device) < 0)
-                r = error_errno(&err, errno, "cannot write the volume");
-        (void) close(target.device);
+        (void) signal(SIGPIPE, SIG_IGN); /* quarryd may be gone */
+        r = write(target, userdata, &err);
         if (r >= 0)
-                r = write_all(socket, "", 1) < 0 ? error_set(&err, ERROR_FAILED, EPIPE, "quarryd went away") : 0;
+                r = target_sync(target, &err);
+        (void) close(target->device);
+        if (r >= 0)
+                r = write_all(target->end, "", 1) < 0 ? error_set(&err, ERROR_FAILED, EPIPE, "quarryd went away") : 0;
         if (r < 0)
                 (void) write_all(report, &err, sizeof(err));
         _exit(r < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
 }
 
 /* --- asking for it ---------------------------------------------------------------------------------------- */
+
+/* Both ends of what the writer's failure comes through; that of the writer is closed behind fork(). */
+static int report_open(int report[static 2], Error *err) {
+        return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, report) < 0
+                       ? error_errno(err, errno, "cannot make a socket")
+                       : 0;
+}
 
 /* What the writer could not do is why quarryd was not told that all is there. */
 static int outcome(pid_t child, int report, int r, Error *err) {
@@ -172,15 +197,25 @@ int transfer_run(sd_json_variant *parameters, TargetWrite *write, void *userdata
         int ends[2], report[2], r;
         pid_t child;
 
-        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0 ||
-            socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, report) < 0)
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
                 return error_errno(err, errno, "cannot make a socket");
+        r = report_open(report, err);
+        if (r < 0) {
+                (void) close(ends[0]);
+                (void) close(ends[1]);
+                return r;
+        }
         child = fork();
         if (child == 0) {
+                Target target = { .end = ends[0] };
+
                 (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
                 (void) close(ends[1]);
                 (void) close(report[0]);
-                writer_run(ends[0], report[1], write, userdata);
+                target.device = device_take(target.end);
+                if (target.device < 0)
+                        _exit(EXIT_FAILURE);
+                writer_run(&target, report[1], write, userdata);
         }
         (void) close(ends[0]);
         (void) close(report[1]);
@@ -194,5 +229,50 @@ int transfer_run(sd_json_variant *parameters, TargetWrite *write, void *userdata
         (void) close(ends[1]);
         r = outcome(child, report[0], r, err);
         (void) close(report[0]);
+        return r;
+}
+
+/* --- files ------------------------------------------------------------------------------------------------ */
+
+typedef struct Fill {
+        TargetWrite *write;
+        void *userdata;
+        int report[2];
+        pid_t child; /* 0: not yet */
+} Fill;
+
+/* Without a writer, too, the pipe's end is what quarryd hears. */
+static void on_fill(int mount_fd, int done_fd, void *userdata) {
+        Fill *fill = userdata;
+
+        if (mount_fd >= 0 && done_fd >= 0 && fill->child == 0) {
+                fill->child = fork();
+                if (fill->child == 0) {
+                        Target target = { .device = mount_fd, .end = done_fd, .is_mount = true };
+
+                        (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
+                        (void) close(fill->report[0]);
+                        writer_run(&target, fill->report[1], fill->write, fill->userdata);
+                }
+        }
+        closep(&mount_fd);
+        closep(&done_fd);
+}
+
+int transfer_fill(const Call *call, TargetWrite *write, void *userdata, sd_json_variant **ret, Error *err) {
+        Fill fill = { .write = write, .userdata = userdata };
+        Call filling = *call;
+        int r;
+
+        r = report_open(fill.report, err);
+        if (r < 0)
+                return r;
+        filling.on_fill = on_fill;
+        filling.userdata = &fill;
+        r = client_call(&filling, ret, NULL, err);
+        (void) close(fill.report[1]);
+        if (fill.child > 0)
+                r = outcome(fill.child, fill.report[0], r, err);
+        (void) close(fill.report[0]);
         return r;
 }

@@ -2,7 +2,7 @@
 
 /* A volume, or a snapshot, that comes to be by what is written to its device: see io.quarry.Stream.Receive. */
 
-#include <quarry/error.h>
+#include "client.h"
 
 #include <systemd/sd-json.h>
 
@@ -17,9 +17,17 @@ int target_zero(Target *target, uint64_t offset, uint64_t size, Error *err);
 int target_forget(Target *target, Error *err);
 int target_read(Target *target, uint64_t offset, uint8_t *buf, size_t size, Error *err);
 
+/* Of a volume that is filled, for which nothing of the above is: a detached mount of it, and what says POLLERR when
+ * quarryd gave up, which tells why by itself. */
+int target_mount(const Target *target);
+int target_end(const Target *target);
+
 /* Writes all of it. Is called in a process of its own: it shows progress, but leaves nothing else behind. */
 typedef int TargetWrite(Target *target, void *userdata, Error *err);
 
 /* parameters: of Receive, with socketFileDescriptor 0. *ret: its reply, which says what there is now. Nothing is there
  * of what failed. */
 int transfer_run(sd_json_variant *parameters, TargetWrite *write, void *userdata, sd_json_variant **ret, Error *err);
+
+/* The same of a call of io.quarry.Volume.Create that has fill: what is written is files, and on the disk on return. */
+int transfer_fill(const Call *call, TargetWrite *write, void *userdata, sd_json_variant **ret, Error *err);

@@ -223,7 +223,16 @@ static SD_VARLINK_DEFINE_METHOD_FULL(
         SD_VARLINK_DEFINE_INPUT(protected, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE),
         SD_VARLINK_FIELD_COMMENT("Success if a volume of this name with these same options exists"),
         SD_VARLINK_DEFINE_INPUT(ifAbsent, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("Called with more: the caller fills it, before it is there for anybody else. One "
+                                 "reply brings the next two, and the last comes behind a byte that is written to the "
+                                 "second. "
+                                 "If that is closed before, nothing of the volume ever was"),
+        SD_VARLINK_DEFINE_INPUT(fill, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE),
         PROGRESS_OUTPUT,
+        SD_VARLINK_FIELD_COMMENT("Index of the descriptor of a detached mount of the volume, and of that of a pipe. "
+                                 "What was written is on the disk, and the first closed, before the byte is written"),
+        SD_VARLINK_DEFINE_OUTPUT(mountFileDescriptor, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
+        SD_VARLINK_DEFINE_OUTPUT(doneFileDescriptor, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
         SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(volume, Volume, SD_VARLINK_NULLABLE),
         SD_VARLINK_FIELD_COMMENT("True if it was there already"),
         SD_VARLINK_DEFINE_OUTPUT(existed, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE));

@@ -31,6 +31,7 @@ enum {
         MAY_HAVE_MEMBERS = 1 << 24,
         WITH_UNUSED = 1 << 25,     /* if_unused */
         WITH_DEVICE = 1 << 26,     /* read_only, as_stored */
+        WITH_FOREIGN = 1 << 27,    /* foreign */
 };
 
 typedef struct JobForm {

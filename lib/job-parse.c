@@ -299,6 +299,7 @@ static int parts_check(const ParsedJob *p, unsigned parts, Error *err) {
                 { "stopped", WITH_STOPPED, p->job.stopped },
                 { "readOnly", WITH_DEVICE, p->job.read_only },
                 { "asStored", WITH_DEVICE, p->job.as_stored },
+                { "foreign", WITH_FOREIGN, p->job.foreign },
                 { "setUid", WITH_OWNER, p->job.owner.uid || p->job.owner.gid || p->job.owner.mode },
         };
         int r = part_check(!sd_id128_is_null(p->job.pool), parts & WITH_POOL, "pool", p->verb, err);
@@ -382,6 +383,7 @@ int job_from_json(sd_json_variant *v, Job *ret, Error *err) {
                 { "fix", BOOLEAN, offsetof(ParsedJob, job.fix), 0 },
                 { "readOnly", BOOLEAN, offsetof(ParsedJob, job.read_only), 0 },
                 { "asStored", BOOLEAN, offsetof(ParsedJob, job.as_stored), 0 },
+                { "foreign", BOOLEAN, offsetof(ParsedJob, job.foreign), 0 },
                 { "needsOldKey", BOOLEAN, offsetof(ParsedJob, job.needs_old_key), 0 },
                 { "repeated", BOOLEAN, offsetof(ParsedJob, job.repeated), 0 },
                 { "offset", NUMBER, offsetof(ParsedJob, job.offset), 0 },

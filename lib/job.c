@@ -64,7 +64,7 @@ const JobForm job_forms[_JOB_VERB_MAX] = {
         [JOB_POOL_UNION] = { "pool_union", WITH_POOL | WITH_THIN_IDS },
         [JOB_VOLUME_DIFF] = { "volume_diff", WITH_POOL | WITH_VOLUME | WITH_SOURCE | WITH_RANGES },
         [JOB_VOLUME_RECEIVE] = { "volume_receive", WITH_POOL | WITH_VOLUME | MAY_HAVE_SOURCE },
-        [JOB_VOLUME_ACCEPT] = { "volume_accept", WITH_POOL | WITH_VOLUME },
+        [JOB_VOLUME_ACCEPT] = { "volume_accept", WITH_POOL | WITH_VOLUME | WITH_FOREIGN },
         [JOB_VOLUME_DEVICE] = { "volume_device", WITH_POOL | WITH_VOLUME | WITH_DEVICE },
 };
 
@@ -265,6 +265,8 @@ int job_to_json(const Job *job, sd_json_variant **ret) {
                                         !!(parts & WITH_DEVICE), "readOnly", SD_JSON_BUILD_BOOLEAN(job->read_only)),
                         SD_JSON_BUILD_PAIR_CONDITION(
                                         !!(parts & WITH_DEVICE), "asStored", SD_JSON_BUILD_BOOLEAN(job->as_stored)),
+                        SD_JSON_BUILD_PAIR_CONDITION(
+                                        !!(parts & WITH_FOREIGN), "foreign", SD_JSON_BUILD_BOOLEAN(job->foreign)),
                         SD_JSON_BUILD_PAIR_CONDITION(
                                         !!(parts & WITH_OLD_KEY), "needsOldKey",
                                         SD_JSON_BUILD_BOOLEAN(job->needs_old_key)),

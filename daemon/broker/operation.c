@@ -143,8 +143,9 @@ int operation_check_not_received(const VolumeEntry *volume, Error *err) {
 
         if (!running || running->transfer_fd < 0)
                 return 0;
-        error_set(err, ERROR_VOLUME_BUSY, EBUSY, "%s is being received", volume->volume.spec.name);
-        error_hint(err, "it goes when its quarry receive is ended");
+        error_set(err, ERROR_VOLUME_BUSY, EBUSY, "%s is being %s", volume->volume.spec.name,
+                  running->is_filled ? "filled" : "received");
+        error_hint(err, "it goes when its quarry %s is ended", running->verb);
         return error_code(err);
 }
 

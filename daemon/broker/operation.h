@@ -18,12 +18,14 @@ typedef struct Watcher {
          * just cannot be told. */
         void (*on_progress)(const char *step, unsigned position, unsigned total, void *userdata);
         void (*on_done)(Operation *operation, const Error *err, void *userdata);
+        /* Of who fills a volume: a mount of it, and where they say that they are done; takes over both. Else NULL. */
+        void (*on_fill)(int mount_fd, int done_fd, void *userdata);
         void *userdata;
 } Watcher;
 
 struct Operation {
         Manager *manager;
-        Lane *lane;      /* that it runs or waits in; NULL for none */
+        Lane *lane; /* that it runs or waits in; NULL for none */
         Operation *next; /* in Lane.waiting */
         Operation *all_next, **all_at; /* in Manager.operations */
         const char *verb; /* for the audit; NULL: it changes nothing, and is not told */
@@ -42,7 +44,7 @@ struct Operation {
         char *path;
         int mount_fd;
         uint64_t freed; /* bytes that a trim gave back */
-        char *users;       /* who keeps the volume open, or NULL */
+        char *users; /* who keeps the volume open, or NULL */
         FindingList findings;
         char *damage, *kept; /* of a pool's metadata, as in JobResult */
         sd_id128_t *pools; /* UUIDs of pools that were imported */
@@ -53,44 +55,45 @@ struct Operation {
         size_t n_origins;
         ThinDelta delta;
         sd_id128_t content; /* of a volume of which a snapshot was made, as in JobDevice */
-        bool unchanged;     /* none was, for that reason */
+        bool unchanged; /* none was, for that reason */
         VolumeKeys keys;
         HostKey *host_keys; /* the present one first */
         size_t n_host_keys;
-        size_t n_wrapped;   /* volumes whose keys were wrapped anew */
+        size_t n_wrapped; /* volumes whose keys were wrapped anew */
 
         SnapshotGroup *group; /* see volume-snapshot.c */
         Operation *guards, *next_guard; /* see operation_guard() */
         void (*then)(Operation *operation, const Error *err); /* behind what it waits for */
-        bool discard;         /* a rollback keeps nothing of what was before */
-        bool dry_run;         /* a rollback or resize is only judged */
+        bool discard; /* a rollback keeps nothing of what was before */
+        bool dry_run; /* a rollback or resize is only judged */
         uint64_t size_before; /* of a volume that is rolled back, or resized */
-        bool is_next;         /* it is begun before the others that wait in its lane */
-        bool in_background;   /* who takes the pool for itself waits for its end */
-        unsigned n_out;       /* others that it waits for */
-        Operation *leader;    /* of one that only keeps others out of its lane: for whom */
-        char *rule;           /* of the schedule by which a snapshot is made, or NULL */
-        char *schedule;       /* that a volume, pool or tenant is to have, or NULL */
+        bool is_next; /* it is begun before the others that wait in its lane */
+        bool in_background; /* who takes the pool for itself waits for its end */
+        unsigned n_out; /* others that it waits for */
+        Operation *leader; /* of one that only keeps others out of its lane: for whom */
+        char *rule; /* of the schedule by which a snapshot is made, or NULL */
+        char *schedule; /* that a volume, pool or tenant is to have, or NULL */
         uint64_t schedule_since; /* CLOCK_REALTIME, microseconds */
-        bool hold;            /* a snapshot, or no longer */
-        VolumeUpdate update;  /* of a volume */
+        bool hold; /* a snapshot, or no longer */
+        VolumeUpdate update; /* of a volume */
         TenantUpdate tenant_update; /* of a tenant, whose schedule is that of above, */
-        Tenant tenant;        /* and as it is to be */
-        char *old_name;       /* that a volume had, */
-        char *name;           /* and is to have, */
-        bool moving;          /* is being moved to, and so are those of its snapshots: */
-        Operation *moved;     /* the guard of the one that is its turn */
+        Tenant tenant; /* and as it is to be */
+        char *old_name; /* that a volume had, */
+        char *name; /* and is to have, */
+        bool moving; /* is being moved to, and so are those of its snapshots: */
+        Operation *moved; /* the guard of the one that is its turn */
         uint64_t size, add, subtract; /* bytes of a volume, or more, or less; one of them is not 0 */
-        bool growth_is_new;   /* it was this operation that made it pending */
+        bool growth_is_new; /* it was this operation that made it pending */
 
-        int transfer_fd;      /* a socket: through it the device went to whoever writes a volume that is received, */
-        sd_event_source *transfer; /* and comes what they say at the end; or it is waited until they are gone: */
-        unsigned n_pauses;         /* so many times */
+        bool is_filled; /* by who makes it, before it is there */
+        int transfer_fd; /* where they say at the end that all is there, see transfer.h, */
+        sd_event_source *transfer; /* for which it is waited; or until they are gone: */
+        unsigned n_pauses; /* so many times */
 
-        char *mount_id;       /* for which it is mounted, or no longer; NULL: for who asks; */
+        char *mount_id; /* for which it is mounted, or no longer; NULL: for who asks; */
         bool mount_id_is_new; /* and no other did that */
 
-        bool again;    /* who waited for its end asks anew: a create that joined the undo of an earlier one */
+        bool again; /* who waited for its end asks anew: a create that joined the undo of an earlier one */
         unsigned deaths; /* of workers, see operation_outlives_worker() */
         unsigned thin_ids_taken; /* that it found in the pool's metadata and nobody has; see THIN_IDS_TAKEN_MAX */
         Error failure; /* kept while the operation cleans up behind itself */

@@ -6,6 +6,7 @@
 #include "broker/space-rule.h"
 #include "broker/template.h"
 #include "broker/tenant-used.h"
+#include "broker/transfer.h"
 #include "broker/volume.h"
 
 #include <quarry/log.h>
@@ -240,7 +241,7 @@ static void begin_stop(Manager *m, PoolEntry *pool, bool all) {
         s->stopped = true;
         s->stopped_all = s->stopped_all || all;
         stop(m, pool, s->stopped_all);
-        volume_receive_stop(pool);
+        transfer_stop(pool);
 }
 
 static void end_stop(Manager *m, PoolEntry *pool) {

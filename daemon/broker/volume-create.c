@@ -197,7 +197,7 @@ static void on_made(JobResult *result, int *mount_fd, const Error *err, void *us
 
         give_template_back(op);
         if (!err) {
-                op->volume->volume.state = VOLUME_READY;
+                op->volume->volume.state = op->is_filled ? VOLUME_CREATING : VOLUME_READY;
                 if (*result->keys.host_key)
                         registry_set_key(&op->manager->registry, op->volume, KEY_SOURCE_HOST, result->keys.host_key);
                 if (result->source_id)
@@ -209,7 +209,10 @@ static void on_made(JobResult *result, int *mount_fd, const Error *err, void *us
                 op->volume->used_is_known = result->used > 0;
                 if (result->open)
                         watch_volume_opened(op->manager->watch);
-                volume_create_settle(op);
+                if (op->is_filled)
+                        volume_fill(op);
+                else
+                        volume_create_settle(op);
                 return;
         }
         if (take_next_thin_id(op, err) || do_without_template(op, err))
@@ -327,6 +330,8 @@ static int judge_existing(VolumeEntry *have, const VolumeSpec *want, bool if_abs
         }
         if (have->lane.running && have->lane.running->again)
                 return operation_add_watcher(have->lane.running, watcher, err);
+        if (watcher->on_fill || (have->lane.running && have->lane.running->is_filled)) /* nobody knows with what */
+                return error_set(err, ERROR_VOLUME_EXISTS, EEXIST, "volume %s exists already", name);
         if (*want->pool && !streq(want->pool, have->pool->info.name))
                 return error_set(err, ERROR_VOLUME_EXISTS, EEXIST, "volume %s exists in pool %s, asked for in pool %s",
                                  name, have->pool->info.name, want->pool);
@@ -395,6 +400,8 @@ static int create(Manager *m, const Caller *caller, VolumeSpec *spec, int *key_f
                 r = find_place(m, caller, spec->tenant, spec->pool, &pool, &tenant, err);
         if (r >= 0)
                 r = volume_create_check_key(spec, *key_fd, err);
+        if (r >= 0 && watcher->on_fill && (spec->kind != KIND_BLOCK || spec->fs == FILESYSTEM_NONE))
+                r = error_field(err, "fill", "what has no filesystem of its own cannot be filled as it is made");
         if (r < 0)
                 return r;
 
@@ -414,7 +421,7 @@ static int create(Manager *m, const Caller *caller, VolumeSpec *spec, int *key_f
         if (r >= 0)
                 r = check_space(m, pool, tenant, spec, err);
         if (r >= 0) {
-                ahead = template_find_ahead(m, pool, spec);
+                ahead = watcher->on_fill ? NULL : template_find_ahead(m, pool, spec); /* its row must not be true yet */
                 r = operation_new(m, "create", caller, watcher, ahead ? take_run : volume_create_run, &op, err);
         }
         if (r < 0)
@@ -430,6 +437,7 @@ static int create(Manager *m, const Caller *caller, VolumeSpec *spec, int *key_f
                 return r;
         }
         op->key_fd = TAKE_FD(*key_fd);
+        op->is_filled = watcher->on_fill;
         operation_begin_on_volume(op, entry);
         return 0;
 }

@@ -5,37 +5,39 @@
 #include "broker/policy.h"
 #include "broker/quota.h"
 #include "broker/space.h"
+#include "broker/transfer.h"
 #include "broker/volume.h"
 
 #include <quarry/clock.h>
 #include <quarry/text.h>
 
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 /* --- the end ---------------------------------------------------------------------------------------------- */
-
-static void give_up(Operation *op, const Error *err) {
-        op->failure = *err;
-        volume_clean_up(op);
-}
 
 static void on_accepted(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
         Operation *op = userdata;
         VolumeEntry *entry = op->volume;
         Error failure = {};
 
-        if (operation_outlives_worker(op, err) && operation_run_job(op, JOB_VOLUME_ACCEPT, on_accepted, &failure) >= 0)
+        /* What was adopted in part cannot be told from what there was. */
+        if (!op->job.foreign && operation_outlives_worker(op, err) &&
+            operation_run_job(op, JOB_VOLUME_ACCEPT, on_accepted, &failure) >= 0)
                 return;
         if (err) {
-                give_up(op, err);
+                transfer_give_up(op, err);
                 return;
         }
         if (entry->volume.spec.key_source != KEY_SOURCE_NONE) /* as its header has it, whatever was said */
                 registry_set_key(&op->manager->registry, entry,
                                  *result->keys.host_key ? KEY_SOURCE_HOST : KEY_SOURCE_PASSPHRASE,
                                  result->keys.host_key);
+        if (op->job.foreign) {
+                entry->volume.spec.uid = result->uid;
+                entry->volume.spec.gid = result->gid;
+                entry->volume.spec.mode = result->mode;
+        }
         entry->volume.state = VOLUME_READY;
         entry->made_usec = clock_usec(CLOCK_REALTIME);
         entry->open = result->open;
@@ -44,47 +46,14 @@ static void on_accepted(JobResult *result, int *mount_fd, const Error *err, void
         volume_create_settle(op);
 }
 
-/* --- while it is written ---------------------------------------------------------------------------------- */
+static void on_written(Operation *op, const Error *err) {
+        Error failure = {};
 
-static void transfer_end(Operation *op) {
-        op->transfer = sd_event_source_disable_unref(op->transfer);
-        (void) shutdown(op->transfer_fd, SHUT_RDWR); /* their end may have been kept by who passed it */
-        close(TAKE_FD(op->transfer_fd));
+        if (operation_run_job(op, JOB_VOLUME_ACCEPT, on_accepted, &failure) < 0)
+                transfer_give_up(op, &failure);
 }
 
-static int on_transfer(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
-        Operation *op = userdata;
-        Error err = {};
-        char byte;
-        ssize_t n = recv(fd, &byte, 1, MSG_DONTWAIT);
-
-        if (n < 0 && (errno == EAGAIN || errno == EINTR))
-                return 0;
-        transfer_end(op);
-        if (n == 1 && operation_run_job(op, JOB_VOLUME_ACCEPT, on_accepted, &err) >= 0)
-                return 0;
-        if (n != 1)
-                error_set(&err, ERROR_FAILED, ECANCELED, "whoever wrote it went away before all was there");
-        give_up(op, &err);
-        return 0;
-}
-
-/* Nothing stops who writes to a device, as what writes to a filesystem is stopped: so they have to go. */
-static int end_transfer(VolumeEntry *entry, void *userdata) {
-        Operation *op = entry->lane.running;
-        Error err = {};
-
-        if (!op || !op->transfer || op->transfer_fd < 0)
-                return 0;
-        transfer_end(op);
-        error_set(&err, ERROR_NO_SPACE, ENOSPC, "pool %s is nearly full", entry->pool->info.name);
-        give_up(op, &err);
-        return 0;
-}
-
-void volume_receive_stop(PoolEntry *pool) {
-        registry_each_volume(pool, end_transfer, NULL);
-}
+/* --- the way there ---------------------------------------------------------------------------------------- */
 
 static int hand_over(const Operation *op, int device) {
         union {
@@ -123,11 +92,11 @@ static void on_made(JobResult *result, int *mount_fd, const Error *err, void *us
         if (*mount_fd >= 0)
                 close(TAKE_FD(*mount_fd)); /* it is closed behind the caller */
         if (r >= 0)
-                r = sd_event_add_io(op->manager->event, &op->transfer, op->transfer_fd, EPOLLIN, on_transfer, op);
+                r = transfer_begin(op, on_written);
         if (r >= 0)
                 return;
         error_errno(&failure, r, "cannot hand over the device");
-        give_up(op, &failure);
+        transfer_give_up(op, &failure);
 }
 
 static void on_row_written(const Error *err, void *userdata) {
@@ -257,6 +226,7 @@ static int receive(Manager *m, const Caller *caller, ReceiveRequest *request, in
                 op->job.source.uuid = request->base->volume.uuid;
                 volume_set_host_key(&entry->volume, request->origin->volume.host_key);
         }
+        op->job.foreign = request->foreign;
         op->transfer_fd = TAKE_FD(*transfer_fd);
         operation_begin_on_volume(op, entry);
         return 0;

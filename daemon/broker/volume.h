@@ -6,7 +6,8 @@
 #include "broker/operation.h"
 
 /* Takes over spec's contents and key_fd in every case. Returns 1 with *ret_existing if the volume is there
- * already with the same options and if_absent was given; 0 when begun. */
+ * already with the same options and if_absent was given; 0 when begun. For a watcher with on_fill it is a new one, of a
+ * kind that can be filled, in any case. */
 int volume_create(Manager *manager, const Caller *caller, VolumeSpec *spec, int key_fd, bool if_absent,
                   const Watcher *watcher, VolumeEntry **ret_existing, Error *err);
 
@@ -21,6 +22,8 @@ int volume_clone(Manager *manager, const Caller *caller, VolumeEntry *snapshot, 
 int volume_create_check_key(const VolumeSpec *spec, int key_fd, Error *err);
 int volume_create_entry(Manager *manager, PoolEntry *pool, VolumeSpec *spec, VolumeEntry **ret, Error *err);
 int volume_create_run(Operation *operation, Error *err);
+/* Of one that was made: its caller fills it first. */
+void volume_fill(Operation *operation);
 /* Writes the row of one that was made, and ends the operation: with its failure, or if that cannot be written. */
 void volume_create_settle(Operation *operation);
 
@@ -30,13 +33,12 @@ typedef struct ReceiveRequest {
         VolumeEntry *origin; /* of a snapshot, the volume, */
         VolumeEntry *base; /* the snapshot that it begins as, */
         const char *snapshot; /* and its name */
+        bool foreign; /* the filesystem is somebody else's, see JOB_VOLUME_ACCEPT */
 } ReceiveRequest;
 
 /* Takes over the spec's contents and transfer_fd in every case. */
 int volume_receive(Manager *manager, const Caller *caller, ReceiveRequest *request, int transfer_fd,
                    const Watcher *watcher, Error *err);
-/* Ends all of the pool, which fills up. */
-void volume_receive_stop(PoolEntry *pool);
 
 /* A volume becomes what its snapshot is. Unless discard, what it was is kept as another one: the operation ends with
  * that in volumes. dry_run: only judged. */

@@ -54,6 +54,7 @@ typedef struct ReceiveParameters {
         uint32_t uid, gid, mode;
         char **labels;
         int socket;
+        bool foreign;
 } ReceiveParameters;
 
 static int receive_reply(Call *call, Operation *op) {
@@ -81,6 +82,8 @@ static int spec_from_parameters(Call *call, const ReceiveParameters *p, const Re
         ret->uid = p->uid;
         ret->gid = p->gid;
         ret->mode = p->mode;
+        if (p->foreign && (fs == FILESYSTEM_NONE || source != KEY_SOURCE_NONE))
+                r = error_field(err, "foreign", "only a filesystem that is not encrypted can be somebody else's");
         for (char **l = p->labels; l && *l && r >= 0; l++)
                 r = volume_spec_add_label(ret, *l, err);
         return r;
@@ -123,7 +126,7 @@ static int socket_take(sd_varlink *link, int index, int *ret, Error *err) {
 }
 
 static int receive_begin(Call *call, const ReceiveParameters *p, Error *err) {
-        ReceiveRequest request = { .spec = VOLUME_SPEC_DEFAULT };
+        ReceiveRequest request = { .spec = VOLUME_SPEC_DEFAULT, .foreign = p->foreign };
         Watcher watcher = call_watcher(call);
         int r, fd = -EBADF;
         Reference ref;
@@ -135,6 +138,8 @@ static int receive_begin(Call *call, const ReceiveParameters *p, Error *err) {
         r = reference_parse(p->volume, "volume", &ref, err);
         if (r >= 0 && !p->base && *ref.snapshot)
                 r = error_field(err, "volume", "%s is the name of a snapshot, and has no base", p->volume);
+        if (r >= 0 && p->base && p->foreign)
+                r = error_field(err, "foreign", "what begins as a copy of a snapshot is nobody else's");
         if (r >= 0)
                 r = p->base ? snapshot_from_parameters(call, p, &ref, &request, err)
                             : spec_from_parameters(call, p, &ref, &request.spec, err);
@@ -167,6 +172,8 @@ static int vl_method_receive(sd_varlink *link, sd_json_variant *parameters, sd_v
                 { "mode", _SD_JSON_VARIANT_TYPE_INVALID, call_dispatch_uint32, offsetof(ReceiveParameters, mode),
                   SD_JSON_NULLABLE },
                 { "labels", SD_JSON_VARIANT_ARRAY, call_dispatch_strv, offsetof(ReceiveParameters, labels),
+                  SD_JSON_NULLABLE },
+                { "foreign", SD_JSON_VARIANT_BOOLEAN, call_dispatch_bool, offsetof(ReceiveParameters, foreign),
                   SD_JSON_NULLABLE },
                 { "socketFileDescriptor", _SD_JSON_VARIANT_TYPE_INVALID, call_dispatch_index,
                   offsetof(ReceiveParameters, socket), SD_JSON_MANDATORY },

@@ -11,6 +11,7 @@
 #include <quarry/text.h>
 
 #include <string.h>
+#include <unistd.h>
 
 #define OWNER_UNSET UINT64_MAX
 
@@ -60,7 +61,7 @@ typedef struct CreateParameters {
         int key;
         char **labels, **mkfs_options;
         uint64_t uid, gid, mode; /* OWNER_UNSET, or 32 bits */
-        bool if_absent, protected, read_only, noswap;
+        bool if_absent, protected, read_only, noswap, fill;
 } CreateParameters;
 
 static int dispatch_owner(const char *name, sd_json_variant *v, sd_json_dispatch_flags_t flags, void *userdata) {
@@ -148,6 +149,20 @@ static int create_reply(Call *call, Operation *op) {
         return reply_volume(call->link, op->volume, 0);
 }
 
+/* Whoever is not there any more closes both: then what was made goes. */
+static void on_fill(int mount_fd, int done_fd, void *userdata) {
+        Call *call = userdata;
+        int mount = sd_varlink_push_fd(call->link, mount_fd), done = sd_varlink_push_fd(call->link, done_fd);
+
+        if (mount < 0)
+                close(mount_fd);
+        if (done < 0)
+                close(done_fd);
+        if (mount >= 0 && done >= 0)
+                (void) sd_varlink_notifybo(call->link, SD_JSON_BUILD_PAIR_INTEGER("mountFileDescriptor", mount),
+                                           SD_JSON_BUILD_PAIR_INTEGER("doneFileDescriptor", done));
+}
+
 static int vl_method_create(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
                             void *userdata) {
         static const sd_json_dispatch_field table[] = {
@@ -184,6 +199,8 @@ static int vl_method_create(sd_varlink *link, sd_json_variant *parameters, sd_va
                   SD_JSON_NULLABLE },
                 { "ifAbsent", SD_JSON_VARIANT_BOOLEAN, call_dispatch_bool, offsetof(CreateParameters, if_absent),
                   SD_JSON_NULLABLE },
+                { "fill", SD_JSON_VARIANT_BOOLEAN, call_dispatch_bool, offsetof(CreateParameters, fill),
+                  SD_JSON_NULLABLE },
                 {},
         };
         _cleanup_(create_parameters_done) CreateParameters p = {
@@ -202,11 +219,14 @@ static int vl_method_create(sd_varlink *link, sd_json_variant *parameters, sd_va
         if (r <= 0)
                 return r;
         r = spec_from_parameters(call, &p, &spec, &err);
+        if (r >= 0 && p.fill && (!call->more || p.if_absent))
+                r = error_field(&err, "fill", "a call that fills a volume is made with \"more\", and without ifAbsent");
         if (r >= 0)
                 r = call_take_key(link, p.key, &key_fd, &err);
         if (r >= 0) {
                 Watcher watcher = call_watcher(call);
 
+                watcher.on_fill = p.fill ? on_fill : NULL;
                 r = volume_create(server_manager(call->server), &call->caller, &spec, key_fd, p.if_absent, &watcher,
                                   &existing, &err);
         }

@@ -150,6 +150,8 @@ int device_describe(const StepContext *context);
 void device_link(const StepContext *context, dev_t device);
 /* accept.c: what somebody else wrote to a new volume */
 extern const Step step_accept;
+/* adopt.c: it is a filesystem of theirs, too */
+extern const Step step_adopt;
 /* Before its filesystem is mounted: nobody has the device who does not know of that. */
 extern const Step step_unshared;
 /* claim.c: nobody uses it */

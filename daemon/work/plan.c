@@ -104,7 +104,11 @@ static const Step *const *plan_volume_receive(const Job *job) {
                                                   : PLAN(&step_copy, &step_thin_open, &step_give);
 }
 
-static const Step *const *plan_volume_accept(const VolumeSpec *spec) {
+static const Step *const *plan_volume_accept(const Job *job) {
+        const VolumeSpec *spec = &job->volume.spec;
+
+        if (job->foreign)
+                return PLAN(&step_thin_open, &step_accept, &step_adopt, &step_thin_close);
         return spec->key_source != KEY_SOURCE_NONE
                        ? PLAN(&step_thin_open, &step_accept, &step_key_look, &step_thin_close)
                        : PLAN(&step_thin_open, &step_accept, &step_thin_close);
@@ -115,7 +119,7 @@ static const Step *const *plan_volume_device(const Job *job) {
         if (job->verb == JOB_VOLUME_RECEIVE)
                 return plan_volume_receive(job);
         if (job->verb == JOB_VOLUME_ACCEPT)
-                return plan_volume_accept(&job->volume.spec);
+                return plan_volume_accept(job);
         return job->volume.spec.key_source != KEY_SOURCE_NONE && !job->as_stored
                        ? PLAN(&step_thin_open, &step_luks_open, &step_give)
                        : PLAN(&step_thin_open, &step_give);

@@ -139,6 +139,8 @@ typedef struct Job {
         bool fix;            /* JOB_HOST_AUDIT */
         bool read_only;      /* JOB_VOLUME_DEVICE: the descriptor cannot be written to, */
         bool as_stored;      /* and is that of what the pool has: of an encrypted volume the ciphertext */
+        bool foreign;        /* JOB_VOLUME_ACCEPT: its filesystem is somebody else's: what lies at its root becomes
+                                what users see, and it takes all of the device */
         bool needs_old_key;  /* JOB_VOLUME_CREATE, JOB_VOLUME_KEY_ADD: volumes are encrypted with the host key: if it
                                 is missing, none is made in its place */
         JobOwner owner;      /* JOB_VOLUME_OWN */
@@ -210,6 +212,9 @@ typedef struct JobResult {
         char *kept;      /* JOB_POOL_REPAIR: VG/LV of the old metadata; NULL: nothing was repaired */
         uint64_t *elapses; /* JOB_HOST_CALENDAR: CLOCK_REALTIME, microseconds; 0: never */
         size_t n_elapses;
+        uid_t uid;       /* JOB_VOLUME_ACCEPT of a foreign one: of the folder that users see */
+        gid_t gid;
+        mode_t mode;
         char *users;     /* JOB_VOLUME_UMOUNT: who keeps it open, for people; NULL if nobody does */
         ThinUsage *thins; /* JOB_POOL_EXCLUSIVE */
         size_t n_thins;

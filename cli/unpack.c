@@ -1,0 +1,219 @@
+#include "unpack.h"
+
+#include "must.h"
+#include "terminal.h"
+
+#include <quarry/text.h>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define TAR "/usr/bin/tar"
+#define BUFFER_SIZE (256u << 10)
+#define WORDS_MAX 4096u
+#define END_SIZE 1024u /* an archive ends with so many zeros at least */
+
+typedef struct Unpacking {
+        const Target *target;
+        Input *source;
+        Progress *progress;
+        pid_t tar;
+        int in, words;     /* what it reads, and says; or -EBADF */
+        uint8_t *buffer;
+        size_t have, written; /* bytes of it */
+        size_t zeros;      /* that what was read ends with; at most END_SIZE are counted */
+        bool source_ended;
+        char said[WORDS_MAX + 1];
+        size_t n_said;
+} Unpacking;
+
+static void pipe_close(int *fd) {
+        closep(fd);
+        *fd = -EBADF;
+}
+
+/* --- tar -------------------------------------------------------------------------------------------------- */
+
+/* What XFS calls an ACL comes as one, too, and is none elsewhere.
+ *
+ * It makes no file outside of its directory: absolute names lose their slash, ".." is refused, and a link to somewhere
+ * else comes last. */
+__attribute__((noreturn)) static void tar_run(int root, int in, int words) {
+        _cleanup_free_ char *folder = must_have(format_new("--directory=/proc/self/fd/%d", root));
+
+        (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
+        (void) signal(SIGPIPE, SIG_DFL);
+        (void) setenv("LC_ALL", "C", true); /* what it says is looked at */
+        (void) unsetenv("TAR_OPTIONS");
+        if (fcntl(root, F_SETFD, 0) >= 0 && dup2(in, STDIN_FILENO) >= 0 && dup2(words, STDOUT_FILENO) >= 0 &&
+            dup2(words, STDERR_FILENO) >= 0)
+                execl(TAR, "tar", "--extract", "--file=-", folder, "--numeric-owner", "--preserve-permissions",
+                      "--acls", "--selinux", "--xattrs", "--xattrs-include=*", "--xattrs-exclude=trusted.SGI_ACL_*",
+                      "--delay-directory-restore", (char *) NULL);
+        dprintf(words, "cannot run " TAR ": %s\n", strerror(errno));
+        _exit(EXIT_FAILURE);
+}
+
+static int tar_start(Unpacking *u, Error *err) {
+        int in[2], words[2];
+
+        if (pipe2(in, O_CLOEXEC) < 0 || pipe2(words, O_CLOEXEC) < 0)
+                return error_errno(err, errno, "cannot make a pipe");
+        u->tar = fork();
+        if (u->tar == 0)
+                tar_run(target_mount(u->target), in[0], words[1]);
+        (void) close(in[0]);
+        (void) close(words[1]);
+        u->in = in[1];
+        u->words = words[0];
+        if (u->tar < 0)
+                return error_errno(err, EAGAIN, "cannot start another process");
+        return fcntl(u->in, F_SETFL, O_NONBLOCK) < 0 ? error_errno(err, errno, "cannot set up a pipe") : 0;
+}
+
+/* The first line that is neither a remark nor that it failed for reasons told before. Changes the text. */
+static const char *reason(char *said) {
+        static const char *const others[] = { "tar: Removing leading", "tar: Exiting with", "tar: Error is not",
+                                              "tar: Record size" };
+        char *line;
+
+        while ((line = strsep(&said, "\n"))) {
+                bool is_other = !*line || strstr(line, "time stamp");
+
+                for (size_t i = 0; i < ELEMENTSOF(others) && !is_other; i++)
+                        is_other = startswith(line, others[i]);
+                if (is_other)
+                        continue;
+                text_clean(line);
+                return line;
+        }
+        return "tar does not say why";
+}
+
+/* Part of a block is the last that there was room for. */
+static bool is_full(const Unpacking *u) {
+        return strstr(u->said, "No space left on device") || strstr(u->said, ": Wrote only ");
+}
+
+static int tar_judge(Unpacking *u, int status, Error *err) {
+        if (is_full(u)) {
+                error_set(err, ERROR_NO_SPACE, ENOSPC, "the files do not fit into it: %s", reason(u->said));
+                error_hint(err, "a larger --size; as members of a tar archive files take less than in a volume");
+                return error_code(err);
+        }
+        if (WIFSIGNALED(status))
+                return error_set(err, ERROR_FAILED, EINTR, "tar was ended by signal %d", WTERMSIG(status));
+        if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+                return error_set(err, ERROR_FAILED, EIO, "the archive cannot be unpacked: %s", reason(u->said));
+        if (u->zeros < END_SIZE)
+                return error_set(err, ERROR_BAD_REQUEST, EBADMSG, "the archive is cut short: it has no end");
+        if (u->n_said > 0)
+                fputs(u->said, stderr); /* remarks */
+        return 0;
+}
+
+/* --- between the two -------------------------------------------------------------------------------------- */
+
+static int take_archive(Unpacking *u, Error *err) {
+        ssize_t n = input_read_some(u->source, u->buffer, BUFFER_SIZE, err);
+        size_t zeros = 0;
+
+        if (n < 0)
+                return (int) n;
+        if (n == 0) {
+                u->source_ended = true;
+                pipe_close(&u->in);
+                return 0;
+        }
+        while (zeros < (size_t) n && u->buffer[(size_t) n - 1 - zeros] == 0)
+                zeros++;
+        u->zeros = zeros < (size_t) n ? zeros : u->zeros + zeros;
+        u->have = (size_t) n;
+        u->written = 0;
+        stream_progress(u->progress, input_position(u->source));
+        return 0;
+}
+
+/* Whoever ended before the archive says why. */
+static int give_archive(Unpacking *u, Error *err) {
+        ssize_t n = write(u->in, u->buffer + u->written, u->have - u->written);
+
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+                return 0;
+        if (n < 0 && errno != EPIPE)
+                return error_errno(err, errno, "cannot give tar the archive");
+        if (n < 0)
+                pipe_close(&u->in);
+        else
+                u->written += (size_t) n;
+        return 0;
+}
+
+/* Full is full: it would go on with each of the other files. What does not fit is not kept. */
+static void take_words(Unpacking *u) {
+        char rest[256], *to = u->n_said < WORDS_MAX ? u->said + u->n_said : rest;
+        size_t size = u->n_said < WORDS_MAX ? WORDS_MAX - u->n_said : sizeof(rest);
+        ssize_t n = read(u->words, to, size);
+
+        if (n < 0 && errno == EINTR)
+                return;
+        if (n <= 0)
+                pipe_close(&u->words);
+        else if (to != rest)
+                u->n_said += (size_t) n;
+        if (is_full(u))
+                (void) kill(u->tar, SIGKILL);
+}
+
+/* It has ended when nobody can say anything any more. */
+static int pump(Unpacking *u, Error *err) {
+        int r = 0;
+
+        while (u->words >= 0 && r >= 0) {
+                bool is_empty = u->written == u->have, reads = u->in >= 0 && is_empty;
+                struct pollfd fds[] = {
+                        { .fd = u->words, .events = POLLIN },
+                        { .fd = target_end(u->target) },
+                        { .fd = reads && u->source->n_head == 0 ? u->source->fd : -1, .events = POLLIN },
+                        { .fd = u->in, .events = is_empty ? 0 : POLLOUT },
+                };
+
+                if (poll(fds, ELEMENTSOF(fds), reads && u->source->n_head > 0 ? 0 : -1) < 0 && errno != EINTR)
+                        return error_errno(err, errno, "cannot wait for tar");
+                if (fds[1].revents)
+                        _exit(EXIT_FAILURE); /* quarryd tells why itself */
+                if (fds[0].revents)
+                        take_words(u);
+                if (reads && (fds[2].revents || u->source->n_head > 0))
+                        r = take_archive(u, err);
+                else if (u->in >= 0 && fds[3].revents)
+                        r = is_empty ? (pipe_close(&u->in), 0) : give_archive(u, err);
+        }
+        return r;
+}
+
+int unpack(Target *target, Input *source, Progress *progress, Error *err) {
+        Unpacking u = { .target = target, .source = source, .progress = progress, .in = -EBADF, .words = -EBADF };
+        int r, status = 0;
+
+        (void) signal(SIGCHLD, SIG_DFL); /* ignored, as some leave it behind, it would hide how tar ended */
+        u.buffer = must_have(malloc(BUFFER_SIZE));
+        r = tar_start(&u, err);
+        if (r >= 0)
+                r = pump(&u, err);
+        pipe_close(&u.in);
+        pipe_close(&u.words);
+        if (r < 0 && u.tar > 0)
+                (void) kill(u.tar, SIGKILL);
+        while (u.tar > 0 && waitpid(u.tar, &status, 0) < 0 && errno == EINTR)
+                ;
+        free(u.buffer);
+        progress_clear();
+        return r < 0 ? r : tar_judge(&u, status, err);
+}
