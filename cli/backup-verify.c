@@ -44,7 +44,7 @@ static int check_there(char *const *names, size_t n, const ContentId *id, Error 
                 return 0;
         content_object_name(id, name);
         return bsearch(&key, names, n, sizeof(*names), by_name)
-                       ? 0 : error_set(err, ERROR_FAILED, ENOENT, "object %s is not there", name);
+                       ? 0 : error_set(err, ERROR_FAILED, EBADMSG, "object %s is not there", name);
 }
 
 /* names: all contents of the repository, sorted. */
@@ -141,8 +141,7 @@ static int check_filesystem(const Backup *b, const char *name, const char **ret,
 
 /* What is wrong with the backup, and not with this host, which may be full, or lack the key. */
 static bool is_verdict(const Error *err) {
-        return err->number == EBADMSG || err->kind == ERROR_VOLUME_BROKEN ||
-               (err->kind == ERROR_FAILED && err->number == ENOENT);
+        return err->number == EBADMSG || err->kind == ERROR_VOLUME_BROKEN;
 }
 
 static int restore_and_check(BackupSession *session, const Backup *b, const char *name, char **ret_text, Error *err) {

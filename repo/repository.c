@@ -343,7 +343,7 @@ int repository_get_content(Repository *r, const ContentId *id, void *buf, size_t
         content_object_name(id, name);
         n = r->store->ops->get(r->store, name, &sealed, &n_sealed, err);
         if (n == 0)
-                return error_set(err, ERROR_FAILED, ENOENT, "object %s is not there", name);
+                return error_set(err, ERROR_FAILED, EBADMSG, "object %s is not there", name);
         if (n >= 0)
                 n = seal_open(r->keys->content, name, sealed, n_sealed, buf, size, &n_open, err);
         if (n < 0)
