@@ -155,7 +155,7 @@ static void plan_put(BackupTarget *t, const char *volume, const Schedule *schedu
         while (i < t->n_plans && !streq(t->plans[i].volume, volume))
                 i++;
         if (i < t->n_plans)
-                free(t->plans[i].volume);
+                backup_plan_done(&t->plans[i]);
         if (schedule->n == 0) { /* none */
                 if (i < t->n_plans)
                         t->plans[i] = t->plans[--t->n_plans];
@@ -193,13 +193,33 @@ static int plan_set(BackupTarget *t, char **volumes, const char *rules, bool pro
 int backup_plan_set(const char *target, char **volumes, const char *rules, bool prove) {
         _cleanup_(report_done) Report report = { .action = "cannot schedule" };
         _cleanup_(backup_target_done) BackupTarget t = {};
+        _cleanup_close_ int turn = -EBADF;
         Error err = {};
 
-        if (backup_target_choose(target, &t, &err) < 0 || plan_set(&t, volumes, rules, prove, &err) < 0)
+        if (backup_target_begin(target, &turn, &t, &err) < 0 || plan_set(&t, volumes, rules, prove, &err) < 0)
                 return report_error("cannot schedule backups", NULL, &err);
         for (char **name = volumes; *name; name++)
                 report_success(&report, *name);
         return report_finish(&report, "scheduled");
+}
+
+int backup_plan_note(const char *target, const char *volume, const char *failure, Error *err) {
+        _cleanup_(backup_target_done) BackupTarget t = {};
+        _cleanup_close_ int turn = -EBADF;
+        bool changed = false;
+        int r;
+
+        r = backup_target_begin(target, &turn, &t, err);
+        for (size_t i = 0; i < t.n_plans && r >= 0; i++) {
+                BackupPlan *plan = &t.plans[i];
+
+                if (!streq(plan->volume, volume) || streq_ptr(plan->failure, failure))
+                        continue;
+                free(plan->failure);
+                plan->failure = failure ? must_have(strdup(failure)) : NULL;
+                changed = true;
+        }
+        return r < 0 || !changed ? r : backup_target_save(&t, err);
 }
 
 /* --- what one timer is about ------------------------------------------------------------------------------ */

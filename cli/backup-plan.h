@@ -21,6 +21,9 @@ int backup_plan_find(const char *timer, BackupRule *ret, Error *err);
 /* Removes what is older than what the rule keeps, and what only that needed. */
 int backup_plan_expire(const BackupRule *rule, Error *err);
 
+/* What became of the last of its backups; failure: NULL: it was made. */
+int backup_plan_note(const char *target, const char *volume, const char *failure, Error *err);
+
 /* rules: as a schedule of snapshots, or "none". target: NULL: the only one. Returns the exit code. */
 int backup_plan_set(const char *target, char **volumes, const char *rules, bool prove);
 

@@ -300,70 +300,82 @@ static int prove(Run *run, sd_json_variant **ret, Error *err) {
         return r;
 }
 
-static void run_one(BackupSession *session, const char *name, const char *rule, Report *report) {
+static int run_one(BackupSession *session, const char *name, const char *rule, Report *report, Error *err) {
         _cleanup_free_ char *what = must_have(format_new("backing up %s", name)), *turn = NULL;
         _cleanup_(run_done) Run run = { .session = session, .name = name, .source = { .device = -EBADF },
                                         .progress = { .what = what } };
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *done = NULL;
         char read[SIZE_TEXT_MAX], stored[SIZE_TEXT_MAX];
         _cleanup_close_ int lock = -EBADF;
-        Error err = {};
         int r;
 
-        r = describe(&run, &err);
+        r = describe(&run, err);
         if (r >= 0) {
                 run.backup.rule = rule ? must_have(strdup(rule)) : NULL;
                 turn = must_have(format_new("volume-%s", describe_string(run.volume, "uuid")));
-                lock = r = backup_turn_take(turn, true, &err);
+                lock = r = backup_turn_take(turn, true, err);
         }
         if (r >= 0)
-                r = back_up(&run, &err);
+                r = back_up(&run, err);
         if (r >= 0)
-                r = prove(&run, &done, &err);
+                r = prove(&run, &done, err);
         progress_clear();
         if (done)
                 report_add(report, done);
-        if (r < 0)
-                report_failure(report, name, &err);
-        else if (!arg_json)
+        if (r >= 0 && !arg_json)
                 printf("%s %s: read %s, stored %s\n", run.backup.id, name, size_format(run.backup.read, read),
                        size_format(run.backup.stored, stored));
+        return r;
 }
 
 /* --- the verb --------------------------------------------------------------------------------------------- */
 
-static int run_all(char **volumes, const char *rule) {
+static int run_all(char **volumes) {
         _cleanup_(backup_session_done) BackupSession session = {};
         _cleanup_(report_done) Report report = { .action = "cannot back up" };
         Error err = {};
 
         if (backup_session_open(arg_to, false, "quarry backup run", &session, &err) < 0)
                 return report_error("cannot back up", volumes[1] ? NULL : volumes[0], &err);
-        for (char **name = volumes; *name; name++)
-                run_one(&session, *name, rule, &report);
+        for (char **name = volumes; *name; name++) {
+                Error failure = {};
+
+                if (run_one(&session, *name, NULL, &report, &failure) < 0)
+                        report_failure(&report, *name, &failure);
+        }
         return report_finish(&report, "backups");
 }
 
-/* Those of a plan that one of its rules is due for. What a rule keeps goes by what it made. */
+/* What became of it stands in the target's file, for quarry status. */
+static void run_planned(const BackupRule *rule, size_t i, Report *report) {
+        _cleanup_(backup_session_done) BackupSession session = {};
+        Error err = {}, later = {};
+        int r;
+
+        arg_prove = rule->prove[i];
+        r = backup_session_open(rule->target, false, "quarry backup run --scheduled", &session, &err);
+        if (r >= 0)
+                r = run_one(&session, rule->volumes[i], rule->expression, report, &err);
+        if (r < 0)
+                report_failure(report, rule->volumes[i], &err);
+        if (backup_plan_note(rule->target, rule->volumes[i], r < 0 ? err.text : NULL, &later) < 0)
+                report_failure(report, rule->target, &later);
+}
+
 static int run_scheduled(void) {
-        _cleanup_strv_ char **volumes = NULL;
+        _cleanup_(report_done) Report report = { .action = "cannot back up" };
         _cleanup_(backup_rule_done) BackupRule rule = {};
         Error err = {};
-        int r;
 
         if (backup_plan_find(arg_scheduled, &rule, &err) < 0)
                 return report_error("cannot back up", NULL, &err);
-        arg_to = rule.target;
-        r = EXIT_DONE;
-        for (size_t i = 0; i < rule.n; i++) {
-                char *one[] = { rule.volumes[i], NULL };
-
-                arg_prove = rule.prove[i];
-                r = run_all(one, rule.expression) ?: r;
+        for (size_t i = 0; i < rule.n; i++)
+                run_planned(&rule, i, &report);
+        if (backup_plan_expire(&rule, &err) < 0) {
+                error_prefix(&err, "old backups stay");
+                report_failure(&report, rule.target, &err);
         }
-        if (backup_plan_expire(&rule, &err) < 0)
-                return report_error("cannot remove old backups", NULL, &err);
-        return r;
+        return report_finish(&report, "backups");
 }
 
 int verb_backup_run(char **arguments) {
@@ -379,5 +391,5 @@ int verb_backup_run(char **arguments) {
                 return report_error("cannot back up", NULL, &err);
         if (arg_scheduled)
                 return run_scheduled();
-        return arg_schedule ? backup_plan_set(arg_to, arguments, arg_schedule, arg_prove) : run_all(arguments, NULL);
+        return arg_schedule ? backup_plan_set(arg_to, arguments, arg_schedule, arg_prove) : run_all(arguments);
 }

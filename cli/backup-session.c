@@ -74,6 +74,19 @@ static int take_passphrase(Keys *k, const char *key_file, bool confirm, Error *e
 
 /* --- opening ---------------------------------------------------------------------------------------------- */
 
+static int note_host_key(BackupSession *s, const char *id, Error *err) {
+        _cleanup_(backup_target_done) BackupTarget t = {};
+        _cleanup_close_ int turn = -EBADF;
+        int r;
+
+        buffer_format(s->target.host_key, sizeof(s->target.host_key), "%s", id);
+        r = backup_target_begin(s->target.name, &turn, &t, err);
+        if (r < 0)
+                return r;
+        buffer_format(t.host_key, sizeof(t.host_key), "%s", id);
+        return backup_target_save(&t, err);
+}
+
 /* The host key may have got a successor since. */
 static int follow_host_key(BackupSession *s, const RepositoryKeySource *keys, Error *err) {
         uint8_t derived[REPOSITORY_KEY_SIZE];
@@ -89,8 +102,7 @@ static int follow_host_key(BackupSession *s, const RepositoryKeySource *keys, Er
         r = repository_add_key(s->repository, keys, true, err);
         if (r < 0)
                 return r;
-        buffer_format(s->target.host_key, sizeof(s->target.host_key), "%s", present);
-        return backup_target_save(&s->target, err);
+        return note_host_key(s, present, err);
 }
 
 static int open_repository(BackupSession *s, Error *err) {
@@ -130,6 +142,26 @@ int backup_target_choose(const char *name, BackupTarget *ret, Error *err) {
         } else
                 error_field(err, "--target", "--target: there are several targets: say which");
         return error_code(err);
+}
+
+int backup_target_begin(const char *name, int *ret_turn, BackupTarget *ret, Error *err) {
+        _cleanup_(backup_target_done) BackupTarget t = {};
+        char turn[64];
+        int fd, r;
+
+        r = backup_target_choose(name, &t, err); /* which it is, */
+        if (r < 0)
+                return r;
+        buffer_format(turn, sizeof(turn), "target-%s", t.name);
+        fd = backup_turn_take(turn, true, err);
+        if (fd < 0)
+                return fd;
+        r = backup_target_load(t.name, ret, err); /* and what it says now */
+        if (r < 0)
+                close(fd);
+        else
+                *ret_turn = fd;
+        return r;
 }
 
 int backup_session_open(const char *name, bool alone, const char *what, BackupSession *ret, Error *err) {

@@ -55,7 +55,9 @@ static sd_json_variant *describe(const BackupTarget *t) {
                                 &plans,
                                 SD_JSON_BUILD_PAIR_STRING("volume", t->plans[i].volume),
                                 SD_JSON_BUILD_PAIR_STRING("schedule", schedule),
-                                SD_JSON_BUILD_PAIR_BOOLEAN("prove", t->plans[i].prove)));
+                                SD_JSON_BUILD_PAIR_BOOLEAN("prove", t->plans[i].prove),
+                                SD_JSON_BUILD_PAIR_CONDITION(!!t->plans[i].failure, "failure",
+                                                             SD_JSON_BUILD_STRING(t->plans[i].failure))));
         }
         must(sd_json_buildo(
                         &v,
@@ -120,13 +122,14 @@ static int target_add(char **words, Error *err) {
 
 static int target_remove(const char *name, Error *err) {
         _cleanup_(backup_target_done) BackupTarget t = {};
+        _cleanup_close_ int turn = -EBADF;
         int r;
 
-        r = backup_target_load(name, &t, err);
+        r = backup_target_begin(name, &turn, &t, err);
         if (r < 0)
                 return r;
         for (size_t i = 0; i < t.n_plans; i++)
-                free(t.plans[i].volume);
+                backup_plan_done(&t.plans[i]);
         t.n_plans = 0;
         r = backup_plan_apply(&t, err);
         return r < 0 ? r : backup_target_remove(name, err);

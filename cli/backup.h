@@ -19,6 +19,9 @@ typedef struct BackupSession {
 /* NULL: the only one that there is. */
 int backup_target_choose(const char *name, BackupTarget *ret, Error *err);
 
+/* The same, to be changed: nobody else does as long as *ret_turn is open. */
+int backup_target_begin(const char *name, int *ret_turn, BackupTarget *ret, Error *err);
+
 /* name: as above. what: "quarry backup run", for whoever is kept out. */
 int backup_session_open(const char *name, bool alone, const char *what, BackupSession *ret, Error *err);
 void backup_session_done(BackupSession *session);

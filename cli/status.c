@@ -1,5 +1,6 @@
 /* quarry status */
 
+#include "backup.h"
 #include "describe.h"
 #include "must.h"
 #include "overview.h"
@@ -8,6 +9,7 @@
 #include "terminal.h"
 #include "verbs.h"
 #include "volume.h"
+#include "when.h"
 
 #include <quarry/pool.h>
 #include <quarry/tenant.h>
@@ -23,11 +25,13 @@
 /* What is wrong, and what is going to be, as {"object","message","hint"}. */
 typedef struct Status {
         sd_json_variant *problems, *notices;
+        sd_json_variant *backups;
 } Status;
 
 static void status_done(Status *status) {
         sd_json_variant_unref(status->problems);
         sd_json_variant_unref(status->notices);
+        sd_json_variant_unref(status->backups);
 }
 
 _printf_(4, 5) static void add(sd_json_variant **list, const char *object, const char *message, const char *hint, ...) {
@@ -124,7 +128,8 @@ static void look_at_rules(const Overview *o, Status *status, sd_json_variant *vo
 
 static const char *const volume_fields[] = { "name",          "tenant",        "pool",    "state",
                                              "failure",       "waitsForUsers", "stopped", "stoppedBy",
-                                             "scheduleRules", "encryption",    "open",    NULL };
+                                             "scheduleRules", "encryption",    "open",    "labels",
+                                             "createdAt",     NULL };
 
 static void look_at_volume(const Overview *o, Status *status, sd_json_variant *volume) {
         const char *state = describe_string(volume, "state"), *failure = describe_string(volume, "failure");
@@ -243,6 +248,60 @@ static void print_list(sd_json_variant *list, const char *title, Style style) {
         }
 }
 
+/* Each that has a backup: the snapshot that was made for the last says of when it is. */
+static void look_at_backup(Status *status, sd_json_variant *snapshot) {
+        sd_json_variant *labels = sd_json_variant_by_key(snapshot, "labels");
+        const char *name = describe_string(snapshot, "name"), *proven = describe_string(labels, BACKUP_PROVEN_LABEL);
+        uint64_t at = 0, seconds = 0;
+        char id[BACKUP_ID_MAX];
+
+        if (!*describe_string(labels, BACKUP_LABEL) || !backup_image_id(snapshot, id) ||
+            when_parse(describe_string(snapshot, "createdAt"), 0, &at) < 0)
+                return;
+        _cleanup_free_ char *reference = volume_reference(snapshot), *made = backup_ago(at), *ago = NULL;
+        reference[strlen(reference) - strlen(strchr(name, '@'))] = 0;
+        if (*proven && number_parse(proven, &seconds) >= 0)
+                ago = backup_ago(seconds * 1000000);
+        must(sd_json_variant_append_arraybo(
+                        &status->backups,
+                        SD_JSON_BUILD_PAIR_STRING("volume", reference),
+                        SD_JSON_BUILD_PAIR_STRING("id", id),
+                        SD_JSON_BUILD_PAIR_STRING("createdAt", describe_string(snapshot, "createdAt")),
+                        SD_JSON_BUILD_PAIR_STRING("made", made),
+                        SD_JSON_BUILD_PAIR_STRING("proven", ago ?: "not yet")));
+}
+
+/* Targets are root's to read; who is not root is not told of them. */
+static void look_at_plans(Status *status) {
+        _cleanup_strv_ char **names = NULL;
+        Error ignored = {};
+
+        if (backup_target_list(&names, &ignored) < 0)
+                return;
+        for (char **name = names; name && *name; name++) {
+                _cleanup_(backup_target_done) BackupTarget t = {};
+                Error err = {};
+
+                if (backup_target_load(*name, &t, &err) < 0)
+                        add(&status->problems, *name, err.text, "quarry backup target ls");
+                for (size_t i = 0; i < t.n_plans; i++)
+                        if (t.plans[i].failure) {
+                                _cleanup_free_ char *message = must_have(
+                                        format_new("its last backup to %s failed: %s", *name, t.plans[i].failure));
+
+                                add(&status->problems, t.plans[i].volume, message, "quarry backup run %s --to %s",
+                                    t.plans[i].volume, *name);
+                        }
+        }
+}
+
+static const Column backup_status_columns[] = {
+        { "volume", "VOLUME", "Which volume", "volume", COLUMN_TEXT, true, CUT_END },
+        { "backup", "LAST BACKUP", "When it was made", "made", COLUMN_TEXT, true },
+        { "proven", "PROVEN", "When a restore of it was checked and compared", "proven", COLUMN_TEXT, true },
+        {},
+};
+
 static void print(const Overview *o, const Status *status) {
         size_t n_pools = sd_json_variant_elements(o->pools);
         bool is_member = sd_json_variant_elements(o->tenants) > 0 && n_pools == 0;
@@ -253,6 +312,10 @@ static void print(const Overview *o, const Status *status) {
                 (void) table_print_beside(overview_pool_columns, o->pools, "pool", SIZE_MAX);
         else
                 puts(OVERVIEW_EMPTY);
+        if (sd_json_variant_elements(status->backups) > 0) {
+                puts("");
+                (void) table_print_beside(backup_status_columns, status->backups, "volume", SIZE_MAX);
+        }
         print_list(status->problems, "", STYLE_RED);
         if (sd_json_variant_elements(status->problems) == 0 && (is_member || n_pools > 0))
                 puts("\nAll is well.");
@@ -270,10 +333,14 @@ int verb_status(char **arguments) {
 
         must(sd_json_variant_new_array(&status.problems, NULL, 0));
         must(sd_json_variant_new_array(&status.notices, NULL, 0));
+        must(sd_json_variant_new_array(&status.backups, NULL, 0));
         for (size_t i = 0; i < sd_json_variant_elements(o.pools); i++)
                 look_at_pool(&status, sd_json_variant_by_index(o.pools, i));
-        for (size_t i = 0; i < sd_json_variant_elements(o.volumes); i++)
+        for (size_t i = 0; i < sd_json_variant_elements(o.volumes); i++) {
                 look_at_volume(&o, &status, sd_json_variant_by_index(o.volumes, i));
+                look_at_backup(&status, sd_json_variant_by_index(o.volumes, i));
+        }
+        look_at_plans(&status);
         for (size_t i = 0; i < sd_json_variant_elements(o.tenants); i++)
                 look_at_tenant(&status, sd_json_variant_by_index(o.tenants, i), sd_json_variant_elements(o.pools) == 0);
 
@@ -282,6 +349,7 @@ int verb_status(char **arguments) {
                                 &document,
                                 SD_JSON_BUILD_PAIR_VARIANT("pools", o.pools),
                                 SD_JSON_BUILD_PAIR_VARIANT("tenants", o.tenants),
+                                SD_JSON_BUILD_PAIR_VARIANT("backups", status.backups),
                                 SD_JSON_BUILD_PAIR_VARIANT("problems", status.problems),
                                 SD_JSON_BUILD_PAIR_VARIANT("notices", status.notices)));
                 report_document(document);

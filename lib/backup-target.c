@@ -13,9 +13,15 @@
 #define SUFFIX ".json"
 #define FILE_MAX (1u << 20)
 
+void backup_plan_done(BackupPlan *plan) {
+        free(plan->volume);
+        free(plan->failure);
+        *plan = (BackupPlan) {};
+}
+
 void backup_target_done(BackupTarget *t) {
         for (size_t i = 0; i < t->n_plans; i++)
-                free(t->plans[i].volume);
+                backup_plan_done(&t->plans[i]);
         free(t->plans);
         free(t->url);
         free(t->credentials);
@@ -36,7 +42,9 @@ static int plan_to_json(const BackupPlan *plan, sd_json_variant **list) {
                                   list,
                                   SD_JSON_BUILD_PAIR_STRING("volume", plan->volume),
                                   SD_JSON_BUILD_PAIR_STRING("schedule", schedule),
-                                  SD_JSON_BUILD_PAIR_BOOLEAN("prove", plan->prove))
+                                  SD_JSON_BUILD_PAIR_BOOLEAN("prove", plan->prove),
+                                  SD_JSON_BUILD_PAIR_CONDITION(!!plan->failure, "failure",
+                                                               SD_JSON_BUILD_STRING(plan->failure)))
                         : -ENOMEM;
 }
 
@@ -66,7 +74,7 @@ static int target_to_json(const BackupTarget *t, char **ret) {
 
 static int plan_parse(sd_json_variant *v, BackupPlan *ret, Error *err) {
         sd_json_variant *volume = sd_json_variant_by_key(v, "volume"), *schedule = sd_json_variant_by_key(v, "schedule"),
-                        *prove = sd_json_variant_by_key(v, "prove");
+                        *prove = sd_json_variant_by_key(v, "prove"), *failure = sd_json_variant_by_key(v, "failure");
         int r;
 
         if (!sd_json_variant_is_string(volume) || !sd_json_variant_is_string(schedule) ||
@@ -77,7 +85,11 @@ static int plan_parse(sd_json_variant *v, BackupPlan *ret, Error *err) {
                 return r;
         ret->prove = sd_json_variant_boolean(prove);
         ret->volume = strdup(sd_json_variant_string(volume));
-        return ret->volume ? 0 : error_oom(err);
+        ret->failure = sd_json_variant_is_string(failure) ? strdup(sd_json_variant_string(failure)) : NULL;
+        if (ret->volume && (ret->failure || !failure))
+                return 0;
+        backup_plan_done(ret);
+        return error_oom(err);
 }
 
 static int plans_parse(sd_json_variant *list, BackupTarget *ret, Error *err) {

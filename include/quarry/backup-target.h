@@ -16,6 +16,7 @@ typedef struct BackupPlan {
         char *volume;      /* a reference */
         Schedule schedule; /* when, and how many are kept */
         bool prove;        /* each is restored, and compared */
+        char *failure;     /* why the last one was not made, or NULL */
 } BackupPlan;
 
 typedef struct BackupTarget {
@@ -30,6 +31,7 @@ typedef struct BackupTarget {
 } BackupTarget;
 
 void backup_target_done(BackupTarget *target);
+void backup_plan_done(BackupPlan *plan);
 
 /* As names of pools are. */
 bool backup_target_name_is_valid(const char *name);

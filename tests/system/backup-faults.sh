@@ -130,6 +130,13 @@ exits "its service" 0 systemctl start 'quarry-backup@disk:daily.service'
 is "keeps two" "$(quarry backup ls db --json | jq '[.backups[] | select(.rule == "daily")] | length')" 2
 is "and proves what is to be" "$(quarry backup ls --json | jq -c '[.backups[] | select(.rule == "daily" and .sound).volume]')" '["db"]'
 is "and leaves the others alone" "$(($(count db) - 2))" "$n"
+systemctl stop quarry-backup@disk:daily.service 2>/dev/null
+mv $repository /media/backup/away
+not_ok "a service whose repository is gone" systemctl start 'quarry-backup@disk:daily.service'
+like "status says so" "$(quarry status)" 'db: its last backup to disk failed: .*cannot open repository'
+mv /media/backup/away $repository
+exits "back again" 0 systemctl start 'quarry-backup@disk:daily.service'
+not_ok "status has forgotten it" grep -q 'last backup' <(quarry status)
 exits "no schedule" 0 quarry backup run db www --schedule none
 is "no timer stays" "$(systemctl list-timers --all --no-legend | grep -c quarry-backup)" 0
 

@@ -64,9 +64,17 @@ for kind in "ext4" "xfs" "ext4 --encrypt"; do
     exits "$kind: backup verify --deep" 0 quarry backup verify --deep db
     like "$kind: says what was seen" "$out" 'every block compared with its checksum and the snapshot; its filesystem is sound'
     like "$kind: and it is listed" "$(quarry backup ls db --no-legend -o id,proven | grep "$second")" "^$second +just now"
+    like "$kind: and status says so" "$(quarry status)" 'db +just now +just now'
     is "$kind: no temporary volume stays" "$(quarry ls --no-legend -o name | sort | xargs)" "back db last"
     try quarry rm --yes --snapshots db back last
 done
+exits "check" 2 quarry check
+try quarry create one:sound --size 64M
+try quarry mount sound
+refused "of a volume in use" 4 '' quarry check sound
+try quarry umount sound
+exits "of one that is sound" 0 quarry check sound
+is "says so" "$out" sound
 exits "backup verify" 0 quarry backup verify
 is "of all of them" "$(grep -c 'all of it is there' <<<"$out")" 6
 finish
