@@ -53,21 +53,30 @@ static const char *label_of(sd_json_variant *snapshot, const char *key) {
 bool backup_image_is_of(sd_json_variant *snapshot, sd_id128_t repository) {
         sd_id128_t is;
 
-        return sd_id128_from_string(label_of(snapshot, BACKUP_LABEL), &is) >= 0 && sd_id128_equal(is, repository);
+        return sd_id128_from_string(label_of(snapshot, BACKUP_MADE_LABEL), &is) >= 0 && sd_id128_equal(is, repository);
 }
 
-int backup_image_label(const char *snapshot, sd_id128_t repository, uint64_t proven_usec, Error *err) {
+static int label(const char *snapshot, const char *text, Error *err) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
-        _cleanup_free_ char *of = NULL, *proven = NULL;
-        char uuid[SD_ID128_UUID_STRING_MAX];
+        char *labels[] = { (char *) text, NULL };
 
-        of = must_have(format_new(BACKUP_LABEL "=%s", sd_id128_to_uuid_string(repository, uuid)));
-        proven = must_have(format_new(BACKUP_PROVEN_LABEL "=%" PRIu64, proven_usec / 1000000));
-        char *labels[] = { of, proven_usec > 0 ? proven : NULL, NULL };
         must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRING("volume", snapshot),
                             SD_JSON_BUILD_PAIR_STRV("labels", labels)));
         Call call = { .method = API_VOLUME ".Update", .parameters = parameters };
         return client_call(&call, NULL, NULL, err);
+}
+
+int backup_image_label(const char *snapshot, const char *key, sd_id128_t repository, Error *err) {
+        char uuid[SD_ID128_UUID_STRING_MAX];
+        _cleanup_free_ char *text = must_have(format_new("%s=%s", key, sd_id128_to_uuid_string(repository, uuid)));
+
+        return label(snapshot, text, err);
+}
+
+int backup_image_label_proven(const char *snapshot, uint64_t usec, Error *err) {
+        _cleanup_free_ char *text = must_have(format_new(BACKUP_PROVEN_LABEL "=%" PRIu64, usec / 1000000));
+
+        return label(snapshot, text, err);
 }
 
 int backup_volume_remove(const char *name, Error *err) {

@@ -56,22 +56,28 @@ static void run_done(Run *run) {
 
 /* --- images ----------------------------------------------------------------------------------------------- */
 
+/* Somebody may have made another snapshot of that name. */
+static bool is_better_parent(const Run *run, const Backup *b, const char *snapshot) {
+        sd_id128_t is;
+
+        return sd_id128_from_string(snapshot, &is) >= 0 && sd_id128_equal(is, b->snapshot) &&
+               (!*run->parent.id || run->parent.at_usec < b->at_usec);
+}
+
 /* What an earlier run left that came to no end goes; the last that did is the parent. Nobody else is at it: see
  * backup_turn_take(). */
 static int look_at_image(Run *run, sd_json_variant *snapshot, Error *err) {
         const char *uuid = describe_string(snapshot, "uuid");
-        sd_id128_t repository = repository_uuid(run->session->repository);
-        bool is_labelled = *describe_string(sd_json_variant_by_key(snapshot, "labels"), BACKUP_LABEL);
         _cleanup_(backup_done) Backup b = {};
         char id[BACKUP_ID_MAX];
         int r;
 
-        if (!backup_image_id(snapshot, id) || (is_labelled && !backup_image_is_of(snapshot, repository)))
+        if (!backup_image_id(snapshot, id) || !backup_image_is_of(snapshot, repository_uuid(run->session->repository)))
                 return 0;
         r = backup_get(run->session->repository, id, &b, err);
         if (r == 0)
                 return backup_volume_remove(uuid, err);
-        if (r < 0 || arg_full || (*run->parent.id && run->parent.at_usec > b.at_usec))
+        if (r < 0 || arg_full || !is_better_parent(run, &b, uuid))
                 return r < 0 ? r : 0;
         backup_done(&run->parent);
         free(run->base);
@@ -109,7 +115,7 @@ static int make_image(Run *run, Error *err) {
         run->image = must_have(strdup(describe_string(made, "uuid")));
         must(sd_id128_from_string(run->image, &run->backup.snapshot));
         run->backup.at_usec = clock_usec(CLOCK_REALTIME);
-        return 0;
+        return backup_image_label(run->image, BACKUP_MADE_LABEL, repository_uuid(run->session->repository), err);
 }
 
 /* --- contents --------------------------------------------------------------------------------------------- */
@@ -248,7 +254,7 @@ static int settle(Run *run, Error *err) {
         int r;
 
         source_done(&run->source);
-        r = backup_image_label(run->image, repository, 0, err);
+        r = backup_image_label(run->image, BACKUP_LABEL, repository, err);
         if (r >= 0)
                 r = backup_images_list(run->volume, &images, err);
         for (size_t i = 0; i < sd_json_variant_elements(images) && r >= 0; i++) {

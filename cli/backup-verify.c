@@ -173,7 +173,6 @@ static int restore_and_check(BackupSession *session, const Backup *b, const char
 
 int backup_prove(BackupSession *session, const Backup *b, BackupProof *ret, Error *err) {
         _cleanup_free_ char *name = NULL, *there = NULL;
-        sd_id128_t repository = repository_uuid(session->repository);
         char uuid[SD_ID128_UUID_STRING_MAX], own[BACKUP_ID_MAX];
         _cleanup_close_ int turn = -EBADF;
         Error failure = {};
@@ -209,7 +208,7 @@ int backup_prove(BackupSession *session, const Backup *b, BackupProof *ret, Erro
         if (r >= 0 && ret->sound) { /* for who looks at the volume; the snapshot may be gone */
                 Error ignored = {};
 
-                (void) backup_image_label(sd_id128_to_uuid_string(b->snapshot, uuid), repository, ret->at_usec, &ignored);
+                (void) backup_image_label_proven(sd_id128_to_uuid_string(b->snapshot, uuid), ret->at_usec, &ignored);
         }
         if (r >= 0 && !ret->sound) {
                 *err = failure;

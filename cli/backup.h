@@ -32,9 +32,10 @@ int backup_session_add(BackupTarget *target, bool make, bool by_host, Error *err
 
 /* --- images ------------------------------------------------------------------------------------------------ */
 
-/* The snapshots that a volume has for backups are called "backup-ID". This label says of which repository, for one
- * whose backup is whole; the other, when that was proven. */
+/* The snapshots that a volume has for backups are called "backup-ID". The first label says for which repository one was
+ * made; the second is there once its backup is whole, and the third says when that was proven. */
 #define BACKUP_SNAPSHOT_PREFIX "backup-"
+#define BACKUP_MADE_LABEL "quarry.backup.made-for"
 #define BACKUP_LABEL "quarry.backup"
 #define BACKUP_PROVEN_LABEL "quarry.backup.proven"
 
@@ -42,10 +43,11 @@ int backup_session_add(BackupTarget *target, bool make, bool by_host, Error *err
 int backup_images_list(sd_json_variant *volume, sd_json_variant **ret, Error *err);
 /* Of one of them. False if it is none of backups. */
 bool backup_image_id(sd_json_variant *snapshot, char ret[static BACKUP_ID_MAX]);
-/* Whether it is one of this repository, and its backup was whole. */
+/* Whether it was made for this repository. */
 bool backup_image_is_of(sd_json_variant *snapshot, sd_id128_t repository);
-/* snapshot: its UUID or name. proven_usec: 0: not. */
-int backup_image_label(const char *snapshot, sd_id128_t repository, uint64_t proven_usec, Error *err);
+/* label: one of these, with the repository as value; snapshot: its UUID or name. */
+int backup_image_label(const char *snapshot, const char *label, sd_id128_t repository, Error *err);
+int backup_image_label_proven(const char *snapshot, uint64_t usec, Error *err);
 int backup_volume_remove(const char *name, Error *err);
 
 /* --- backups ----------------------------------------------------------------------------------------------- */

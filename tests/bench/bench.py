@@ -7,6 +7,7 @@ import sys
 import time
 import traceback
 
+import backup
 import bare
 import create
 import extend
@@ -21,7 +22,7 @@ import restart
 import snapshot
 
 GROUPS = {"create": create, "snapshot": snapshot, "parallel": parallel, "many": many, "files": files, "extend": extend,
-          "restart": restart, "hammer": hammer}
+          "restart": restart, "hammer": hammer, "backup": backup}
 
 
 def clean_up():

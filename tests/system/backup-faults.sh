@@ -25,6 +25,16 @@ write $root/db/a 20
 try quarry backup run db
 one=$(ids)
 
+# --- somebody else's snapshot that is called so ---
+quarry snapshot db@backup-0123456789abcdef >/dev/null
+forged=$(images | grep -v 0123)
+try quarry rm --yes "$forged"
+try quarry snapshot "$forged"
+exits "a backup beside snapshots that only look like those of backups" 0 quarry backup run db
+is "does not build on one" "$(quarry backup ls --json | jq -r ".backups[] | select(.id == \"${out%% *}\").parent")" null
+is "and leaves them alone" "$(images | wc -l)" 3
+try quarry rm --yes db@backup-0123456789abcdef "$forged"
+
 # --- killed at every stage: nothing half, and the next is as good as ever ---
 write $root/db/b 40
 for after in 0.4 1 2; do
