@@ -39,19 +39,17 @@ static int parse_one(const char *text, const char *field, Retention *ret, Error 
 
 int retention_parse(const char *s, const char *field, Retention *ret, Error *err) {
         _cleanup_free_ char *copy = strdup(s);
-        char *at, *next, *rest = NULL;
         Retention retention = {};
+        char *rest, *part;
         int r = 0;
 
         if (!copy)
                 return error_oom(err);
-        at = copy + strspn(copy, SPACES);
-        if (startswith(at, "keep") && at[4] && strchr(SPACES, at[4]))
-                at += 4;
-        if (!*at)
-                return parse_one("", field, &retention, err);
-        for (next = strtok_r(at, ",", &rest); next && r >= 0; next = strtok_r(NULL, ",", &rest))
-                r = parse_one(next, field, &retention, err);
+        rest = copy + strspn(copy, SPACES);
+        if (startswith(rest, "keep") && rest[4] && strchr(SPACES, rest[4]))
+                rest += 4;
+        while (r >= 0 && (part = strsep(&rest, ","))) /* an empty one is refused, too: nothing is no rule */
+                r = parse_one(part, field, &retention, err);
         if (r >= 0)
                 *ret = retention;
         return r;
