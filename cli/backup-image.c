@@ -154,14 +154,16 @@ int backup_find(const BackupList *list, const char *what, const Backup **ret, Er
         if (r < 0)
                 return r;
         if (at && when_parse(at + 1, clock_usec(CLOCK_REALTIME), &until) < 0)
-                return error_field(err, FIELD_ARGUMENTS,
-                                   "behind @ stands a time, 2026-11-28 or 2026-11-28T06:00 in UTC, or how long ago: 7d");
+                return error_field(
+                        err, FIELD_ARGUMENTS,
+                        "behind @ stands a time, 2026-11-28 or 2026-11-28T06:00 in UTC, or how long ago: 7d");
         if (at && strlen(at + 1) == strlen("2026-11-28") && strchr(at, '-')) /* a day is all of it */
                 until += 24 * 3600 * UINT64_C(1000000) - 1;
         for (size_t i = 0; i < list->n; i++) {
                 const Backup *b = &list->list[i];
 
-                if (!streq(b->spec.name, ref.name) || !streq(b->spec.tenant, *ref.tenant ? ref.tenant : DEFAULT_TENANT) ||
+                if (!streq(b->spec.name, ref.name) ||
+                    !streq(b->spec.tenant, *ref.tenant ? ref.tenant : DEFAULT_TENANT) ||
                     (*ref.pool && !streq(b->spec.pool, ref.pool)))
                         continue;
                 first = first ?: b;
@@ -195,7 +197,8 @@ sd_json_variant *backup_describe(const Backup *b, const BackupProof *p) {
                         SD_JSON_BUILD_PAIR_UNSIGNED("storedBytes", b->stored),
                         SD_JSON_BUILD_PAIR_CONDITION(!!*b->parent, "parent", SD_JSON_BUILD_STRING(b->parent)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!b->rule, "rule", SD_JSON_BUILD_STRING(b->rule)),
-                        SD_JSON_BUILD_PAIR_CONDITION(!!p, "provenAt", SD_JSON_BUILD_STRING(time_stamp(p ? p->at_usec : 0, proven))),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!p, "provenAt",
+                                                     SD_JSON_BUILD_STRING(time_stamp(p ? p->at_usec : 0, proven))),
                         SD_JSON_BUILD_PAIR_CONDITION(!!p, "sound", SD_JSON_BUILD_BOOLEAN(p && p->sound)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!p, "proof", SD_JSON_BUILD_STRING(p ? p->text : ""))));
         return v;

@@ -63,7 +63,10 @@ static bool unit_name(const char *target, const char *expression, char buf[stati
                 bool plain = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') ||
                              *c == '_' || *c == '.';
 
-                if (!buffer_format(buf + n, UNIT_NAME_MAX - n, *c == '/' ? "-" : plain ? "%c" : "\\x%02x",
+                if (!buffer_format(buf + n, UNIT_NAME_MAX - n,
+                                   *c == '/' ? "-"
+                                   : plain   ? "%c"
+                                             : "\\x%02x",
                                    (unsigned char) *c))
                         return false;
                 n += strlen(buf + n);
@@ -109,7 +112,8 @@ static int timer_make(const BackupTarget *t, const char *expression, Error *err)
         text = must_have(format_new("# Made by quarry backup run --schedule; see quarry-backup(1).\n"
                                     "[Unit]\nDescription=Backups to %s: %s\n\n"
                                     "[Timer]\nOnCalendar=%s\nPersistent=yes\n\n"
-                                    "[Install]\nWantedBy=timers.target\n", t->name, expression, expression));
+                                    "[Install]\nWantedBy=timers.target\n",
+                                    t->name, expression, expression));
         r = file_write_atomic(AT_FDCWD, path, text, strlen(text), 0644);
         if (r < 0)
                 return error_errno(err, r, "cannot write %s", path);

@@ -75,8 +75,9 @@ static int compare_chunk(Restore *r, Target *target, uint64_t n, const ContentId
         if (k < 0)
                 return k;
         repository_name_content(r->session->repository, r->buf, size, &is);
-        return content_id_equal(&is, id) ? 0 : error_set(err, ERROR_FAILED, EBADMSG,
-                                                         "what was restored differs at byte %" PRIu64, n * CHUNK_SIZE);
+        return content_id_equal(&is, id) ? 0
+                                         : error_set(err, ERROR_FAILED, EBADMSG,
+                                                     "what was restored differs at byte %" PRIu64, n * CHUNK_SIZE);
 }
 
 static int write_contents(Target *target, void *userdata, Error *err) {
@@ -95,7 +96,11 @@ int backup_write_volume(BackupSession *session, const Backup *b, const char *nam
         _cleanup_free_ char *what = must_have(format_new("restoring %s", name));
         _cleanup_free_ ContentId *ids = must_have(calloc(SEGMENT_CHUNKS, sizeof(*ids)));
         _cleanup_free_ uint8_t *buf = must_have(malloc(CHUNK_SIZE));
-        Restore r = { .session = session, .backup = b, .check = check, .ids = ids, .buf = buf,
+        Restore r = { .session = session,
+                      .backup = b,
+                      .check = check,
+                      .ids = ids,
+                      .buf = buf,
                       .progress = { .what = what, .total = b->device_size } };
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
         const VolumeSpec *spec = &b->spec;

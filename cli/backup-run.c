@@ -1,7 +1,7 @@
 /* quarry backup run: an image of each volume, and of that what the repository has not got yet. */
 
-#include "backup.h"
 #include "backup-plan.h"
+#include "backup.h"
 #include "client.h"
 #include "describe.h"
 #include "must.h"
@@ -289,7 +289,8 @@ static int back_up(Run *run, Error *err) {
                 Error later = {};
 
                 if (backup_volume_remove(run->image, &later) < 0)
-                        fprintf(stderr, "quarry: the snapshot made for it stays until the next backup: %s\n", later.text);
+                        fprintf(stderr, "quarry: the snapshot made for it stays until the next backup: %s\n",
+                                later.text);
         }
         return r;
 }
@@ -308,8 +309,9 @@ static int prove(Run *run, sd_json_variant **ret, Error *err) {
 
 static int run_one(BackupSession *session, const char *name, const char *rule, Report *report, Error *err) {
         _cleanup_free_ char *what = must_have(format_new("backing up %s", name)), *turn = NULL;
-        _cleanup_(run_done) Run run = { .session = session, .name = name, .source = { .device = -EBADF },
-                                        .progress = { .what = what } };
+        _cleanup_(run_done) Run run = {
+                .session = session, .name = name, .source = { .device = -EBADF }, .progress = { .what = what }
+        };
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *done = NULL;
         char read[SIZE_TEXT_MAX], stored[SIZE_TEXT_MAX];
         _cleanup_close_ int lock = -EBADF;

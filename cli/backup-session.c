@@ -140,7 +140,7 @@ int backup_target_choose(const char *name, BackupTarget *ret, Error *err) {
                 error_set(err, ERROR_NO_SUCH_VOLUME, ENOENT, "there is no backup target yet");
                 error_hint(err, "quarry backup target add NAME file:///DIRECTORY");
         } else
-                error_field(err, "--target", "--target: there are several targets: say which");
+                error_field(err, "--to", "there are several backup targets: say which, with --to or --from");
         return error_code(err);
 }
 
@@ -236,7 +236,8 @@ int backup_turn_take(const char *what, bool wait, Error *err) {
 
                 if (fd >= 0)
                         close(fd);
-                return error_set(err, ERROR_VOLUME_BUSY, number == EWOULDBLOCK ? EAGAIN : number, "cannot lock %s", path);
+                return error_set(err, ERROR_VOLUME_BUSY, number == EWOULDBLOCK ? EAGAIN : number, "cannot lock %s",
+                                 path);
         }
         return fd;
 }

@@ -1,7 +1,7 @@
 /* quarry backup target add, ls, rm: where backups go. */
 
-#include "backup.h"
 #include "backup-plan.h"
+#include "backup.h"
 #include "must.h"
 #include "report.h"
 #include "table.h"
@@ -114,7 +114,7 @@ static int target_add(char **words, Error *err) {
         t.credentials = absolute(arg_credentials);
         t.key_file = arg_key_file ? absolute(arg_key_file) : NULL;
         if (!by_host && !t.key_file)
-                t.key_file = must_have(strdup("-")); /* asked for now, and not kept */
+                t.key_file = must_have(strdup("-")); /* asked for, and not kept */
         return backup_session_add(&t, !arg_existing, by_host, err);
 }
 

@@ -44,7 +44,8 @@ static int check_there(char *const *names, size_t n, const ContentId *id, Error 
                 return 0;
         content_object_name(id, name);
         return bsearch(&key, names, n, sizeof(*names), by_name)
-                       ? 0 : error_set(err, ERROR_FAILED, EBADMSG, "object %s is not there", name);
+                       ? 0
+                       : error_set(err, ERROR_FAILED, EBADMSG, "object %s is not there", name);
 }
 
 /* names: all contents of the repository, sorted. */
@@ -115,8 +116,8 @@ static int compare_snapshot(BackupSession *session, const Backup *b, bool *ret_c
                                 break;
                         repository_name_content(session->repository, buf, backup_chunk_size(b, n), &is);
                         if (!content_id_equal(&is, &ids[j]))
-                                r = error_set(err, ERROR_FAILED, EBADMSG, "it differs from its snapshot at byte %" PRIu64,
-                                              n * CHUNK_SIZE);
+                                r = error_set(err, ERROR_FAILED, EBADMSG,
+                                              "it differs from its snapshot at byte %" PRIu64, n * CHUNK_SIZE);
                 }
                 if (r >= 0)
                         r = repository_lock_renew(session->lock, err);
@@ -129,9 +130,10 @@ static int check_filesystem(const Backup *b, const char *name, const char **ret,
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
         _cleanup_free_ char *what = must_have(format_new("checking %s", name));
 
-        *ret = b->spec.fs == FILESYSTEM_NONE              ? "it has no filesystem"
-               : b->spec.key_source == KEY_SOURCE_PASSPHRASE ? "its filesystem was not checked: that takes its passphrase"
-                                                          : "its filesystem is sound";
+        *ret = b->spec.fs == FILESYSTEM_NONE ? "it has no filesystem"
+               : b->spec.key_source == KEY_SOURCE_PASSPHRASE
+                       ? "its filesystem was not checked: that takes its passphrase"
+                       : "its filesystem is sound";
         if (b->spec.fs == FILESYSTEM_NONE || b->spec.key_source == KEY_SOURCE_PASSPHRASE)
                 return 0;
         must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRING("volume", name)));

@@ -255,7 +255,9 @@ static int options_check(Error *err) {
 
 int verb_send(char **arguments) {
         _cleanup_free_ char *what = must_have(format_new("sending %s", arguments[0]));
-        _cleanup_(sending_done) Sending s = { .source = { .device = -EBADF }, .out = -EBADF, .progress = { .what = what } };
+        _cleanup_(sending_done) Sending s = { .source = { .device = -EBADF },
+                                              .out = -EBADF,
+                                              .progress = { .what = what } };
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *document = NULL;
         Error err = {};
 

@@ -45,7 +45,8 @@ void source_done(Source *s) {
 }
 
 bool source_range(const Source *s, size_t n, uint64_t *ret_offset, uint64_t *ret_end) {
-        sd_json_variant *range = n < sd_json_variant_elements(s->ranges) ? sd_json_variant_by_index(s->ranges, n) : NULL;
+        sd_json_variant *range = n < sd_json_variant_elements(s->ranges) ? sd_json_variant_by_index(s->ranges, n)
+                                                                         : NULL;
 
         if (!range)
                 return false;

@@ -126,10 +126,10 @@ static void look_at_rules(const Overview *o, Status *status, sd_json_variant *vo
         }
 }
 
-static const char *const volume_fields[] = { "name",          "tenant",        "pool",    "state",
-                                             "failure",       "waitsForUsers", "stopped", "stoppedBy",
-                                             "scheduleRules", "encryption",    "open",    "labels",
-                                             "createdAt",     NULL };
+static const char *const volume_fields[] = {
+        "name",      "tenant",        "pool",       "state", "failure", "waitsForUsers", "stopped",
+        "stoppedBy", "scheduleRules", "encryption", "open",  "labels",  "createdAt",     NULL
+};
 
 static void look_at_volume(const Overview *o, Status *status, sd_json_variant *volume) {
         const char *state = describe_string(volume, "state"), *failure = describe_string(volume, "failure");

@@ -1,10 +1,18 @@
 #pragma once
 
-/* What the table of verbs in quarry.c is made of. A verb gets its arguments without options, NULL-terminated
+/* What the table of verbs, in verbs.c, is made of. A verb gets its arguments without options, NULL-terminated
  * and counted by the table's limits, and returns the exit code. */
 
+#include "complete.h"
 #include "option.h"
 #include "table.h"
+
+/* verbs.c: ends with words NULL */
+extern const Verb verbs[];
+
+/* quarry.c */
+int verb_help(char **arguments);
+int verb_complete(char **arguments);
 
 /* create.c */
 int verb_create(char **arguments);

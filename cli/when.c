@@ -26,7 +26,7 @@ int when_parse_span(const char *text, uint64_t *ret) {
 
 /* strptime() takes the 31st of February for one in March. */
 static int date_parse(const char *text, time_t *ret) {
-        static const char *const formats[] = { "%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S",
+        static const char *const formats[] = { "%Y-%m-%d",       "%Y-%m-%d %H:%M",    "%Y-%m-%d %H:%M:%S",
                                                "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ" };
 
         for (size_t i = 0; i < ELEMENTSOF(formats); i++) {

@@ -194,8 +194,8 @@ SD_VARLINK_DEFINE_INTERFACE(
                                   "with one of the two. Refused where quarry cannot write the host key, unless another "
                                   "was put in its place there and the old one is given, too."),
         &vl_method_Rotate,
-        SD_VARLINK_SYMBOL_COMMENT("Hands over what of a host key wraps the keys of backup repositories, and nothing else. "
-                                  "A repository says which host key it is."),
+        SD_VARLINK_SYMBOL_COMMENT("Hands over what of a host key wraps the keys of backup repositories, and nothing "
+                                  "else. A repository says which host key it is."),
         &vl_method_Derive,
         SD_VARLINK_SYMBOL_COMMENT("Shows the keyslots of a volume, and whether its key is in the kernel."),
         &vl_method_Inspect,

@@ -496,8 +496,8 @@ SD_VARLINK_DEFINE_INTERFACE(
         SD_VARLINK_SYMBOL_COMMENT("Gives back to the pool what the volume's filesystem does not use. It may be "
                                   "mounted; one that is not is opened for it, unless it needs a passphrase."),
         &vl_method_Trim,
-        SD_VARLINK_SYMBOL_COMMENT("Looks whether the filesystem of a volume that nobody uses is sound, by its own tools; "
-                                  "what is wrong is not mended. One that is closed is opened for it, unless it needs a "
+        SD_VARLINK_SYMBOL_COMMENT("Looks whether the filesystem of a volume that nobody uses is sound, by its own "
+                                  "tools; what is wrong is not mended. One that is closed is opened for it, unless it needs a "
                                   "passphrase."),
         &vl_method_Check,
         SD_VARLINK_SYMBOL_COMMENT("Makes snapshots of volumes at one instant; all or none. The volumes may be in use: "

@@ -38,14 +38,15 @@ bool backup_target_name_is_valid(const char *name) {
 static int plan_to_json(const BackupPlan *plan, sd_json_variant **list) {
         _cleanup_free_ char *schedule = schedule_format(&plan->schedule);
 
-        return schedule ? sd_json_variant_append_arraybo(
+        return schedule
+                ? sd_json_variant_append_arraybo(
                                   list,
                                   SD_JSON_BUILD_PAIR_STRING("volume", plan->volume),
                                   SD_JSON_BUILD_PAIR_STRING("schedule", schedule),
                                   SD_JSON_BUILD_PAIR_BOOLEAN("prove", plan->prove),
                                   SD_JSON_BUILD_PAIR_CONDITION(!!plan->failure, "failure",
                                                                SD_JSON_BUILD_STRING(plan->failure)))
-                        : -ENOMEM;
+                                                                          : -ENOMEM;
 }
 
 static int target_to_json(const BackupTarget *t, char **ret) {
@@ -73,8 +74,9 @@ static int target_to_json(const BackupTarget *t, char **ret) {
 }
 
 static int plan_parse(sd_json_variant *v, BackupPlan *ret, Error *err) {
-        sd_json_variant *volume = sd_json_variant_by_key(v, "volume"), *schedule = sd_json_variant_by_key(v, "schedule"),
-                        *prove = sd_json_variant_by_key(v, "prove"), *failure = sd_json_variant_by_key(v, "failure");
+        sd_json_variant *volume = sd_json_variant_by_key(v, "volume"),
+                        *schedule = sd_json_variant_by_key(v, "schedule"), *prove = sd_json_variant_by_key(v, "prove"),
+                        *failure = sd_json_variant_by_key(v, "failure");
         int r;
 
         if (!sd_json_variant_is_string(volume) || !sd_json_variant_is_string(schedule) ||
@@ -196,7 +198,7 @@ int backup_target_save(const BackupTarget *t, Error *err) {
         int r;
 
         r = target_to_json(t, &text);
-        if (r < 0)
+        if (r < 0 || !text)
                 return error_oom(err);
         buffer_format(path, sizeof(path), "%s/%s" SUFFIX, BACKUP_FOLDER, t->name);
         if (mkdir(BACKUP_FOLDER, 0700) < 0 && errno != EEXIST)
@@ -223,7 +225,8 @@ int backup_target_list(char ***ret, Error *err) {
         int r = 0;
 
         if (!folder && errno == EACCES)
-                return error_set(err, ERROR_PERMISSION_DENIED, EACCES, "backups are root's: cannot open " BACKUP_FOLDER);
+                return error_set(err, ERROR_PERMISSION_DENIED, EACCES,
+                                 "backups are root's: cannot open " BACKUP_FOLDER);
         if (!folder && errno != ENOENT)
                 return error_errno(err, errno, "cannot open " BACKUP_FOLDER);
         while (folder && r >= 0 && (entry = readdir(folder))) {
@@ -258,7 +261,8 @@ int backup_target_check_host_key(const char *id, Error *err) {
                 if (r < 0 || !streq(t.host_key, id))
                         continue;
                 error_set(err, ERROR_FAILED, EBUSY, "backup target %s is opened by the old host key", *name);
-                error_hint(err, "quarry backup ls --from %s, which gives it the new one; then quarry key rotate", *name);
+                error_hint(err, "quarry backup ls --from %s, which gives it the new one; then quarry key rotate",
+                           *name);
                 r = error_code(err);
         }
         return r;

@@ -41,8 +41,11 @@ int content_id_parse(const char *text, ContentId *ret) {
         size_t n = 0;
 
         return strlen(text) == CONTENT_ID_TEXT_MAX - 1 &&
-               sodium_hex2bin(ret->bytes, sizeof(ret->bytes), text, CONTENT_ID_TEXT_MAX - 1, NULL, &n, NULL) >= 0 &&
-               n == sizeof(ret->bytes) ? 0 : -EINVAL;
+                               sodium_hex2bin(ret->bytes, sizeof(ret->bytes), text, CONTENT_ID_TEXT_MAX - 1, NULL, &n,
+                                              NULL) >= 0 &&
+                               n == sizeof(ret->bytes)
+                       ? 0
+                       : -EINVAL;
 }
 
 bool content_id_is_zeros(const ContentId *id) {
@@ -159,12 +162,12 @@ int repository_add_key(Repository *r, const RepositoryKeySource *keys, bool by_h
 
 /* The last object: without it, what is there is no repository yet. */
 static int put_format(Repository *r, Error *err) {
-        char text[256];
+        char text[256], uuid[SD_ID128_UUID_STRING_MAX];
 
         buffer_format(text, sizeof(text),
-                      "{\"format\":\"" FORMAT "\",\"version\":%u,\"uuid\":\"" SD_ID128_UUID_FORMAT_STR
-                      "\",\"chunkBytes\":%u,\"segmentChunks\":%u}\n",
-                      VERSION, SD_ID128_FORMAT_VAL(r->uuid), CHUNK_SIZE, SEGMENT_CHUNKS);
+                      "{\"format\":\"" FORMAT "\",\"version\":%u,\"uuid\":\"%s\",\"chunkBytes\":%u,"
+                      "\"segmentChunks\":%u}\n",
+                      VERSION, sd_id128_to_uuid_string(r->uuid, uuid), CHUNK_SIZE, SEGMENT_CHUNKS);
         int n = r->store->ops->put(r->store, FORMAT_OBJECT, text, strlen(text), err);
         return n < 0 ? n : r->store->ops->sync(r->store, err);
 }
@@ -235,11 +238,13 @@ static int read_format(Repository *r, Error *err) {
         uuid = sd_json_variant_by_key(v, "uuid");
         if (!sd_json_variant_is_string(format) || !streq(sd_json_variant_string(format), FORMAT) ||
             !sd_json_variant_is_string(uuid) || sd_id128_from_string(sd_json_variant_string(uuid), &r->uuid) < 0)
-                return error_set(err, ERROR_FAILED, EBADMSG, FORMAT_OBJECT " is damaged, or is no repository of quarry");
+                return error_set(err, ERROR_FAILED, EBADMSG,
+                                 FORMAT_OBJECT " is damaged, or is no repository of quarry");
         if (number_of(v, "version") != VERSION || number_of(v, "chunkBytes") != CHUNK_SIZE ||
             number_of(v, "segmentChunks") != SEGMENT_CHUNKS)
-                return error_set(err, ERROR_NOT_SUPPORTED, 0, "the repository is of version %" PRIu64
-                                 ", which this quarry does not know", number_of(v, "version"));
+                return error_set(err, ERROR_NOT_SUPPORTED, 0,
+                                 "the repository is of version %" PRIu64 ", which this quarry does not know",
+                                 number_of(v, "version"));
         return 0;
 }
 

@@ -1,5 +1,6 @@
 /* A repository's objects as files: KIND/XX/NAME, XX being the first two letters of NAME. They are written beside these,
- * in PARTS, and renamed many at a time, once they are on the disk: what has its name is whole, also after a power cut. */
+ * in PARTS, and renamed many at a time, once they are on the disk: what has its name is whole, also after a power
+ * cut. */
 
 #include "store-directory.h"
 
@@ -214,8 +215,8 @@ static int list_folder(DIR *folder, const char *kind, int (*each)(const char *na
         return r < 0 ? r : -errno;
 }
 
-static int directory_list(Store *store, const char *kind, int (*each)(const char *name, void *userdata),
-                          void *userdata, Error *err) {
+static int directory_list(Store *store, const char *kind, int (*each)(const char *name, void *userdata), void *userdata,
+                          Error *err) {
         Directory *d = directory_of(store);
         _cleanup_(closedirp) DIR *all = NULL;
         struct dirent *entry;
@@ -260,8 +261,8 @@ static void parts_clean(const Directory *d) {
         struct stat status;
 
         while (parts && (entry = readdir(parts)))
-                if (fstatat(d->parts, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) >= 0 &&
-                    S_ISREG(status.st_mode) && status.st_mtime + STALE_SECONDS < time(NULL))
+                if (fstatat(d->parts, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) >= 0 && S_ISREG(status.st_mode) &&
+                    status.st_mtime + STALE_SECONDS < time(NULL))
                         (void) unlinkat(d->parts, entry->d_name, 0);
 }
 

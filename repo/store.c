@@ -45,7 +45,8 @@ static int take_parameter(const char *text, size_t n, S3Place *place) {
 
                 if (n > name && strncmp(text, fields[i].name, name) == 0)
                         return buffer_format(fields[i].field, fields[i].size, "%.*s", (int) (n - name), text + name)
-                                       ? 0 : -EINVAL;
+                                       ? 0
+                                       : -EINVAL;
         }
         return -EINVAL;
 }

@@ -35,8 +35,8 @@ int key_backup(Manager *manager, const Caller *caller, VolumeEntry *entry, const
 
 /* The host's keys, for administrators: the operation ends with host_keys. */
 int host_key_look(Manager *manager, const Caller *caller, const Watcher *watcher, Error *err);
-/* The operation ends with host_keys, the one of this id alone (NULL: the present one), and mount_fd: a sealed memfd with
- * what of it wraps keys of backup repositories. */
+/* The operation ends with host_keys, the one of this id alone (NULL: the present one), and mount_fd: a sealed memfd
+ * with what of it wraps keys of backup repositories. */
 int host_key_derive(Manager *manager, const Caller *caller, const char *id, const Watcher *watcher, Error *err);
 /* A new one, by which every volume's key is wrapped then; or goes on with that. The operation ends with host_keys and
  * n_wrapped, and failure, should some not have come to it: those keep the old one. */

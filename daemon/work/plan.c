@@ -260,8 +260,8 @@ static const Step *const *plan_of_kind(const Job *job) {
         return is_tmpfs ? plan_tmpfs(job->verb) : plan_bind(job);
 }
 
-static const Step *const *plan_of_block(const Job *job) {
-        switch (job->verb) {
+static const Step *const *plan_pool(JobVerb verb) {
+        switch (verb) {
         case JOB_POOL_SCAN:
                 return PLAN(&step_list_scan);
         case JOB_POOL_CREATE:
@@ -305,6 +305,13 @@ static const Step *const *plan_of_block(const Job *job) {
                             &step_metadata_switch);
         case JOB_POOL_AUDIT:
                 return PLAN(&step_audit_pool, &step_audit_thin_ids);
+        default:
+                return plan_key(verb);
+        }
+}
+
+static const Step *const *plan_of_block(const Job *job) {
+        switch (job->verb) {
         case JOB_HOST_AUDIT:
                 return PLAN(&step_audit_kernel, &step_audit_folders, &step_audit_setup);
         case JOB_VOLUME_CREATE:
@@ -359,7 +366,7 @@ static const Step *const *plan_of_block(const Job *job) {
         case JOB_HOST_CALENDAR:
                 return PLAN(&step_calendar);
         default:
-                return plan_key(job->verb);
+                return plan_pool(job->verb);
         }
 }
 

@@ -653,6 +653,9 @@ class Worker:
     def host_key_look(self, job):
         return {"hostKeys": self.host_keys}
 
+    def host_key_derive(self, job):
+        return {"hostKeys": self.host_keys[:1], "fd": wire.sealed(bytes(32))}
+
     def host_key_rotate(self, job):
         if job["key"]["id"] == self.host_keys[0]["id"]:
             self.host_keys = [{"id": f"{int(job['key']['id'], 16) + 1:032x}", "source": "file"},

@@ -68,6 +68,7 @@ FOR_ADMINISTRATORS = {
     "Tenant.Create": lambda name: {"name": f"t-{name}"},
     "Doctor.Examine": lambda name: {},
     "Key.Status": lambda name: {},
+    "Key.Derive": lambda name: {},
     "Key.Rotate": lambda name: {},
 }
 # io.systemd.StorageProvider, about one volume: done by who may see it, else it does not exist, or may not be made.

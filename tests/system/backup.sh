@@ -11,7 +11,7 @@ try quarry pool create two /dev/vdb
 mkfs.ext4 -q /dev/vdc && mkdir /media/backup && mount /dev/vdc /media/backup
 repository=/media/backup/repository
 sum() { (cd "$1" && find . -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum); }
-objects() { find $repository/data -type f | wc -l; }
+objects() { find "$repository"/data -type f | wc -l; }
 of() { json ".backups[] | select(.id == \"$1\") | $2" quarry backup ls --json; } # of ID MEMBER
 snapshots() { quarry ls --type snapshot --no-legend -o name; }
 

@@ -12,13 +12,13 @@ from walk import MIB, SECONDS, SOCKET, Verb, arm, ask, call, plugin, pool, run, 
 
 # These only look.
 JOBS_THAT_LOOK = {"host_calendar", "pool_usage", "pool_check", "volume_usage", "pool_watch", "pool_exclusive", "pool_union",
-                  "volume_diff", "host_key_look", "volume_keys", "volume_header_backup"}
+                  "volume_diff", "host_key_look", "host_key_derive", "volume_keys", "volume_header_backup"}
 # What the broker begins by itself when a pool fills or its catalog fails. No walk brings a pool there;
 # tests/system/full-pool.sh and the scenarios broker-space.py and broker-failures.py do.
 JOBS_OF_FAULTS = {"pool_forget", "pool_recover", "pool_relieve", "volume_limit"}
 METHODS_THAT_LOOK = {"Event.List", "Event.Subscribe", "Volume.List", "Volume.Inspect", "Pool.List", "Pool.Inspect",
                      "Volume.Diff", "Tenant.List", "Tenant.Inspect", "Key.Status", "Key.Inspect",
-                     "Key.Backup", "Driver.Listen", "Stream.Send"}
+                     "Key.Derive", "Key.Backup", "Driver.Listen", "Stream.Send"}
 
 NAME, PLACE = "walked", "/run/quarry/mnt/default/walked"
 STORAGE = "/run/systemd/io.systemd.StorageProvider/quarry"
