@@ -497,8 +497,8 @@ SD_VARLINK_DEFINE_INTERFACE(
                                   "mounted; one that is not is opened for it, unless it needs a passphrase."),
         &vl_method_Trim,
         SD_VARLINK_SYMBOL_COMMENT("Looks whether the filesystem of a volume that nobody uses is sound, by its own "
-                                  "tools; what is wrong is not mended. One that is closed is opened for it, unless it needs a "
-                                  "passphrase."),
+                                  "tools; what is wrong is not mended. One that is closed is opened for it, unless "
+                                  "it needs a passphrase."),
         &vl_method_Check,
         SD_VARLINK_SYMBOL_COMMENT("Makes snapshots of volumes at one instant; all or none. The volumes may be in use: "
                                   "their filesystems are frozen for the moment it takes, so that each is whole."),
