@@ -21,7 +21,8 @@ struct RepositoryLock {
         Repository *r;
         bool alone;
         char *what;
-        char id[33], name[STORE_NAME_MAX]; /* the object, which changes with each renewal */
+        char id[33];
+        char names[2][STORE_NAME_MAX]; /* of the object, which changes with each renewal; while that goes on, of two */
         uint64_t at_usec; /* CLOCK_REALTIME */
         unsigned serial;
 };
@@ -45,15 +46,14 @@ static int write_lock(RepositoryLock *l, Error *err) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *v = NULL;
         Store *store = repository_store(l->r);
         _cleanup_free_ char *text = NULL;
-        char host[65] = "", old[STORE_NAME_MAX];
+        char *name = l->names[l->serial % 2], *old = l->names[(l->serial + 1) % 2], host[65] = "";
+        uint64_t now = clock_usec(CLOCK_REALTIME);
         sd_id128_t machine = {}, boot = {};
         int n;
 
         (void) gethostname(host, sizeof(host) - 1);
         (void) sd_id128_get_machine(&machine);
         (void) sd_id128_get_boot(&boot);
-        l->at_usec = clock_usec(CLOCK_REALTIME);
-        buffer_format(old, sizeof(old), "%s", l->name);
         n = sd_json_buildo(
                         &v,
                         SD_JSON_BUILD_PAIR_BOOLEAN("alone", l->alone),
@@ -63,18 +63,23 @@ static int write_lock(RepositoryLock *l, Error *err) {
                         SD_JSON_BUILD_PAIR_ID128("boot", boot),
                         SD_JSON_BUILD_PAIR_UNSIGNED("pid", (uint64_t) getpid()),
                         SD_JSON_BUILD_PAIR_UNSIGNED("started", start_of(getpid())),
-                        SD_JSON_BUILD_PAIR_UNSIGNED("untilUsec", l->at_usec + HOLDS_USEC));
+                        SD_JSON_BUILD_PAIR_UNSIGNED("untilUsec", now + HOLDS_USEC));
         if (n >= 0)
                 n = sd_json_variant_format(v, 0, &text);
         if (n < 0)
                 return error_oom(err);
-        buffer_format(l->name, sizeof(l->name), LOCKS "/%s-%u", l->id, l->serial++);
-        n = repository_put_text(l->r, l->name, text, err);
+        buffer_format(name, STORE_NAME_MAX, LOCKS "/%s-%u", l->id, l->serial);
+        n = repository_put_text(l->r, name, text, err);
         if (n >= 0)
                 n = store->ops->sync(store, err);
         if (n >= 0 && *old)
                 n = store->ops->remove(store, old, err);
-        return n;
+        if (n < 0)
+                return n;
+        *old = 0;
+        l->at_usec = now;
+        l->serial++;
+        return 0;
 }
 
 /* --- others ----------------------------------------------------------------------------------------------- */
@@ -168,11 +173,12 @@ void repository_unlock(RepositoryLock *l) {
 
         if (!l)
                 return;
-        if (*l->name) {
-                Store *store = repository_store(l->r);
+        for (size_t i = 0; i < ELEMENTSOF(l->names); i++)
+                if (*l->names[i]) {
+                        Store *store = repository_store(l->r);
 
-                (void) store->ops->remove(store, l->name, &ignored);
-        }
+                        (void) store->ops->remove(store, l->names[i], &ignored);
+                }
         free(l->what);
         free(l);
 }
