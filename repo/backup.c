@@ -334,14 +334,23 @@ static int add_backup(Repository *r, const char *name, BackupList *all, Error *e
         return 0;
 }
 
-/* One that cannot be read proves nothing. */
-static void add_proof(Repository *r, const char *name, BackupList *all) {
+/* One that is damaged proves nothing. */
+static int add_proof(Repository *r, const char *name, BackupList *all, Error *err) {
         _cleanup_free_ char *text = NULL;
-        Error ignored = {};
+        Error failure = {};
+        int n;
 
-        if (repository_get_text(r, name, &text, &ignored) > 0 &&
-            backup_proof_from_json(text, &all->proofs[all->n_proofs], &ignored) >= 0)
-                all->n_proofs++;
+        n = repository_get_text(r, name, &text, &failure);
+        if (n > 0)
+                n = backup_proof_from_json(text, &all->proofs[all->n_proofs], &failure);
+        if (n >= 0)
+                all->n_proofs += !!text;
+        else if (failure.number != EBADMSG) {
+                *err = failure;
+                error_prefix(err, "%s", name);
+                return n;
+        }
+        return 0;
 }
 
 static int by_time(const void *a, const void *b) {
@@ -369,7 +378,7 @@ int backup_list(Repository *r, BackupList *ret, Error *err) {
         for (char **name = names; name && *name && n >= 0; name++)
                 n = add_backup(r, *name, &all, err);
         for (char **name = proofs; name && *name && n >= 0; name++)
-                add_proof(r, *name, &all);
+                n = add_proof(r, *name, &all, err);
         if (n < 0) {
                 backup_list_done(&all);
                 return n;
