@@ -30,6 +30,7 @@ typedef struct Directory {
         int fd, parts;
         Pending pending[PENDING_MAX]; /* written, and not yet there */
         size_t n;
+        int failed; /* a negative errno: of what was put before, some is lost, and nothing more is put */
         uint64_t serial, random;
 } Directory;
 
@@ -50,9 +51,9 @@ static int fail(const Directory *d, int number, const char *name, const char *wh
 
 /* Such names cannot lead out of the directory. */
 static int path_make(const char *name, char buf[static STORE_PATH_MAX], Error *err) {
-        const char *slash = strchr(name, '/');
+        const char *slash = name + strspn(name, "abcdefghijklmnopqrstuvwxyz");
 
-        if (slash && strlen(slash) > 2 && !strchr(slash + 1, '/') && slash[1] != '.' &&
+        if (slash > name && *slash == '/' && strlen(slash) > 2 && !strchr(slash + 1, '/') && slash[1] != '.' &&
             buffer_format(buf, STORE_PATH_MAX, "%.*s/%.2s/%s", (int) (slash - name), name, slash + 1, slash + 1))
                 return 0;
         return error_set(err, ERROR_FAILED, EINVAL, "\"%s\" is no name of an object", name);
@@ -80,15 +81,31 @@ static int settle(Directory *d, const Pending *p) {
         return r < 0 ? r : RET_NERRNO(renameat(d->parts, p->part, d->fd, p->path));
 }
 
+/* Of what was put and did not come to its end. */
+static void parts_forget(Directory *d) {
+        for (size_t i = 0; i < d->n; i++)
+                (void) unlinkat(d->parts, d->pending[i].part, 0);
+        d->n = 0;
+}
+
+/* The kernel tells once that it could not write: who asks again would hear that all is well. */
 static int flush(Directory *d, Error *err) {
         int r = d->n > 0 ? RET_NERRNO(syncfs(d->parts)) : 0;
+        size_t i;
 
-        for (size_t i = 0; i < d->n && r >= 0; i++)
+        for (i = 0; i < d->n && r >= 0; i++)
                 r = settle(d, &d->pending[i]);
-        if (r < 0)
-                return fail(d, r, d->pending[0].path, "write", err);
+        if (r < 0) {
+                d->failed = r;
+                r = fail(d, r, d->pending[i > 0 ? i - 1 : 0].path, "write", err);
+                parts_forget(d);
+        }
         d->n = 0;
-        return 0;
+        return r;
+}
+
+static int check_failed(const Directory *d, Error *err) {
+        return d->failed ? fail(d, d->failed, "what was put before", "write", err) : 0;
 }
 
 static int part_write(Directory *d, const char *part, const void *data, size_t size) {
@@ -110,11 +127,11 @@ static int directory_put(Store *store, const char *name, const void *data, size_
         Pending *p;
         int r;
 
-        if (d->n == PENDING_MAX) {
+        r = check_failed(d, err);
+        if (r >= 0 && d->n == PENDING_MAX)
                 r = flush(d, err);
-                if (r < 0)
-                        return r;
-        }
+        if (r < 0)
+                return r;
         p = &d->pending[d->n];
         r = path_make(name, p->path, err);
         if (r < 0)
@@ -130,9 +147,15 @@ static int directory_put(Store *store, const char *name, const void *data, size_
 
 static int directory_sync(Store *store, Error *err) {
         Directory *d = directory_of(store);
-        int r = flush(d, err);
+        int r = check_failed(d, err);
 
-        return r >= 0 && syncfs(d->fd) < 0 ? fail(d, errno, "its directory", "write", err) : r;
+        if (r >= 0)
+                r = flush(d, err);
+        if (r >= 0 && syncfs(d->fd) < 0) {
+                d->failed = -errno;
+                r = check_failed(d, err);
+        }
+        return r;
 }
 
 /* --- reading ---------------------------------------------------------------------------------------------- */
@@ -227,7 +250,7 @@ static int directory_list(Store *store, const char *kind, int (*each)(const char
         all = folder_open(d->fd, kind);
         if (!all)
                 return errno == 0 ? 0 : fail(d, errno, kind, "list", err);
-        while (r >= 0 && (entry = readdir(all))) {
+        for (errno = 0; r >= 0 && (entry = readdir(all)); errno = 0) {
                 _cleanup_(closedirp) DIR *folder = NULL;
 
                 if (entry->d_name[0] == '.')
@@ -238,6 +261,8 @@ static int directory_list(Store *store, const char *kind, int (*each)(const char
                 else
                         r = -errno;
         }
+        if (r >= 0)
+                r = -errno; /* of what was not listed nobody must think that it is not there */
         return r < 0 && err->kind == ERROR_NONE ? fail(d, r, kind, "list", err) : r;
 }
 
@@ -246,8 +271,7 @@ static int directory_list(Store *store, const char *kind, int (*each)(const char
 static void directory_free(Store *store) {
         Directory *d = directory_of(store);
 
-        for (size_t i = 0; i < d->n; i++) /* of what did not come to its end */
-                (void) unlinkat(d->parts, d->pending[i].part, 0);
+        parts_forget(d);
         closep(&d->parts);
         closep(&d->fd);
         free(d->path);
