@@ -77,12 +77,15 @@ static int plan_parse(sd_json_variant *v, BackupPlan *ret, Error *err) {
         sd_json_variant *volume = sd_json_variant_by_key(v, "volume"),
                         *schedule = sd_json_variant_by_key(v, "schedule"), *prove = sd_json_variant_by_key(v, "prove"),
                         *failure = sd_json_variant_by_key(v, "failure");
+        Reference reference;
         int r;
 
         if (!sd_json_variant_is_string(volume) || !sd_json_variant_is_string(schedule) ||
             !sd_json_variant_is_boolean(prove))
                 return error_field(err, "plans", "a plan has a volume, a schedule, and says whether to prove");
-        r = schedule_parse(sd_json_variant_string(schedule), "schedule", &ret->schedule, err);
+        r = reference_parse(sd_json_variant_string(volume), "volume", &reference, err);
+        if (r >= 0)
+                r = schedule_parse(sd_json_variant_string(schedule), "schedule", &ret->schedule, err);
         if (r < 0)
                 return r;
         ret->prove = sd_json_variant_boolean(prove);
