@@ -271,7 +271,8 @@ ifdef ANALYZE
 ALL_CFLAGS += -fanalyzer -Wno-analyzer-malloc-leak -U_FORTIFY_SOURCE
 ALL_CFLAGS += $(if $(filter %/lib/error.o,$@),,-include tests/lint/model.h)
 # A child's descriptors 0 to 3 are meant to stay open.
-$(OUT)/daemon/kernel/spawn.o $(OUT)/cli/export.o $(OUT)/repo/store-s3.o: ALL_CFLAGS += -Wno-analyzer-fd-leak
+$(addprefix $(OUT)/,daemon/kernel/spawn.o cli/backup-plan.o cli/child.o cli/export.o cli/input.o cli/unpack.o \
+    repo/store-s3.o): ALL_CFLAGS += -Wno-analyzer-fd-leak
 # The library closes what is put under its number.
 $(OUT)/daemon/front/server.o: ALL_CFLAGS += -Wno-analyzer-fd-leak
 endif

@@ -26,7 +26,7 @@
 /* At most three words behind the program's. Returns its exit status. */
 static int program_run(const char *program, const char *one, const char *two, const char *three, Error *err) {
         pid_t child = fork();
-        int status;
+        int status = 0;
 
         if (child == 0) {
                 int null = open("/dev/null", O_RDWR | O_CLOEXEC);

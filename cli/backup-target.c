@@ -16,11 +16,10 @@ static const char *arg_credentials, *arg_key_file, *arg_key;
 static bool arg_existing;
 
 const Option backup_target_options[] = {
-        { 0, "credentials", "FILE", "Of the S3 service: access_key_id=, secret_access_key=", option_string,
+        { 0, "credentials", "FILE", "Holds access_key_id=, secret_access_key= for S3", option_string,
           &arg_credentials },
         { 0, "key", "host|passphrase", "What opens the repository (host)", option_string, &arg_key },
-        { 0, "key-file", "FILE", "FILE holds its passphrase; both keys open it with --key host", option_string,
-          &arg_key_file },
+        { 0, "key-file", "FILE", "Its passphrase; with --key host both open it", option_string, &arg_key_file },
         { 0, "existing", NULL, "There is a repository: go on with that", option_flag, &arg_existing },
         {},
 };

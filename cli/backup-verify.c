@@ -256,7 +256,7 @@ static int verify_all(BackupSession *session, char **arguments, Report *report, 
         if (list.n_damaged > 0)
                 report_failure(report, session->target.name, &list.damage);
         size_t n = strv_length(names);
-        if (n > 0)
+        if (names)
                 qsort(names, n, sizeof(*names), by_name);
         for (char **what = arguments; *what; what++) {
                 Error failure = {};

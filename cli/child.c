@@ -47,10 +47,10 @@ void child_end_by_signal(void) {
 
 /* Whatever is not passed on was opened to be closed here. Where this process is killed, its children end, too. */
 __attribute__((noreturn)) static void become(const char *program, char *const *arguments, int in, int out) {
-        int nothing = in < 0 ? open("/dev/null", O_RDONLY | O_CLOEXEC) : -EBADF;
+        int from = in < 0 ? open("/dev/null", O_RDONLY | O_CLOEXEC) : in;
 
         (void) prctl(PR_SET_PDEATHSIG, SIGTERM);
-        if (dup2(in < 0 ? nothing : in, STDIN_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0)
+        if (from >= 0 && dup2(from, STDIN_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0)
                 (void) execv(program, arguments);
         dprintf(STDERR_FILENO, "quarry: cannot run %s: %s\n", program, strerror(errno));
         _exit(EXIT_NOT_RUN);

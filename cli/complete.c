@@ -6,6 +6,7 @@
 #include "overview.h"
 #include "volume.h"
 
+#include <quarry/backup-target.h>
 #include <quarry/mount.h>
 #include <quarry/text.h>
 
@@ -162,6 +163,14 @@ static void offer_volumes(const Typed *t, const char *type) {
         offer_sorted(&name, names, "");
 }
 
+static void offer_backup_targets(const Typed *t) {
+        _cleanup_strv_ char **names = NULL;
+        Error ignored = {};
+
+        if (backup_target_list(&names, &ignored) >= 0)
+                offer_sorted(t, names, "");
+}
+
 /* KEY= of the labels that there are, and behind it the values. */
 static void offer_labels(const Typed *t) {
         static const char *const fields[] = { "labels", NULL };
@@ -306,6 +315,8 @@ static void offer_names(const Typed *t, const char *what) {
                 offer_named(t, API_POOL ".List", "pools");
         else if (startswith(verb, "tenant "))
                 offer_named(t, API_TENANT ".List", "tenants");
+        else if (streq(verb, "backup target"))
+                offer_backup_targets(t);
         else
                 offer_volumes(t, streq(what, "NAME@SNAPSHOT")          ? "snapshot"
                                  : startswith(what, "NAME[@SNAPSHOT]") ? "all"
@@ -329,6 +340,8 @@ static void offer_one_kind(const Typed *t, const char *what) {
                 offer_groups(t);
         else if (streq(what, "FILE") || streq(what, "PATH"))
                 offer_files(t, FILES_ALL);
+        else if (streq(what, "TARGET") && startswith(t->verb->words, "backup "))
+                offer_backup_targets(t);
         else if (streq(what, "TARGET") || streq(what, "DIR"))
                 offer_files(t, FILES_FOLDERS);
         else if (streq(what, "DEVICE"))
@@ -395,6 +408,25 @@ static char *argument_name(const char *synopsis, size_t number) {
         return repeats ? TAKE_PTR(last) : NULL;
 }
 
+/* Of a synopsis of several, "add NAME URL | rm NAME", that begins with this word, its own part, to be freed; offers
+ * the words if it is the one that is typed. */
+static char *alternative(const Typed *t, const char *first) {
+        const char *part = t->verb->synopsis;
+
+        for (size_t length; *part; part += length + strspn(part + length, " |")) {
+                const char *end = strstr(part, " | ");
+                size_t word = strcspn(part, " ");
+
+                length = end ? (size_t) (end - part) : strlen(part);
+                if (first && strlen(first) == word && strncmp(first, part, word) == 0)
+                        return must_have(strndup(part, length));
+                _cleanup_free_ char *name = must_have(strndup(part, word));
+                if (!first)
+                        (void) offer(t, name, "", NULL);
+        }
+        return NULL;
+}
+
 static const Option *option_of(const Option *const *tables, const char *word) {
         bool is_long = word[1] == '-';
         size_t length = is_long ? strcspn(word + 2, "=") : 1;
@@ -425,6 +457,7 @@ typedef struct Typing {
         const Option *awaited; /* the option that the next word is the value of */
         bool ended;            /* by "--" */
         size_t n;              /* arguments that are no options */
+        const char *first;     /* of these */
 } Typing;
 
 static void typing_read(Typing *typing, const Option *const *tables, const char *word) {
@@ -432,15 +465,31 @@ static void typing_read(Typing *typing, const Option *const *tables, const char 
 
         if (typing->awaited)
                 typing->awaited = NULL;
-        else if (typing->ended || !is_option(word))
+        else if (typing->ended || !is_option(word)) {
+                typing->first = typing->first ?: word;
                 typing->n++;
-        else if (streq(word, "--"))
+        } else if (streq(word, "--"))
                 typing->ended = true;
         else {
                 const Option *o = option_of(tables, word);
 
                 typing->awaited = o && o->argument && !has_value ? o : NULL;
         }
+}
+
+/* before: the word in front of it. Of what is made anew there is nothing to offer. */
+static void offer_argument(const Typed *t, const Typing *typing, const char *before) {
+        bool has_parts = islower((unsigned char) *t->verb->synopsis);
+        _cleanup_free_ char *part = has_parts ? alternative(t, typing->first) : NULL;
+        _cleanup_free_ char *argument = NULL;
+
+        if (has_parts && (!part || streq(typing->first, "add")))
+                return;
+        argument = argument_name(part ?: t->verb->synopsis, typing->n);
+        if (argument && streq(argument, "VERB") && typing->n > 0)
+                offer_verbs(t, before);
+        else if (argument)
+                offer_kind(t, argument);
 }
 
 /* words: those behind the verb's. */
@@ -462,14 +511,8 @@ static void complete_verb(Typed *t, const Option *const *tables, char **words) {
                         offer_kind(t, o->argument);
         } else if (!typing.ended && *t->word == '-')
                 offer_options(t, tables);
-        else {
-                _cleanup_free_ char *argument = argument_name(t->verb->synopsis, typing.n);
-
-                if (argument && streq(argument, "VERB") && typing.n > 0)
-                        offer_verbs(t, words[-1]);
-                else if (argument)
-                        offer_kind(t, argument);
-        }
+        else
+                offer_argument(t, &typing, words[-1]);
 }
 
 static void on_alarm(int number) {

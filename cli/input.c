@@ -44,7 +44,8 @@ __attribute__((noreturn)) static void tool_run(const char *tool, int in, int out
         int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
 
         (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (dup2(in, STDIN_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0 && dup2(nowhere, STDERR_FILENO) >= 0)
+        if (nowhere >= 0 && dup2(in, STDIN_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0 &&
+            dup2(nowhere, STDERR_FILENO) >= 0)
                 execl(path, tool, "-dc", (char *) NULL);
         _exit(127);
 }
@@ -123,7 +124,7 @@ ssize_t input_read_some(Input *s, uint8_t *buf, size_t size, Error *err) {
         ssize_t n = (ssize_t) (s->n_head < size ? s->n_head : size);
 
         if (n > 0) {
-                memcpy(buf, s->head, (size_t) n);
+                memmove(buf, s->head, (size_t) n);
                 s->n_head -= (size_t) n;
                 memmove(s->head, s->head + n, s->n_head);
         } else {

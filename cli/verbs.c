@@ -309,7 +309,7 @@ const Verb verbs[] = {
           "there is opened: on a new host, all that is needed for a restore. rm forgets the\n"
           "target, and leaves what lies there.\n",
           "  quarry backup target add disk file:///media/backup\n"
-          "  quarry backup target add cloud 's3://bucket/host1?endpoint=https://s3.example.net' \\\n"
+          "  quarry backup target add cloud 's3://bucket?endpoint=https://s3.example.net' \\\n"
           "      --credentials /etc/quarry/s3 --key host --key-file /media/safe/passphrase\n"
           "  quarry backup target add old file:///media/backup --existing --key passphrase\n",
           backup_target_options, true, 1, 3, verb_backup_target, "backup", backup_target_columns },

@@ -36,7 +36,7 @@ static void hand_over(Operation *op, int mount_fd, int done_fd) {
 static void on_mounted(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
         Operation *op = userdata;
         Error failure = {};
-        int ends[2], r;
+        int ends[2] = { -EBADF, -EBADF }, r;
 
         if (operation_outlives_worker(op, err) && operation_run_job(op, JOB_VOLUME_MOUNT, on_mounted, &failure) >= 0)
                 return;

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from console import ESCAPES, TOP, Terminal, api_server, main, quarry
+from console import ESCAPES, TOP, Terminal, api_server, main, own_host, quarry
 from tap import contains, eventually, same, test
 
 world = None  # set by console for each test
@@ -100,6 +100,29 @@ def live_names_are_offered_in_natural_order():
     same(offered("create x --pool t"), ["try"])
     same(offered("create x --pool=t"), ["--pool=try"])
     same(offered("create x --label t"), ["tier="])
+
+
+@test
+def backup_targets_are_offered():
+    same(offered("backup "), ["target", "run", "ls", "restore", "verify", "prune"])
+    same(offered("backup target "), ["add", "ls", "rm"])
+    same(offered("backup run web"), ["web2", "web10"])
+    same(offered("backup ls va"), ["vault"])
+    same(offered("backup restore va"), ["vault"])
+    same(offered("backup verify --deep va"), ["vault"])
+    same(offered("backup restore vault "), [])
+    with own_host():
+        same(offered("backup run db --to "), [])
+        os.mkdir("/etc/quarry/backup")
+        for name in ("disk", "cloud", "cloud10", "cloud2"):
+            with open(f"/etc/quarry/backup/{name}.json", "w", encoding="utf-8"):
+                pass
+        same(offered("backup run db --to "), ["cloud", "cloud2", "cloud10", "disk"])
+        same(offered("backup ls --from=d"), ["--from=disk"])
+        same(offered("backup target rm d"), ["disk"])
+        same(offered("backup target add d"), [])
+        same(offered("backup target ls d"), [])
+        same(offered("backup target add d --key "), ["host", "passphrase"])
 
 
 @test

@@ -8,9 +8,10 @@ import difflib
 import glob
 import os
 import re
+import shutil
 import sys
 
-from console import ESCAPES, TOP, Terminal, api_server, main, quarry
+from console import ESCAPES, TOP, Terminal, api_server, main, own_host, quarry
 from tap import same, test
 
 GIB = api_server.GIB
@@ -32,6 +33,7 @@ CASES = {
     "umount": ["db nix", "web2", "--lazy db"],
     "rm": ["--dry-run web2 web10 db nix", "--yes web2 db nix", "--yes kept", "--lazy --yes db"],
     "prune": ["--dry-run", "--dry-run --filter name=web*", "--yes --filter name=web2", ""],
+    "check": ["db nix", ""],
     "trim": ["db nix", "--all", ""],
     "export": ["", "db", "nix --to /none/such/db.tar", "raw", "db@monday --to /none/such/db.tar"],
     "send": ["", "db --to /none/such/x", "db@monday --to /none/such/x", "db@monday --to x --format tar",
@@ -72,6 +74,20 @@ CASES = {
     "key change": [""],
     "key backup": ["", "nix one-too-many"],
     "key restore": ["", "nix --from /none/such"],
+    "backup target": ["ls", "ls --filter name=disk", "", "add other", "add disk file:///other",
+                      "add other file://{folder}/other --key passphrase --key-file {folder}/passphrase",
+                      "add other file://{folder}/disk --existing --key-file {folder}/passphrase",
+                      "add other file://{folder}/disk --key-file {folder}/passphrase",
+                      "add other file://{folder}/disk --existing --key-file {folder}/wrong",
+                      "add other ftp://host", "add Other file:///other", "add other s3://bucket?endpoint=https://host",
+                      "add other s3://bucket --credentials x", "add other file:///other --key both", "rm other", "rm disk"],
+    "backup run": ["db", "nix --to disk", "db --to nix", "", "db --schedule daily --full", "--scheduled disk:daily",
+                   "--scheduled disk", "db --scheduled disk:daily", "db --to disk --schedule never"],
+    "backup ls": ["", "--from disk", "db --from nix", "--from disk --sort colour", "--from disk -o help"],
+    "backup restore": ["db copy", "db copy --from disk", "db@yesterday copy --from disk", "db copy@x", "db"],
+    "backup verify": ["", "--from disk", "--from disk 0123456789abcdef", "--from disk --deep db@2026-02-31"],
+    "backup prune": ["", "--from disk", "--from disk --keep 7", "--from disk db", "--from disk --keep 1,last",
+                     "--from disk --dry-run --keep 7-daily"],
     "status": ["", "more"],
     "df": ["", "acme/db nix", "--bytes -o name,total --filter total>1G", "--all --sort name"],
     "doctor": ["", "--fix", "more"],
@@ -98,6 +114,15 @@ def prepare():
          "hint": "quarry rm hurt", "fixable": False}]
 
 
+def add_target():
+    """A repository of no backups, which a passphrase opens."""
+    passphrase = world.file("passphrase", b"correct horse")
+    world.file("wrong", b"wrong")
+    added = quarry("backup", "target", "add", "disk", f"file://{world.folder}/disk", "--key", "passphrase",
+                   "--key-file", passphrase)
+    same((added.code, added.out), (0, "disk\n"), str(added))
+
+
 def verbs():
     listed = re.findall(r"^  ([a-z]+(?: [a-z]+)?)  ", quarry("help").out, re.MULTILINE)
     assert len(listed) > 30, listed
@@ -105,11 +130,12 @@ def verbs():
 
 
 def clean(text):
-    return ESCAPES.sub("", text).replace(world.folder, "/FOLDER")
+    text = ESCAPES.sub("", text).replace(world.folder, "/FOLDER")
+    return re.sub('"repository":"[0-9a-f-]{36}"', '"repository":"UUID"', text)
 
 
 def transcript(command, result):
-    text = f"$ quarry {command}".rstrip() + "\n" + clean(result.out)
+    text = f"$ quarry {clean(command)}".rstrip() + "\n" + clean(result.out)
     if text[-1] != "\n":
         text += "\n[no newline]\n"
     if result.err:
@@ -123,13 +149,20 @@ def case(verb, arguments, *more, columns=None):
     os.unlink(world.socket)
     world.server = api_server.Server(world.socket)
     prepare()
-    words = [*verb.split(), *arguments.split(), *more]
+    words = [*verb.split(), *arguments.format(folder=world.folder).split(), *more]
     if verb == "complete":
         words = ["complete", *more, *arguments.split()]
     if columns:
         return transcript(f"{' '.join(words)}  # on a terminal of {columns} columns",
                           Terminal(*words, columns=columns).finish())
-    return transcript(" ".join(words), quarry(*words))
+    if not verb.startswith("backup "):
+        return transcript(" ".join(words), quarry(*words))
+    for name in ("disk", "other"):
+        shutil.rmtree(f"{world.folder}/{name}", ignore_errors=True)
+    with own_host("[Encryption]\nArgon2Memory=32K\nArgon2Iterations=4\n"):
+        if "disk" in re.split(r"\W", arguments):
+            add_target()
+        return transcript(" ".join(words), quarry(*words))
 
 
 def golden_of(verb):
