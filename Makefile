@@ -182,10 +182,15 @@ ifdef FUZZ
 ALL_CFLAGS += -fsanitize=fuzzer-no-link
 endif
 
-$(OUT)/tests/fuzz/fuzz-s3-answer: $(OUT)/s3/answer.o $(OUT)/s3/xml.o
+fuzz_objects_s3-answer = $(OUT)/s3/answer.o $(OUT)/s3/xml.o
+fuzz_objects_s3-credentials = $(OUT)/repo/s3-credentials.o
+fuzz_objects_backup = $(call room,repo)
+fuzz_objects_backup-proof = $(call room,repo)
+fuzz_objects_slot = $(OUT)/repo/slot.o
+fuzz_objects_seal = $(OUT)/repo/seal.o
+fuzz_objects_retention = $(OUT)/repo/retention.o
 $(OUT)/tests/fuzz/fuzz-s3-answer: LIBS = -lexpat
-$(OUT)/tests/fuzz/fuzz-s3-credentials: $(OUT)/repo/s3-credentials.o
-$(FUZZERS): $(OUT)/%: $(OUT)/%.o $(OUT)/lib.a
+$(FUZZERS): $(OUT)/%: $(OUT)/%.o $$(fuzz_objects_$$(subst $(OUT)/tests/fuzz/fuzz-,,$$@)) $(OUT)/lib.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ -lsystemd $(unit_libs_lib) $(LIBS)
 
