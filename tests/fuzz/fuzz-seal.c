@@ -4,8 +4,6 @@
 #include "../../repo/seal.h"
 #include "fuzz.h"
 
-#include <sodium.h>
-
 static const uint8_t key[SEAL_KEY_SIZE] = "a key of thirty-two bytes......";
 
 static void opens_not(const uint8_t *sealed, size_t size) {
@@ -33,9 +31,4 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         sealed[(data[0] | data[1] << 8) % n] ^= data[2] ?: 1;
         opens_not(sealed, n);
         return 0;
-}
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerInitialize(int *argc, char ***argv) {
-        return sodium_init() < 0 ? 1 : 0;
 }

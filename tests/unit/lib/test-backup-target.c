@@ -1,7 +1,7 @@
 #include <quarry/backup-target.h>
 #include <quarry/text.h>
 
-#include "../repo/members.h"
+#include "../members.h"
 
 #define UUID "01020304-0506-0708-090a-0b0c0d0e0f10"
 #define KEY "0123456789abcdef0123456789abcdef"

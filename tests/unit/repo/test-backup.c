@@ -1,6 +1,6 @@
 #include "../../../repo/backup.h"
 
-#include "members.h"
+#include "../members.h"
 #include "memory-store.h"
 
 #define ID "0123456789abcdef"

@@ -2,7 +2,7 @@
 
 #include <quarry/text.h>
 
-#include "members.h"
+#include "../members.h"
 
 #include <sodium.h>
 

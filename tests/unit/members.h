@@ -4,7 +4,7 @@
 
 #include <quarry/text.h>
 
-#include "../unit.h"
+#include "unit.h"
 
 #include <systemd/sd-json.h>
 
