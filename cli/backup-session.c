@@ -50,12 +50,15 @@ static void keys_done(Keys *k) {
 
 /* "-" is the terminal. */
 static int take_passphrase(Keys *k, const char *key_file, bool confirm, Error *err) {
+        _cleanup_free_ char *path = NULL;
         _cleanup_close_ int fd = -EBADF;
         Config config = {};
         int r;
 
-        fd = r = streq(key_file, "-") ? secret_from_terminal("Passphrase of the repository: ", confirm, err)
-                                      : secret_from_file(key_file, err);
+        r = streq(key_file, "-") ? 0 : backup_secret_path(key_file, &path, err);
+        if (r >= 0)
+                fd = r = path ? secret_from_file(path, err)
+                              : secret_from_terminal("Passphrase of the repository: ", confirm, err);
         if (r < 0)
                 return r;
         r = secret_read(fd, &k->passphrase, &k->size);
@@ -105,6 +108,15 @@ static int follow_host_key(BackupSession *s, const RepositoryKeySource *keys, Er
         return note_host_key(s, present, err);
 }
 
+static int open_store(const BackupTarget *t, bool make, Store **ret, Error *err) {
+        _cleanup_free_ char *credentials = NULL;
+        int r = 0;
+
+        if (t->credentials)
+                r = backup_secret_path(t->credentials, &credentials, err);
+        return r < 0 ? r : store_open(t->url, credentials, make, ret, err);
+}
+
 static int open_repository(BackupSession *s, Error *err) {
         _cleanup_(keys_done) Keys keys = {};
         Store *store;
@@ -115,7 +127,7 @@ static int open_repository(BackupSession *s, Error *err) {
         else
                 r = take_passphrase(&keys, s->target.key_file ?: "-", false, err);
         if (r >= 0)
-                r = store_open(s->target.url, s->target.credentials, false, &store, err);
+                r = open_store(&s->target, false, &store, err);
         if (r >= 0)
                 r = repository_open(store, &keys.source, &s->repository, err);
         if (r >= 0 && !sd_id128_equal(repository_uuid(s->repository), s->target.repository)) {
@@ -201,7 +213,7 @@ int backup_session_add(BackupTarget *t, bool make, bool by_host, Error *err) {
         if (t->key_file)
                 r = take_passphrase(&keys, t->key_file, make, err);
         if (r >= 0)
-                r = store_open(t->url, t->credentials, make, &store, err);
+                r = open_store(t, make, &store, err);
         if (r >= 0)
                 r = make ? repository_make(store, &keys.source, &repository, err)
                          : repository_open(store, &keys.source, &repository, err);

@@ -72,7 +72,9 @@ static sd_json_variant *describe(const BackupTarget *t) {
 /* --- add -------------------------------------------------------------------------------------------------- */
 
 static char *absolute(const char *path) {
-        return !path || streq(path, "-") ? NULL : must_have(realpath(path, NULL) ?: strdup(path));
+        if (!path || streq(path, "-"))
+                return NULL;
+        return must_have(startswith(path, BACKUP_CREDENTIAL) ? strdup(path) : realpath(path, NULL) ?: strdup(path));
 }
 
 static int check_add(const char *name, const char *url, Error *err) {

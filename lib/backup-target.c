@@ -117,6 +117,36 @@ typedef struct Parsed {
         BackupTarget target;
 } Parsed;
 
+/* --- secrets ---------------------------------------------------------------------------------------------- */
+
+static bool secret_is_valid(const char *secret) {
+        const char *name = startswith(secret, BACKUP_CREDENTIAL);
+
+        return name ? *name && *name != '.' && !strchr(name, '/') && text_is_printable(name) : path_is_plain(secret);
+}
+
+int backup_secret_path(const char *secret, char **ret, Error *err) {
+        const char *name = startswith(secret, BACKUP_CREDENTIAL);
+        const char *const folders[] = { getenv("CREDENTIALS_DIRECTORY"), "/run/credstore", "/etc/credstore" };
+
+        if (!name) {
+                *ret = strdup(secret);
+                return *ret ? 0 : error_oom(err);
+        }
+        for (size_t i = 0; i < ELEMENTSOF(folders); i++) {
+                _cleanup_free_ char *path = folders[i] ? format_new("%s/%s", folders[i], name) : NULL;
+
+                if (path && access(path, R_OK) >= 0) {
+                        *ret = TAKE_PTR(path);
+                        return 0;
+                }
+        }
+        error_set(err, ERROR_FAILED, ENOENT, "there is no systemd credential %s", name);
+        error_hint(err, "systemctl edit quarry-backup@.service, with LoadCredential=%s:FILE; or a file /etc/credstore/%s",
+                   name, name);
+        return error_code(err);
+}
+
 static int take(const char *name, Parsed *p, Error *err) {
         BackupTarget *t = &p->target;
 
@@ -124,7 +154,7 @@ static int take(const char *name, Parsed *p, Error *err) {
         if (p->host_key && !host_key_id_is_valid(p->host_key))
                 return error_field(err, "hostKey", "the id of a host key is made of hex digits");
         buffer_format(t->host_key, sizeof(t->host_key), "%s", p->host_key ?: "");
-        if ((t->credentials && !path_is_plain(t->credentials)) || (t->key_file && !path_is_plain(t->key_file)))
+        if ((t->credentials && !secret_is_valid(t->credentials)) || (t->key_file && !secret_is_valid(t->key_file)))
                 return error_field(err, "keyFile", "files are named by absolute paths");
         return plans_parse(p->plans, t, err);
 }

@@ -22,8 +22,8 @@ typedef struct BackupPlan {
 typedef struct BackupTarget {
         char name[BACKUP_TARGET_NAME_MAX + 1];
         char *url;         /* see store_open() */
-        char *credentials; /* paths of files, or NULL: of the service's, */
-        char *key_file;    /* and of the repository's passphrase */
+        char *credentials; /* where a secret is, see backup_secret_path(), or NULL: the service's, */
+        char *key_file;    /* and the repository's passphrase */
         sd_id128_t repository;
         char host_key[HOST_KEY_ID_MAX]; /* by which it is opened here; "": by the passphrase */
         BackupPlan *plans;
@@ -46,6 +46,11 @@ int backup_target_list(char ***ret, Error *err);
 
 /* ERROR_FAILED (EBUSY) if one is opened by this host key. */
 int backup_target_check_host_key(const char *id, Error *err);
+
+/* "credential:NAME" is what systemd gives a service under that name (systemd.exec(5), LoadCredential=), or else a file
+ * of the credential stores; anything else is a path already. Returns a path that is the caller's. */
+#define BACKUP_CREDENTIAL "credential:"
+int backup_secret_path(const char *secret, char **ret, Error *err);
 
 /* The parser alone. */
 int backup_target_parse(const char *name, const char *text, BackupTarget *ret, Error *err);

@@ -68,6 +68,16 @@ s3_heal
 ok "the volume does not notice" touch $root/db/fine
 exits "and then again" 0 quarry backup run db
 exits "all is well" 0 quarry backup verify
+
+# --- credentials that systemd gives ---
+refused "one that is not there" 1 'no systemd credential quarry.backup.cloud' quarry backup target add other "$s3_url" --existing --credentials credential:quarry.backup.cloud
+mkdir -p -m 0700 /etc/credstore
+cp -p "$s3_credentials" /etc/credstore/quarry.backup.cloud
+try quarry backup target rm cloud
+exits "one that is" 0 quarry backup target add cloud "$s3_url" --existing --credentials credential:quarry.backup.cloud
+try quarry backup run db --schedule 'weekly keep 1'
+exits "a service with it" 0 systemctl start 'quarry-backup@cloud:weekly.service'
+is "made a backup" "$(quarry backup ls --json | jq '[.backups[] | select(.rule == "weekly")] | length')" 1
 exits "old ones go" 0 quarry backup prune --yes --keep '1 last'
 exits "all is well then, too" 0 quarry backup verify
 finish
