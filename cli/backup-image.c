@@ -137,6 +137,46 @@ static int fail_none(const char *what, const Backup *first, Error *err) {
         return error_code(err);
 }
 
+static int fail_hosts(const Backup *a, const Backup *b, Error *err) {
+        error_set(err, ERROR_NO_SUCH_VOLUME, ENOTUNIQ, "there are backups of %s on %s and on %s", a->spec.name, a->host,
+                  b->host);
+        error_hint(err, "quarry backup ls -o +host; and say which by its ID");
+        return error_code(err);
+}
+
+static bool is_named(const Backup *b, const Reference *ref) {
+        return streq(b->spec.name, ref->name) && streq(b->spec.tenant, *ref->tenant ? ref->tenant : DEFAULT_TENANT) &&
+               (!*ref->pool || streq(b->spec.pool, ref->pool));
+}
+
+bool backup_is_of_here(const Backup *b) {
+        char host[BACKUP_HOST_MAX];
+
+        backup_host(host);
+        return streq(b->host, host);
+}
+
+void backup_host(char buf[static BACKUP_HOST_MAX]) {
+        memset(buf, 0, BACKUP_HOST_MAX);
+        (void) gethostname(buf, BACKUP_HOST_MAX - 1);
+        text_clean(buf);
+}
+
+bool backup_is_same_volume(const Backup *a, const Backup *b) {
+        return streq(a->spec.name, b->spec.name) && streq(a->spec.tenant, b->spec.tenant) && streq(a->host, b->host);
+}
+
+const Backup *backup_last_proven(const BackupList *list, const Backup *of) {
+        for (size_t i = list->n; i > 0; i--) {
+                const Backup *b = &list->list[i - 1];
+                const BackupProof *proof = backup_is_same_volume(of, b) ? backup_list_proof(list, b->id) : NULL;
+
+                if (proof && proof->sound)
+                        return b;
+        }
+        return NULL;
+}
+
 int backup_find(const BackupList *list, const char *what, const Backup **ret, Error *err) {
         const char *at = strchr(what, '@');
         const Backup *first = NULL, *last = NULL;
@@ -159,17 +199,18 @@ int backup_find(const BackupList *list, const char *what, const Backup **ret, Er
                         "behind @ stands a time, 2026-11-28 or 2026-11-28T06:00 in UTC, or how long ago: 7d");
         if (at && strlen(at + 1) == strlen("2026-11-28") && strchr(at, '-')) /* a day is all of it */
                 until += 24 * 3600 * UINT64_C(1000000) - 1;
-        for (size_t i = 0; i < list->n; i++) {
-                const Backup *b = &list->list[i];
+        for (size_t pass = 0; pass < 2 && !first; pass++)
+                for (size_t i = 0; i < list->n; i++) {
+                        const Backup *b = &list->list[i];
 
-                if (!streq(b->spec.name, ref.name) ||
-                    !streq(b->spec.tenant, *ref.tenant ? ref.tenant : DEFAULT_TENANT) ||
-                    (*ref.pool && !streq(b->spec.pool, ref.pool)))
-                        continue;
-                first = first ?: b;
-                if (b->at_usec <= until)
-                        last = b;
-        }
+                        if (!is_named(b, &ref) || (pass == 0 && !backup_is_of_here(b)))
+                                continue;
+                        if (first && !streq(first->host, b->host))
+                                return fail_hosts(first, b, err);
+                        first = first ?: b;
+                        if (b->at_usec <= until)
+                                last = b;
+                }
         if (!last)
                 return fail_none(what, first, err);
         *ret = last;

@@ -270,7 +270,7 @@ int backup_plan_find(const char *timer, BackupRule *ret, Error *err) {
         return r;
 }
 
-/* Of those that the rule made of this volume, the oldest first. Returns how many went. */
+/* Of those that the rule made of this volume on this host, the oldest first; but the last that was proven. */
 static int expire_one(BackupSession *session, const BackupList *list, const BackupRule *rule, size_t i, size_t *ret_n,
                       Error *err) {
         size_t left = 0;
@@ -281,7 +281,8 @@ static int expire_one(BackupSession *session, const BackupList *list, const Back
                         const Backup *b = &list->list[j];
                         _cleanup_free_ char *reference = backup_reference(b);
 
-                        if (!streq_ptr(b->rule, rule->expression) || !streq(reference, rule->volumes[i]))
+                        if (!streq_ptr(b->rule, rule->expression) || !streq(reference, rule->volumes[i]) ||
+                            !backup_is_of_here(b) || b == backup_last_proven(list, b))
                                 continue;
                         if (pass == 0)
                                 left++;

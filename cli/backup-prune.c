@@ -127,37 +127,27 @@ int backup_sweep(BackupSession *session, size_t *ret_n, Error *err) {
 
 /* --- which backups go ------------------------------------------------------------------------------------- */
 
-static bool is_same_volume(const Backup *a, const Backup *b) {
-        return streq(a->spec.name, b->spec.name) && streq(a->spec.tenant, b->spec.tenant) && streq(a->host, b->host);
-}
-
-/* Those of the volume that the i-th is of. The last that was proven stays, whatever the rules: it is the one that is
- * known to be worth something. */
+/* Those of the volume that the i-th is of. The last that was proven stays, whatever the rules. */
 static void judge(const BackupList *list, size_t i, const Retention *retention, bool *keep) {
         _cleanup_free_ uint64_t *times = must_have(calloc(list->n, sizeof(*times)));
         _cleanup_free_ size_t *which = must_have(calloc(list->n, sizeof(*which)));
         _cleanup_free_ bool *kept = must_have(calloc(list->n, sizeof(*kept)));
-        size_t n = 0, proven = SIZE_MAX;
+        size_t n = 0;
 
         for (size_t j = 0; j < list->n; j++) {
-                const BackupProof *proof;
-
-                if (!is_same_volume(&list->list[i], &list->list[j]))
+                if (!backup_is_same_volume(&list->list[i], &list->list[j]))
                         continue;
-                proof = backup_list_proof(list, list->list[j].id);
-                if (proof && proof->sound)
-                        proven = j;
                 times[n] = list->list[j].at_usec;
                 which[n++] = j;
         }
         retention_apply(retention, times, n, kept);
         for (size_t j = 0; j < n; j++)
-                keep[which[j]] = kept[j] || which[j] == proven;
+                keep[which[j]] = kept[j] || &list->list[which[j]] == backup_last_proven(list, &list->list[i]);
 }
 
 static bool is_first(const BackupList *list, size_t i) {
         for (size_t j = 0; j < i; j++)
-                if (is_same_volume(&list->list[i], &list->list[j]))
+                if (backup_is_same_volume(&list->list[i], &list->list[j]))
                         return false;
         return true;
 }

@@ -138,7 +138,7 @@ static int put_chunk(Run *run, uint64_t n, ContentId *ret, Error *err) {
         if (r >= 0)
                 r = source_read(&run->source, n * CHUNK_SIZE, run->buf, size, err);
         if (r >= 0)
-                r = repository_put_content(run->session->repository, run->buf, size, ret, &stored, err);
+                r = repository_put_content(run->session->repository, run->buf, size, arg_full, ret, &stored, err);
         if (r < 0)
                 return r;
         run->backup.read += size;
@@ -179,7 +179,8 @@ static int put_segment(Run *run, size_t n, ContentId *ret, Error *err) {
                 *ret = n < run->parent.n_segments ? run->parent.segments[n] : (ContentId) {};
                 return 0;
         }
-        r = repository_put_content(run->session->repository, ids, SEGMENT_CHUNKS * sizeof(*ids), ret, &stored, err);
+        r = repository_put_content(run->session->repository, ids, SEGMENT_CHUNKS * sizeof(*ids), arg_full, ret, &stored,
+                                   err);
         run->backup.stored += stored;
         return r;
 }
@@ -227,8 +228,7 @@ static int describe(Run *run, Error *err) {
         buffer_format(spec->name, sizeof(spec->name), "%s", describe_string(run->volume, "name"));
         take_labels(run->volume, spec);
         must(sd_id128_from_string(describe_string(run->volume, "uuid"), &run->backup.volume));
-        (void) gethostname(run->backup.host, sizeof(run->backup.host) - 1);
-        text_clean(run->backup.host);
+        backup_host(run->backup.host);
         backup_id_make(run->backup.id);
         return 0;
 }
@@ -243,6 +243,8 @@ static int describe_image(Run *run, Error *err) {
                 return r;
         source_describe(image, &run->backup.spec);
         run->backup.device_size = volume_spec_device_size(&run->backup.spec);
+        if (run->backup.device_size > BACKUP_DEVICE_MAX)
+                return error_set(err, ERROR_NOT_SUPPORTED, EFBIG, "it is too large: backups are of at most 64T");
         buffer_format(run->backup.parent, sizeof(run->backup.parent), "%s", run->parent.id);
         return 0;
 }

@@ -215,6 +215,8 @@ int backup_prove(BackupSession *session, const Backup *b, BackupProof *ret, Erro
         if (r >= 0 && !ret->sound) {
                 *err = failure;
                 error_prefix(err, "the backup is DAMAGED");
+                error_hint(err, "quarry backup run --full %s, which puts again what the volume still has of it",
+                           VOLUME_REFERENCE(&b->spec));
                 return error_code(err);
         }
         return r;

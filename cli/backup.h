@@ -53,7 +53,13 @@ int backup_volume_remove(const char *name, Error *err);
 /* --- backups ----------------------------------------------------------------------------------------------- */
 
 void backup_id_make(char ret[static BACKUP_ID_MAX]);
-/* ID, VOLUME, or VOLUME@TIME: the last one up to then. ERROR_NO_SUCH_VOLUME. */
+void backup_host(char buf[static BACKUP_HOST_MAX]); /* what this host is called in backups */
+bool backup_is_of_here(const Backup *backup); /* of this host */
+bool backup_is_same_volume(const Backup *a, const Backup *b);
+/* The one of this volume that was proven last: it is known to be worth something. NULL: none. */
+const Backup *backup_last_proven(const BackupList *list, const Backup *of);
+/* ID, VOLUME, or VOLUME@TIME: the last one up to then: of this host, if it has any, else of
+ * the only other. ERROR_NO_SUCH_VOLUME. */
 int backup_find(const BackupList *list, const char *what, const Backup **ret, Error *err);
 /* "TENANT/NAME", or NAME alone of the default tenant; to be freed. */
 char *backup_reference(const Backup *backup);

@@ -9,6 +9,7 @@
 
 #define BACKUP_ID_MAX 17 /* 16 hex digits */
 #define BACKUP_HOST_MAX 65
+#define BACKUP_DEVICE_MAX (UINT64_C(1) << 46) /* bytes: of more the description would be too large an object */
 
 typedef struct Backup {
         char id[BACKUP_ID_MAX];

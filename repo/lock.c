@@ -116,6 +116,10 @@ static int check_other(RepositoryLock *own, const char *name, Error *err) {
         int n;
 
         n = repository_get_text(own->r, name, &text, err);
+        if (n == -EBADMSG) { /* nobody's who could open the repository */
+                *err = (Error) {};
+                return store->ops->remove(store, name, err);
+        }
         if (n <= 0)
                 return n;
         if (sd_json_parse(text, 0, &v, NULL, NULL) < 0 || is_over(v))

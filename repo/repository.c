@@ -311,8 +311,27 @@ int repository_open(Store *store, const RepositoryKeySource *keys, Repository **
 
 /* --- contents --------------------------------------------------------------------------------------------- */
 
-int repository_put_content(Repository *r, const void *data, size_t size, ContentId *ret, uint64_t *ret_stored,
-                           Error *err) {
+/* Returns 1 if it is there; prove: and whole. */
+static int has_content(Repository *r, const char *name, const ContentId *id, size_t size, bool prove, Error *err) {
+        _cleanup_free_ uint8_t *buf = NULL;
+        Error damage = {};
+        int n;
+
+        n = r->store->ops->has(r->store, name, err);
+        if (n <= 0 || !prove)
+                return n;
+        buf = malloc(size);
+        if (!buf)
+                return error_oom(err);
+        n = repository_get_content(r, id, buf, size, &damage);
+        if (n >= 0 || damage.number == EBADMSG)
+                return n >= 0;
+        *err = damage;
+        return n;
+}
+
+int repository_put_content(Repository *r, const void *data, size_t size, bool prove, ContentId *ret,
+                           uint64_t *ret_stored, Error *err) {
         char name[STORE_NAME_MAX];
         size_t sealed;
         int n;
@@ -323,7 +342,7 @@ int repository_put_content(Repository *r, const void *data, size_t size, Content
         if (content_id_is_zeros(ret))
                 return 0;
         content_object_name(ret, name);
-        n = r->store->ops->has(r->store, name, err);
+        n = has_content(r, name, ret, size, prove, err);
         if (n != 0)
                 return n < 0 ? n : 0;
         n = seal(r->keys->content, name, data, size, r->buf, &sealed, err);

@@ -23,6 +23,28 @@ static int accept_filesystem(StepContext *c, Error *err) {
                          isempty(found) ? "no filesystem" : found, filesystem_to_string(spec->fs));
 }
 
+/* Without the host key that it is wrapped by, a passphrase that it has opens it: what nobody can open here goes from
+ * this copy. Else *err stays. */
+static int do_without_host_key(StepContext *c, Error *err) {
+        VolumeKeys keys = {};
+        int slot = -1, r;
+        bool other = false;
+
+        r = luks_keys_look(c->luks, &keys);
+        for (size_t i = 0; i < keys.n && r >= 0; i++) {
+                if (keys.slots[i].kind == KEYSLOT_HOST)
+                        slot = (int) keys.slots[i].number;
+                other = other || keys.slots[i].kind == KEYSLOT_PASSPHRASE;
+        }
+        if (r < 0 || slot < 0 || !other)
+                return error_code(err);
+        r = luks_keyslot_remove(c->luks, slot);
+        if (r >= 0)
+                r = luks_token_set(c->luks, NULL);
+        *err = (Error) {};
+        return r < 0 ? error_errno(err, r, "cannot write the LUKS2 header of volume %s", c->job->volume.spec.name) : 0;
+}
+
 /* Its header, and what the host key is bound to, have the UUID of the volume that it comes from. */
 static int accept_header(StepContext *c, Error *err) {
         sd_id128_t own = volume_header_uuid(&c->job->volume), there;
@@ -47,6 +69,8 @@ static int accept_header(StepContext *c, Error *err) {
                 r = luks_token_unwrap(c, there, &slot, &passphrase, err);
                 if (r >= 0)
                         r = luks_token_wrap(c, own, passphrase, slot, err);
+                else if (err->kind == ERROR_WRONG_KEY)
+                        r = do_without_host_key(c, err);
                 if (r < 0)
                         return r;
         }

@@ -114,7 +114,11 @@ not_ok "and nothing of it stays" quarry exists bad
 rm "$some"
 refused "an object that is gone is found" 1 'is not there' quarry backup verify "$full"
 cp /run/some "$some"
-exits "back in its place" 0 quarry backup verify --deep "$full"
+printf '\xff' | dd of="$some" bs=1 seek=100 conv=notrunc status=none
+exits "all of it read again" 0 quarry backup run --full db
+full2=${out%% *}
+exits "heals what is damaged" 0 quarry backup verify --deep "$full"
+try quarry backup verify "$full2"
 like "all is well" "$(quarry backup ls --no-legend -o id,proven | grep "$full")" 'just now'
 cp $repository/backups/*/"$one" /run/one 2>/dev/null
 other=$(ids | grep -v "$full" | head -1)
@@ -157,12 +161,19 @@ exits "the next look gives the target the new one" 0 quarry backup ls
 exits "then the old one goes" 0 quarry key rotate --yes
 exits "and all is there" 0 quarry backup verify
 
+try quarry create vault --size 64M --encrypt
+try quarry key add vault --new-key-file /root/passphrase
+try quarry mount vault
+echo secret >$root/vault/file && sync -f $root/vault
+try quarry backup run vault
+try quarry umount vault
+
 # --- another host: the repository, the passphrase, nothing else ---
 try quarry umount db www
 before=$(quarry mount db >/dev/null && sum $root/db)
 try quarry backup run db
 try quarry umount db
-try quarry rm --yes --snapshots db www
+try quarry rm --yes --snapshots db www vault
 try quarry pool rm default
 rm -rf /etc/quarry/backup /var/lib/quarry/host-key*
 systemctl restart quarryd
@@ -172,4 +183,7 @@ exits "a new host" 0 quarry backup target add again file://$repository --existin
 exits "restores" 0 quarry backup restore db back
 try quarry mount back
 is "what there was" "$(sum $root/back)" "$before"
+exits "an encrypted one without its host key, but with a passphrase" 0 quarry backup restore vault vault
+exits "opens with that" 0 quarry mount vault --key-file /root/passphrase
+is "and has what there was" "$(cat $root/vault/file)" secret
 finish

@@ -73,7 +73,8 @@ static Job job_make(JobVerb verb) {
 }
 
 static bool is_host_key_verb(JobVerb verb) {
-        return verb == JOB_HOST_KEY_LOOK || verb == JOB_HOST_KEY_ROTATE || verb == JOB_HOST_KEY_RETIRE;
+        return verb == JOB_HOST_KEY_LOOK || verb == JOB_HOST_KEY_ROTATE || verb == JOB_HOST_KEY_RETIRE ||
+               verb == JOB_HOST_KEY_DERIVE;
 }
 
 static bool is_volume_verb(JobVerb verb) {

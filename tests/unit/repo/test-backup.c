@@ -447,7 +447,7 @@ static void test_segments(void **state) {
         Error err = {};
 
         ids[7].bytes[3] = 9;
-        assert_int_equal(repository_put_content(repository, ids, sizeof(ids), &b.segments[0], NULL, &err), 0);
+        assert_int_equal(repository_put_content(repository, ids, sizeof(ids), false, &b.segments[0], NULL, &err), 0);
         assert_int_equal(backup_get_segment(repository, &b, 0, back, &err), 0);
         assert_memory_equal(ids, back, sizeof(ids));
         for (size_t n = 1; n < 4; n++) { /* zeros, and behind its end */

@@ -158,17 +158,17 @@ static void test_content_is_stored_once(void **state) {
         ContentId one, other, none;
         Error err = {};
 
-        assert_int_equal(repository_put_content(r, "contents", 8, &one, &stored, &err), 0);
+        assert_int_equal(repository_put_content(r, "contents", 8, false, &one, &stored, &err), 0);
         assert_true(stored > 8);
-        assert_int_equal(repository_put_content(r, "contents", 8, &other, &stored, &err), 0);
+        assert_int_equal(repository_put_content(r, "contents", 8, false, &other, &stored, &err), 0);
         assert_int_equal(stored, 0);
         assert_true(content_id_equal(&one, &other));
         assert_int_equal(memory_count(&m, "data/"), 1);
-        assert_int_equal(repository_put_content(r, "contentS", 8, &other, NULL, &err), 0);
+        assert_int_equal(repository_put_content(r, "contentS", 8, false, &other, NULL, &err), 0);
         assert_false(content_id_equal(&one, &other));
         assert_int_equal(memory_count(&m, "data/"), 2);
         stored = 77;
-        assert_int_equal(repository_put_content(r, zeros, sizeof(zeros), &none, &stored, &err), 0);
+        assert_int_equal(repository_put_content(r, zeros, sizeof(zeros), false, &none, &stored, &err), 0);
         assert_true(content_id_is_zeros(&none) && stored == 0);
         assert_int_equal(memory_count(&m, "data/"), 2);
         repository_free(r);
@@ -195,8 +195,8 @@ static void test_get_proves(void **state) {
         Error err = {};
         size_t i;
 
-        assert_int_equal(repository_put_content(r, "contents", 8, &id, NULL, &err), 0);
-        assert_int_equal(repository_put_content(r, "others..", 8, &other, NULL, &err), 0);
+        assert_int_equal(repository_put_content(r, "contents", 8, false, &id, NULL, &err), 0);
+        assert_int_equal(repository_put_content(r, "others..", 8, false, &other, NULL, &err), 0);
         assert_int_equal(gets(r, &id, 8, "contents"), 0);
         assert_int_equal(gets(r, &none, 8, "\0\0\0\0\0\0\0\0"), 0);
         assert_int_equal(gets(r, &id, 7, NULL), -EBADMSG);
