@@ -143,11 +143,13 @@ static void test_what_a_verb_needs_arrives_and_nothing_else(void **state) {
                 assert_int_equal(back.fix, verb == JOB_HOST_AUDIT);
                 assert_int_equal(back.n_thin_ids, verb == JOB_POOL_UNION ? 2 : 0);
                 assert_true(verb != JOB_POOL_UNION || back.thin_ids[1] == THIN_ID_MAX);
-                assert_int_equal(back.needs_old_key, verb == JOB_VOLUME_CREATE || verb == JOB_VOLUME_KEY_ADD);
+                assert_int_equal(back.needs_old_key, verb == JOB_VOLUME_CREATE || verb == JOB_VOLUME_KEY_ADD ||
+                                                             verb == JOB_HOST_KEY_DERIVE);
                 assert_int_equal(back.repeated, verb == JOB_VOLUME_ROLLBACK || verb == JOB_VOLUME_SHRINK ||
                                                         verb == JOB_VOLUME_KEY_REMOVE || verb == JOB_VOLUME_KEY_CHANGE);
                 bool with_key = verb == JOB_VOLUME_KEY_ADD || verb == JOB_VOLUME_KEY_REMOVE ||
                                 verb == JOB_VOLUME_KEY_WRAP || verb == JOB_HOST_KEY_ROTATE ||
+                                verb == JOB_HOST_KEY_DERIVE ||
                                 verb == JOB_HOST_KEY_RETIRE;
                 assert_int_equal(back.key.host && back.key.has_slot, with_key);
                 assert_int_equal(back.key.slot, with_key ? 31 : 0);
