@@ -35,7 +35,6 @@ int backup_session_add(BackupTarget *target, bool make, bool by_host, Error *err
 /* The snapshots that a volume has for backups are called "backup-ID". The first label says for which repository one was
  * made; the second is there once its backup is whole, and the third says when that was proven. */
 #define BACKUP_SNAPSHOT_PREFIX "backup-"
-#define BACKUP_MADE_LABEL "quarry.backup.made-for"
 #define BACKUP_LABEL "quarry.backup"
 #define BACKUP_PROVEN_LABEL "quarry.backup.proven"
 

@@ -196,9 +196,9 @@ static void label_remove(char **label) {
                 label[0] = label[1];
 }
 
-bool volume_spec_is_received(const VolumeSpec *spec) {
+bool volume_spec_is_fixed(const VolumeSpec *spec) {
         for (char *const *l = spec->labels; l && *l && spec->role == ROLE_SNAPSHOT; l++)
-                if (startswith(*l, RECEIVED_LABEL "="))
+                if (startswith(*l, RECEIVED_LABEL "=") || startswith(*l, BACKUP_MADE_LABEL "="))
                         return true;
         return false;
 }

@@ -25,7 +25,7 @@ static bool is_image(const StepContext *c) {
 static bool is_fixed(const StepContext *c) {
         const VolumeSpec *spec = &c->job->volume.spec;
 
-        return is_image(c) && (spec->fs == FILESYSTEM_NONE || volume_spec_is_received(spec));
+        return is_image(c) && (spec->fs == FILESYSTEM_NONE || volume_spec_is_fixed(spec));
 }
 
 int luks_passphrase_read(int fd, const char *field, char **ret, size_t *ret_size, Error *err) {

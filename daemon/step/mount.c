@@ -117,7 +117,7 @@ static int mount_run(StepContext *c, Error *err) {
 
         dm_device_path(c->device, device);
         root = mnt_filesystem_labelled(device, filesystem_to_string(spec->fs),
-                                       volume_spec_is_received(spec)             ? MNT_FIXED
+                                       volume_spec_is_fixed(spec)                ? MNT_FIXED
                                        : spec->role == ROLE_SNAPSHOT             ? MNT_IMAGE
                                        : c->job->mount.options & MOUNT_READ_ONLY ? MNT_READ_ONLY
                                                                                  : MNT_WRITABLE,

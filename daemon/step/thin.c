@@ -163,7 +163,7 @@ static bool is_fixed(const StepContext *c) {
         if (spec->role != ROLE_SNAPSHOT || spec->key_source != KEY_SOURCE_NONE || c->job->verb == JOB_VOLUME_RECEIVE ||
             c->job->verb == JOB_VOLUME_ACCEPT)
                 return false;
-        return volume_spec_is_received(spec) || spec->fs == FILESYSTEM_NONE;
+        return volume_spec_is_fixed(spec) || spec->fs == FILESYSTEM_NONE;
 }
 
 static int thin_open_run(StepContext *c, Error *err) {

@@ -156,7 +156,13 @@ int volume_spec_normalize(VolumeSpec *spec, Error *err);
 /* A received snapshot has this label: the UUID that its contents had where they came from. What is sent since then is
  * written onto it: as long as it has the label nobody changes it, not even the kernel by replaying a journal. */
 #define RECEIVED_LABEL "quarry.stream"
-bool volume_spec_is_received(const VolumeSpec *spec);
+
+/* A snapshot that a backup is made of has this label, with the repository as value: the next backup of that volume is
+ * what the repository has of it, and what differs from it. So it stays what it is, too. */
+#define BACKUP_MADE_LABEL "quarry.backup.made-for"
+
+/* Whether it has one of both. */
+bool volume_spec_is_fixed(const VolumeSpec *spec);
 
 /* Adds "key=value"; refuses a second value for a key. */
 int volume_spec_add_label(VolumeSpec *spec, const char *label, Error *err);

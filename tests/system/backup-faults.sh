@@ -35,6 +35,37 @@ is "does not build on one" "$(quarry backup ls --json | jq -r ".backups[] | sele
 is "and leaves them alone" "$(images | wc -l)" 3
 try quarry rm --yes db@backup-0123456789abcdef "$forged"
 
+# --- its own snapshot has a journal to be replayed, is looked at, and gone back to ---
+for fs in ext4 xfs; do
+    try quarry create j --size 320M --fs $fs
+    try quarry mount j
+    write $root/j/a 8
+    exec 9>$root/j/unlinked
+    dd if=/dev/urandom bs=1M count=3 status=none >&9
+    rm $root/j/unlinked
+    try quarry backup run j
+    exec 9>&-
+    image=j@backup-${out%% *}
+    try quarry mount -o ro "$image" /mnt
+    ok "$fs: a snapshot of a backup can be read" cmp /mnt/a $root/j/a
+    umount /mnt
+    exits "$fs: and stays what was backed up" 0 quarry backup verify --deep "${image#*backup-}"
+    try quarry umount j
+    try quarry rollback --yes --discard-current "$image"
+    try quarry mount j
+    write $root/j/b 2
+    before=$(sum $root/j)
+    exits "$fs: what builds on it" 0 quarry backup run j
+    last=${out%% *}
+    try quarry umount j
+    exits "$fs: is proven" 0 quarry backup verify --deep "$last"
+    try quarry backup restore "$last" k
+    try quarry mount k
+    is "$fs: and what there was" "$(sum $root/k)" "$before"
+    try quarry umount k
+    try quarry rm --yes --snapshots j k
+done
+
 # --- killed at every stage: nothing half, and the next is as good as ever ---
 write $root/db/b 40
 for after in 0.4 1 2; do
