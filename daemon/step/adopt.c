@@ -52,7 +52,8 @@ static bool stays(const char *name, const char *folder, Filesystem fs) {
                (fs == FILESYSTEM_EXT4 && streq(name, "lost+found"));
 }
 
-/* What moves away can make a folder that is read pass others over: so it is read until nothing is left. */
+/* What moves away can make a folder that is read pass others over: so it is read until nothing is left. A damaged one
+ * may have a name twice: the second would take the place of the first, or, of the same file, never go. */
 static int entries_move(int root, int folder_fd, const char *folder, Filesystem fs, Error *err) {
         _cleanup_close_ int fd = openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         DIR *directory = fd < 0 ? NULL : fdopendir(fd);
@@ -72,7 +73,7 @@ static int entries_move(int root, int folder_fd, const char *folder, Filesystem 
                         if (stays(entry->d_name, folder, fs))
                                 continue;
                         moved = true;
-                        if (renameat(root, entry->d_name, folder_fd, entry->d_name) < 0)
+                        if (renameat2(root, entry->d_name, folder_fd, entry->d_name, RENAME_NOREPLACE) < 0)
                                 r = error_errno(err, errno, "cannot move %s from the root of the filesystem",
                                                 text_echo(entry->d_name, echo));
                 }

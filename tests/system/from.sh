@@ -106,6 +106,20 @@ try quarry update db --no-protect
 try quarry rm --yes db
 leaves_nothing "all of that"
 
+# --- a damaged one, in which a name stands twice: of one file, and of two ---
+double() { # IMAGE COMMAND...: of debugfs, which make 2-twice
+    truncate -s 32M "$1" && mkfs.ext4 -q -O ^dir_index,^metadata_csum "$1"
+    printf '%s\n' 'write /etc/hostname 1-twice' "${@:2}" | debugfs -w "$1" >/dev/null 2>&1
+    sed -i 's/2-twice/1-twice/g' "$1"
+    [ "$(debugfs -R 'ls -p' "$1" 2>/dev/null | grep -c 1-twice)" = 2 ]
+}
+try double same.img 'link 1-twice /2-twice' 'sif 1-twice links_count 2'
+try double two.img 'write /etc/hostname 2-twice'
+for damaged in same two; do
+    refused "$damaged: it ends" 1 'cannot move 1-twice' timeout 60 quarry create db --from $damaged.img
+    not_ok "$damaged: and there is no volume" quarry exists db
+done
+
 # --- what is no image, or not all of it ---
 head -c 40M ext4.img >cut.img
 refused "an image that is cut short" 2 'cut short: it has 40M' quarry create db --from cut.img
