@@ -89,7 +89,8 @@ static void remove_leftovers(void) {
         }
 }
 
-/* The snapshot that it was made of may still be there: then what that holds now is what the backup has to be. */
+/* The snapshot that it was made of may still be there: then what that holds now is what the backup has to be, but for
+ * keys that changed since. */
 static int compare_snapshot(BackupSession *session, const Backup *b, bool *ret_compared, Error *err) {
         _cleanup_free_ ContentId *ids = must_have(calloc(SEGMENT_CHUNKS, sizeof(*ids)));
         _cleanup_free_ uint8_t *buf = must_have(malloc(CHUNK_SIZE));
@@ -111,6 +112,8 @@ static int compare_snapshot(BackupSession *session, const Backup *b, bool *ret_c
                         n = (uint64_t) i * SEGMENT_CHUNKS + j;
                         if (n * CHUNK_SIZE >= b->device_size)
                                 break;
+                        if (n * CHUNK_SIZE < backup_header_size(b))
+                                continue;
                         r = source_read(&source, n * CHUNK_SIZE, buf, backup_chunk_size(b, n), err);
                         if (r < 0)
                                 break;

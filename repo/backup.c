@@ -35,6 +35,10 @@ size_t backup_chunk_size(const Backup *b, uint64_t n) {
         return left < CHUNK_SIZE ? (size_t) left : CHUNK_SIZE;
 }
 
+uint64_t backup_header_size(const Backup *b) {
+        return b->spec.key_source != KEY_SOURCE_NONE ? LUKS_HEADER_SIZE : 0;
+}
+
 /* --- as text ---------------------------------------------------------------------------------------------- */
 
 static int segments_to_json(const Backup *b, sd_json_variant **ret) {

@@ -40,6 +40,10 @@ size_t backup_count_segments(uint64_t device_size);
 /* How many bytes chunk n has: the last may have less. */
 size_t backup_chunk_size(const Backup *backup, uint64_t n);
 
+/* How many bytes at the beginning are the LUKS2 header. Keys change in that of a snapshot, too, which otherwise never
+ * changes: a rotation of the host key wraps all of them anew. */
+uint64_t backup_header_size(const Backup *backup);
+
 int backup_to_json(const Backup *backup, char **ret);              /* -ENOMEM */
 int backup_from_json(const char *text, Backup *ret, Error *err);   /* ERROR_FAILED (EBADMSG) */
 int backup_proof_from_json(const char *text, BackupProof *ret, Error *err);

@@ -186,11 +186,29 @@ exits "no schedule" 0 quarry backup run db www --schedule none
 is "no timer stays" "$(systemctl list-timers --all --no-legend | grep -c quarry-backup)" 0
 
 # --- keys ---
+try quarry create vault --size 64M --encrypt
+try quarry mount vault
+echo one >$root/vault/one
+try quarry backup run vault
+sealed=${out%% *}
 exits "the host key gets a successor" 1 quarry key rotate --yes
 like "the old one stays as long as the target needs it" "$err" 'backup target disk is opened by the old host key'
+exits "a backup of before is what its snapshot is, but for its keys" 0 quarry backup verify --deep "$sealed"
+try quarry umount vault
+try quarry rollback --yes --discard-current "vault@backup-$sealed"
+try quarry mount vault
+echo two >$root/vault/two && sync -f $root/vault
+before=$(sum $root/vault)
+try quarry backup run vault
+sealed=${out%% *}
 exits "the next look gives the target the new one" 0 quarry backup ls
 exits "then the old one goes" 0 quarry key rotate --yes
 exits "and all is there" 0 quarry backup verify
+exits "what builds on a snapshot whose key was wrapped anew has the key as it is now" 0 quarry backup restore "$sealed" opened
+try quarry mount opened
+is "and all that was in it" "$(sum $root/opened)" "$before"
+try quarry umount opened vault
+try quarry rm --yes --snapshots opened vault
 
 try quarry create vault --size 64M --encrypt
 try quarry key add vault --new-key-file /root/passphrase
