@@ -201,6 +201,21 @@ static int put_contents(Run *run, Error *err) {
         return r;
 }
 
+/* Whoever removes what no backup needs sees it from now on; and whoever did so before took our lock away. */
+static int put_description(Run *run, Error *err) {
+        Repository *repository = run->session->repository;
+        Error ignored = {};
+        int r;
+
+        r = backup_put(repository, &run->backup, err);
+        if (r < 0)
+                return r;
+        r = repository_lock_check(run->session->lock, err);
+        if (r < 0)
+                (void) backup_remove(repository, &run->backup, &ignored);
+        return r;
+}
+
 /* --- a volume --------------------------------------------------------------------------------------------- */
 
 static void take_labels(sd_json_variant *volume, VolumeSpec *spec) {
@@ -285,7 +300,7 @@ static int back_up(Run *run, Error *err) {
         if (r >= 0)
                 r = put_contents(run, err);
         if (r >= 0)
-                r = backup_put(run->session->repository, &run->backup, err);
+                r = put_description(run, err);
         if (r >= 0)
                 return settle(run, err);
         source_done(&run->source);

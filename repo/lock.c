@@ -23,7 +23,7 @@ struct RepositoryLock {
         char *what;
         char id[33];
         char names[2][STORE_NAME_MAX]; /* of the object, which changes with each renewal; while that goes on, of two */
-        uint64_t at_usec; /* CLOCK_REALTIME */
+        uint64_t at_usec; /* CLOCK_BOOTTIME: the other may be set meanwhile */
         unsigned serial;
 };
 
@@ -42,12 +42,23 @@ static uint64_t start_of(pid_t pid) {
         return at && sscanf(at, " %" SCNu64, &ticks) == 1 ? ticks : 0;
 }
 
+static int check_there(RepositoryLock *l, const char *name, Error *err) {
+        Store *store = repository_store(l->r);
+        int n = store->ops->has(store, name, err);
+
+        return n != 0 ? n
+                      : error_set(err, ERROR_FAILED, ETIMEDOUT,
+                                  "somebody took this for dead and worked in the repository meanwhile: it was "
+                                  "stopped for more than an hour, or the clocks of two hosts differ");
+}
+
+/* The old one goes last, and only if it was there all the time. */
 static int write_lock(RepositoryLock *l, Error *err) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *v = NULL;
         Store *store = repository_store(l->r);
         _cleanup_free_ char *text = NULL;
         char *name = l->names[l->serial % 2], *old = l->names[(l->serial + 1) % 2], host[65] = "";
-        uint64_t now = clock_usec(CLOCK_REALTIME);
+        uint64_t now = clock_usec(CLOCK_BOOTTIME);
         sd_id128_t machine = {}, boot = {};
         int n;
 
@@ -63,7 +74,7 @@ static int write_lock(RepositoryLock *l, Error *err) {
                         SD_JSON_BUILD_PAIR_ID128("boot", boot),
                         SD_JSON_BUILD_PAIR_UNSIGNED("pid", (uint64_t) getpid()),
                         SD_JSON_BUILD_PAIR_UNSIGNED("started", start_of(getpid())),
-                        SD_JSON_BUILD_PAIR_UNSIGNED("untilUsec", now + HOLDS_USEC));
+                        SD_JSON_BUILD_PAIR_UNSIGNED("untilUsec", clock_usec(CLOCK_REALTIME) + HOLDS_USEC));
         if (n >= 0)
                 n = sd_json_variant_format(v, 0, &text);
         if (n < 0)
@@ -72,6 +83,8 @@ static int write_lock(RepositoryLock *l, Error *err) {
         n = repository_put_text(l->r, name, text, err);
         if (n >= 0)
                 n = store->ops->sync(store, err);
+        if (n >= 0 && *old)
+                n = check_there(l, old, err);
         if (n >= 0 && *old)
                 n = store->ops->remove(store, old, err);
         if (n < 0)
@@ -108,6 +121,7 @@ static bool is_over(sd_json_variant *v) {
                 start_of((pid_t) number_of(v, "pid")) != number_of(v, "started"));
 }
 
+/* Returns 1 if it went meanwhile. */
 static int check_other(RepositoryLock *own, const char *name, Error *err) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *v = NULL;
         Store *store = repository_store(own->r);
@@ -121,7 +135,7 @@ static int check_other(RepositoryLock *own, const char *name, Error *err) {
                 return store->ops->remove(store, name, err);
         }
         if (n <= 0)
-                return n;
+                return n < 0 ? n : 1;
         if (sd_json_parse(text, 0, &v, NULL, NULL) < 0 || is_over(v))
                 return store->ops->remove(store, name, err);
         if (!own->alone && !sd_json_variant_boolean(sd_json_variant_by_key(v, "alone")))
@@ -135,17 +149,30 @@ static int check_other(RepositoryLock *own, const char *name, Error *err) {
         return error_code(err);
 }
 
-static int check_others(RepositoryLock *own, Error *err) {
+/* What went may have been renewed, by one that was not listed yet: returns 1, too. */
+static int check_listed(RepositoryLock *own, Error *err) {
         _cleanup_strv_ char **names = NULL;
+        bool went = false;
         int n;
 
         n = store_list(repository_store(own->r), LOCKS, &names, err);
         for (char **name = names; name && *name && n >= 0; name++) {
                 const char *id = startswith(*name, LOCKS "/");
 
-                if (id && !startswith(id, own->id))
-                        n = check_other(own, *name, err);
+                if (!id || startswith(id, own->id))
+                        continue;
+                n = check_other(own, *name, err);
+                went = went || n > 0;
         }
+        return n < 0 ? n : went;
+}
+
+static int check_others(RepositoryLock *own, Error *err) {
+        int n;
+
+        do
+                n = check_listed(own, err);
+        while (n > 0);
         return n;
 }
 
@@ -188,7 +215,7 @@ void repository_unlock(RepositoryLock *l) {
 }
 
 int repository_lock_renew(RepositoryLock *l, Error *err) {
-        uint64_t now = clock_usec(CLOCK_REALTIME);
+        uint64_t now = clock_usec(CLOCK_BOOTTIME);
 
         if (now - l->at_usec < RENEW_USEC)
                 return 0;
@@ -196,4 +223,10 @@ int repository_lock_renew(RepositoryLock *l, Error *err) {
                 return error_set(err, ERROR_FAILED, ETIMEDOUT,
                                  "it was stopped for more than an hour, and others worked in the repository since");
         return write_lock(l, err);
+}
+
+int repository_lock_check(RepositoryLock *l, Error *err) {
+        int n = check_there(l, l->names[(l->serial + 1) % 2], err); /* the next one is not written yet */
+
+        return n < 0 ? n : 0;
 }

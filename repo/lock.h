@@ -15,3 +15,7 @@ DEFINE_CLEANUP(RepositoryLock *, repository_unlock)
 
 /* To be called every now and then by who takes long. Does nothing until it is time. */
 int repository_lock_renew(RepositoryLock *lock, Error *err);
+
+/* Whether it counted until now. What was put there before this is safe from whoever comes; if it did not, somebody who
+ * was alone may have removed what that needs. */
+int repository_lock_check(RepositoryLock *lock, Error *err);

@@ -214,7 +214,7 @@ static DIR *folder_open(int at, const char *name) {
 
         if (!dir && fd >= 0)
                 close(fd);
-        if (!dir && (errno == ENOENT || errno == ENOTDIR))
+        if (!dir && errno == ENOENT)
                 errno = 0;
         return dir;
 }
@@ -238,6 +238,11 @@ static int list_folder(DIR *folder, const char *kind, int (*each)(const char *na
         return r < 0 ? r : -errno;
 }
 
+/* Folders of objects have two letters; what else lies there is somebody's own. */
+static bool is_folder_name(const char *name) {
+        return name[0] != '.' && strlen(name) == 2;
+}
+
 static int directory_list(Store *store, const char *kind, int (*each)(const char *name, void *userdata), void *userdata,
                           Error *err) {
         Directory *d = directory_of(store);
@@ -253,7 +258,7 @@ static int directory_list(Store *store, const char *kind, int (*each)(const char
         for (errno = 0; r >= 0 && (entry = readdir(all)); errno = 0) {
                 _cleanup_(closedirp) DIR *folder = NULL;
 
-                if (entry->d_name[0] == '.')
+                if (!is_folder_name(entry->d_name))
                         continue;
                 folder = folder_open(dirfd(all), entry->d_name);
                 if (folder)

@@ -122,6 +122,39 @@ is "the one that was proven stays" "$(ids | grep -c "$last")" 1
 exits "all of what stays is there" 0 quarry backup verify
 refused "a retention that is none" 2 '7 daily, 4 weekly' quarry backup prune --keep '7 fortnightly'
 
+# --- folders and locks that are not what they were ---
+mv $repository/backups /media/backup/elsewhere && ln -s /media/backup/elsewhere $repository/backups
+at=$(date +%s)
+date -s "@$((at + 99999999))" >/dev/null
+try quarry backup run www
+date -s "@$((at + 9))" >/dev/null
+try quarry backup run www
+exits "a retention, behind one of a time that is not yet" 0 quarry backup prune --yes --keep '1 last' www
+is "which does not take the place of the last" "$(count www)" 2
+before_objects=$(objects)
+refused "a folder that is a link is not read as empty" 1 'cannot list backups' quarry backup prune --yes
+is "so nothing goes" "$(objects)" "$before_objects"
+rm $repository/backups && mv /media/backup/elsewhere $repository/backups
+try quarry create clock --size 100M
+try quarry mount clock
+write $root/clock/a 60
+held() { find $repository/locks -type f | grep -q .; }
+quarry backup run clock >/run/1 2>&1 & busy=$!
+wait_for 30 held
+date -s "@$(($(date +%s) - 30))" >/dev/null
+wait $busy; is "the clock is set back meanwhile" "$?" 0
+write $root/clock/a 60
+n=$(count)
+quarry backup run clock >/run/1 2>&1 & busy=$!
+wait_for 30 held
+find $repository/locks -type f -delete
+wait $busy; is "its lock is taken away meanwhile, as another host does whose clock is ahead" "$?" 1
+like "says so" "$(</run/1)" 'somebody took this for dead'
+is "there is no backup then" "$(count)" "$n"
+exits "the next one" 0 quarry backup run clock
+exits "and all of each is there" 0 quarry backup verify
+try quarry rm --yes --snapshots --lazy clock
+
 # --- the repository is full ---
 fallocate -l "$(($(df --output=avail -B1 /media/backup | tail -1) - 6000000))" /media/backup/filler
 write $root/db/d 60
@@ -175,6 +208,12 @@ exits "its service" 0 systemctl start 'quarry-backup@disk:daily.service'
 is "keeps two" "$(quarry backup ls db --json | jq '[.backups[] | select(.rule == "daily")] | length')" 2
 is "and proves what is to be" "$(quarry backup ls --json | jq -c '[.backups[] | select(.rule == "daily" and .sound).volume]')" '["db"]'
 is "and leaves the others alone" "$(($(count db) - 2))" "$n"
+own=$(hostname)
+hostname elsewhere
+try systemctl start 'quarry-backup@disk:daily.service'
+hostname "$own"
+is "another host leaves those of this one alone" \
+    "$(quarry backup ls db --json | jq '[.backups[] | select(.rule == "daily")] | length')" 3
 systemctl stop quarry-backup@disk:daily.service 2>/dev/null
 mv $repository /media/backup/away
 not_ok "a service whose repository is gone" systemctl start 'quarry-backup@disk:daily.service'
