@@ -74,6 +74,8 @@ static int mark(BackupSession *session, Needed *segments, Needed *chunks, Error 
                 error_prefix(err, "what it needs is not known, so nothing is removed");
                 return error_code(err);
         }
+        if (r >= 0)
+                r = backup_target_review_host_keys(session, &list, err);
         for (size_t i = 0; i < list.n && r >= 0; i++)
                 for (size_t j = 0; j < list.list[i].n_segments; j++)
                         need(segments, &list.list[i].segments[j]);

@@ -34,6 +34,7 @@ typedef struct Run {
         BackupSession *session;
         sd_json_variant *volume;  /* as quarryd describes it */
         const char *name;
+        int turn;                 /* the file behind it says which image is about to be made */
         Backup backup, parent;    /* parent.id empty: none */
         char *image;              /* the snapshot; NULL: not made yet */
         char *base;               /* that of parent */
@@ -64,6 +65,13 @@ static bool is_better_parent(const Run *run, const Backup *b, const char *snapsh
                (!*run->parent.id || run->parent.at_usec < b->at_usec);
 }
 
+/* Whether it is the one that a run which was killed was about to make, before it could say so by a label. */
+static bool is_begun(const Run *run, const char *id) {
+        char begun[BACKUP_ID_MAX] = "";
+
+        return pread(run->turn, begun, sizeof(begun) - 1, 0) > 0 && streq(begun, id);
+}
+
 /* What an earlier run left that came to no end goes; the last that did is the parent. Nobody else is at it: see
  * backup_turn_take(). */
 static int look_at_image(Run *run, sd_json_variant *snapshot, Error *err) {
@@ -72,7 +80,11 @@ static int look_at_image(Run *run, sd_json_variant *snapshot, Error *err) {
         char id[BACKUP_ID_MAX];
         int r;
 
-        if (!backup_image_id(snapshot, id) || !backup_image_is_of(snapshot, repository_uuid(run->session->repository)))
+        if (!backup_image_id(snapshot, id))
+                return 0;
+        if (is_begun(run, id) && !*describe_string(sd_json_variant_by_key(snapshot, "labels"), BACKUP_MADE_LABEL))
+                return backup_volume_remove(uuid, err);
+        if (!backup_image_is_of(snapshot, repository_uuid(run->session->repository)))
                 return 0;
         r = backup_get(run->session->repository, id, &b, err);
         if (r == 0)
@@ -106,6 +118,8 @@ static int make_image(Run *run, Error *err) {
 
         name = must_have(format_new("%s@" BACKUP_SNAPSHOT_PREFIX "%s", reference, run->backup.id));
         char *images[] = { name, NULL };
+        if (pwrite(run->turn, run->backup.id, BACKUP_ID_MAX - 1, 0) < 0)
+                return error_errno(err, errno, "cannot note what is about to be made");
         must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRV("volumes", images)));
         Call call = { .method = API_VOLUME ".Snapshot", .parameters = parameters, .what = what };
         r = client_call(&call, &reply, NULL, err);
@@ -250,6 +264,36 @@ static int describe(Run *run, Error *err) {
         return 0;
 }
 
+/* By which host key the image is opened. That is not destroyed as long as there are backups that need it. */
+static int look_at_key(Run *run, char ret[static HOST_KEY_ID_MAX], Error *err) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL, *reply = NULL;
+        int r;
+
+        *ret = 0;
+        if (run->backup.spec.key_source == KEY_SOURCE_NONE)
+                return 0;
+        must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRING("volume", run->image)));
+        Call call = { .method = API_KEY ".Inspect", .parameters = parameters };
+        r = client_call(&call, &reply, NULL, err);
+        if (r < 0)
+                return r;
+        buffer_format(ret, HOST_KEY_ID_MAX, "%s",
+                      describe_string(sd_json_variant_by_key(reply, "keys"), "hostKey"));
+        return *ret ? backup_target_note_host_key(run->session, ret, err) : 0;
+}
+
+static int check_key(Run *run, Error *err) {
+        char now[HOST_KEY_ID_MAX];
+        int r;
+
+        r = look_at_key(run, now, err);
+        if (r < 0 || streq(now, run->backup.host_key))
+                return r;
+        error_set(err, ERROR_FAILED, ESTALE, "the host key got a successor meanwhile");
+        error_hint(err, "quarry backup run %s, once more", run->name);
+        return error_code(err);
+}
+
 /* As it is in the image: a volume may have grown since. */
 static int describe_image(Run *run, Error *err) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *image = NULL;
@@ -296,9 +340,13 @@ static int back_up(Run *run, Error *err) {
         if (r >= 0)
                 r = describe_image(run, err);
         if (r >= 0)
+                r = look_at_key(run, run->backup.host_key, err);
+        if (r >= 0)
                 r = source_open(run->image, run->base, run->progress.what, &run->source, err);
         if (r >= 0)
                 r = put_contents(run, err);
+        if (r >= 0)
+                r = check_key(run, err);
         if (r >= 0)
                 r = put_description(run, err);
         if (r >= 0)
@@ -340,7 +388,7 @@ static int run_one(BackupSession *session, const char *name, const char *rule, R
         if (r >= 0) {
                 run.backup.rule = rule ? must_have(strdup(rule)) : NULL;
                 turn = must_have(format_new("volume-%s", describe_string(run.volume, "uuid")));
-                lock = r = backup_turn_take(turn, true, err);
+                run.turn = lock = r = backup_turn_take(turn, true, err);
         }
         if (r >= 0)
                 r = back_up(&run, err);

@@ -176,6 +176,35 @@ int backup_target_begin(const char *name, int *ret_turn, BackupTarget *ret, Erro
         return r;
 }
 
+int backup_target_note_host_key(BackupSession *s, const char *id, Error *err) {
+        _cleanup_(backup_target_done) BackupTarget t = {};
+        _cleanup_close_ int turn = -EBADF;
+        int r;
+
+        r = backup_target_begin(s->target.name, &turn, &t, err);
+        if (r < 0 || strv_contains(t.host_keys, id))
+                return r;
+        must(strv_append(&t.host_keys, id));
+        return backup_target_save(&t, err);
+}
+
+int backup_target_review_host_keys(BackupSession *s, const BackupList *left, Error *err) {
+        _cleanup_(backup_target_done) BackupTarget t = {};
+        _cleanup_strv_ char **needed = NULL;
+        _cleanup_close_ int turn = -EBADF;
+        int r;
+
+        for (size_t i = 0; i < left->n; i++)
+                if (*left->list[i].host_key && !strv_contains(needed, left->list[i].host_key))
+                        must(strv_append(&needed, left->list[i].host_key));
+        r = backup_target_begin(s->target.name, &turn, &t, err);
+        if (r < 0 || strv_equal(t.host_keys, needed))
+                return r;
+        strv_free(t.host_keys);
+        t.host_keys = TAKE_PTR(needed);
+        return backup_target_save(&t, err);
+}
+
 int backup_session_open(const char *name, bool alone, const char *what, BackupSession *ret, Error *err) {
         _cleanup_(backup_session_done) BackupSession s = {};
         int r;

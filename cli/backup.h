@@ -16,6 +16,11 @@ typedef struct BackupSession {
         RepositoryLock *lock;
 } BackupSession;
 
+/* That the target has backups of volumes which this host key opens: it is not destroyed then. Before they are there. */
+int backup_target_note_host_key(BackupSession *session, const char *id, Error *err);
+/* The same for all that are left, and no others; the session is alone. */
+int backup_target_review_host_keys(BackupSession *session, const BackupList *left, Error *err);
+
 /* NULL: the only one that there is. */
 int backup_target_choose(const char *name, BackupTarget *ret, Error *err);
 

@@ -137,6 +137,8 @@ static int rotate_report(sd_json_variant *reply) {
         if (left > 0 && !arg_json)
                 fprintf(stderr, "quarry: %llu volumes still need an older key, which is kept for them%s%s\n",
                         (unsigned long long) left, failure ? ": " : "", failure ? sd_json_variant_string(failure) : "");
+        else if (failure && !arg_json)
+                fprintf(stderr, "quarry: an older key is kept: %s\n", sd_json_variant_string(failure));
         for (size_t i = 0; i < n_missing && !arg_json; i++)
                 fprintf(stderr, "quarry: pool %s is not active: the older key is kept until its volumes were seen\n",
                         sd_json_variant_string(sd_json_variant_by_index(missing, i)));

@@ -23,6 +23,7 @@ void backup_target_done(BackupTarget *t) {
         for (size_t i = 0; i < t->n_plans; i++)
                 backup_plan_done(&t->plans[i]);
         free(t->plans);
+        strv_free(t->host_keys);
         free(t->url);
         free(t->credentials);
         free(t->key_file);
@@ -67,6 +68,8 @@ static int target_to_json(const BackupTarget *t, char **ret) {
                                 SD_JSON_BUILD_PAIR_UUID("repository", t->repository),
                                 SD_JSON_BUILD_PAIR_CONDITION(!!*t->host_key, "hostKey",
                                                              SD_JSON_BUILD_STRING(t->host_key)),
+                                SD_JSON_BUILD_PAIR_CONDITION(strv_length(t->host_keys) > 0, "volumesHostKeys",
+                                                             SD_JSON_BUILD_STRV(t->host_keys)),
                                 SD_JSON_BUILD_PAIR_VARIANT("plans", plans));
         if (r >= 0)
                 r = sd_json_variant_format(v, SD_JSON_FORMAT_PRETTY | SD_JSON_FORMAT_NEWLINE, ret);
@@ -154,6 +157,9 @@ static int take(const char *name, Parsed *p, Error *err) {
         if (p->host_key && !host_key_id_is_valid(p->host_key))
                 return error_field(err, "hostKey", "the id of a host key is made of hex digits");
         buffer_format(t->host_key, sizeof(t->host_key), "%s", p->host_key ?: "");
+        for (char **id = t->host_keys; id && *id; id++)
+                if (!host_key_id_is_valid(*id))
+                        return error_field(err, "volumesHostKeys", "the id of a host key is made of hex digits");
         if ((t->credentials && !secret_is_valid(t->credentials)) || (t->key_file && !secret_is_valid(t->key_file)))
                 return error_field(err, "keyFile", "files are named by absolute paths");
         return plans_parse(p->plans, t, err);
@@ -169,6 +175,7 @@ int backup_target_parse(const char *name, const char *text, BackupTarget *ret, E
                 { "repository", SD_JSON_VARIANT_STRING, sd_json_dispatch_id128, offsetof(Parsed, target.repository),
                   SD_JSON_MANDATORY },
                 { "hostKey", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(Parsed, host_key), 0 },
+                { "volumesHostKeys", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_strv, offsetof(Parsed, target.host_keys), 0 },
                 { "plans", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(Parsed, plans),
                   SD_JSON_MANDATORY },
                 {},
@@ -291,12 +298,16 @@ int backup_target_check_host_key(const char *id, Error *err) {
                 _cleanup_(backup_target_done) BackupTarget t = {};
 
                 r = backup_target_load(*name, &t, err);
-                if (r < 0 || !streq(t.host_key, id))
-                        continue;
-                error_set(err, ERROR_FAILED, EBUSY, "backup target %s is opened by the old host key", *name);
-                error_hint(err, "quarry backup ls --from %s, which gives it the new one; then quarry key rotate",
-                           *name);
-                r = error_code(err);
+                if (r < 0)
+                        break;
+                if (streq(t.host_key, id)) {
+                        r = error_set(err, ERROR_FAILED, EBUSY, "backup target %s is opened by the old host key", *name);
+                        error_hint(err, "quarry backup ls --from %s, which gives it the new one", *name);
+                } else if (strv_contains(t.host_keys, id)) {
+                        r = error_set(err, ERROR_FAILED, EBUSY,
+                                      "backups in target %s are of volumes that the old host key opens", *name);
+                        error_hint(err, "it goes when quarry backup prune has removed the last of them");
+                }
         }
         return r;
 }

@@ -88,6 +88,7 @@ int backup_to_json(const Backup *b, char **ret) {
                         SD_JSON_BUILD_PAIR_CONDITION(!!*b->parent, "parent", SD_JSON_BUILD_STRING(b->parent)),
                         SD_JSON_BUILD_PAIR_UNSIGNED("readBytes", b->read),
                         SD_JSON_BUILD_PAIR_UNSIGNED("storedBytes", b->stored),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!*b->host_key, "hostKey", SD_JSON_BUILD_STRING(b->host_key)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!b->rule, "rule", SD_JSON_BUILD_STRING(b->rule)),
                         SD_JSON_BUILD_PAIR_VARIANT("segments", segments));
         if (r >= 0)
@@ -96,7 +97,7 @@ int backup_to_json(const Backup *b, char **ret) {
 }
 
 typedef struct Parsed {
-        const char *id, *host, *pool, *tenant, *name, *fs, *key_source, *parent, *rule;
+        const char *id, *host, *pool, *tenant, *name, *fs, *key_source, *parent, *rule, *host_key;
         uint64_t version;
         char **labels;
         sd_json_variant *segments;
@@ -135,6 +136,9 @@ static int take(Parsed *p, Error *err) {
                 return -EINVAL;
         spec->fs = (Filesystem) fs;
         spec->key_source = (KeySource) source;
+        if (p->host_key && !host_key_id_is_valid(p->host_key))
+                return -EINVAL;
+        buffer_format(p->b.host_key, sizeof(p->b.host_key), "%s", p->host_key ?: "");
         buffer_format(p->b.id, sizeof(p->b.id), "%s", p->id);
         buffer_format(p->b.parent, sizeof(p->b.parent), "%s", p->parent ?: "");
         buffer_format(p->b.host, sizeof(p->b.host), "%s", p->host);
@@ -178,6 +182,7 @@ int backup_from_json(const char *text, Backup *ret, Error *err) {
                 STRING("parent", parent, 0),
                 NUMBER("readBytes", b.read),
                 NUMBER("storedBytes", b.stored),
+                STRING("hostKey", host_key, 0),
                 STRING("rule", rule, 0),
                 FIELD("segments", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, segments, SD_JSON_MANDATORY),
                 {},

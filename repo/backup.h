@@ -20,6 +20,7 @@ typedef struct Backup {
         uint64_t device_size; /* bytes: of an encrypted volume with its header */
         char parent[BACKUP_ID_MAX]; /* the one on which it builds; empty: all of it was read */
         uint64_t read, stored;      /* bytes of the device, and that were new in the repository, as they lie there */
+        char host_key[HOST_KEY_ID_MAX]; /* by which the volume's key is wrapped in it; empty: by none */
         char *rule;           /* of the schedule that asked for it, or NULL */
         ContentId *segments;  /* of each SEGMENT_SIZE bytes of the device, the names of its chunks */
         size_t n_segments;

@@ -123,6 +123,16 @@ static bool is_listed(const Operation *op, const char *id) {
         return false;
 }
 
+static void keep_key(Operation *op, const Error *err) {
+        log_info("host key", "the old key %s stays: %s", op->job.key.id, err->text);
+        if (op->failure.kind == ERROR_NONE)
+                op->failure = *err;
+        for (size_t i = 1; i < op->n_host_keys; i++)
+                if (streq(op->host_keys[i].id, op->job.key.id))
+                        op->host_keys[i].source = HOST_KEY_OLD_CREDENTIAL; /* none that is ours to destroy */
+        retire(op);
+}
+
 static void on_retired(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
         Operation *op = userdata;
         Error failure = {};
@@ -136,7 +146,9 @@ static void on_retired(JobResult *result, int *mount_fd, const Error *err, void 
                 error_set(&failure, ERROR_FAILED, EEXIST, "the old host key %s is still there", op->job.key.id);
                 err = &failure;
         }
-        if (err)
+        if (err && err->number == EBUSY) /* what somebody outside needs it for is no failure: the others may go */
+                keep_key(op, err);
+        else if (err)
                 finish(op, err);
         else {
                 log_info("host key", "the old key %s is destroyed: no volume needs it any more", op->job.key.id);
@@ -293,12 +305,12 @@ static void go_on(Operation *op) {
 
 /* --- the beginning ------------------------------------------------------------------------------------------ */
 
-/* Whether some need an older key that is there, or may; or one is still to be destroyed. */
+/* Whether some need an older key that is there; or may. */
 static bool is_under_way(const Operation *op) {
         const Registry *registry = &op->manager->registry;
 
         for (size_t i = 1; i < op->n_host_keys; i++)
-                if (op->host_keys[i].source == HOST_KEY_KEPT || registry_count_key(registry, op->host_keys[i].id) > 0)
+                if (registry_count_key(registry, op->host_keys[i].id) > 0)
                         return true;
         return op->n_host_keys > 1 && registry_count_key(registry, "") > 0;
 }

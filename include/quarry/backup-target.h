@@ -26,6 +26,7 @@ typedef struct BackupTarget {
         char *key_file;    /* and the repository's passphrase */
         sd_id128_t repository;
         char host_key[HOST_KEY_ID_MAX]; /* by which it is opened here; "": by the passphrase */
+        char **host_keys; /* by which the keys of volumes are wrapped in the backups that are there */
         BackupPlan *plans;
         size_t n_plans;
 } BackupTarget;
@@ -44,7 +45,7 @@ int backup_target_remove(const char *name, Error *err);
 /* Their names, sorted; to be freed by strv_free(). */
 int backup_target_list(char ***ret, Error *err);
 
-/* ERROR_FAILED (EBUSY) if one is opened by this host key. */
+/* ERROR_FAILED (EBUSY) if one is opened by this host key, or has backups of volumes that need it. */
 int backup_target_check_host_key(const char *id, Error *err);
 
 /* "credential:NAME" is what systemd gives a service under that name (systemd.exec(5), LoadCredential=), or else a file

@@ -168,7 +168,7 @@ full=${out%% *}
 is "one snapshot of it stays" "$(images | grep '^db@')" "db@backup-$full"
 
 # --- damage ---
-some=$(find $repository/data -type f -printf '%T@ %p\n' | sort | tail -1 | cut -d' ' -f2)
+some=$(find $repository/data -type f -size +200k -printf '%T@ %p\n' | sort | tail -1 | cut -d' ' -f2)
 cp "$some" /run/some
 printf '\xff' | dd of="$some" bs=1 seek=100 conv=notrunc status=none
 refused "a flipped byte is found" 1 'DAMAGED' quarry backup verify --deep "$full"
@@ -224,7 +224,15 @@ not_ok "status has forgotten it" grep -q 'last backup' <(quarry status)
 exits "no schedule" 0 quarry backup run db www --schedule none
 is "no timer stays" "$(systemctl list-timers --all --no-legend | grep -c quarry-backup)" 0
 
-# --- keys ---
+# --- keys: none goes that a target, or a backup in it, needs ---
+keys() { quarry key status --json | jq '.keys | length'; }
+exits "the host key gets a successor" 0 quarry key rotate --yes
+like "the old one stays as long as the target needs it" "$err" 'backup target disk is opened by the old host key'
+is "so there are two" "$(keys)" 2
+exits "the next look gives the target the new one" 0 quarry backup ls
+try quarry key rotate --yes
+is "then the old one goes, and what was new is old" "$(keys)" 2
+try quarry backup ls
 try quarry create vault --size 64M --encrypt
 try quarry mount vault
 echo one >$root/vault/one
@@ -254,14 +262,23 @@ try quarry key add vault --new-key-file /root/passphrase
 try quarry mount vault
 echo secret >$root/vault/file && sync -f $root/vault
 try quarry backup run vault
-try quarry umount vault
+old=$(ids vault)
+exits "another successor" 0 quarry key rotate --yes
+like "the one that a backup needs stays" "$err" 'kept'
+exits "what changed since" 0 quarry backup run vault
+exits "the backup with the old key" 0 quarry backup verify --deep "$old"
+exits "is restored" 0 quarry backup restore "$old" vault-old
+exits "and opens" 0 quarry mount vault-old
+is "with what there was" "$(cat $root/vault-old/file)" secret
+exits "the one with the new key is proven, too" 0 quarry backup verify --deep vault
+try quarry umount vault vault-old
 
 # --- another host: the repository, the passphrase, nothing else ---
 try quarry umount db www
 before=$(quarry mount db >/dev/null && sum $root/db)
 try quarry backup run db
 try quarry umount db
-try quarry rm --yes --snapshots db www vault
+try quarry rm --yes --snapshots db www vault vault-old
 try quarry pool rm default
 rm -rf /etc/quarry/backup /var/lib/quarry/host-key*
 systemctl restart quarryd
