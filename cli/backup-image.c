@@ -66,9 +66,14 @@ static int label(const char *snapshot, const char *text, Error *err) {
         return client_call(&call, NULL, NULL, err);
 }
 
-int backup_image_label(const char *snapshot, const char *key, sd_id128_t repository, Error *err) {
+char *backup_label(const char *key, sd_id128_t repository) {
         char uuid[SD_ID128_UUID_STRING_MAX];
-        _cleanup_free_ char *text = must_have(format_new("%s=%s", key, sd_id128_to_uuid_string(repository, uuid)));
+
+        return must_have(format_new("%s=%s", key, sd_id128_to_uuid_string(repository, uuid)));
+}
+
+int backup_image_label(const char *snapshot, const char *key, sd_id128_t repository, Error *err) {
+        _cleanup_free_ char *text = backup_label(key, repository);
 
         return label(snapshot, text, err);
 }

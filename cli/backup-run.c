@@ -34,7 +34,6 @@ typedef struct Run {
         BackupSession *session;
         sd_json_variant *volume;  /* as quarryd describes it */
         const char *name;
-        int turn;                 /* the file behind it says which image is about to be made */
         Backup backup, parent;    /* parent.id empty: none */
         char *image;              /* the snapshot; NULL: not made yet */
         char *base;               /* that of parent */
@@ -65,13 +64,6 @@ static bool is_better_parent(const Run *run, const Backup *b, const char *snapsh
                (!*run->parent.id || run->parent.at_usec < b->at_usec);
 }
 
-/* Whether it is the one that a run which was killed was about to make, before it could say so by a label. */
-static bool is_begun(const Run *run, const char *id) {
-        char begun[BACKUP_ID_MAX] = "";
-
-        return pread(run->turn, begun, sizeof(begun) - 1, 0) > 0 && streq(begun, id);
-}
-
 /* What an earlier run left that came to no end goes; the last that did is the parent. Nobody else is at it: see
  * backup_turn_take(). */
 static int look_at_image(Run *run, sd_json_variant *snapshot, Error *err) {
@@ -80,11 +72,7 @@ static int look_at_image(Run *run, sd_json_variant *snapshot, Error *err) {
         char id[BACKUP_ID_MAX];
         int r;
 
-        if (!backup_image_id(snapshot, id))
-                return 0;
-        if (is_begun(run, id) && !*describe_string(sd_json_variant_by_key(snapshot, "labels"), BACKUP_MADE_LABEL))
-                return backup_volume_remove(uuid, err);
-        if (!backup_image_is_of(snapshot, repository_uuid(run->session->repository)))
+        if (!backup_image_id(snapshot, id) || !backup_image_is_of(snapshot, repository_uuid(run->session->repository)))
                 return 0;
         r = backup_get(run->session->repository, id, &b, err);
         if (r == 0)
@@ -113,14 +101,14 @@ static int make_image(Run *run, Error *err) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL, *reply = NULL;
         _cleanup_free_ char *what = must_have(format_new("making a snapshot of %s", run->name)), *name = NULL;
         _cleanup_free_ char *reference = volume_reference(run->volume);
+        _cleanup_free_ char *label = backup_label(BACKUP_MADE_LABEL, repository_uuid(run->session->repository));
         sd_json_variant *made;
         int r;
 
         name = must_have(format_new("%s@" BACKUP_SNAPSHOT_PREFIX "%s", reference, run->backup.id));
-        char *images[] = { name, NULL };
-        if (pwrite(run->turn, run->backup.id, BACKUP_ID_MAX - 1, 0) < 0)
-                return error_errno(err, errno, "cannot note what is about to be made");
-        must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRV("volumes", images)));
+        char *images[] = { name, NULL }, *labels[] = { label, NULL }; /* at once: a snapshot without it stays */
+        must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRV("volumes", images),
+                            SD_JSON_BUILD_PAIR_STRV("labels", labels)));
         Call call = { .method = API_VOLUME ".Snapshot", .parameters = parameters, .what = what };
         r = client_call(&call, &reply, NULL, err);
         if (r < 0)
@@ -129,7 +117,7 @@ static int make_image(Run *run, Error *err) {
         run->image = must_have(strdup(describe_string(made, "uuid")));
         must(sd_id128_from_string(run->image, &run->backup.snapshot));
         run->backup.at_usec = clock_usec(CLOCK_REALTIME);
-        return backup_image_label(run->image, BACKUP_MADE_LABEL, repository_uuid(run->session->repository), err);
+        return 0;
 }
 
 /* --- contents --------------------------------------------------------------------------------------------- */
@@ -388,7 +376,7 @@ static int run_one(BackupSession *session, const char *name, const char *rule, R
         if (r >= 0) {
                 run.backup.rule = rule ? must_have(strdup(rule)) : NULL;
                 turn = must_have(format_new("volume-%s", describe_string(run.volume, "uuid")));
-                run.turn = lock = r = backup_turn_take(turn, true, err);
+                lock = r = backup_turn_take(turn, true, err);
         }
         if (r >= 0)
                 r = back_up(&run, err);

@@ -49,6 +49,8 @@ int backup_images_list(sd_json_variant *volume, sd_json_variant **ret, Error *er
 bool backup_image_id(sd_json_variant *snapshot, char ret[static BACKUP_ID_MAX]);
 /* Whether it was made for this repository. */
 bool backup_image_is_of(sd_json_variant *snapshot, sd_id128_t repository);
+/* One of these, with the repository as value; to be freed. */
+char *backup_label(const char *key, sd_id128_t repository);
 /* label: one of these, with the repository as value; snapshot: its UUID or name. */
 int backup_image_label(const char *snapshot, const char *label, sd_id128_t repository, Error *err);
 int backup_image_label_proven(const char *snapshot, uint64_t usec, Error *err);

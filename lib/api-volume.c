@@ -349,6 +349,8 @@ static SD_VARLINK_DEFINE_METHOD_FULL(
         SD_VARLINK_DEFINE_INPUT(volumes, SD_VARLINK_STRING, SD_VARLINK_ARRAY),
         SD_VARLINK_FIELD_COMMENT("For those without; missing: made of the time in UTC, such as 20261126T153000Z"),
         SD_VARLINK_DEFINE_INPUT(name, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
+        SD_VARLINK_FIELD_COMMENT("\"key=value\", each key once, beside those of the volumes, which they take over"),
+        SD_VARLINK_DEFINE_INPUT(labels, SD_VARLINK_STRING, SD_VARLINK_ARRAY | SD_VARLINK_NULLABLE),
         PROGRESS_OUTPUT,
         SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(snapshots, Volume, SD_VARLINK_ARRAY | SD_VARLINK_NULLABLE));
 

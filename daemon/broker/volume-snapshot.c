@@ -21,6 +21,7 @@ typedef struct Image {
         VolumeEntry *snapshot;
         Operation *origin_guard, *snapshot_guard; /* in their lanes; NULL: not yet, or no longer */
         char name[SNAPSHOT_NAME_MAX + 1]; /* empty: made of the time */
+        char **labels; /* beside the origin's */
 } Image;
 
 /* Its operation is on the pool and in no lane; guards in the lanes of the volumes, and then of their snapshots, keep
@@ -37,9 +38,11 @@ struct SnapshotGroup {
 };
 
 static void group_free(SnapshotGroup *group) {
-        for (size_t i = 0; i < group->n; i++)
+        for (size_t i = 0; i < group->n; i++) {
                 if (group->images[i].origin_guard)
                         operation_free(group->images[i].origin_guard);
+                strv_free(group->images[i].labels);
+        }
         free(group->images);
         free(group->rule);
         free(group);
@@ -322,6 +325,10 @@ static int entry_add(Image *image, const char *name, uint64_t usec, Error *err) 
         volume.rule = rule ? strdup(rule) : NULL;
         if (volume_spec_copy(&origin->volume.spec, &volume.spec) < 0 || (rule && !volume.rule))
                 return error_oom(err);
+        for (char **l = image->labels; l && *l && r >= 0; l++)
+                r = volume_spec_add_label(&volume.spec, *l, err);
+        if (r < 0)
+                return r;
         volume_set_host_key(&volume, origin->volume.host_key);
         volume.spec.role = ROLE_SNAPSHOT;
         volume.spec.protected = false;
@@ -462,6 +469,8 @@ static int image_init(Image *image, SnapshotGroup *group, const SnapshotRequest 
 
         *image = (Image) { .group = group, .origin = request->volume };
         buffer_format(image->name, sizeof(image->name), "%s", request->name ?: "");
+        if (strv_copy(request->labels, &image->labels) < 0)
+                return error_oom(err);
         r = operation_new(group->op->manager, NULL, &group->op->caller, &watcher, origin_guard_start,
                           &image->origin_guard, err);
         if (r >= 0)

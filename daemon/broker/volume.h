@@ -78,6 +78,7 @@ int volume_give_stored(Manager *manager, const Caller *caller, VolumeEntry *entr
 typedef struct SnapshotRequest {
         VolumeEntry *volume;
         const char *name; /* of the snapshot; NULL or empty: made of the time, the same for all that have none */
+        char *const *labels; /* beside the volume's; or NULL */
         sd_id128_t unless; /* only if the volume holds something else than what was named so, see JobDevice.content */
 } SnapshotRequest;
 

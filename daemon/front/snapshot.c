@@ -48,7 +48,7 @@ static int request_parse(Manager *m, const Caller *caller, const char *text, con
         return find_volume(m, caller, volume, &ret->volume, err);
 }
 
-static int snapshot_begin(Call *call, char **volumes, const char *name, Error *err) {
+static int snapshot_begin(Call *call, char **volumes, const char *name, char **labels, Error *err) {
         _cleanup_free_ SnapshotRequest *requests = NULL;
         size_t n = strv_length(volumes);
         _cleanup_free_ Named *named = NULL;
@@ -61,9 +61,11 @@ static int snapshot_begin(Call *call, char **volumes, const char *name, Error *e
                 return error_oom(err);
         if (name)
                 r = snapshot_name_check(name, "name", err);
-        for (size_t i = 0; i < n && r >= 0; i++)
+        for (size_t i = 0; i < n && r >= 0; i++) {
                 r = request_parse(server_manager(call->server), &call->caller, volumes[i], name, &named[i],
                                   &requests[i], err);
+                requests[i].labels = labels;
+        }
         return r < 0 ? r
                      : volume_snapshot(server_manager(call->server), &call->caller, requests, n, NULL, &watcher, err);
 }
@@ -71,7 +73,7 @@ static int snapshot_begin(Call *call, char **volumes, const char *name, Error *e
 static int vl_method_snapshot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
                               void *userdata) {
         typedef struct Parameters {
-                char **volumes;
+                char **volumes, **labels;
                 const char *name;
         } Parameters;
         static const sd_json_dispatch_field table[] = {
@@ -79,6 +81,7 @@ static int vl_method_snapshot(sd_varlink *link, sd_json_variant *parameters, sd_
                   SD_JSON_MANDATORY },
                 { "name", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(Parameters, name),
                   SD_JSON_NULLABLE },
+                { "labels", SD_JSON_VARIANT_ARRAY, call_dispatch_strv, offsetof(Parameters, labels), SD_JSON_NULLABLE },
                 {},
         };
         Parameters p = {};
@@ -90,8 +93,9 @@ static int vl_method_snapshot(sd_varlink *link, sd_json_variant *parameters, sd_
         if (r == 0)
                 r = call_begin(link, flags, API_VOLUME, "snapshot", snapshot_reply, &call);
         if (call)
-                r = call_end(call, snapshot_begin(call, p.volumes, p.name, &err), &err);
+                r = call_end(call, snapshot_begin(call, p.volumes, p.name, p.labels, &err), &err);
         strv_free(p.volumes);
+        strv_free(p.labels);
         return r;
 }
 

@@ -63,6 +63,20 @@ def outcome(call):
 # --- what can be asked
 
 @test
+def a_snapshot_has_labels_from_the_first_on():
+    begin("plain")
+    world.create("labelled", labels=["a=1"])
+    volumes = ["plain@s", "labelled@s"]
+    for bad in (["b"], ["b=2", "b=3"], ["a=2"]):
+        world.refused("BadRequest", "Volume.Snapshot", volumes=volumes, labels=bad)
+    same(snapshots(), [], "nothing was made")
+    snapshot(*volumes, labels=["b=2"])
+    same(world.inspect("plain@s")["labels"], {"b": "2"}, "those asked for")
+    same(world.inspect("labelled@s")["labels"], {"a": "1", "b": "2"}, "beside the volume's")
+    same(world.inspect("labelled")["labels"], {"a": "1"}, "which has its own only")
+
+
+@test
 def a_snapshot_is_like_its_volume_and_shown_with_it():
     begin()
     world.create("db", labels=["a=1"], uid=7, filesystem="xfs", keySource="host")
