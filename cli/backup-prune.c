@@ -116,11 +116,14 @@ static int remove_unneeded(BackupSession *session, const Needed *segments, const
 }
 
 int backup_sweep(BackupSession *session, size_t *ret_n, Error *err) {
+        Store *store = repository_store(session->repository);
         Needed segments = {}, chunks = {};
         int r;
 
         *ret_n = 0;
-        r = mark(session, &segments, &chunks, err);
+        r = store->ops->sync(store, err); /* else a power cut brings back a backup, perhaps without what it needs */
+        if (r >= 0)
+                r = mark(session, &segments, &chunks, err);
         if (r >= 0)
                 r = remove_unneeded(session, &segments, &chunks, ret_n, err);
         free(segments.ids);
