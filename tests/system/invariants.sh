@@ -60,6 +60,27 @@ ledger '{"do": "snapshot", "names": ["c@s"], "done": true}' '{"do": "write", "na
 exits "nothing is wrong with what was not answered, and done" 0 "$invariants" --ledger /tmp/other --answers /tmp/answers
 is "that is seen by the contents" "$(jq -r '"\(.do) \(.done)"' /tmp/answers | tail -n 1)" "rollback true"
 
+try dd if=/dev/urandom of="$(quarry mount c)" bs=128k seek=5 count=1 conv=notrunc,fsync
+try quarry umount c
+try quarry backup target add torture file:///var/repository
+made=$(quarry backup run c | cut -d' ' -f1)
+with_ledger "a backup that nobody asked for" "backup $made is listed, and nobody asked for it" '{"do": "target", "done": true}'
+ledger '{"do": "target"}' '{"do": "backup", "name": "c"}'
+exits "nothing is wrong with a backup that was not answered, and is whole" 0 "$invariants" --ledger /tmp/other --answers /tmp/answers
+is "its ID can be read" "$(jq -r 'select(.do == "backup").id' /tmp/answers)" "$made"
+done="{\"do\": \"backup\", \"name\": \"c\", \"id\": \"$made\", \"done\": true}"
+with_ledger "a backup that should be there" 'backup 0123456789abcdef must be there, and is not listed' "$done" "${done/$made/0123456789abcdef}"
+with_ledger "one that should be gone" "backup $made is listed, and must be gone" "$done" \
+    "{\"do\": \"forget\", \"keep\": 3, \"removed\": [\"$made\"], \"done\": true}"
+with_ledger "contents of a backup" 'not all backups are whole: slot 0, block 0: write 1 of c' \
+    '{"do": "write", "name": "c", "slot": 0, "number": 1, "done": true}' "$done"
+is "what was restored for that is gone" "$(quarry ls --no-legend -o name | grep -c restored)" 0
+try rm -r /var/repository/data
+with_ledger "a backup without its objects" 'not all backups are whole: quarry backup verify: .* is not there' "$done"
+try quarry backup target rm torture
+with_ledger "a target that is gone" 'the target of backups is gone' '{"do": "target", "done": true}'
+try quarry rm --yes "c@backup-$made"
+
 device=$(findmnt -no SOURCE "$(quarry mount a)" | sed 's/\[.*//')
 try debugfs -w -R "set_inode_field <2> links_count 9" "$device"
 with_ledger "a damaged filesystem" 'volume a .* is not whole: e2fsck' '{"do": "found", "name": "a", "there": true}'

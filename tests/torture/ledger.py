@@ -10,6 +10,10 @@
     {"do": "protect", "name": V, "on": B}
     {"do": "remove", "name": V or V@S, "snapshots": B}
     {"do": "tenant", "name": T, "there": B, "limit": N}                         of volumes
+    {"do": "target"}                                                            where backups go
+    {"do": "backup", "name": V}                                                 answered: and "id": I
+    {"do": "forget", "keep": N}                                                 old backups; answered: and "removed": [I, ...]
+    {"do": "restore", "id": I, "name": N}
     ... each followed, when it was answered, by the same with "done": true or, refused, false. What was not answered
     before a cut gets its answer when it is seen how it turned out.
 
@@ -63,6 +67,8 @@ class Ledger:
     def __init__(self):
         self.volumes = {}  # by name; also those that are gone
         self.tenants = {}  # by name: how many volumes it may have; None: it is not there
+        self.has_target = False
+        self.backups = {}  # by ID, the oldest first: what the volume was then; also those that are gone
         self.open = []  # asked for and not answered
 
     def images(self):
@@ -103,9 +109,11 @@ class Ledger:
 
     def note_clone(self, line, done):
         if done is not None:
-            origin = self.image(line["snapshot"])
-            self.volumes[line["name"]] = Volume(origin.filesystem, origin.encrypted, origin.mib, origin.synced)
-            self.volumes[line["name"]].there = done
+            self.made_of(self.image(line["snapshot"]), line["name"], done)
+
+    def made_of(self, origin, name, done):
+        self.volumes[name] = Volume(origin.filesystem, origin.encrypted, origin.mib, origin.synced)
+        self.volumes[name].there = done
 
     def note_snapshot(self, line, done):
         for name in line["names"] if done is not None else ():
@@ -132,6 +140,24 @@ class Ledger:
         self.tenants.setdefault(line["name"], None)
         if done:
             self.tenants[line["name"]] = line["limit"] if line["there"] else None
+
+    def note_target(self, _line, done):
+        self.has_target = self.has_target or bool(done)
+
+    def backups_there(self):
+        return [name for name, backup in self.backups.items() if backup.there]
+
+    def note_backup(self, line, done):
+        if done:
+            self.backups[line["id"]] = self.volumes[line["name"]].copy()
+
+    def note_forget(self, line, done):
+        for name in line["removed"] if done else ():
+            self.backups[name].there = False
+
+    def note_restore(self, line, done):
+        if done is not None:
+            self.made_of(self.backups[line["id"]], line["name"], done)
 
     def note_rename(self, line, done):
         """Both names were used."""
