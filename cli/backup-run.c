@@ -265,8 +265,7 @@ static int look_at_key(Run *run, char ret[static HOST_KEY_ID_MAX], Error *err) {
         r = client_call(&call, &reply, NULL, err);
         if (r < 0)
                 return r;
-        buffer_format(ret, HOST_KEY_ID_MAX, "%s",
-                      describe_string(sd_json_variant_by_key(reply, "keys"), "hostKey"));
+        buffer_format(ret, HOST_KEY_ID_MAX, "%s", describe_string(sd_json_variant_by_key(reply, "keys"), "hostKey"));
         return *ret ? backup_target_note_host_key(run->session, ret, err) : 0;
 }
 

@@ -251,7 +251,7 @@ static void print_list(sd_json_variant *list, const char *title, Style style) {
 /* Each that has a backup: the snapshot that was made for the last says of when it is. */
 static void look_at_backup(Status *status, sd_json_variant *snapshot) {
         sd_json_variant *labels = sd_json_variant_by_key(snapshot, "labels");
-        const char *name = describe_string(snapshot, "name"), *proven = describe_string(labels, BACKUP_PROVEN_LABEL);
+        const char *proven = describe_string(labels, BACKUP_PROVEN_LABEL);
         uint64_t at = 0, seconds = 0;
         char id[BACKUP_ID_MAX];
 
@@ -259,7 +259,7 @@ static void look_at_backup(Status *status, sd_json_variant *snapshot) {
             when_parse(describe_string(snapshot, "createdAt"), 0, &at) < 0)
                 return;
         _cleanup_free_ char *reference = volume_reference(snapshot), *made = backup_ago(at), *ago = NULL;
-        reference[strlen(reference) - strlen(strchr(name, '@'))] = 0;
+        reference[strcspn(reference, "@")] = 0;
         if (*proven && number_parse(proven, &seconds) >= 0)
                 ago = backup_ago(seconds * 1000000);
         must(sd_json_variant_append_arraybo(

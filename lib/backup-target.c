@@ -145,7 +145,8 @@ int backup_secret_path(const char *secret, char **ret, Error *err) {
                 }
         }
         error_set(err, ERROR_FAILED, ENOENT, "there is no systemd credential %s", name);
-        error_hint(err, "systemctl edit quarry-backup@.service, with LoadCredential=%s:FILE; or a file /etc/credstore/%s",
+        error_hint(err,
+                   "systemctl edit quarry-backup@.service, with LoadCredential=%s:FILE; or a file /etc/credstore/%s",
                    name, name);
         return error_code(err);
 }
@@ -175,7 +176,8 @@ int backup_target_parse(const char *name, const char *text, BackupTarget *ret, E
                 { "repository", SD_JSON_VARIANT_STRING, sd_json_dispatch_id128, offsetof(Parsed, target.repository),
                   SD_JSON_MANDATORY },
                 { "hostKey", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(Parsed, host_key), 0 },
-                { "volumesHostKeys", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_strv, offsetof(Parsed, target.host_keys), 0 },
+                { "volumesHostKeys", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_strv, offsetof(Parsed, target.host_keys),
+                  0 },
                 { "plans", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref, offsetof(Parsed, plans),
                   SD_JSON_MANDATORY },
                 {},
@@ -301,7 +303,8 @@ int backup_target_check_host_key(const char *id, Error *err) {
                 if (r < 0)
                         break;
                 if (streq(t.host_key, id)) {
-                        r = error_set(err, ERROR_FAILED, EBUSY, "backup target %s is opened by the old host key", *name);
+                        r = error_set(err, ERROR_FAILED, EBUSY, "backup target %s is opened by the old host key",
+                                      *name);
                         error_hint(err, "quarry backup ls --from %s, which gives it the new one", *name);
                 } else if (strv_contains(t.host_keys, id)) {
                         r = error_set(err, ERROR_FAILED, EBUSY,

@@ -132,7 +132,8 @@ static int take(Parsed *p, Error *err) {
         if (p->version != 1 || fs < 0 || source < 0 || !backup_id_is_valid(p->id) ||
             (p->parent && !backup_id_is_valid(p->parent)) || !volume_name_is_valid(p->name) ||
             !tenant_name_is_valid(p->tenant) || !pool_name_is_valid(p->pool) || strlen(p->host) >= BACKUP_HOST_MAX ||
-            !text_is_printable(p->host) || (p->rule && !text_is_printable(p->rule)) || p->b.device_size > BACKUP_DEVICE_MAX)
+            !text_is_printable(p->host) || (p->rule && !text_is_printable(p->rule)) ||
+            p->b.device_size > BACKUP_DEVICE_MAX)
                 return -EINVAL;
         spec->fs = (Filesystem) fs;
         spec->key_source = (KeySource) source;

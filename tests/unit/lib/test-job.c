@@ -149,8 +149,7 @@ static void test_what_a_verb_needs_arrives_and_nothing_else(void **state) {
                                                         verb == JOB_VOLUME_KEY_REMOVE || verb == JOB_VOLUME_KEY_CHANGE);
                 bool with_key = verb == JOB_VOLUME_KEY_ADD || verb == JOB_VOLUME_KEY_REMOVE ||
                                 verb == JOB_VOLUME_KEY_WRAP || verb == JOB_HOST_KEY_ROTATE ||
-                                verb == JOB_HOST_KEY_DERIVE ||
-                                verb == JOB_HOST_KEY_RETIRE;
+                                verb == JOB_HOST_KEY_DERIVE || verb == JOB_HOST_KEY_RETIRE;
                 assert_int_equal(back.key.host && back.key.has_slot, with_key);
                 assert_int_equal(back.key.slot, with_key ? 31 : 0);
                 assert_string_equal(back.key.id, with_key ? KEY_ID : "");
