@@ -98,7 +98,7 @@ void backup_id_make(char ret[static BACKUP_ID_MAX]) {
         sd_id128_t id;
 
         must(sd_id128_randomize(&id));
-        for (unsigned i = 0; i < (BACKUP_ID_MAX - 1) / 2; i++)
+        for (size_t i = 0; i < (BACKUP_ID_MAX - 1) / 2; i++)
                 buffer_format(ret + 2 * i, 3, "%02x", id.bytes[i]);
 }
 
@@ -116,10 +116,10 @@ static struct tm time_of(uint64_t usec) {
         return tm;
 }
 
-char *backup_time_format(uint64_t usec, char buf[static BACKUP_TIME_MAX]) {
+const char *backup_time_format(uint64_t usec, char buf[static BACKUP_TIME_MAX]) {
         struct tm tm = time_of(usec);
 
-        return strftime(buf, BACKUP_TIME_MAX, "%Y-%m-%d %H:%M:%S", &tm) > 0 ? buf : strcpy(buf, "-");
+        return strftime(buf, BACKUP_TIME_MAX, "%Y-%m-%d %H:%M:%S", &tm) > 0 ? buf : "";
 }
 
 /* As the daemon says times. */
@@ -182,6 +182,23 @@ const Backup *backup_last_proven(const BackupList *list, const Backup *of) {
         return NULL;
 }
 
+/* The first and the last up to then, of this host or of the only one that has any. */
+static int find_named(const BackupList *list, const Reference *ref, bool of_here, uint64_t until,
+                      const Backup **ret_first, const Backup **ret_last, Error *err) {
+        for (size_t i = 0; i < list->n; i++) {
+                const Backup *b = &list->list[i];
+
+                if (!is_named(b, ref) || (of_here && !backup_is_of_here(b)))
+                        continue;
+                if (*ret_first && !streq((*ret_first)->host, b->host))
+                        return fail_hosts(*ret_first, b, err);
+                *ret_first = *ret_first ?: b;
+                if (b->at_usec <= until)
+                        *ret_last = b;
+        }
+        return 0;
+}
+
 int backup_find(const BackupList *list, const char *what, const Backup **ret, Error *err) {
         const char *at = strchr(what, '@');
         const Backup *first = NULL, *last = NULL;
@@ -203,19 +220,12 @@ int backup_find(const BackupList *list, const char *what, const Backup **ret, Er
                         err, FIELD_ARGUMENTS,
                         "behind @ stands a time, 2026-11-28 or 2026-11-28T06:00 in UTC, or how long ago: 7d");
         if (at && strlen(at + 1) == strlen("2026-11-28") && strchr(at, '-')) /* a day is all of it */
-                until += 24 * 3600 * UINT64_C(1000000) - 1;
-        for (size_t pass = 0; pass < 2 && !first; pass++)
-                for (size_t i = 0; i < list->n; i++) {
-                        const Backup *b = &list->list[i];
-
-                        if (!is_named(b, &ref) || (pass == 0 && !backup_is_of_here(b)))
-                                continue;
-                        if (first && !streq(first->host, b->host))
-                                return fail_hosts(first, b, err);
-                        first = first ?: b;
-                        if (b->at_usec <= until)
-                                last = b;
-                }
+                until += UINT64_C(24) * 3600 * 1000000 - 1;
+        r = find_named(list, &ref, true, until, &first, &last, err);
+        if (r >= 0 && !first)
+                r = find_named(list, &ref, false, until, &first, &last, err);
+        if (r < 0)
+                return r;
         if (!last)
                 return fail_none(what, first, err);
         *ret = last;

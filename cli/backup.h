@@ -51,8 +51,8 @@ bool backup_image_id(sd_json_variant *snapshot, char ret[static BACKUP_ID_MAX]);
 bool backup_image_is_of(sd_json_variant *snapshot, sd_id128_t repository);
 /* One of these, with the repository as value; to be freed. */
 char *backup_label(const char *key, sd_id128_t repository);
-/* label: one of these, with the repository as value; snapshot: its UUID or name. */
-int backup_image_label(const char *snapshot, const char *label, sd_id128_t repository, Error *err);
+/* key: of such a label; snapshot: its UUID or name. */
+int backup_image_label(const char *snapshot, const char *key, sd_id128_t repository, Error *err);
 int backup_image_label_proven(const char *snapshot, uint64_t usec, Error *err);
 int backup_volume_remove(const char *name, Error *err);
 
@@ -71,7 +71,7 @@ int backup_find(const BackupList *list, const char *what, const Backup **ret, Er
 char *backup_reference(const Backup *backup);
 /* "2026-11-28 00:13:51" in UTC. */
 #define BACKUP_TIME_MAX 32
-char *backup_time_format(uint64_t usec, char buf[static BACKUP_TIME_MAX]);
+const char *backup_time_format(uint64_t usec, char buf[static BACKUP_TIME_MAX]);
 
 /* "3 days ago"; to be freed. */
 char *backup_ago(uint64_t usec);

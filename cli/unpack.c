@@ -171,6 +171,18 @@ static void take_words(Unpacking *u) {
                 (void) kill(u->tar, SIGKILL);
 }
 
+/* Whether there is something to be read, and somebody to take it. */
+static int pass_archive(Unpacking *u, bool comes, short goes, Error *err) {
+        if (comes)
+                return take_archive(u, err);
+        if (u->in < 0 || !goes)
+                return 0;
+        if (u->written < u->have)
+                return give_archive(u, err);
+        pipe_close(&u->in); /* it went away */
+        return 0;
+}
+
 /* It has ended when nobody can say anything any more. */
 static int pump(Unpacking *u, Error *err) {
         int r = 0;
@@ -190,10 +202,7 @@ static int pump(Unpacking *u, Error *err) {
                         _exit(EXIT_FAILURE); /* quarryd tells why itself */
                 if (fds[0].revents)
                         take_words(u);
-                if (reads && (fds[2].revents || u->source->n_head > 0))
-                        r = take_archive(u, err);
-                else if (u->in >= 0 && fds[3].revents)
-                        r = is_empty ? (pipe_close(&u->in), 0) : give_archive(u, err);
+                r = pass_archive(u, reads && (fds[2].revents || u->source->n_head > 0), fds[3].revents, err);
         }
         return r;
 }

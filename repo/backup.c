@@ -382,8 +382,10 @@ int backup_list(Repository *r, BackupList *ret, Error *err) {
                 return n;
         all.list = calloc(strv_length(names) + 1, sizeof(*all.list));
         all.proofs = calloc(strv_length(proofs) + 1, sizeof(*all.proofs));
-        if (!all.list || !all.proofs)
-                n = error_oom(err);
+        if (!all.list || !all.proofs) {
+                (void) error_oom(err);
+                n = -ENOMEM;
+        }
         for (char **name = names; name && *name && n >= 0; name++)
                 n = add_backup(r, *name, &all, err);
         for (char **name = proofs; name && *name && n >= 0; name++)

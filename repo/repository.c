@@ -81,14 +81,16 @@ static int repository_new(Store *store, Repository **ret, Error *err) {
         if (!r || sodium_init() < 0) {
                 free(r);
                 store_free(store);
-                return error_oom(err);
+                (void) error_oom(err);
+                return -ENOMEM;
         }
         r->store = store;
         r->keys = sodium_malloc(sizeof(*r->keys));
         r->buf = malloc(seal_bound(CONTENT_MAX));
         if (!r->keys || !r->buf) {
                 repository_free(r);
-                return error_oom(err);
+                (void) error_oom(err);
+                return -ENOMEM;
         }
         *ret = r;
         return 0;
@@ -211,7 +213,8 @@ static int get_plain(Repository *r, const char *name, char **ret, Error *err) {
         *ret = realloc(data, size + 1);
         if (!*ret) {
                 free(data);
-                return error_oom(err);
+                (void) error_oom(err);
+                return -ENOMEM;
         }
         (*ret)[size] = 0;
         return 1;
@@ -354,9 +357,9 @@ int repository_put_content(Repository *r, const void *data, size_t size, bool pr
 }
 
 int repository_get_content(Repository *r, const ContentId *id, void *buf, size_t size, Error *err) {
-        _cleanup_free_ uint8_t *sealed = NULL;
+        _cleanup_free_ uint8_t *object = NULL;
         char name[STORE_NAME_MAX];
-        size_t n_sealed, n_open = 0;
+        size_t object_size, n_open = 0;
         ContentId is;
         int n;
 
@@ -365,11 +368,11 @@ int repository_get_content(Repository *r, const ContentId *id, void *buf, size_t
                 return 0;
         }
         content_object_name(id, name);
-        n = r->store->ops->get(r->store, name, &sealed, &n_sealed, err);
+        n = r->store->ops->get(r->store, name, &object, &object_size, err);
         if (n == 0)
                 return error_set(err, ERROR_FAILED, EBADMSG, "object %s is not there", name);
         if (n >= 0)
-                n = seal_open(r->keys->content, name, sealed, n_sealed, buf, size, &n_open, err);
+                n = seal_open(r->keys->content, name, object, object_size, buf, size, &n_open, err);
         if (n < 0)
                 return n;
         repository_name_content(r, buf, n_open, &is);

@@ -57,7 +57,8 @@ int repository_add_key(Repository *r, const RepositoryKeySource *keys, bool by_h
 
 void repository_name_content(const Repository *r, const void *data, size_t size, ContentId *ret);
 
-/* Puts what is not there yet; with prove also in the place of what is there and damaged. *ret_stored: bytes that it took, 0 if it was there; may be NULL. */
+/* Puts what is not there yet; with prove also in the place of what is there and damaged. *ret_stored: bytes that it
+ * took, 0 if it was there; may be NULL. */
 int repository_put_content(Repository *r, const void *data, size_t size, bool prove, ContentId *ret,
                            uint64_t *ret_stored, Error *err);
 /* Fills buf with just size bytes, and proves that they are what the id names. ERROR_FAILED (EBADMSG), also if

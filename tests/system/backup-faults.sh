@@ -138,7 +138,7 @@ rm $repository/backups && mv /media/backup/elsewhere $repository/backups
 try quarry create clock --size 100M
 try quarry mount clock
 write $root/clock/a 60
-held() { find $repository/locks -type f | grep -q .; }
+held() { find "$repository/locks" -type f | grep -q .; }
 quarry backup run clock >/run/1 2>&1 & busy=$!
 wait_for 30 held
 date -s "@$(($(date +%s) - 30))" >/dev/null
@@ -147,7 +147,7 @@ write $root/clock/a 60
 n=$(count)
 quarry backup run clock >/run/1 2>&1 & busy=$!
 wait_for 30 held
-find $repository/locks -type f -delete
+find "$repository/locks" -type f -delete
 wait $busy; is "its lock is taken away meanwhile, as another host does whose clock is ahead" "$?" 1
 like "says so" "$(</run/1)" 'somebody took this for dead'
 is "there is no backup then" "$(count)" "$n"

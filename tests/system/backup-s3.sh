@@ -71,7 +71,7 @@ exits "all is well" 0 quarry backup verify
 
 # --- credentials that systemd gives ---
 refused "one that is not there" 1 'no systemd credential quarry.backup.cloud' quarry backup target add other "$s3_url" --existing --credentials credential:quarry.backup.cloud
-mkdir -p -m 0700 /etc/credstore
+mkdir -p /etc/credstore && chmod 0700 /etc/credstore
 cp -p "$s3_credentials" /etc/credstore/quarry.backup.cloud
 try quarry backup target rm cloud
 exits "one that is" 0 quarry backup target add cloud "$s3_url" --existing --credentials credential:quarry.backup.cloud
