@@ -43,7 +43,7 @@ static int check_there(char *const *names, size_t n, const ContentId *id, Error 
         if (content_id_is_zeros(id))
                 return 0;
         content_object_name(id, name);
-        return n > 0 && bsearch(&key, names, n, sizeof(*names), by_name)
+        return names && bsearch(&key, names, n, sizeof(*names), by_name)
                        ? 0
                        : error_set(err, ERROR_FAILED, EBADMSG, "object %s is not there", name);
 }

@@ -356,7 +356,7 @@ int repository_put_content(Repository *r, const void *data, size_t size, bool pr
         return n;
 }
 
-int repository_get_content(Repository *r, const ContentId *id, void *buf, size_t size, Error *err) {
+int repository_get_content(Repository *r, const ContentId *id, void *buf, size_t length, Error *err) {
         _cleanup_free_ uint8_t *object = NULL;
         char name[STORE_NAME_MAX];
         size_t object_size, n_open = 0;
@@ -364,7 +364,7 @@ int repository_get_content(Repository *r, const ContentId *id, void *buf, size_t
         int n;
 
         if (content_id_is_zeros(id)) {
-                memset(buf, 0, size);
+                memset(buf, 0, length);
                 return 0;
         }
         content_object_name(id, name);
@@ -372,11 +372,11 @@ int repository_get_content(Repository *r, const ContentId *id, void *buf, size_t
         if (n == 0)
                 return error_set(err, ERROR_FAILED, EBADMSG, "object %s is not there", name);
         if (n >= 0)
-                n = seal_open(r->keys->content, name, object, object_size, buf, size, &n_open, err);
+                n = seal_open(r->keys->content, name, object, object_size, buf, length, &n_open, err);
         if (n < 0)
                 return n;
         repository_name_content(r, buf, n_open, &is);
-        if (n_open != size || !content_id_equal(&is, id))
+        if (n_open != length || !content_id_equal(&is, id))
                 return error_set(err, ERROR_FAILED, EBADMSG, "object %s is not what its name says", name);
         return 0;
 }

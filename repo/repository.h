@@ -61,9 +61,9 @@ void repository_name_content(const Repository *r, const void *data, size_t size,
  * took, 0 if it was there; may be NULL. */
 int repository_put_content(Repository *r, const void *data, size_t size, bool prove, ContentId *ret,
                            uint64_t *ret_stored, Error *err);
-/* Fills buf with just size bytes, and proves that they are what the id names. ERROR_FAILED (EBADMSG), also if
+/* Fills buf with just length bytes, and proves that they are what the id names. ERROR_FAILED (EBADMSG), also if
  * they are not there. */
-int repository_get_content(Repository *r, const ContentId *id, void *buf, size_t size, Error *err);
+int repository_get_content(Repository *r, const ContentId *id, void *buf, size_t length, Error *err);
 
 /* "data/..." */
 void content_object_name(const ContentId *id, char buf[static STORE_NAME_MAX]);
