@@ -42,9 +42,14 @@ static uint64_t start_of(pid_t pid) {
         return at && sscanf(at, " %" SCNu64, &ticks) == 1 ? ticks : 0;
 }
 
-static int check_there(RepositoryLock *l, const char *name, Error *err) {
+static int is_there(RepositoryLock *l, const char *name, Error *err) {
         Store *store = repository_store(l->r);
-        int n = store->ops->has(store, name, err);
+
+        return *name ? store->ops->has(store, name, err) : 0;
+}
+
+static int check_there(RepositoryLock *l, const char *name, Error *err) {
+        int n = is_there(l, name, err);
 
         return n != 0 ? n
                       : error_set(err, ERROR_FAILED, ETIMEDOUT,
@@ -52,7 +57,7 @@ static int check_there(RepositoryLock *l, const char *name, Error *err) {
                                   "stopped for more than an hour, or the clocks of two hosts differ");
 }
 
-/* The old one goes last, and only if it was there all the time. */
+/* The old one goes last, and only if it was there all the time; or the new one was, of an attempt that failed. */
 static int write_lock(RepositoryLock *l, Error *err) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *v = NULL;
         Store *store = repository_store(l->r);
@@ -60,7 +65,7 @@ static int write_lock(RepositoryLock *l, Error *err) {
         char *name = l->names[l->serial % 2], *old = l->names[(l->serial + 1) % 2], host[65] = "";
         uint64_t now = clock_usec(CLOCK_BOOTTIME);
         sd_id128_t machine = {}, boot = {};
-        int n;
+        int n, stood;
 
         (void) gethostname(host, sizeof(host) - 1);
         (void) sd_id128_get_machine(&machine);
@@ -79,11 +84,13 @@ static int write_lock(RepositoryLock *l, Error *err) {
                 n = sd_json_variant_format(v, 0, &text);
         if (n < 0)
                 return error_oom(err);
+        n = stood = is_there(l, name, err);
         buffer_format(name, STORE_NAME_MAX, LOCKS "/%s-%u", l->id, l->serial);
-        n = repository_put_text(l->r, name, text, err);
+        if (n >= 0)
+                n = repository_put_text(l->r, name, text, err);
         if (n >= 0)
                 n = store->ops->sync(store, err);
-        if (n >= 0 && *old)
+        if (n >= 0 && *old && !stood)
                 n = check_there(l, old, err);
         if (n >= 0 && *old)
                 n = store->ops->remove(store, old, err);
@@ -226,7 +233,9 @@ int repository_lock_renew(RepositoryLock *l, Error *err) {
 }
 
 int repository_lock_check(RepositoryLock *l, Error *err) {
-        int n = check_there(l, l->names[(l->serial + 1) % 2], err); /* the next one is not written yet */
+        int n = is_there(l, l->names[l->serial % 2], err); /* of a renewal that failed */
 
+        if (n == 0)
+                n = check_there(l, l->names[(l->serial + 1) % 2], err);
         return n < 0 ? n : 0;
 }
