@@ -282,11 +282,11 @@ static int expire_one(BackupSession *session, const BackupList *list, const Back
                         _cleanup_free_ char *reference = backup_reference(b);
 
                         if (!streq_ptr(b->rule, rule->expression) || !streq(reference, rule->volumes[i]) ||
-                            !backup_is_of_here(b) || b == backup_last_proven(list, b))
+                            !backup_is_of_here(b))
                                 continue;
                         if (pass == 0)
                                 left++;
-                        else if (left > rule->keep[i]) {
+                        else if (left > rule->keep[i] && b != backup_last_proven(list, b)) {
                                 r = backup_remove(session->repository, b, err);
                                 left--;
                                 *ret_n += r >= 0;
