@@ -8,12 +8,10 @@
 #include <quarry/fd.h>
 #include <quarry/text.h>
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <glob.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 
 #define UNITS "/etc/systemd/system"
@@ -74,16 +72,34 @@ static bool unit_name(const char *target, const char *expression, char buf[stati
         return buffer_format(buf + n, UNIT_NAME_MAX - n, ".timer");
 }
 
+/* Rules are in UTC, as those of snapshots, unless one names its time zone. Returns 0 if systemd has no use for it. */
+static int calendar_make(const char *expression, char **ret, Error *err) {
+        _cleanup_free_ char *in_utc = must_have(format_new("%s UTC", expression));
+        const char *const forms[] = { in_utc, expression };
+
+        for (size_t i = 0; i < ELEMENTSOF(forms); i++) {
+                int r = program_run(ANALYZE, "calendar", forms[i], NULL, err);
+
+                if (r > 0)
+                        continue;
+                if (r == 0)
+                        *ret = must_have(strdup(forms[i]));
+                return r < 0 ? r : 1;
+        }
+        return 0;
+}
+
 static int check_rules(const char *target, const Schedule *schedule, Error *err) {
         char name[UNIT_NAME_MAX];
 
         for (size_t i = 0; i < schedule->n; i++) {
                 const char *expression = schedule->rules[i].expression;
-                int r = program_run(ANALYZE, "calendar", expression, NULL, err);
+                _cleanup_free_ char *calendar = NULL;
+                int r = calendar_make(expression, &calendar, err);
 
                 if (r < 0)
                         return r;
-                if (r > 0 || !unit_name(target, expression, name))
+                if (r == 0 || !unit_name(target, expression, name))
                         return error_field(err, "--schedule", "\"%s\" is no calendar expression that systemd can use",
                                            expression);
         }
@@ -102,18 +118,21 @@ static bool has_rule(const BackupTarget *t, const char *unit) {
 
 static int timer_make(const BackupTarget *t, const char *expression, Error *err) {
         char name[UNIT_NAME_MAX], path[sizeof(UNITS) + UNIT_NAME_MAX + 1];
-        _cleanup_free_ char *text = NULL;
+        _cleanup_free_ char *text = NULL, *calendar = NULL;
         int r;
 
         unit_name(t->name, expression, name);
         buffer_format(path, sizeof(path), UNITS "/%s", name);
         if (access(path, F_OK) >= 0)
                 return 0;
+        r = calendar_make(expression, &calendar, err);
+        if (r < 0)
+                return r;
         text = must_have(format_new("# Made by quarry backup run --schedule; see quarry-backup(1).\n"
                                     "[Unit]\nDescription=Backups to %s: %s\n\n"
                                     "[Timer]\nOnCalendar=%s\nPersistent=yes\n\n"
                                     "[Install]\nWantedBy=timers.target\n",
-                                    t->name, expression, expression));
+                                    t->name, expression, calendar ?: expression));
         r = file_write_atomic(AT_FDCWD, path, text, strlen(text), 0644);
         if (r < 0)
                 return error_errno(err, r, "cannot write %s", path);

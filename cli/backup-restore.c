@@ -103,21 +103,8 @@ int backup_write_volume(BackupSession *session, const Backup *b, const char *nam
                       .buf = buf,
                       .progress = { .what = what, .total = b->device_size } };
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
-        const VolumeSpec *spec = &b->spec;
 
-        must(sd_json_buildo(
-                        &parameters,
-                        SD_JSON_BUILD_PAIR_STRING("volume", name),
-                        SD_JSON_BUILD_PAIR_UNSIGNED("sizeBytes", spec->size),
-                        SD_JSON_BUILD_PAIR_STRING("filesystem", filesystem_to_string(spec->fs)),
-                        SD_JSON_BUILD_PAIR_CONDITION(
-                                        spec->key_source != KEY_SOURCE_NONE, "keySource",
-                                        SD_JSON_BUILD_STRING(key_source_to_string(spec->key_source))),
-                        SD_JSON_BUILD_PAIR_UNSIGNED("uid", spec->uid),
-                        SD_JSON_BUILD_PAIR_UNSIGNED("gid", spec->gid),
-                        SD_JSON_BUILD_PAIR_UNSIGNED("mode", spec->mode),
-                        SD_JSON_BUILD_PAIR_CONDITION(!!labels, "labels", SD_JSON_BUILD_STRV(labels)),
-                        SD_JSON_BUILD_PAIR_UNSIGNED("socketFileDescriptor", 0)));
+        parameters = transfer_parameters(name, &b->spec, labels);
         return transfer_run(parameters, write_contents, &r, ret, err);
 }
 

@@ -40,7 +40,6 @@ typedef struct Run {
         Source source;
         Progress progress;
         size_t range;             /* the first that may reach into what comes */
-        uint64_t done;
         uint8_t *buf;
 } Run;
 

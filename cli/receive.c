@@ -57,39 +57,21 @@ static char *label_of(sd_id128_t uuid) {
 /* --- all of a volume -------------------------------------------------------------------------------------- */
 
 static int snapshot_make(const char *name, const StreamHeader *h, Error *err) {
-        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL, *labels = NULL;
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
         _cleanup_free_ char *image = must_have(format_new("%s@%s", name, h->snapshot)), *label = label_of(h->uuid);
-        char *images[] = { image, NULL }, *list[] = { label, NULL };
-        int r;
+        char *images[] = { image, NULL }, *labels[] = { label, NULL };
 
-        must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRV("volumes", images)));
-        must(sd_json_buildo(&labels, SD_JSON_BUILD_PAIR_STRING("volume", image),
-                            SD_JSON_BUILD_PAIR_STRV("labels", list)));
-        Call snapshot = { .method = API_VOLUME ".Snapshot", .parameters = parameters };
-        r = client_call(&snapshot, NULL, NULL, err);
-        if (r < 0)
-                return r;
-        Call update = { .method = API_VOLUME ".Update", .parameters = labels };
-        return client_call(&update, NULL, NULL, err);
+        must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRV("volumes", images),
+                            SD_JSON_BUILD_PAIR_STRV("labels", labels)));
+        Call call = { .method = API_VOLUME ".Snapshot", .parameters = parameters };
+        return client_call(&call, NULL, NULL, err);
 }
 
 static int receive_whole(Contents *contents, const StreamHeader *h, const char *name, Error *err) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL, *made = NULL;
-        const VolumeSpec *spec = &h->spec;
         int r;
 
-        must(sd_json_buildo(
-                        &parameters,
-                        SD_JSON_BUILD_PAIR_STRING("volume", name),
-                        SD_JSON_BUILD_PAIR_UNSIGNED("sizeBytes", spec->size),
-                        SD_JSON_BUILD_PAIR_STRING("filesystem", filesystem_to_string(spec->fs)),
-                        SD_JSON_BUILD_PAIR_CONDITION(
-                                        spec->key_source != KEY_SOURCE_NONE, "keySource",
-                                        SD_JSON_BUILD_STRING(key_source_to_string(spec->key_source))),
-                        SD_JSON_BUILD_PAIR_UNSIGNED("uid", spec->uid),
-                        SD_JSON_BUILD_PAIR_UNSIGNED("gid", spec->gid),
-                        SD_JSON_BUILD_PAIR_UNSIGNED("mode", spec->mode),
-                        SD_JSON_BUILD_PAIR_UNSIGNED("socketFileDescriptor", 0)));
+        parameters = transfer_parameters(name, &h->spec, NULL);
         r = transfer_run(parameters, contents_write, contents, &made, err);
         if (r < 0)
                 return r;

@@ -276,3 +276,22 @@ int transfer_fill(const Call *call, TargetWrite *write, void *userdata, sd_json_
         (void) close(fill.report[0]);
         return r;
 }
+
+sd_json_variant *transfer_parameters(const char *name, const VolumeSpec *spec, char **labels) {
+        sd_json_variant *parameters = NULL;
+
+        must(sd_json_buildo(
+                        &parameters,
+                        SD_JSON_BUILD_PAIR_STRING("volume", name),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("sizeBytes", spec->size),
+                        SD_JSON_BUILD_PAIR_STRING("filesystem", filesystem_to_string(spec->fs)),
+                        SD_JSON_BUILD_PAIR_CONDITION(
+                                        spec->key_source != KEY_SOURCE_NONE, "keySource",
+                                        SD_JSON_BUILD_STRING(key_source_to_string(spec->key_source))),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("uid", spec->uid),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("gid", spec->gid),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("mode", spec->mode),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!labels, "labels", SD_JSON_BUILD_STRV(labels)),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("socketFileDescriptor", 0)));
+        return parameters;
+}

@@ -4,6 +4,8 @@
 
 #include "client.h"
 
+#include <quarry/volume.h>
+
 #include <systemd/sd-json.h>
 
 /* The device, while it is written. */
@@ -24,6 +26,10 @@ int target_end(const Target *target);
 
 /* Writes all of it. Is called in a process of its own: it shows progress, but leaves nothing else behind. */
 typedef int TargetWrite(Target *target, void *userdata, Error *err);
+
+/* Of Receive, for a new volume of this name: size, filesystem, key source, owner and mode of spec; labels: NULL: none.
+ * The caller's. */
+sd_json_variant *transfer_parameters(const char *name, const VolumeSpec *spec, char **labels);
 
 /* parameters: of Receive, with socketFileDescriptor 0. *ret: its reply, which says what there is now. Nothing is there
  * of what failed. */

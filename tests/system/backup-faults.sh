@@ -198,6 +198,7 @@ exits "all is well again" 0 quarry backup verify
 refused "a rule that is none" 2 'calendar expression' quarry backup run db --schedule 'whenever keep 3'
 exits "a schedule" 0 quarry backup run db www --schedule 'daily keep 2' --prove
 like "has a timer" "$(systemctl list-timers --all --no-legend)" 'quarry-backup@disk:daily.timer'
+is "in UTC" "$(systemctl show -P TimersCalendar 'quarry-backup@disk:daily.timer' | grep -c 'daily UTC\|00:00:00 UTC')" 1
 n=$(count db)
 try quarry backup run db www --schedule 'daily keep 2'
 for _ in 1 2; do
