@@ -163,12 +163,14 @@ refused "a full repository" 5 'repository .* is full' quarry backup run db
 is "no backup more" "$(count)" "$n"
 ok "the volume does not notice" touch $root/db/fine
 rm /media/backup/filler
+find $repository/data -type f | sort >/run/before
 exits "with room again" 0 quarry backup run db
 full=${out%% *}
 is "one snapshot of it stays" "$(images | grep '^db@')" "db@backup-$full"
 
 # --- damage ---
-some=$(find $repository/data -type f -size +200k -printf '%T@ %p\n' | sort | tail -1 | cut -d' ' -f2)
+# one that came with it, and is no list of others
+some=$(comm -13 /run/before <(find $repository/data -type f -size +200k | sort) | head -1)
 cp "$some" /run/some
 printf '\xff' | dd of="$some" bs=1 seek=100 conv=notrunc status=none
 refused "a flipped byte is found" 1 'DAMAGED' quarry backup verify --deep "$full"
