@@ -3,7 +3,15 @@
 #include "fuzz.h"
 
 #include <quarry/backup-target.h>
+#include <quarry/text.h>
 #include <quarry/volume.h>
+
+/* What is opened is a file that is named whole, or lies in a folder of credentials. */
+static bool is_secret(const char *secret) {
+        const char *name = startswith(secret, BACKUP_CREDENTIAL);
+
+        return name ? *name && *name != '.' && !strchr(name, '/') : path_is_plain(secret);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         _cleanup_free_ char *text = input_string(data, size);
@@ -17,7 +25,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         }
         assert(t.url && streq(t.name, "home"));
         assert(!*t.host_key || host_key_id_is_valid(t.host_key));
-        assert((!t.credentials || path_is_plain(t.credentials)) && (!t.key_file || path_is_plain(t.key_file)));
+        assert((!t.credentials || is_secret(t.credentials)) && (!t.key_file || is_secret(t.key_file)));
+        for (char **id = t.host_keys; id && *id; id++)
+                assert(host_key_id_is_valid(*id));
         for (size_t i = 0; i < t.n_plans; i++) {
                 Reference reference;
 
