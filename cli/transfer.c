@@ -93,31 +93,6 @@ int target_write(Target *target, uint64_t offset, const uint8_t *data, uint64_t 
         return r < 0 ? r : wrote(target, size, err);
 }
 
-/* Written, so that it is so whatever the chunks of the pool; then given back to that, as far as these are whole. */
-int target_zero(Target *target, uint64_t offset, uint64_t size, Error *err) {
-        static const uint8_t zeros[ZEROS_SIZE];
-        uint64_t range[2] = { offset, size };
-        int r = 0;
-
-        while (size > 0 && r >= 0) {
-                uint64_t n = size < sizeof(zeros) ? size : sizeof(zeros);
-
-                r = write_at(target->device, offset, zeros, n, err);
-                offset += n;
-                size -= n;
-        }
-        if (r < 0)
-                return r;
-        (void) ioctl(target->device, BLKDISCARD, range);
-        return wrote(target, range[1], err);
-}
-
-int target_forget(Target *target, Error *err) {
-        if (fsync(target->device) < 0 || posix_fadvise(target->device, 0, 0, POSIX_FADV_DONTNEED) != 0)
-                return error_errno(err, errno, "cannot write the volume");
-        return 0;
-}
-
 int target_read(Target *target, uint64_t offset, uint8_t *buf, size_t size, Error *err) {
         ssize_t n;
 
@@ -129,6 +104,35 @@ int target_read(Target *target, uint64_t offset, uint8_t *buf, size_t size, Erro
                         return error_errno(err, n < 0 ? errno : ENODATA, "cannot read the volume at byte %" PRIu64,
                                            offset);
         }
+        return 0;
+}
+
+/* Given back to the pool, as far as its chunks are whole; what is not zero then is written. The other way round, the
+ * kernel forgets what was written and has not reached the disk. */
+int target_zero(Target *target, uint64_t offset, uint64_t size, Error *err) {
+        static const uint8_t zeros[ZEROS_SIZE];
+        static uint8_t there[ZEROS_SIZE];
+        uint64_t range[2] = { offset, size };
+        int r = 0;
+
+        (void) ioctl(target->device, BLKDISCARD, range);
+        while (size > 0 && r >= 0) {
+                uint64_t n = size < sizeof(zeros) ? size : sizeof(zeros);
+
+                r = target_read(target, offset, there, n, err);
+                if (r >= 0 && memcmp(there, zeros, n) != 0)
+                        r = write_at(target->device, offset, zeros, n, err);
+                if (r >= 0)
+                        r = wrote(target, n, err);
+                offset += n;
+                size -= n;
+        }
+        return r;
+}
+
+int target_forget(Target *target, Error *err) {
+        if (fsync(target->device) < 0 || posix_fadvise(target->device, 0, 0, POSIX_FADV_DONTNEED) != 0)
+                return error_errno(err, errno, "cannot write the volume");
         return 0;
 }
 

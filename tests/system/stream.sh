@@ -59,6 +59,21 @@ for kind in "ext4" "xfs" "ext4 --encrypt"; do
 done
 is "no device stays" "$(volume_devices)" ""
 
+# --- what became zero, for a pool whose chunks are larger ---
+try quarry pool create large --file /var/large --size 400M --chunk-size 1M
+try quarry create one:raw --fs none --size 32M
+device=$(quarry mount raw)
+dd if=/dev/urandom of="$device" bs=1M count=32 oflag=direct status=none
+try quarry snapshot raw@a
+for range in "64K 64K" "5184K 192K" "10M 4M" "20M 1088K"; do try blkdiscard --offset "${range% *}" --length "${range#* }" "$device"; done
+try quarry umount raw
+try quarry snapshot raw@b
+exits "received" 0 bash -o pipefail -c 'quarry send raw@a | quarry receive large:copy; quarry send raw@b --since raw@a | quarry receive copy'
+is "to the last byte" "$(image copy@b)" "$(image raw@b)"
+ok "and what is a chunk is given back" [ "$(json '.volumes[0].usedBytes' quarry inspect copy@b)" -le $((28 << 20)) ]
+try quarry rm --yes --snapshots raw copy
+try quarry pool rm --yes large
+
 # --- with another key ---
 printf pass >/run/pass
 try quarry create one:vault --size 64M --key passphrase --key-file /run/pass
