@@ -1,13 +1,13 @@
 #include "attach.h"
 
 #include "client.h"
-#include "describe.h"
 #include "must.h"
 #include "unlock.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
 #include <quarry/fd.h>
+#include <quarry/json.h>
 #include <quarry/text.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -185,7 +185,7 @@ int attach_volume(const char *name, const char *target, const Attachment *how, c
         if (r < 0)
                 return r;
 
-        *ret_path = must_have(strdup(target ?: describe_string(reply, "path")));
+        *ret_path = must_have(strdup(target ?: json_string(reply, "path")));
         return 0;
 }
 

@@ -2,12 +2,12 @@
 
 #include "backup.h"
 #include "client.h"
-#include "describe.h"
 #include "must.h"
 #include "volume.h"
 #include "when.h"
 
 #include <quarry/clock.h>
+#include <quarry/json.h>
 #include <quarry/text.h>
 
 #include <inttypes.h>
@@ -18,11 +18,11 @@
 
 int backup_images_list(sd_json_variant *volume, sd_json_variant **ret, Error *err) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL, *list = NULL, *own = NULL;
-        const char *name = describe_string(volume, "name");
+        const char *name = json_string(volume, "name");
         int r;
 
         must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRING("type", "snapshot"),
-                            SD_JSON_BUILD_PAIR_STRING("tenant", describe_string(volume, "tenant"))));
+                            SD_JSON_BUILD_PAIR_STRING("tenant", json_string(volume, "tenant"))));
         Call call = { .method = API_VOLUME ".List", .parameters = parameters, .collect = "volumes" };
         r = client_call(&call, &list, NULL, err);
         if (r < 0)
@@ -30,9 +30,9 @@ int backup_images_list(sd_json_variant *volume, sd_json_variant **ret, Error *er
         must(sd_json_variant_new_array(&own, NULL, 0));
         for (size_t i = 0; i < sd_json_variant_elements(list); i++) {
                 sd_json_variant *s = sd_json_variant_by_index(list, i);
-                const char *rest = startswith(describe_string(s, "name"), name);
+                const char *rest = startswith(json_string(s, "name"), name);
 
-                if (rest && *rest == '@' && streq(describe_string(s, "pool"), describe_string(volume, "pool")))
+                if (rest && *rest == '@' && streq(json_string(s, "pool"), json_string(volume, "pool")))
                         must(sd_json_variant_append_array(&own, s));
         }
         *ret = TAKE_PTR(own);
@@ -40,14 +40,14 @@ int backup_images_list(sd_json_variant *volume, sd_json_variant **ret, Error *er
 }
 
 bool backup_image_id(sd_json_variant *snapshot, char ret[static BACKUP_ID_MAX]) {
-        const char *at = strchr(describe_string(snapshot, "name"), '@');
+        const char *at = strchr(json_string(snapshot, "name"), '@');
         const char *id = at ? startswith(at + 1, BACKUP_SNAPSHOT_PREFIX) : NULL;
 
         return id && backup_id_is_valid(id) && buffer_format(ret, BACKUP_ID_MAX, "%s", id);
 }
 
 static const char *label_of(sd_json_variant *snapshot, const char *key) {
-        return describe_string(sd_json_variant_by_key(snapshot, "labels"), key);
+        return json_string(sd_json_variant_by_key(snapshot, "labels"), key);
 }
 
 bool backup_image_is_of(sd_json_variant *snapshot, sd_id128_t repository) {

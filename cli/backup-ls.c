@@ -1,7 +1,6 @@
 /* quarry backup ls */
 
 #include "backup.h"
-#include "describe.h"
 #include "must.h"
 #include "report.h"
 #include "table.h"
@@ -9,6 +8,7 @@
 #include "when.h"
 
 #include <quarry/clock.h>
+#include <quarry/json.h>
 #include <quarry/text.h>
 
 #include <inttypes.h>
@@ -30,8 +30,8 @@ static char **proof_texts(sd_json_variant *row) {
         if (!sound)
                 text = must_have(strdup("not yet"));
         else if (!sd_json_variant_boolean(sound))
-                text = must_have(format_new("DAMAGED: %s", describe_string(row, "proof")));
-        else if (when_parse(describe_string(row, "provenAt"), 0, &usec) >= 0)
+                text = must_have(format_new("DAMAGED: %s", json_string(row, "proof")));
+        else if (when_parse(json_string(row, "provenAt"), 0, &usec) >= 0)
                 text = backup_ago(usec);
         if (text)
                 must(strv_append(&texts, text));

@@ -1,6 +1,7 @@
 #include "backup-plan.h"
 
 #include "backup.h"
+#include "child.h"
 #include "must.h"
 #include "report.h"
 #include "volume.h"
@@ -12,7 +13,6 @@
 #include <glob.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/wait.h>
 
 #define UNITS "/etc/systemd/system"
 #define UNIT_NAME_MAX 256
@@ -21,28 +21,9 @@
 
 /* --- what systemd does ------------------------------------------------------------------------------------ */
 
-/* At most three words behind the program's. Returns its exit status. */
-static int program_run(const char *program, const char *one, const char *two, const char *three, Error *err) {
-        pid_t child = fork();
-        int status = 0;
-
-        if (child == 0) {
-                int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-                if (null >= 0 && dup2(null, STDOUT_FILENO) >= 0 && dup2(null, STDERR_FILENO) >= 0)
-                        execl(program, program, one, two, three, (char *) NULL);
-                _exit(127);
-        }
-        while (child > 0 && waitpid(child, &status, 0) < 0)
-                if (errno != EINTR)
-                        return error_errno(err, errno, "cannot wait for %s", program);
-        if (child < 0 || !WIFEXITED(status) || WEXITSTATUS(status) == 127)
-                return error_errno(err, child < 0 ? EAGAIN : ENOEXEC, "cannot run %s", program);
-        return WEXITSTATUS(status);
-}
-
 static int systemctl(const char *verb, const char *option, const char *unit, Error *err) {
-        int r = program_run(SYSTEMCTL, verb, option, unit, err);
+        char *arguments[] = { (char *) SYSTEMCTL, (char *) verb, (char *) option, (char *) unit, NULL };
+        int r = child_run_silently(SYSTEMCTL, arguments, err);
 
         if (r <= 0)
                 return r;
@@ -78,7 +59,8 @@ static int calendar_make(const char *expression, char **ret, Error *err) {
         const char *const forms[] = { in_utc, expression };
 
         for (size_t i = 0; i < ELEMENTSOF(forms); i++) {
-                int r = program_run(ANALYZE, "calendar", forms[i], NULL, err);
+                char *arguments[] = { (char *) ANALYZE, (char *) "calendar", (char *) forms[i], NULL };
+                int r = child_run_silently(ANALYZE, arguments, err);
 
                 if (r > 0)
                         continue;

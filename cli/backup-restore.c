@@ -2,7 +2,6 @@
 
 #include "backup.h"
 #include "client.h"
-#include "describe.h"
 #include "must.h"
 #include "report.h"
 #include "stream.h"

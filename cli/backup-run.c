@@ -13,6 +13,7 @@
 #include "volume.h"
 
 #include <quarry/clock.h>
+#include <quarry/json.h>
 #include <quarry/text.h>
 
 #include <string.h>
@@ -66,7 +67,7 @@ static bool is_better_parent(const Run *run, const Backup *b, const char *snapsh
 /* What an earlier run left that came to no end goes; the last that did is the parent. Nobody else is at it: see
  * backup_turn_take(). */
 static int look_at_image(Run *run, sd_json_variant *snapshot, Error *err) {
-        const char *uuid = describe_string(snapshot, "uuid");
+        const char *uuid = json_string(snapshot, "uuid");
         _cleanup_(backup_done) Backup b = {};
         char id[BACKUP_ID_MAX];
         int r;
@@ -113,7 +114,7 @@ static int make_image(Run *run, Error *err) {
         if (r < 0)
                 return r;
         made = sd_json_variant_by_index(sd_json_variant_by_key(reply, "snapshots"), 0);
-        run->image = must_have(strdup(describe_string(made, "uuid")));
+        run->image = must_have(strdup(json_string(made, "uuid")));
         must(sd_id128_from_string(run->image, &run->backup.snapshot));
         run->backup.at_usec = clock_usec(CLOCK_REALTIME);
         return 0;
@@ -238,14 +239,14 @@ static int describe(Run *run, Error *err) {
         r = volume_inspect(run->name, &run->volume, err);
         if (r < 0)
                 return r;
-        if (!streq(describe_string(run->volume, "kind"), "block"))
+        if (!streq(json_string(run->volume, "kind"), "block"))
                 return error_set(err, ERROR_NOT_SUPPORTED, 0, "only volumes in a pool have backups: %s is a %s volume",
-                                 run->name, describe_string(run->volume, "kind"));
-        buffer_format(spec->pool, sizeof(spec->pool), "%s", describe_string(run->volume, "pool"));
-        buffer_format(spec->tenant, sizeof(spec->tenant), "%s", describe_string(run->volume, "tenant"));
-        buffer_format(spec->name, sizeof(spec->name), "%s", describe_string(run->volume, "name"));
+                                 run->name, json_string(run->volume, "kind"));
+        buffer_format(spec->pool, sizeof(spec->pool), "%s", json_string(run->volume, "pool"));
+        buffer_format(spec->tenant, sizeof(spec->tenant), "%s", json_string(run->volume, "tenant"));
+        buffer_format(spec->name, sizeof(spec->name), "%s", json_string(run->volume, "name"));
         take_labels(run->volume, spec);
-        must(sd_id128_from_string(describe_string(run->volume, "uuid"), &run->backup.volume));
+        must(sd_id128_from_string(json_string(run->volume, "uuid"), &run->backup.volume));
         backup_host(run->backup.host);
         backup_id_make(run->backup.id);
         return 0;
@@ -264,7 +265,7 @@ static int look_at_key(Run *run, char ret[static HOST_KEY_ID_MAX], Error *err) {
         r = client_call(&call, &reply, NULL, err);
         if (r < 0)
                 return r;
-        buffer_format(ret, HOST_KEY_ID_MAX, "%s", describe_string(sd_json_variant_by_key(reply, "keys"), "hostKey"));
+        buffer_format(ret, HOST_KEY_ID_MAX, "%s", json_string(sd_json_variant_by_key(reply, "keys"), "hostKey"));
         return *ret ? backup_target_note_host_key(run->session, ret, err) : 0;
 }
 
@@ -309,8 +310,8 @@ static int settle(Run *run, Error *err) {
         for (size_t i = 0; i < sd_json_variant_elements(images) && r >= 0; i++) {
                 sd_json_variant *image = sd_json_variant_by_index(images, i);
 
-                if (backup_image_is_of(image, repository) && !streq(describe_string(image, "uuid"), run->image))
-                        r = backup_volume_remove(describe_string(image, "uuid"), err);
+                if (backup_image_is_of(image, repository) && !streq(json_string(image, "uuid"), run->image))
+                        r = backup_volume_remove(json_string(image, "uuid"), err);
         }
         if (r < 0)
                 error_prefix(err, "backup %s is whole, but what is kept for the next one is not", run->backup.id);
@@ -373,7 +374,7 @@ static int run_one(BackupSession *session, const char *name, const char *rule, R
         r = describe(&run, err);
         if (r >= 0) {
                 run.backup.rule = rule ? must_have(strdup(rule)) : NULL;
-                turn = must_have(format_new("volume-%s", describe_string(run.volume, "uuid")));
+                turn = must_have(format_new("volume-%s", json_string(run.volume, "uuid")));
                 lock = r = backup_turn_take(turn, true, err);
         }
         if (r >= 0)

@@ -2,7 +2,6 @@
 
 #include "backup.h"
 #include "client.h"
-#include "describe.h"
 #include "must.h"
 #include "report.h"
 #include "source.h"
@@ -12,6 +11,7 @@
 #include "volume.h"
 
 #include <quarry/clock.h>
+#include <quarry/json.h>
 #include <quarry/text.h>
 
 #include <inttypes.h>
@@ -78,13 +78,13 @@ static void remove_leftovers(void) {
         for (size_t i = 0; i < sd_json_variant_elements(list); i++) {
                 sd_json_variant *v = sd_json_variant_by_index(list, i);
                 _cleanup_close_ int turn = -EBADF;
-                const char *name = describe_string(v, "name");
+                const char *name = json_string(v, "name");
 
                 if (!startswith(name, VERIFY_PREFIX) ||
-                    !*describe_string(sd_json_variant_by_key(v, "labels"), VERIFY_LABEL))
+                    !*json_string(sd_json_variant_by_key(v, "labels"), VERIFY_LABEL))
                         continue;
                 turn = backup_turn_take(name, false, &ignored);
-                if (turn >= 0 && backup_volume_remove(describe_string(v, "uuid"), &ignored) >= 0)
+                if (turn >= 0 && backup_volume_remove(json_string(v, "uuid"), &ignored) >= 0)
                         backup_turn_forget(name);
         }
 }

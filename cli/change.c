@@ -9,6 +9,7 @@
 #include "verbs.h"
 #include "volume.h"
 
+#include <quarry/json.h>
 #include <quarry/text.h>
 #include <quarry/volume.h>
 
@@ -112,7 +113,7 @@ int verb_rename(char **arguments) {
 /* --- size ------------------------------------------------------------------------------------------------- */
 
 static uint64_t size_of(sd_json_variant *volume) {
-        return sd_json_variant_unsigned(sd_json_variant_by_key(volume, "sizeBytes"));
+        return json_unsigned(volume, "sizeBytes");
 }
 
 /* SIZE, +SIZE or -SIZE: the last two are for the daemon to add, since the size may change meanwhile. */

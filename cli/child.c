@@ -1,5 +1,7 @@
 #include "child.h"
 
+#include <quarry/fd.h>
+
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -46,17 +48,19 @@ void child_end_by_signal(void) {
 }
 
 /* Whatever is not passed on was opened to be closed here. Where this process is killed, its children end, too. */
-__attribute__((noreturn)) static void become(const char *program, char *const *arguments, int in, int out) {
+__attribute__((noreturn)) static void become(const char *program, char *const *arguments, int in, int out,
+                                             int complaints) {
         int from = in < 0 ? open("/dev/null", O_RDONLY | O_CLOEXEC) : in;
 
         (void) prctl(PR_SET_PDEATHSIG, SIGTERM);
-        if (from >= 0 && dup2(from, STDIN_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0)
+        if (from >= 0 && dup2(from, STDIN_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0 &&
+            (complaints < 0 || dup2(complaints, STDERR_FILENO) >= 0))
                 (void) execv(program, arguments);
         dprintf(STDERR_FILENO, "quarry: cannot run %s: %s\n", program, strerror(errno));
         _exit(EXIT_NOT_RUN);
 }
 
-int child_start(const char *program, char *const *arguments, int in, int out, pid_t *ret, Error *err) {
+static int start(const char *program, char *const *arguments, int in, int out, int complaints, pid_t *ret, Error *err) {
         sigset_t signals, before;
         size_t i = 0;
         pid_t pid;
@@ -73,7 +77,7 @@ int child_start(const char *program, char *const *arguments, int in, int out, pi
                         if (signal(ending[j], SIG_DFL) == SIG_IGN)
                                 (void) signal(ending[j], SIG_IGN);
                 (void) sigprocmask(SIG_SETMASK, &before, NULL);
-                become(program, arguments, in, out);
+                become(program, arguments, in, out, complaints);
         }
         if (pid > 0)
                 children[i] = pid;
@@ -82,6 +86,10 @@ int child_start(const char *program, char *const *arguments, int in, int out, pi
                 return error_errno(err, EAGAIN, "cannot start another process");
         *ret = pid;
         return 0;
+}
+
+int child_start(const char *program, char *const *arguments, int in, int out, pid_t *ret, Error *err) {
+        return start(program, arguments, in, out, -EBADF, ret, err);
 }
 
 int child_wait(pid_t pid) {
@@ -93,4 +101,20 @@ int child_wait(pid_t pid) {
                 if (children[i] == pid)
                         children[i] = 0;
         return status;
+}
+
+int child_run_silently(const char *program, char *const *arguments, Error *err) {
+        _cleanup_close_ int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+        int r, status;
+        pid_t pid;
+
+        if (null < 0)
+                return error_errno(err, errno, "cannot open /dev/null");
+        r = start(program, arguments, -EBADF, null, null, &pid, err);
+        if (r < 0)
+                return r;
+        status = child_wait(pid);
+        if (!WIFEXITED(status) || WEXITSTATUS(status) == EXIT_NOT_RUN)
+                return error_errno(err, ENOEXEC, "cannot run %s", program);
+        return WEXITSTATUS(status);
 }

@@ -18,3 +18,5 @@ void child_end_by_signal(void);
 int child_start(const char *program, char *const *arguments, int in, int out, pid_t *ret, Error *err);
 /* The status as waitpid(2) has it. */
 int child_wait(pid_t pid);
+/* Runs it to its end, with nothing to read, and nothing to be seen of it. Returns its exit status. */
+int child_run_silently(const char *program, char *const *arguments, Error *err);

@@ -4,6 +4,7 @@
 #include "report.h"
 #include "terminal.h"
 
+#include <quarry/json.h>
 #include <quarry/text.h>
 #include <systemd/sd-varlink.h>
 
@@ -63,9 +64,8 @@ static void exchange_progress(const Exchange *x, sd_json_variant *parameters) {
                         *step = sd_json_variant_by_key(progress, "step");
 
         if (x->call->what && sd_json_variant_is_string(step) && !arg_json)
-                progress_show(x->call->what, sd_json_variant_string(step),
-                              sd_json_variant_unsigned(sd_json_variant_by_key(progress, "position")),
-                              sd_json_variant_unsigned(sd_json_variant_by_key(progress, "total")));
+                progress_show(x->call->what, sd_json_variant_string(step), json_unsigned(progress, "position"),
+                              json_unsigned(progress, "total"));
 }
 
 static void exchange_collect(Exchange *x, sd_json_variant *parameters) {

@@ -1,7 +1,6 @@
 /* quarry clone, rollback */
 
 #include "client.h"
-#include "describe.h"
 #include "must.h"
 #include "report.h"
 #include "terminal.h"

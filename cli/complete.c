@@ -1,12 +1,12 @@
 #include "complete.h"
 
 #include "client.h"
-#include "describe.h"
 #include "must.h"
 #include "overview.h"
 #include "volume.h"
 
 #include <quarry/backup-target.h>
+#include <quarry/json.h>
 #include <quarry/mount.h>
 #include <quarry/text.h>
 
@@ -127,18 +127,18 @@ static void offer_named(const Typed *t, const char *method, const char *collect)
         _cleanup_strv_ char **names = NULL;
 
         for (size_t i = 0; i < sd_json_variant_elements(all); i++)
-                must(strv_append(&names, describe_string(sd_json_variant_by_index(all, i), "name")));
+                must(strv_append(&names, json_string(sd_json_variant_by_index(all, i), "name")));
         offer_sorted(t, names, "");
 }
 
 /* A member of one tenant need not name it. */
 static bool tenant_may_be_left_out(const Typed *t, sd_json_variant *volumes) {
-        const char *first = describe_string(sd_json_variant_by_index(volumes, 0), "tenant");
+        const char *first = json_string(sd_json_variant_by_index(volumes, 0), "tenant");
 
         if (overview_sees_all() || strchr(typed_rest(t), '/'))
                 return false;
         for (size_t i = 1; i < sd_json_variant_elements(volumes); i++)
-                if (!streq(describe_string(sd_json_variant_by_index(volumes, i), "tenant"), first))
+                if (!streq(json_string(sd_json_variant_by_index(volumes, i), "tenant"), first))
                         return false;
         return true;
 }
@@ -158,7 +158,7 @@ static void offer_volumes(const Typed *t, const char *type) {
                 sd_json_variant *volume = sd_json_variant_by_index(all, i);
                 _cleanup_free_ char *reference = volume_reference(volume);
 
-                must(strv_append(&names, is_short ? describe_string(volume, "name") : reference));
+                must(strv_append(&names, is_short ? json_string(volume, "name") : reference));
         }
         offer_sorted(&name, names, "");
 }

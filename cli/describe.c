@@ -5,20 +5,11 @@
 
 #include <grp.h>
 #include <pwd.h>
+#include <quarry/json.h>
 #include <quarry/pool.h>
 #include <quarry/text.h>
 #include <quarry/volume.h>
 #include <stdarg.h>
-
-const char *describe_string(sd_json_variant *object, const char *name) {
-        sd_json_variant *v = sd_json_variant_by_key(object, name);
-
-        return sd_json_variant_is_string(v) ? sd_json_variant_string(v) : "";
-}
-
-static uint64_t member_number(sd_json_variant *object, const char *name) {
-        return sd_json_variant_unsigned(sd_json_variant_by_key(object, name));
-}
 
 /* "Name:        value"; the name is left out in the lines after the first of a list. */
 _printf_(2, 3) static void print_field(const char *name, const char *format, ...) {
@@ -35,7 +26,7 @@ _printf_(2, 3) static void print_field(const char *name, const char *format, ...
 }
 
 static void print_string(const char *name, sd_json_variant *object, const char *member) {
-        const char *text = describe_string(object, member);
+        const char *text = json_string(object, member);
 
         if (*text)
                 print_field(name, "%s", text);
@@ -63,7 +54,7 @@ static void print_exclusive(sd_json_variant *volume) {
 
         if (exclusive)
                 print_field("Exclusive:", "%s, %llu s ago", size_format(sd_json_variant_unsigned(exclusive), buf),
-                            (unsigned long long) member_number(volume, "exclusiveAgeSeconds"));
+                            (unsigned long long) json_unsigned(volume, "exclusiveAgeSeconds"));
 }
 
 static void print_list(const char *name, sd_json_variant *list) {
@@ -80,13 +71,13 @@ static void print_encryption(sd_json_variant *encryption) {
                 print_field("Encryption:", "none");
                 return;
         }
-        print_field("Encryption:", "LUKS2, %s, %llu-bit key, %llu-byte sectors", describe_string(encryption, "cipher"),
-                    (unsigned long long) member_number(encryption, "keyBits"),
-                    (unsigned long long) member_number(encryption, "sectorSize"));
-        if (streq(describe_string(encryption, "keySource"), "host"))
+        print_field("Encryption:", "LUKS2, %s, %llu-bit key, %llu-byte sectors", json_string(encryption, "cipher"),
+                    (unsigned long long) json_unsigned(encryption, "keyBits"),
+                    (unsigned long long) json_unsigned(encryption, "sectorSize"));
+        if (streq(json_string(encryption, "keySource"), "host"))
                 print_field("Key:", "host: opens by itself on this host");
         else
-                print_field("Key:", "%s: asked for whenever it is opened", describe_string(encryption, "keySource"));
+                print_field("Key:", "%s: asked for whenever it is opened", json_string(encryption, "keySource"));
         if (sd_json_variant_boolean(sd_json_variant_by_key(encryption, "locked")))
                 print_field("", "locked: nobody opens it before quarry key unlock");
 }
@@ -102,9 +93,9 @@ static void print_mounts(sd_json_variant *volume) {
         sd_json_variant *holds = sd_json_variant_by_key(volume, "holds");
         bool is_open = sd_json_variant_boolean(sd_json_variant_by_key(volume, "open"));
 
-        if (is_open && streq(describe_string(volume, "filesystem"), "none"))
-                print_field("Device:", DEVICE_LINK_ROOT "/%s/%s", describe_string(volume, "tenant"),
-                            describe_string(volume, "name"));
+        if (is_open && streq(json_string(volume, "filesystem"), "none"))
+                print_field("Device:", DEVICE_LINK_ROOT "/%s/%s", json_string(volume, "tenant"),
+                            json_string(volume, "name"));
         else if (sd_json_variant_elements(holds) == 0)
                 print_field("Mounted at:", "nowhere%s", is_open ? ", but its devices are open" : "");
 
@@ -112,15 +103,15 @@ static void print_mounts(sd_json_variant *volume) {
                 sd_json_variant *hold = sd_json_variant_by_index(holds, i);
                 bool read_only = sd_json_variant_boolean(sd_json_variant_by_key(hold, "readOnly"));
 
-                print_field(i == 0 ? "Mounted at:" : "", "%s%s", describe_string(hold, "path"),
+                print_field(i == 0 ? "Mounted at:" : "", "%s%s", json_string(hold, "path"),
                             read_only ? " (read-only)" : "");
         }
 }
 
 static void print_schedule(sd_json_variant *volume) {
         sd_json_variant *rules = sd_json_variant_by_key(volume, "scheduleRules");
-        bool own = *describe_string(volume, "snapshotSchedule");
-        bool default_tenant = streq(describe_string(volume, "tenant"), DEFAULT_TENANT);
+        bool own = *json_string(volume, "snapshotSchedule");
+        bool default_tenant = streq(json_string(volume, "tenant"), DEFAULT_TENANT);
 
         if (sd_json_variant_elements(rules) == 0) {
                 print_string("Schedule:", volume, "snapshotSchedule");
@@ -128,33 +119,33 @@ static void print_schedule(sd_json_variant *volume) {
         }
         for (size_t i = 0; i < sd_json_variant_elements(rules); i++) {
                 sd_json_variant *rule = sd_json_variant_by_index(rules, i);
-                const char *last = describe_string(rule, "lastRunAt"), *next = describe_string(rule, "nextRunAt");
+                const char *last = json_string(rule, "lastRunAt"), *next = json_string(rule, "nextRunAt");
 
-                print_field(i == 0 ? "Schedule:" : "", "%s keep %llu%s", describe_string(rule, "expression"),
-                            (unsigned long long) member_number(rule, "keep"),
+                print_field(i == 0 ? "Schedule:" : "", "%s keep %llu%s", json_string(rule, "expression"),
+                            (unsigned long long) json_unsigned(rule, "keep"),
                             own              ? ""
                             : default_tenant ? " (of the pool)"
                                              : " (of its tenant, or the pool)");
                 print_field("", "  last %s, next %s", *last ? last : "never", *next ? next : "not known");
-                if (*describe_string(rule, "failure"))
-                        print_field("", "  failed: %s", describe_string(rule, "failure"));
+                if (*json_string(rule, "failure"))
+                        print_field("", "  failed: %s", json_string(rule, "failure"));
         }
 }
 
 /* With the names that this host has for the numbers. */
 static void print_root(sd_json_variant *volume) {
-        uint32_t uid = (uint32_t) member_number(volume, "uid"), gid = (uint32_t) member_number(volume, "gid");
+        uint32_t uid = (uint32_t) json_unsigned(volume, "uid"), gid = (uint32_t) json_unsigned(volume, "gid");
         const struct passwd *user = getpwuid(uid);
         const struct group *group = getgrgid(gid);
 
         print_field("Root made as:", "uid %u%s%s%s, gid %u%s%s%s, mode %04llo", uid, user ? " (" : "",
                     user ? user->pw_name : "", user ? ")" : "", gid, group ? " (" : "", group ? group->gr_name : "",
-                    group ? ")" : "", (unsigned long long) member_number(volume, "mode"));
+                    group ? ")" : "", (unsigned long long) json_unsigned(volume, "mode"));
 }
 
 void describe_volume(sd_json_variant *volume) {
-        uint64_t size = member_number(volume, "sizeBytes");
-        bool is_block = streq(describe_string(volume, "kind"), "block");
+        uint64_t size = json_unsigned(volume, "sizeBytes");
+        bool is_block = streq(json_string(volume, "kind"), "block");
 
         print_string("Name:", volume, "name");
         print_string("Tenant:", volume, "tenant");
@@ -169,7 +160,7 @@ void describe_volume(sd_json_variant *volume) {
         if (sd_json_variant_boolean(sd_json_variant_by_key(volume, "protected")))
                 print_field("Protected:", "yes: it cannot be removed");
         if (sd_json_variant_boolean(sd_json_variant_by_key(volume, "stopped")))
-                print_field("Stopped:", streq(describe_string(volume, "stoppedBy"), "tenant")
+                print_field("Stopped:", streq(json_string(volume, "stoppedBy"), "tenant")
                                                 ? "it gets no new space until its tenant uses less of the pool"
                                                 : "it gets no new space until its pool has some");
         if (is_block || sd_json_variant_by_key(volume, "sizeBytes"))
@@ -180,7 +171,7 @@ void describe_volume(sd_json_variant *volume) {
                 print_size("Used:", sd_json_variant_by_key(volume, "usedBytes"), size);
         print_exclusive(volume);
         if (sd_json_variant_by_key(volume, "inodes"))
-                print_field("Inodes:", "%llu", (unsigned long long) member_number(volume, "inodes"));
+                print_field("Inodes:", "%llu", (unsigned long long) json_unsigned(volume, "inodes"));
         if (sd_json_variant_boolean(sd_json_variant_by_key(volume, "noswap")))
                 print_field("Swap:", "none: it stays in memory");
         print_string("Filesystem:", volume, "filesystem");
@@ -188,7 +179,7 @@ void describe_volume(sd_json_variant *volume) {
         if (is_block)
                 print_encryption(sd_json_variant_by_key(volume, "encryption"));
         print_mounts(volume);
-        if (sd_json_variant_by_key(volume, "mode") && !streq(describe_string(volume, "filesystem"), "none"))
+        if (sd_json_variant_by_key(volume, "mode") && !streq(json_string(volume, "filesystem"), "none"))
                 print_root(volume);
         print_schedule(volume);
         print_string("Made by:", volume, "rule");
@@ -198,19 +189,19 @@ void describe_volume(sd_json_variant *volume) {
 }
 
 static void print_origin(sd_json_variant *pool) {
-        const char *origin = describe_string(pool, "origin");
+        const char *origin = json_string(pool, "origin");
 
         if (streq(origin, "file"))
-                print_field("Lies in:", "file %s", describe_string(pool, "file"));
+                print_field("Lies in:", "file %s", json_string(pool, "file"));
         else if (streq(origin, "vg"))
-                print_field("Lies in:", "a share of volume group %s", describe_string(pool, "volumeGroup"));
+                print_field("Lies in:", "a share of volume group %s", json_string(pool, "volumeGroup"));
         else
-                print_field("Lies in:", "volume group %s, its own", describe_string(pool, "volumeGroup"));
+                print_field("Lies in:", "volume group %s, its own", json_string(pool, "volumeGroup"));
         print_list("Devices:", sd_json_variant_by_key(pool, "devices"));
 }
 
 static void print_space(sd_json_variant *pool) {
-        const char *space = describe_string(pool, "space"), *name = describe_string(pool, "name");
+        const char *space = json_string(pool, "space"), *name = json_string(pool, "name");
         sd_json_variant *lasts = sd_json_variant_by_key(pool, "fullInSeconds");
         uint64_t hours = sd_json_variant_unsigned(lasts) / 3600;
         char advice[SPACE_ADVICE_MAX];
@@ -223,12 +214,11 @@ static void print_space(sd_json_variant *pool) {
         if (streq(space, "ok") || isempty(space))
                 return;
         print_field("  space:", "%s: %s", space, pool_space_meaning(space));
-        print_field("", "%s",
-                    pool_space_advice(name, pool_origin_from_string(describe_string(pool, "origin")), advice));
+        print_field("", "%s", pool_space_advice(name, pool_origin_from_string(json_string(pool, "origin")), advice));
 }
 
 void describe_pool(sd_json_variant *pool) {
-        uint64_t data = member_number(pool, "dataSizeBytes"), metadata = member_number(pool, "metadataSizeBytes");
+        uint64_t data = json_unsigned(pool, "dataSizeBytes"), metadata = json_unsigned(pool, "metadataSizeBytes");
         char promised[SIZE_TEXT_MAX], most[SIZE_TEXT_MAX];
 
         print_string("Name:", pool, "name");
@@ -246,9 +236,9 @@ void describe_pool(sd_json_variant *pool) {
         print_size("Chunks:", sd_json_variant_by_key(pool, "chunkSizeBytes"), 0);
         if (sd_json_variant_by_key(pool, "provisionedMaxBytes"))
                 print_field("Promised:", "%s to %llu volumes; at most %s may be promised",
-                            size_format(member_number(pool, "provisionedBytes"), promised),
-                            (unsigned long long) member_number(pool, "volumes"),
-                            size_format(member_number(pool, "provisionedMaxBytes"), most));
+                            size_format(json_unsigned(pool, "provisionedBytes"), promised),
+                            (unsigned long long) json_unsigned(pool, "volumes"),
+                            size_format(json_unsigned(pool, "provisionedMaxBytes"), most));
         print_string("Schedule:", pool, "snapshotSchedule");
         print_string("UUID:", pool, "uuid");
 }
@@ -259,7 +249,7 @@ static void print_names(const char *title, char *const *names) {
 }
 
 static void print_limited(const char *name, sd_json_variant *tenant, const char *use, const char *limit, bool size) {
-        uint64_t have = member_number(tenant, use), most = member_number(tenant, limit);
+        uint64_t have = json_unsigned(tenant, use), most = json_unsigned(tenant, limit);
         char have_text[SIZE_TEXT_MAX], most_text[SIZE_TEXT_MAX];
 
         if (!size) {
@@ -316,7 +306,7 @@ static const char *source_text(const char *source) {
 void describe_host_keys(sd_json_variant *status) {
         sd_json_variant *keys = sd_json_variant_by_key(status, "keys"),
                         *missing = sd_json_variant_by_key(status, "missingPools");
-        uint64_t unknown = member_number(status, "unknown");
+        uint64_t unknown = json_unsigned(status, "unknown");
 
         if (sd_json_variant_elements(keys) == 0)
                 puts("No host key yet: it is made with the first volume that is encrypted with it.");
@@ -325,9 +315,9 @@ void describe_host_keys(sd_json_variant *status) {
 
                 print_field(sd_json_variant_boolean(sd_json_variant_by_key(key, "current")) ? "Host key:"
                                                                                             : "Older key:",
-                            "%s", describe_string(key, "id"));
-                print_field("From:", "%s", source_text(describe_string(key, "source")));
-                print_field("Volumes:", "%llu", (unsigned long long) member_number(key, "volumes"));
+                            "%s", json_string(key, "id"));
+                print_field("From:", "%s", source_text(json_string(key, "source")));
+                print_field("Volumes:", "%llu", (unsigned long long) json_unsigned(key, "volumes"));
         }
         if (unknown > 0)
                 print_field("Not known:", "%llu volumes, until the next rotation", (unsigned long long) unknown);
@@ -352,18 +342,18 @@ void describe_volume_keys(const char *name, sd_json_variant *keys) {
                     locked ? "; locked" : "");
         for (size_t i = 0; i < sd_json_variant_elements(slots); i++) {
                 sd_json_variant *slot = sd_json_variant_by_index(slots, i);
-                const char *kind = describe_string(slot, "kind");
+                const char *kind = json_string(slot, "kind");
                 _cleanup_free_ char *what = NULL;
 
                 if (streq(kind, "host"))
-                        what = format_new("host key %s", describe_string(keys, "hostKey"));
+                        what = format_new("host key %s", json_string(keys, "hostKey"));
                 else if (streq(kind, "foreign"))
-                        what = format_new("%s", describe_string(slot, "token"));
+                        what = format_new("%s", json_string(slot, "token"));
                 else
                         what = strdup("passphrase");
                 must_have(what);
                 print_field(i == 0 ? "Keyslots:" : "", "%llu  %s, %s",
-                            (unsigned long long) member_number(slot, "number"), what, describe_string(slot, "kdf"));
+                            (unsigned long long) json_unsigned(slot, "number"), what, json_string(slot, "kdf"));
         }
-        print_field("Room:", "%llu more", (unsigned long long) member_number(keys, "room"));
+        print_field("Room:", "%llu more", (unsigned long long) json_unsigned(keys, "room"));
 }

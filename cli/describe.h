@@ -15,8 +15,5 @@ void describe_tenant(sd_json_variant *tenant, char *const *users, char *const *g
 void describe_host_keys(sd_json_variant *status);
 void describe_volume_keys(const char *name, sd_json_variant *keys);
 
-/* A member's text; "" if it is none. */
-const char *describe_string(sd_json_variant *object, const char *name);
-
 /* Whether its key was taken away. */
 bool describe_is_locked(sd_json_variant *volume);

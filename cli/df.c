@@ -1,7 +1,6 @@
 /* quarry df: how full it is, what takes most first. */
 
 #include "client.h"
-#include "describe.h"
 #include "must.h"
 #include "overview.h"
 #include "report.h"
@@ -9,6 +8,7 @@
 #include "verbs.h"
 #include "volume.h"
 
+#include <quarry/json.h>
 #include <quarry/text.h>
 
 #define FIRST 10u /* so many of each fit on a screen */
@@ -87,12 +87,12 @@ static int row_compare(const void *a, const void *b) {
 }
 
 static Row row_of(sd_json_variant *volume) {
-        const char *name = describe_string(volume, "name");
+        const char *name = json_string(volume, "name");
 
         return (Row) {
                 .volume = volume,
-                .pool = describe_string(volume, "pool"),
-                .tenant = describe_string(volume, "tenant"),
+                .pool = json_string(volume, "pool"),
+                .tenant = json_string(volume, "tenant"),
                 .name = name,
                 .length = strcspn(name, "@"),
         };
@@ -106,14 +106,14 @@ static Row *rows_make(sd_json_variant *all, size_t *ret_n) {
         for (size_t i = 0; i < n_all; i++) {
                 sd_json_variant *v = sd_json_variant_by_index(all, i);
 
-                if (!streq(describe_string(v, "type"), "snapshot"))
+                if (!streq(json_string(v, "type"), "snapshot"))
                         rows[n++] = row_of(v);
         }
         qsort(rows, n, sizeof(Row), row_compare);
         for (size_t i = 0; i < n_all; i++) {
                 sd_json_variant *v = sd_json_variant_by_index(all, i),
                                 *own = sd_json_variant_by_key(v, "exclusiveBytes");
-                Row key = row_of(v), *row = own && streq(describe_string(v, "type"), "snapshot")
+                Row key = row_of(v), *row = own && streq(json_string(v, "type"), "snapshot")
                                                     ? bsearch(&key, rows, n, sizeof(Row), row_compare)
                                                     : NULL;
 
@@ -151,7 +151,7 @@ static sd_json_variant *volumes_with_sums(sd_json_variant *all) {
 
 static sd_json_variant *find(sd_json_variant *rows, const char *member, const char *value) {
         for (size_t i = 0; i < sd_json_variant_elements(rows); i++)
-                if (streq(describe_string(sd_json_variant_by_index(rows, i), member), value))
+                if (streq(json_string(sd_json_variant_by_index(rows, i), member), value))
                         return sd_json_variant_by_index(rows, i);
         return NULL;
 }
@@ -169,7 +169,7 @@ static sd_json_variant *choose(char **names, sd_json_variant *volumes, Report *r
                         report_failure(report, *name, &err);
                         continue;
                 }
-                sd_json_variant *row = find(volumes, "uuid", describe_string(volume, "uuid"));
+                sd_json_variant *row = find(volumes, "uuid", json_string(volume, "uuid"));
                 must(sd_json_variant_append_array(&chosen, row ?: volume));
         }
         return chosen;
@@ -183,7 +183,7 @@ static sd_json_variant *owners(sd_json_variant *all, const char *member, sd_json
         for (size_t i = 0; i < sd_json_variant_elements(all); i++) {
                 sd_json_variant *owner = sd_json_variant_by_index(all, i);
 
-                if (find(volumes, member, describe_string(owner, "name")))
+                if (find(volumes, member, json_string(owner, "name")))
                         must(sd_json_variant_append_array(&kept, owner));
         }
         return kept;
@@ -219,7 +219,7 @@ static bool used_is_known(sd_json_variant *volumes) {
         for (size_t i = 0; i < sd_json_variant_elements(volumes); i++) {
                 sd_json_variant *v = sd_json_variant_by_index(volumes, i);
 
-                if (streq(describe_string(v, "state"), "ready") && !sd_json_variant_by_key(v, "usedBytes"))
+                if (streq(json_string(v, "state"), "ready") && !sd_json_variant_by_key(v, "usedBytes"))
                         return false;
         }
         return true;

@@ -6,6 +6,7 @@
 #include "table.h"
 #include "verbs.h"
 
+#include <quarry/json.h>
 #include <quarry/text.h>
 
 static bool arg_ranges, arg_total;
@@ -17,7 +18,7 @@ const Option diff_options[] = {
 };
 
 static unsigned long long member(sd_json_variant *reply, const char *name) {
-        return sd_json_variant_unsigned(sd_json_variant_by_key(reply, name));
+        return json_unsigned(reply, name);
 }
 
 static void print_ranges(sd_json_variant *ranges) {

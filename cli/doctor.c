@@ -1,11 +1,12 @@
 /* quarry doctor */
 
 #include "client.h"
-#include "describe.h"
 #include "must.h"
 #include "report.h"
 #include "terminal.h"
 #include "verbs.h"
+
+#include <quarry/json.h>
 
 static bool arg_fix;
 
@@ -22,7 +23,7 @@ static void print_finding(sd_json_variant *finding) {
         const char *bold = terminal_style(stdout, STYLE_BOLD), *end = terminal_style(stdout, STYLE_END);
         sd_json_variant *hint = sd_json_variant_by_key(finding, "hint");
 
-        printf("%s%s%s: %s\n", bold, describe_string(finding, "object"), end, describe_string(finding, "message"));
+        printf("%s%s%s: %s\n", bold, json_string(finding, "object"), end, json_string(finding, "message"));
         if (is_true(finding, "fixed"))
                 puts("  fixed");
         else if (sd_json_variant_is_string(hint))
@@ -55,8 +56,7 @@ int verb_doctor(char **arguments) {
         if (arg_json)
                 report_document(reply);
         else if (n == 0)
-                printf("All is well: %llu pools, %llu volumes.\n",
-                       (unsigned long long) sd_json_variant_unsigned(sd_json_variant_by_key(reply, "pools")),
-                       (unsigned long long) sd_json_variant_unsigned(sd_json_variant_by_key(reply, "volumes")));
+                printf("All is well: %llu pools, %llu volumes.\n", (unsigned long long) json_unsigned(reply, "pools"),
+                       (unsigned long long) json_unsigned(reply, "volumes"));
         return left == 0 ? EXIT_DONE : EXIT_FAILED;
 }

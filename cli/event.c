@@ -1,8 +1,8 @@
 #include "event.h"
 
-#include "describe.h"
 #include "must.h"
 
+#include <quarry/json.h>
 #include <quarry/text.h>
 #include <quarry/volume.h>
 
@@ -31,12 +31,8 @@ sd_json_variant *event_parameters(char *const *volumes) {
 
 /* --- one line -------------------------------------------------------------------------------------------- */
 
-static uint64_t number_of(sd_json_variant *event, const char *name) {
-        return sd_json_variant_unsigned(sd_json_variant_by_key(event, name));
-}
-
 static char *time_of(sd_json_variant *event) {
-        time_t at = (time_t) (number_of(event, "timeUsec") / SECOND_USEC);
+        time_t at = (time_t) (json_unsigned(event, "timeUsec") / SECOND_USEC);
         struct tm tm = {};
         char text[32] = "";
 
@@ -46,20 +42,20 @@ static char *time_of(sd_json_variant *event) {
 }
 
 static char *user_of(sd_json_variant *event) {
-        uint64_t uid = number_of(event, "callerUid");
+        uint64_t uid = json_unsigned(event, "callerUid");
         const struct passwd *user;
 
         if (!sd_json_variant_by_key(event, "callerUid"))
-                return must_have(strdup(streq(describe_string(event, "type"), "suppressed") ? "others" : "quarryd"));
+                return must_have(strdup(streq(json_string(event, "type"), "suppressed") ? "others" : "quarryd"));
         user = getpwuid((uid_t) uid);
         return must_have(user ? strdup(user->pw_name) : format_new("uid %" PRIu64, uid));
 }
 
 /* A verb says itself whether it is about a pool or a tenant. */
 static char *object_of(sd_json_variant *event) {
-        const char *verb = describe_string(event, "verb"), *pool = describe_string(event, "pool"),
-                   *tenant = describe_string(event, "tenant"), *volume = describe_string(event, "volume"),
-                   *snapshot = describe_string(event, "snapshot");
+        const char *verb = json_string(event, "verb"), *pool = json_string(event, "pool"),
+                   *tenant = json_string(event, "tenant"), *volume = json_string(event, "volume"),
+                   *snapshot = json_string(event, "snapshot");
         bool is_default = isempty(tenant) || streq(tenant, DEFAULT_TENANT);
 
         if (*volume)
@@ -74,9 +70,9 @@ static char *object_of(sd_json_variant *event) {
 
 static char *details_of(sd_json_variant *event) {
         static const char *const sizing[] = { "create", "clone", "resize" };
-        const char *verb = describe_string(event, "verb"), *new_name = describe_string(event, "newName"),
-                   *source = describe_string(event, "source"), *changes = describe_string(event, "changes");
-        uint64_t size = number_of(event, "sizeBytes");
+        const char *verb = json_string(event, "verb"), *new_name = json_string(event, "newName"),
+                   *source = json_string(event, "source"), *changes = json_string(event, "changes");
+        uint64_t size = json_unsigned(event, "sizeBytes");
         char text[SIZE_TEXT_MAX];
         bool is_sized = false;
 
@@ -88,7 +84,7 @@ static char *details_of(sd_json_variant *event) {
 }
 
 static char *duration_of(sd_json_variant *event, const char *lead) {
-        uint64_t usec = number_of(event, "durationUsec"), seconds = usec / SECOND_USEC;
+        uint64_t usec = json_unsigned(event, "durationUsec"), seconds = usec / SECOND_USEC;
 
         if (!sd_json_variant_by_key(event, "durationUsec"))
                 return must_have(strdup(""));
@@ -101,8 +97,8 @@ static char *duration_of(sd_json_variant *event, const char *lead) {
 }
 
 static char *outcome_of(sd_json_variant *event) {
-        const char *type = describe_string(event, "type"), *error = describe_string(event, "error"),
-                   *step = describe_string(event, "step");
+        const char *type = json_string(event, "type"), *error = json_string(event, "error"),
+                   *step = json_string(event, "step");
 
         if (streq(type, "changed")) {
                 _cleanup_free_ char *duration = duration_of(event, " in ");
@@ -115,17 +111,17 @@ static char *outcome_of(sd_json_variant *event) {
                 return must_have(format_new("failed%s: %s%s%s", duration, error, *step ? ", while " : "", step));
         }
         return must_have(streq(type, "refused") ? format_new("refused: %s", error)
-                                                : strdup(describe_string(event, "message")));
+                                                : strdup(json_string(event, "message")));
 }
 
 /* Behind the user: of what nobody asked for, or of a kind that came later, the daemon's own sentence. */
 static char *what_of(sd_json_variant *event) {
-        const char *verb = describe_string(event, "verb"), *pool = describe_string(event, "pool"),
-                   *tenant = describe_string(event, "tenant"), *message = describe_string(event, "message");
+        const char *verb = json_string(event, "verb"), *pool = json_string(event, "pool"),
+                   *tenant = json_string(event, "tenant"), *message = json_string(event, "message");
 
-        if (streq(describe_string(event, "type"), "suppressed"))
-                return must_have(
-                        format_new("%" PRIu64 " more requests failed or were refused", number_of(event, "suppressed")));
+        if (streq(json_string(event, "type"), "suppressed"))
+                return must_have(format_new("%" PRIu64 " more requests failed or were refused",
+                                            json_unsigned(event, "suppressed")));
         if (!*verb && *tenant)
                 return must_have(format_new("%s: %s", tenant, message));
         if (!*verb)

@@ -6,6 +6,8 @@
 #include "report.h"
 #include "verbs.h"
 
+#include <quarry/json.h>
+
 #include <inttypes.h>
 #include <signal.h>
 
@@ -40,7 +42,7 @@ static void tell_lost(uint64_t n) {
 static void on_part(sd_json_variant *parameters) {
         sd_json_variant *event = sd_json_variant_by_key(parameters, "event");
 
-        tell_lost(sd_json_variant_unsigned(sd_json_variant_by_key(parameters, "lost")));
+        tell_lost(json_unsigned(parameters, "lost"));
         if (!event)
                 return;
         if (arg_json) {

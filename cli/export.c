@@ -2,13 +2,13 @@
 
 #include "attach.h"
 #include "client.h"
-#include "describe.h"
 #include "must.h"
 #include "verbs.h"
 #include "volume.h"
 
 #include <fcntl.h>
 #include <quarry/fd.h>
+#include <quarry/json.h>
 #include <quarry/text.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -39,12 +39,12 @@ static int image_make(const char *name, char **ret, Error *err) {
         r = volume_inspect(name, &volume, err);
         if (r < 0)
                 return r;
-        if (streq(describe_string(volume, "filesystem"), "none")) {
+        if (streq(json_string(volume, "filesystem"), "none")) {
                 error_set(err, ERROR_NOT_SUPPORTED, 0, "it has no filesystem, and so no files");
                 error_hint(err, "quarry mount %s; and read the device whose path it prints", name);
                 return error_code(err);
         }
-        if (strchr(name, '@') || !streq(describe_string(volume, "kind"), "block")) {
+        if (strchr(name, '@') || !streq(json_string(volume, "kind"), "block")) {
                 *ret = must_have(strdup(name));
                 return 0;
         }

@@ -11,6 +11,7 @@
 
 #include <fcntl.h>
 #include <quarry/fd.h>
+#include <quarry/json.h>
 #include <quarry/text.h>
 #include <string.h>
 
@@ -118,22 +119,18 @@ int verb_key_status(char **arguments) {
 
 /* --- rotate ----------------------------------------------------------------------------------------------- */
 
-static uint64_t number(sd_json_variant *v, const char *name) {
-        return sd_json_variant_unsigned(sd_json_variant_by_key(v, name));
-}
-
 /* What is left is no failure of this command alone, and the old key is there for it: but it is not done. */
 static int rotate_report(sd_json_variant *reply) {
         sd_json_variant *missing = sd_json_variant_by_key(reply, "missingPools"),
                         *failure = sd_json_variant_by_key(reply, "failure");
-        uint64_t left = number(reply, "left");
+        uint64_t left = json_unsigned(reply, "left");
         size_t n_missing = sd_json_variant_elements(missing);
 
         if (arg_json)
                 (void) report_document(reply);
         else
-                printf("%s: wrapped the keys of %llu volumes\n", describe_string(reply, "id"),
-                       (unsigned long long) number(reply, "wrapped"));
+                printf("%s: wrapped the keys of %llu volumes\n", json_string(reply, "id"),
+                       (unsigned long long) json_unsigned(reply, "wrapped"));
         if (left > 0 && !arg_json)
                 fprintf(stderr, "quarry: %llu volumes still need an older key, which is kept for them%s%s\n",
                         (unsigned long long) left, failure ? ": " : "", failure ? sd_json_variant_string(failure) : "");

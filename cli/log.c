@@ -9,6 +9,7 @@
 
 #include <quarry/clock.h>
 #include <quarry/journal.h>
+#include <quarry/json.h>
 #include <quarry/text.h>
 
 static uint64_t arg_since, arg_until, arg_lines; /* 0: not said */
@@ -97,7 +98,7 @@ static int log_from_journal(char *const *volumes, sd_json_variant **events, Erro
 /* --- from the daemon ------------------------------------------------------------------------------------- */
 
 static bool is_in_time(sd_json_variant *event) {
-        uint64_t at = sd_json_variant_unsigned(sd_json_variant_by_key(event, "timeUsec"));
+        uint64_t at = json_unsigned(event, "timeUsec");
 
         return at >= arg_since && (arg_until == 0 || at <= arg_until);
 }

@@ -2,7 +2,6 @@
 
 #include "child.h"
 #include "client.h"
-#include "describe.h"
 #include "must.h"
 #include "report.h"
 #include "transit.h"
@@ -10,6 +9,7 @@
 #include "volume.h"
 
 #include <quarry/clock.h>
+#include <quarry/json.h>
 #include <quarry/text.h>
 
 #include <string.h>
@@ -45,21 +45,17 @@ static char *kept_name(const char *name, const char *number) {
 
 /* --- before anything is made ------------------------------------------------------------------------------ */
 
-static uint64_t number_of(sd_json_variant *object, const char *name) {
-        return sd_json_variant_unsigned(sd_json_variant_by_key(object, name));
-}
-
 static int check_source(const Transit *t, Error *err) {
         bool has_others;
         int r;
 
-        if (!streq(describe_string(t->volume, "kind"), "block"))
+        if (!streq(json_string(t->volume, "kind"), "block"))
                 return error_set(err, ERROR_NOT_SUPPORTED, 0,
                                  "it is a %s volume, and not in a pool: there is nothing to send",
-                                 describe_string(t->volume, "kind"));
-        if (!streq(describe_string(t->volume, "state"), "ready"))
+                                 json_string(t->volume, "kind"));
+        if (!streq(json_string(t->volume, "state"), "ready"))
                 return error_set(err, ERROR_VOLUME_BUSY, EBUSY, "volume %s is %s", t->source,
-                                 describe_string(t->volume, "state"));
+                                 json_string(t->volume, "state"));
         if (!arg_remove)
                 return 0;
         if (sd_json_variant_boolean(sd_json_variant_by_key(t->volume, "protected"))) {
@@ -89,7 +85,7 @@ static int find_pool(Transit *t, sd_json_variant **ret, Error *err) {
         for (size_t i = 0; i < sd_json_variant_elements(pools); i++) {
                 sd_json_variant *pool = sd_json_variant_by_index(pools, i);
 
-                if (streq(describe_string(pool, "name"), *wanted ? wanted : DEFAULT_POOL) ||
+                if (streq(json_string(pool, "name"), *wanted ? wanted : DEFAULT_POOL) ||
                     (!*wanted && sd_json_variant_elements(pools) == 1))
                         *ret = sd_json_variant_ref(pool);
         }
@@ -100,20 +96,19 @@ static int find_pool(Transit *t, sd_json_variant **ret, Error *err) {
 
 static int check_room(Transit *t, Error *err) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *pool = NULL;
-        uint64_t free, used = number_of(t->volume, "usedBytes");
+        uint64_t free, used = json_unsigned(t->volume, "usedBytes");
         char has[SIZE_TEXT_MAX], wants[SIZE_TEXT_MAX];
         int r;
 
         r = find_pool(t, &pool, err);
         if (r < 0 || !pool || !sd_json_variant_by_key(pool, "dataSizeBytes"))
                 return r;
-        free = number_of(pool, "dataSizeBytes") - number_of(pool, "dataUsedBytes");
+        free = json_unsigned(pool, "dataSizeBytes") - json_unsigned(pool, "dataUsedBytes");
         if (free >= used)
                 return 0;
-        error_set(err, ERROR_NO_SPACE, ENOSPC, "pool %s at %s has %s free, and %s takes %s",
-                  describe_string(pool, "name"), t->remote.host, size_format(free, has), t->source,
-                  size_format(used, wants));
-        error_hint(err, "ssh %s quarry pool extend %s", t->remote.host, describe_string(pool, "name"));
+        error_set(err, ERROR_NO_SPACE, ENOSPC, "pool %s at %s has %s free, and %s takes %s", json_string(pool, "name"),
+                  t->remote.host, size_format(free, has), t->source, size_format(used, wants));
+        error_hint(err, "ssh %s quarry pool extend %s", t->remote.host, json_string(pool, "name"));
         return error_code(err);
 }
 
@@ -129,7 +124,7 @@ static bool knows_key(sd_json_variant *keys, const char *id) {
         for (size_t i = 0; i < sd_json_variant_elements(keys); i++) {
                 sd_json_variant *key = sd_json_variant_by_index(keys, i);
 
-                if (streq(describe_string(key, "id"), id) && *describe_string(key, "source"))
+                if (streq(json_string(key, "id"), id) && *json_string(key, "source"))
                         return true;
         }
         return false;
@@ -147,7 +142,7 @@ static int check_key(Transit *t, Error *err) {
         r = client_call(&call, &reply, NULL, err);
         if (r < 0)
                 return r;
-        id = describe_string(sd_json_variant_by_key(reply, "keys"), "hostKey");
+        id = json_string(sd_json_variant_by_key(reply, "keys"), "hostKey");
         if (!*id)
                 return 0;
         r = remote_call(&t->remote, words, &there, err);
@@ -170,7 +165,7 @@ static int check_there(Transit *t, Error *err) {
                 r = check_tenant(t, err);
         if (r >= 0 && !t->there)
                 r = check_room(t, err);
-        if (r >= 0 && *describe_string(sd_json_variant_by_key(t->volume, "encryption"), "keySource"))
+        if (r >= 0 && *json_string(sd_json_variant_by_key(t->volume, "encryption"), "keySource"))
                 r = check_key(t, err);
         return r;
 }
@@ -234,7 +229,7 @@ static int stop(const Transit *t, Error *err) {
 /* --- labels and the like ---------------------------------------------------------------------------------- */
 
 static void add_label(const Transit *t, const char *key, const char *value, char ***words) {
-        const char *there = describe_string(sd_json_variant_by_key(t->there, "labels"), key);
+        const char *there = json_string(sd_json_variant_by_key(t->there, "labels"), key);
         _cleanup_free_ char *label = must_have(format_new("%s=%s", key, value)), *quoted = remote_quote(label);
 
         if (streq(there, value) || streq(key, RECEIVED_LABEL))
@@ -251,7 +246,7 @@ static void add_label(const Transit *t, const char *key, const char *value, char
 /* What a stream does not say of its volume. */
 static int take_over(Transit *t, Error *err) {
         sd_json_variant *labels = sd_json_variant_by_key(t->volume, "labels");
-        const char *schedule = describe_string(t->volume, "snapshotSchedule");
+        const char *schedule = json_string(t->volume, "snapshotSchedule");
         _cleanup_strv_ char **words = NULL;
 
         must(strv_append(&words, "update"));
@@ -274,7 +269,7 @@ static int take_over(Transit *t, Error *err) {
 
 static int rename_to(Transit *t, const char *name, Error *err) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
-        _cleanup_free_ char *uuid = must_have(strdup(describe_string(t->volume, "uuid")));
+        _cleanup_free_ char *uuid = must_have(strdup(json_string(t->volume, "uuid")));
         int r;
 
         must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRING("volume", uuid),
@@ -297,7 +292,7 @@ static int is_moved(const Transit *t, Error *err) {
 
 /* Behind this nobody finds it by its name. Whoever did so just before is found here, and then it is not done. */
 static int put_away(Transit *t, Error *err) {
-        _cleanup_free_ char *before = must_have(strdup(describe_string(t->volume, "name"))), *kept = NULL;
+        _cleanup_free_ char *before = must_have(strdup(json_string(t->volume, "name"))), *kept = NULL;
         Error later = {};
         int r;
 
@@ -381,12 +376,12 @@ static int find_kept(Transit *t, const char *name, const char *tenant, Error *er
                 return error_code(err);
         for (size_t i = 0; i < sd_json_variant_elements(list); i++) {
                 sd_json_variant *s = sd_json_variant_by_index(list, i);
-                const char *full = describe_string(s, "name"), *snapshot = snapshot_name_of(full),
+                const char *full = json_string(s, "name"), *snapshot = snapshot_name_of(full),
                            *last = transit_number(snapshot, TRANSIT_PREFIX);
                 _cleanup_free_ char *kept = must_have(strndup(full, strcspn(full, "@"))), *reference = NULL;
 
                 if (!last || !streq(transit_number(kept, prefix) ?: "", last) ||
-                    !streq(describe_string(s, "tenant"), tenant))
+                    !streq(json_string(s, "tenant"), tenant))
                         continue;
                 *err = (Error) {};
                 buffer_format(t->base.here, sizeof(t->base.here), "%s", snapshot);
@@ -437,7 +432,7 @@ static char *target_of(const Transit *t, const Reference *ref) {
         char text[REFERENCE_MAX];
 
         if (!*there->name)
-                return must_have(strdup(reference_format(describe_string(t->volume, "tenant"), ref->name, text)));
+                return must_have(strdup(reference_format(json_string(t->volume, "tenant"), ref->name, text)));
         return must_have(format_new("%s%s%s%s%s", there->pool, *there->pool ? ":" : "", there->tenant,
                                     *there->tenant ? "/" : "", there->name));
 }
@@ -446,7 +441,7 @@ static int source_remove(const Transit *t, Error *err) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
         int r;
 
-        must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRING("volume", describe_string(t->volume, "uuid"))));
+        must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRING("volume", json_string(t->volume, "uuid"))));
         Call call = { .method = API_VOLUME ".Remove", .parameters = parameters };
         r = client_call(&call, NULL, NULL, err);
         if (r < 0)

@@ -2,7 +2,6 @@
 
 #include "attach.h"
 #include "client.h"
-#include "describe.h"
 #include "must.h"
 #include "report.h"
 #include "verbs.h"
@@ -10,6 +9,7 @@
 
 #include <fcntl.h>
 #include <quarry/fd.h>
+#include <quarry/json.h>
 #include <quarry/mountinfo.h>
 #include <quarry/text.h>
 #include <quarry/volume.h>
@@ -138,8 +138,8 @@ static int held_volume(const char *path, sd_id128_t *ret, Error *err) {
                 sd_json_variant *holds = sd_json_variant_by_key(volume, "holds");
 
                 for (size_t h = 0; h < sd_json_variant_elements(holds); h++)
-                        if (streq(describe_string(sd_json_variant_by_index(holds, h), "path"), path) &&
-                            sd_id128_from_string(describe_string(volume, "uuid"), ret) >= 0)
+                        if (streq(json_string(sd_json_variant_by_index(holds, h), "path"), path) &&
+                            sd_id128_from_string(json_string(volume, "uuid"), ret) >= 0)
                                 return 1;
         }
         return 0;

@@ -1,10 +1,10 @@
 #include "overview.h"
 
 #include "client.h"
-#include "describe.h"
 #include "must.h"
 
 #include <quarry/config.h>
+#include <quarry/json.h>
 #include <quarry/text.h>
 
 #include <ctype.h>
@@ -102,7 +102,7 @@ static char **free_texts(sd_json_variant *pool) {
 
 /* How it stands with its space, or why that does not matter. */
 static char **state_texts(sd_json_variant *pool) {
-        const char *state = describe_string(pool, "state"), *space = describe_string(pool, "space");
+        const char *state = json_string(pool, "state"), *space = json_string(pool, "space");
         char **texts = NULL;
 
         if (!streq(state, "active") || isempty(space))
@@ -146,7 +146,7 @@ bool overview_limit(sd_json_variant *tenant, const char *limit, uint64_t *ret_us
         /* "maxSizeBytes" is for "sizeBytes" */
         _cleanup_free_ char *use = must_have(strdup(limit + strlen("max")));
         *use = (char) tolower(*use);
-        *ret_use = sd_json_variant_unsigned(sd_json_variant_by_key(tenant, use));
+        *ret_use = json_unsigned(tenant, use);
         *ret_limit = sd_json_variant_unsigned(most);
         return true;
 }

@@ -8,6 +8,7 @@
 #include "table.h"
 #include "verbs.h"
 
+#include <quarry/json.h>
 #include <quarry/text.h>
 
 static const char *arg_vg, *arg_file, *arg_schedule;
@@ -334,7 +335,7 @@ int verb_pool_inspect(char **arguments) {
 /* --- check ----------------------------------------------------------------------------------------------- */
 
 static void print_check(const char *name, sd_json_variant *reply) {
-        const char *damage = describe_string(reply, "damage"), *kept = describe_string(reply, "keptMetadata");
+        const char *damage = json_string(reply, "damage"), *kept = json_string(reply, "keptMetadata");
 
         if (isempty(damage))
                 printf("%s: sound\n", name);
@@ -373,7 +374,7 @@ int verb_pool_check(char **arguments) {
 static char *pool_extent(sd_json_variant *pool) {
         _cleanup_free_ char *size = table_size(sd_json_variant_by_key(pool, "dataSizeBytes")),
                             *used = table_size(sd_json_variant_by_key(pool, "dataUsedBytes"));
-        uint64_t volumes = sd_json_variant_unsigned(sd_json_variant_by_key(pool, "volumes"));
+        uint64_t volumes = json_unsigned(pool, "volumes");
 
         return must_have(format_new("%s, %s used, %llu volume%s", size, used, (unsigned long long) volumes,
                                     volumes == 1 ? "" : "s"));
@@ -381,8 +382,8 @@ static char *pool_extent(sd_json_variant *pool) {
 
 /* Why the daemon would refuse, as far as its description tells. */
 static int removal_check(sd_json_variant *pool, const char *name, Error *err) {
-        uint64_t volumes = sd_json_variant_unsigned(sd_json_variant_by_key(pool, "volumes"));
-        const char *state = describe_string(pool, "state");
+        uint64_t volumes = json_unsigned(pool, "volumes");
+        const char *state = json_string(pool, "state");
 
         if (arg_forget && !streq(state, "active") && !streq(state, "degraded"))
                 return 0;
@@ -503,7 +504,7 @@ int verb_pool_import(char **arguments) {
                 return report_document(document);
         }
         for (size_t i = 0; i < sd_json_variant_elements(pools); i++)
-                puts(describe_string(sd_json_variant_by_index(pools, i), "name"));
+                puts(json_string(sd_json_variant_by_index(pools, i), "name"));
         if (sd_json_variant_elements(pools) == 0 && isatty(STDERR_FILENO))
                 fputs("No pool that is new to this host was found.\n", stderr);
         return EXIT_DONE;

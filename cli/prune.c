@@ -2,7 +2,6 @@
  * goes is for the daemon to judge, one by one. */
 
 #include "client.h"
-#include "describe.h"
 #include "must.h"
 #include "report.h"
 #include "table.h"
@@ -10,6 +9,7 @@
 #include "verbs.h"
 #include "volume.h"
 
+#include <quarry/json.h>
 #include <quarry/text.h>
 
 static bool arg_dry_run, arg_snapshots, arg_yes;
@@ -36,7 +36,7 @@ static void prune_done(Prune *p) {
 }
 
 static uint64_t snapshots_of(sd_json_variant *volume) {
-        return sd_json_variant_unsigned(sd_json_variant_by_key(volume, "snapshots"));
+        return json_unsigned(volume, "snapshots");
 }
 
 static void count_used(Prune *p, sd_json_variant *volume) {
@@ -62,14 +62,14 @@ static void skip(Prune *p, const char *reference, const char *reason) {
 
 static bool is_in_pool_of(sd_json_variant *volume, sd_json_variant *pools) {
         for (size_t i = 0; i < sd_json_variant_elements(pools); i++)
-                if (streq(describe_string(sd_json_variant_by_index(pools, i), "name"), describe_string(volume, "pool")))
+                if (streq(json_string(sd_json_variant_by_index(pools, i), "name"), json_string(volume, "pool")))
                         return true;
         return false;
 }
 
 /* What is broken is for somebody to look at, and what is not whole yet, or being removed, is somebody's. */
 static bool is_candidate(sd_json_variant *volume, sd_json_variant *missing_pools) {
-        return volume_is_unused(volume) && streq(describe_string(volume, "state"), "ready") &&
+        return volume_is_unused(volume) && streq(json_string(volume, "state"), "ready") &&
                !is_in_pool_of(volume, missing_pools);
 }
 
@@ -156,7 +156,7 @@ static int remove_one(sd_json_variant *volume, const char *reference, Error *err
 
         must(sd_json_buildo(
                         &parameters,
-                        SD_JSON_BUILD_PAIR_STRING("volume", describe_string(volume, "uuid")),
+                        SD_JSON_BUILD_PAIR_STRING("volume", json_string(volume, "uuid")),
                         SD_JSON_BUILD_PAIR_CONDITION(arg_snapshots, "snapshots", SD_JSON_BUILD_BOOLEAN(true))));
         Call call = { .method = API_VOLUME ".Remove", .parameters = parameters, .what = what };
         return client_call(&call, NULL, NULL, err);

@@ -1,7 +1,6 @@
 /* quarry receive: a volume, or what is new in it, from a stream. */
 
 #include "client.h"
-#include "describe.h"
 #include "must.h"
 #include "report.h"
 #include "stream.h"
@@ -10,6 +9,7 @@
 #include "verbs.h"
 #include "volume.h"
 
+#include <quarry/json.h>
 #include <quarry/text.h>
 
 #include <fcntl.h>
@@ -107,16 +107,16 @@ static int base_find(const StreamHeader *h, const char *name, Base *ret, Error *
                                    h->since_snapshot);
                 return r;
         }
-        own = describe_string(ret->volume, "name");
+        own = json_string(ret->volume, "name");
         must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRING("type", "snapshot"),
-                            SD_JSON_BUILD_PAIR_STRING("tenant", describe_string(ret->volume, "tenant"))));
+                            SD_JSON_BUILD_PAIR_STRING("tenant", json_string(ret->volume, "tenant"))));
         Call call = { .method = API_VOLUME ".List", .parameters = parameters, .collect = "volumes" };
         r = client_call(&call, &list, NULL, err);
         if (r < 0)
                 return r;
         for (size_t i = 0; i < sd_json_variant_elements(list); i++) {
                 sd_json_variant *s = sd_json_variant_by_index(list, i);
-                const char *full = describe_string(s, "name"), *at = strchr(full, '@');
+                const char *full = json_string(s, "name"), *at = strchr(full, '@');
                 sd_id128_t uuid;
                 Error ignored = {};
 
@@ -142,18 +142,18 @@ static int differ(const Base *base, sd_json_variant *snapshot, Error *err) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL, *reply = NULL;
         int r;
 
-        must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRING("from", describe_string(snapshot, "uuid")),
-                            SD_JSON_BUILD_PAIR_STRING("to", describe_string(base->volume, "uuid")),
+        must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRING("from", json_string(snapshot, "uuid")),
+                            SD_JSON_BUILD_PAIR_STRING("to", json_string(base->volume, "uuid")),
                             SD_JSON_BUILD_PAIR_BOOLEAN("totalOnly", true)));
         Call call = { .method = API_VOLUME ".Diff", .parameters = parameters };
         r = client_call(&call, &reply, NULL, err);
-        return r < 0 ? r : sd_json_variant_unsigned(sd_json_variant_by_key(reply, "totalBytes")) > 0;
+        return r < 0 ? r : json_unsigned(reply, "totalBytes") > 0;
 }
 
 /* Somebody wrote to one of the two since the base was received: what comes would be the end of that. A volume that is
  * as another one that was received was written to by nobody: who received that did not come to its end. */
 static int unchanged_check(const Base *base, Error *err) {
-        const char *name = describe_string(base->snapshot, "name");
+        const char *name = json_string(base->snapshot, "name");
         int r;
 
         r = differ(base, base->snapshot, err);
@@ -162,7 +162,7 @@ static int unchanged_check(const Base *base, Error *err) {
         if (r <= 0)
                 return r;
         error_set(err, ERROR_NOT_SUPPORTED, ESTALE, "%s is not as it was received any more: %s and it differ",
-                  describe_string(base->volume, "name"), name);
+                  json_string(base->volume, "name"), name);
         error_hint(err, "quarry rollback %s, which keeps what there is now as another snapshot", name);
         return error_code(err);
 }
@@ -190,7 +190,7 @@ static int receive_new(Contents *contents, const StreamHeader *h, const char *na
                 return r;
         must(sd_json_buildo(&parameters,
                             SD_JSON_BUILD_PAIR_STRING("volume", image),
-                            SD_JSON_BUILD_PAIR_STRING("base", describe_string(base.snapshot, "uuid")),
+                            SD_JSON_BUILD_PAIR_STRING("base", json_string(base.snapshot, "uuid")),
                             SD_JSON_BUILD_PAIR_UNSIGNED("sizeBytes", h->spec.size),
                             SD_JSON_BUILD_PAIR_STRV("labels", labels),
                             SD_JSON_BUILD_PAIR_UNSIGNED("socketFileDescriptor", 0)));
@@ -200,7 +200,7 @@ static int receive_new(Contents *contents, const StreamHeader *h, const char *na
         /* It took its time, in which the volume was anybody's: what they wrote is not thrown away. */
         r = unchanged_check(&base, err);
         if (r >= 0)
-                r = roll_to(describe_string(made, "uuid"), err);
+                r = roll_to(json_string(made, "uuid"), err);
         if (r < 0) {
                 error_prefix(err, "snapshot %s is there, and the volume is not yet as it is", image);
                 error_hint(err, "quarry rollback %s, which keeps what there is now as another snapshot", image);

@@ -1,11 +1,11 @@
 #include "remote.h"
 
 #include "child.h"
-#include "describe.h"
 #include "must.h"
 #include "report.h"
 
 #include <quarry/fd.h>
+#include <quarry/json.h>
 #include <quarry/text.h>
 
 #include <fcntl.h>
@@ -180,7 +180,7 @@ static int take_failure(const Remote *remote, sd_json_variant *document, Error *
                 failure = sd_json_variant_by_index(sd_json_variant_by_key(document, "errors"), 0);
         if (!failure)
                 return 0;
-        error_from_json(err, describe_string(failure, "kind"), failure);
+        error_from_json(err, json_string(failure, "kind"), failure);
         error_prefix(err, "at %s", remote->host);
         if (*err->hint) {
                 _cleanup_free_ char *hint = must_have(strdup(err->hint));
@@ -220,7 +220,7 @@ int remote_finish(const Remote *remote, RemoteCall *call, sd_json_variant **ret,
                 return r;
         if (!WIFEXITED(status) || WEXITSTATUS(status) != EXIT_DONE)
                 return judge(remote, status, err);
-        if (sd_json_variant_unsigned(sd_json_variant_by_key(document, "version")) != 1)
+        if (json_unsigned(document, "version") != 1)
                 return error_set(err, ERROR_NOT_SUPPORTED, EPROTO, "quarry at %s is of another kind than this one",
                                  remote->host);
         if (ret)

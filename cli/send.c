@@ -1,6 +1,5 @@
 /* quarry send: a snapshot as a stream, or as a raw image. */
 
-#include "describe.h"
 #include "must.h"
 #include "report.h"
 #include "source.h"
@@ -10,6 +9,7 @@
 #include "volume.h"
 
 #include <quarry/fd.h>
+#include <quarry/json.h>
 #include <quarry/text.h>
 
 #include <fcntl.h>
@@ -66,7 +66,7 @@ static int look_at(const char *name, char snapshot[static SNAPSHOT_NAME_MAX + 1]
         r = volume_inspect(name, ret, err);
         if (r < 0)
                 return r;
-        full = strchr(describe_string(*ret, "name"), '@');
+        full = strchr(json_string(*ret, "name"), '@');
         if (!full) {
                 error_set(err, ERROR_NOT_SUPPORTED, 0, "%s is a volume, which changes: snapshots are sent", name);
                 error_hint(err, "quarry snapshot %s", name);
@@ -78,12 +78,12 @@ static int look_at(const char *name, char snapshot[static SNAPSHOT_NAME_MAX + 1]
 
 /* Who receives what is new looks for what it is newer than among the snapshots of one volume. */
 static int check_same_volume(const char *name, sd_json_variant *a, sd_json_variant *b, Error *err) {
-        const char *one = describe_string(a, "name"), *other = describe_string(b, "name");
+        const char *one = json_string(a, "name"), *other = json_string(b, "name");
         size_t n = strcspn(one, "@");
 
         if (strcspn(other, "@") == n && strncmp(one, other, n) == 0 &&
-            streq(describe_string(a, "tenant"), describe_string(b, "tenant")) &&
-            streq(describe_string(a, "pool"), describe_string(b, "pool")))
+            streq(json_string(a, "tenant"), json_string(b, "tenant")) &&
+            streq(json_string(a, "pool"), json_string(b, "pool")))
                 return 0;
         return error_field(err, "--since", "--since: %s is no snapshot of %.*s", arg_since, (int) strcspn(name, "@"),
                            name);
@@ -101,7 +101,7 @@ static int header_make(const char *name, StreamHeader *h, Error *err) {
                 r = check_same_volume(name, volume, since, err);
         if (r < 0)
                 return r;
-        full = describe_string(volume, "name");
+        full = json_string(volume, "name");
         buffer_format(h->spec.name, sizeof(h->spec.name), "%.*s", (int) strcspn(full, "@"), full);
         buffer_format(h->spec.tenant, sizeof(h->spec.tenant), DEFAULT_TENANT);
         source_describe(volume, &h->spec);

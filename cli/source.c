@@ -1,15 +1,12 @@
 #include "source.h"
 
 #include "client.h"
-#include "describe.h"
 #include "must.h"
+
+#include <quarry/json.h>
 
 #include <inttypes.h>
 #include <unistd.h>
-
-static uint64_t number_of(sd_json_variant *object, const char *name) {
-        return sd_json_variant_unsigned(sd_json_variant_by_key(object, name));
-}
 
 /* The device first: as long as it is open nobody removes the snapshot. */
 int source_open(const char *snapshot, const char *since, const char *what, Source *ret, Error *err) {
@@ -32,7 +29,7 @@ int source_open(const char *snapshot, const char *since, const char *what, Sourc
         if (r < 0)
                 return r;
         source.ranges = sd_json_variant_ref(sd_json_variant_by_key(reply, "ranges"));
-        source.total = number_of(reply, "totalBytes");
+        source.total = json_unsigned(reply, "totalBytes");
         *ret = source;
         source = (Source) { .device = -EBADF };
         return 0;
@@ -50,8 +47,8 @@ bool source_range(const Source *s, size_t n, uint64_t *ret_offset, uint64_t *ret
 
         if (!range)
                 return false;
-        *ret_offset = number_of(range, "offsetBytes");
-        *ret_end = *ret_offset + number_of(range, "lengthBytes");
+        *ret_offset = json_unsigned(range, "offsetBytes");
+        *ret_end = *ret_offset + json_unsigned(range, "lengthBytes");
         return true;
 }
 
@@ -72,13 +69,13 @@ int source_read(const Source *s, uint64_t offset, uint8_t *buf, size_t size, Err
 }
 
 void source_describe(sd_json_variant *volume, VolumeSpec *ret) {
-        const char *key_source = describe_string(sd_json_variant_by_key(volume, "encryption"), "keySource");
+        const char *key_source = json_string(sd_json_variant_by_key(volume, "encryption"), "keySource");
 
-        ret->fs = (Filesystem) filesystem_from_string(describe_string(volume, "filesystem"));
+        ret->fs = (Filesystem) filesystem_from_string(json_string(volume, "filesystem"));
         if (*key_source)
                 ret->key_source = (KeySource) key_source_from_string(key_source);
-        ret->size = number_of(volume, "sizeBytes");
-        ret->uid = (uid_t) number_of(volume, "uid");
-        ret->gid = (gid_t) number_of(volume, "gid");
-        ret->mode = (mode_t) number_of(volume, "mode");
+        ret->size = json_unsigned(volume, "sizeBytes");
+        ret->uid = (uid_t) json_unsigned(volume, "uid");
+        ret->gid = (gid_t) json_unsigned(volume, "gid");
+        ret->mode = (mode_t) json_unsigned(volume, "mode");
 }

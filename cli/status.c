@@ -11,6 +11,7 @@
 #include "volume.h"
 #include "when.h"
 
+#include <quarry/json.h>
 #include <quarry/pool.h>
 #include <quarry/tenant.h>
 #include <quarry/text.h>
@@ -50,8 +51,8 @@ _printf_(4, 5) static void add(sd_json_variant **list, const char *object, const
 }
 
 static void look_at_space(Status *status, sd_json_variant *pool, const char *object) {
-        const char *name = describe_string(pool, "name"), *space = describe_string(pool, "space");
-        int origin = pool_origin_from_string(describe_string(pool, "origin"));
+        const char *name = json_string(pool, "name"), *space = json_string(pool, "space");
+        int origin = pool_origin_from_string(json_string(pool, "origin"));
         sd_json_variant *lasts = sd_json_variant_by_key(pool, "fullInSeconds");
         uint64_t seconds = sd_json_variant_unsigned(lasts);
         _cleanup_free_ char *when = overview_full_in(pool), *message = NULL;
@@ -68,12 +69,12 @@ static void look_at_space(Status *status, sd_json_variant *pool, const char *obj
 }
 
 static void look_at_pool(Status *status, sd_json_variant *pool) {
-        const char *name = describe_string(pool, "name"), *state = describe_string(pool, "state");
-        const char *advice = describe_string(pool, "advice");
+        const char *name = json_string(pool, "name"), *state = json_string(pool, "state");
+        const char *advice = json_string(pool, "advice");
         _cleanup_free_ char *object = must_have(format_new("pool %s", name));
 
         if (!streq(state, "active")) {
-                const char *failure = describe_string(pool, "failure");
+                const char *failure = json_string(pool, "failure");
                 _cleanup_free_ char *message = must_have(
                         format_new("it is %s%s%s", state, *failure ? ": " : "", failure));
 
@@ -93,8 +94,8 @@ static bool tenant_is_full(const Overview *o, sd_json_variant *volume) {
                 sd_json_variant *tenant = sd_json_variant_by_index(o->tenants, i);
                 uint64_t use, most;
 
-                if (!streq(describe_string(tenant, "name"), describe_string(volume, "tenant")) ||
-                    !streq(describe_string(tenant, "pool"), describe_string(volume, "pool")))
+                if (!streq(json_string(tenant, "name"), json_string(volume, "tenant")) ||
+                    !streq(json_string(tenant, "pool"), json_string(volume, "pool")))
                         continue;
                 for (size_t j = 0; j < ELEMENTSOF(limits); j++)
                         if (overview_limit(tenant, limits[j], &use, &most) && use >= most)
@@ -110,19 +111,19 @@ static void look_at_rules(const Overview *o, Status *status, sd_json_variant *vo
                 sd_json_variant *rule = sd_json_variant_by_index(rules, i);
                 _cleanup_free_ char *message = NULL;
 
-                if (!*describe_string(rule, "failure"))
+                if (!*json_string(rule, "failure"))
                         continue;
                 message = must_have(format_new("no snapshot by the rule \"%s\" at %s: %s",
-                                               describe_string(rule, "expression"), describe_string(rule, "lastRunAt"),
-                                               describe_string(rule, "failure")));
+                                               json_string(rule, "expression"), json_string(rule, "lastRunAt"),
+                                               json_string(rule, "failure")));
                 if (tenant_is_full(o, volume))
                         add(&status->problems, reference, message,
                             "quarry tenant inspect %s; remove snapshots, or have the limit raised; it is tried again "
                             "at %s",
-                            describe_string(volume, "tenant"), describe_string(rule, "nextRunAt"));
+                            json_string(volume, "tenant"), json_string(rule, "nextRunAt"));
                 else
                         add(&status->problems, reference, message, "quarry snapshot %s; it is tried again at %s",
-                            reference, describe_string(rule, "nextRunAt"));
+                            reference, json_string(rule, "nextRunAt"));
         }
 }
 
@@ -132,7 +133,7 @@ static const char *const volume_fields[] = {
 };
 
 static void look_at_volume(const Overview *o, Status *status, sd_json_variant *volume) {
-        const char *state = describe_string(volume, "state"), *failure = describe_string(volume, "failure");
+        const char *state = json_string(volume, "state"), *failure = json_string(volume, "failure");
         bool waits = sd_json_variant_boolean(sd_json_variant_by_key(volume, "waitsForUsers"));
         _cleanup_free_ char *reference = volume_reference(volume);
 
@@ -143,9 +144,9 @@ static void look_at_volume(const Overview *o, Status *status, sd_json_variant *v
         } else if (streq(state, "removing"))
                 add(&status->notices, reference, "it is being removed, behind its last user",
                     "quarry inspect %s tells where it is mounted", reference);
-        if (streq(describe_string(volume, "stoppedBy"), "tenant"))
+        if (streq(json_string(volume, "stoppedBy"), "tenant"))
                 add(&status->problems, reference, "it gets no new space, because its tenant uses more than it may",
-                    "quarry tenant inspect %s; quarry trim %s", describe_string(volume, "tenant"), reference);
+                    "quarry tenant inspect %s; quarry trim %s", json_string(volume, "tenant"), reference);
         else if (sd_json_variant_boolean(sd_json_variant_by_key(volume, "stopped")))
                 add(&status->problems, reference, "it gets no new space, because its pool has none",
                     "quarry df; quarry trim %s", reference);
@@ -195,7 +196,7 @@ static void look_at_members(Status *status, sd_json_variant *tenant, const char 
                 message = must_have(
                         format_new("its member %s %u is none of this host: who gets this number is one", option, id));
                 add(&status->notices, object, message, "quarry tenant update %s --pool %s --remove-%s %u",
-                    describe_string(tenant, "name"), describe_string(tenant, "pool"), option, id);
+                    json_string(tenant, "name"), json_string(tenant, "pool"), option, id);
         }
 }
 
@@ -209,7 +210,7 @@ static bool group_exists(uint32_t id) {
 
 /* A limit that is reached is what it is for: only more than it allows is a problem. */
 static void look_at_tenant(Status *status, sd_json_variant *tenant, bool is_member) {
-        const char *name = describe_string(tenant, "name"), *pool = describe_string(tenant, "pool");
+        const char *name = json_string(tenant, "name"), *pool = json_string(tenant, "pool");
         _cleanup_free_ char *object = must_have(format_new("tenant %s", name));
 
         for (int i = 0; i < _TENANT_LIMIT_MAX; i++) {
@@ -243,20 +244,19 @@ static void print_list(sd_json_variant *list, const char *title, Style style) {
                 sd_json_variant *entry = sd_json_variant_by_index(list, i);
 
                 printf("%s%s%s%s%s: %s\n  what to do: %s\n", i == 0 ? "\n" : "", i == 0 ? title : "", begin,
-                       describe_string(entry, "object"), end, describe_string(entry, "message"),
-                       describe_string(entry, "hint"));
+                       json_string(entry, "object"), end, json_string(entry, "message"), json_string(entry, "hint"));
         }
 }
 
 /* Each that has a backup: the snapshot that was made for the last says of when it is. */
 static void look_at_backup(Status *status, sd_json_variant *snapshot) {
         sd_json_variant *labels = sd_json_variant_by_key(snapshot, "labels");
-        const char *proven = describe_string(labels, BACKUP_PROVEN_LABEL);
+        const char *proven = json_string(labels, BACKUP_PROVEN_LABEL);
         uint64_t at = 0, seconds = 0;
         char id[BACKUP_ID_MAX];
 
-        if (!*describe_string(labels, BACKUP_LABEL) || !backup_image_id(snapshot, id) ||
-            when_parse(describe_string(snapshot, "createdAt"), 0, &at) < 0)
+        if (!*json_string(labels, BACKUP_LABEL) || !backup_image_id(snapshot, id) ||
+            when_parse(json_string(snapshot, "createdAt"), 0, &at) < 0)
                 return;
         _cleanup_free_ char *reference = volume_reference(snapshot), *made = backup_ago(at), *ago = NULL;
         reference[strcspn(reference, "@")] = 0;
@@ -266,7 +266,7 @@ static void look_at_backup(Status *status, sd_json_variant *snapshot) {
                         &status->backups,
                         SD_JSON_BUILD_PAIR_STRING("volume", reference),
                         SD_JSON_BUILD_PAIR_STRING("id", id),
-                        SD_JSON_BUILD_PAIR_STRING("createdAt", describe_string(snapshot, "createdAt")),
+                        SD_JSON_BUILD_PAIR_STRING("createdAt", json_string(snapshot, "createdAt")),
                         SD_JSON_BUILD_PAIR_STRING("made", made),
                         SD_JSON_BUILD_PAIR_STRING("proven", ago ?: "not yet")));
 }

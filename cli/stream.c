@@ -1,11 +1,11 @@
 #include "stream.h"
 
-#include "describe.h"
 #include "must.h"
 #include "report.h"
 #include "terminal.h"
 
 #include <quarry/clock.h>
+#include <quarry/json.h>
 #include <quarry/text.h>
 
 #include <inttypes.h>
@@ -15,11 +15,11 @@
 int stream_uuid_of(sd_json_variant *snapshot, sd_id128_t *ret, Error *err) {
         sd_json_variant *label = sd_json_variant_by_key(sd_json_variant_by_key(snapshot, "labels"), RECEIVED_LABEL);
         const char *text = sd_json_variant_is_string(label) ? sd_json_variant_string(label)
-                                                            : describe_string(snapshot, "uuid");
+                                                            : json_string(snapshot, "uuid");
 
         if (sd_id128_from_string(text, ret) < 0 || sd_id128_is_null(*ret))
                 return error_set(err, ERROR_BAD_REQUEST, EINVAL, "label " RECEIVED_LABEL " of %s is no UUID",
-                                 describe_string(snapshot, "name"));
+                                 json_string(snapshot, "name"));
         return 0;
 }
 

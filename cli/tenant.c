@@ -10,6 +10,7 @@
 #include <grp.h>
 #include <inttypes.h>
 #include <pwd.h>
+#include <quarry/json.h>
 #include <quarry/tenant.h>
 #include <quarry/text.h>
 
@@ -202,7 +203,7 @@ static int report_tenant(sd_json_variant *reply) {
         sd_json_variant *tenant = sd_json_variant_by_key(reply, "tenant");
 
         if (!arg_json) {
-                puts(describe_string(tenant, "name"));
+                puts(json_string(tenant, "name"));
                 return EXIT_DONE;
         }
         must(sd_json_buildo(&document, SD_JSON_BUILD_PAIR_VARIANT("tenant", tenant)));
@@ -382,7 +383,7 @@ static int dry_run(char **arguments) {
                 Error err = {};
 
                 int r = tenant_inspect(*name, &tenant, &err);
-                if (r >= 0 && sd_json_variant_unsigned(sd_json_variant_by_key(tenant, "volumes")) > 0) {
+                if (r >= 0 && json_unsigned(tenant, "volumes") > 0) {
                         r = error_set(&err, ERROR_TENANT_BUSY, EBUSY, "it owns volumes");
                         error_hint(&err, "quarry ls --type all --tenant %s", *name);
                 }

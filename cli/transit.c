@@ -2,13 +2,13 @@
 
 #include "child.h"
 #include "client.h"
-#include "describe.h"
 #include "must.h"
 #include "report.h"
 #include "stream.h"
 #include "terminal.h"
 #include "volume.h"
 
+#include <quarry/json.h>
 #include <quarry/text.h>
 
 #include <fcntl.h>
@@ -56,14 +56,14 @@ int transit_look_here(Transit *t, const char *name, Error *err) {
 
 /* Those of this volume, out of a list of all. */
 static sd_json_variant *snapshots_of(sd_json_variant *list, sd_json_variant *volume) {
-        const char *own = describe_string(volume, "name"), *tenant = describe_string(volume, "tenant");
+        const char *own = json_string(volume, "name"), *tenant = json_string(volume, "tenant");
         sd_json_variant *found = NULL;
 
         for (size_t i = 0; i < sd_json_variant_elements(list); i++) {
                 sd_json_variant *s = sd_json_variant_by_index(list, i);
-                const char *rest = startswith(describe_string(s, "name"), own);
+                const char *rest = startswith(json_string(s, "name"), own);
 
-                if (rest && *rest == '@' && streq(describe_string(s, "tenant"), tenant))
+                if (rest && *rest == '@' && streq(json_string(s, "tenant"), tenant))
                         must(sd_json_variant_append_array(&found, s));
         }
         return found;
@@ -74,7 +74,7 @@ static int list_here(const Transit *t, sd_json_variant **ret, Error *err) {
         int r;
 
         must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRING("type", "snapshot"),
-                            SD_JSON_BUILD_PAIR_STRING("tenant", describe_string(t->volume, "tenant"))));
+                            SD_JSON_BUILD_PAIR_STRING("tenant", json_string(t->volume, "tenant"))));
         Call call = { .method = API_VOLUME ".List", .parameters = parameters, .collect = "volumes" };
         r = client_call(&call, &list, NULL, err);
         if (r >= 0)
@@ -91,14 +91,13 @@ int transit_has_others(const Transit *t, bool *ret, Error *err) {
                 return r;
         *ret = false;
         for (size_t i = 0; i < sd_json_variant_elements(list); i++)
-                *ret = *ret ||
-                       !transit_number(snapshot_name_of(describe_string(sd_json_variant_by_index(list, i), "name")),
-                                       TRANSIT_PREFIX);
+                *ret = *ret || !transit_number(snapshot_name_of(json_string(sd_json_variant_by_index(list, i), "name")),
+                                               TRANSIT_PREFIX);
         return 0;
 }
 
 static int list_there(Transit *t, sd_json_variant **ret, Error *err) {
-        char *words[] = { "ls", "--type", "snapshot", "--tenant", (char *) describe_string(t->there, "tenant"), NULL };
+        char *words[] = { "ls", "--type", "snapshot", "--tenant", (char *) json_string(t->there, "tenant"), NULL };
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *reply = NULL;
         int r;
 
@@ -114,7 +113,7 @@ static sd_json_variant *with_contents(sd_json_variant *list, sd_id128_t contents
                 sd_id128_t uuid;
                 Error ignored = {};
 
-                if (streq(describe_string(s, "state"), "ready") && stream_uuid_of(s, &uuid, &ignored) >= 0 &&
+                if (streq(json_string(s, "state"), "ready") && stream_uuid_of(s, &uuid, &ignored) >= 0 &&
                     sd_id128_equal(uuid, contents))
                         return s;
         }
@@ -131,15 +130,15 @@ static void base_find(Transit *t, sd_json_variant *here, sd_json_variant *there)
                 Meeting found = {};
                 Error ignored = {};
 
-                if (!streq(describe_string(s, "state"), "ready") || stream_uuid_of(s, &found.contents, &ignored) < 0 ||
-                    strcmp(describe_string(s, "createdAt"), newest) < 0)
+                if (!streq(json_string(s, "state"), "ready") || stream_uuid_of(s, &found.contents, &ignored) < 0 ||
+                    strcmp(json_string(s, "createdAt"), newest) < 0)
                         continue;
                 other = with_contents(there, found.contents);
                 if (!other)
                         continue;
-                newest = describe_string(s, "createdAt");
-                buffer_format(found.here, sizeof(found.here), "%s", snapshot_name_of(describe_string(s, "name")));
-                buffer_format(found.there, sizeof(found.there), "%s", snapshot_name_of(describe_string(other, "name")));
+                newest = json_string(s, "createdAt");
+                buffer_format(found.here, sizeof(found.here), "%s", snapshot_name_of(json_string(s, "name")));
+                buffer_format(found.there, sizeof(found.there), "%s", snapshot_name_of(json_string(other, "name")));
                 t->base = found;
         }
 }
@@ -152,7 +151,7 @@ static int settled_find(Transit *t, Error *err) {
 
         r = remote_call(&t->remote, words, &reply, err);
         if (r >= 0)
-                t->settled = sd_json_variant_unsigned(sd_json_variant_by_key(reply, "totalBytes")) == 0;
+                t->settled = json_unsigned(reply, "totalBytes") == 0;
         return r;
 }
 
@@ -173,7 +172,7 @@ static int inspect_there(Transit *t, Error *err) {
                 if (r < 0)
                         return r;
                 t->there = sd_json_variant_ref(sd_json_variant_by_index(sd_json_variant_by_key(reply, "volumes"), 0));
-                if (!streq(describe_string(t->there, "state"), "creating") || child_caught())
+                if (!streq(json_string(t->there, "state"), "creating") || child_caught())
                         return 0;
                 if (i == RECEIVER_SECONDS)
                         return error_set(err, ERROR_VOLUME_BUSY, EBUSY, "%s is being received at %s", t->target,
@@ -191,7 +190,7 @@ int transit_look_there(Transit *t, Error *err) {
         r = inspect_there(t, err);
         if (r < 0 || !t->there)
                 return r;
-        if (streq(describe_string(t->there, "uuid"), describe_string(t->volume, "uuid")))
+        if (streq(json_string(t->there, "uuid"), json_string(t->volume, "uuid")))
                 return error_field(err, "--to", "--to: %s at %s is this very volume", t->target, t->remote.host);
         r = list_here(t, &here, err);
         if (r >= 0)
@@ -221,7 +220,7 @@ int transit_left(const Transit *t, uint64_t *ret, Error *err) {
         Call call = { .method = API_VOLUME ".Diff", .parameters = parameters };
         r = client_call(&call, &reply, NULL, err);
         if (r >= 0)
-                *ret = sd_json_variant_unsigned(sd_json_variant_by_key(reply, "totalBytes"));
+                *ret = json_unsigned(reply, "totalBytes");
         return r;
 }
 
@@ -273,7 +272,7 @@ static void say_stays(const char *snapshot, const char *where, const Error *err)
 
 static void tidy_list(Transit *t, sd_json_variant *list, bool is_there, const char *kept) {
         for (size_t i = 0; i < sd_json_variant_elements(list); i++) {
-                const char *name = snapshot_name_of(describe_string(sd_json_variant_by_index(list, i), "name"));
+                const char *name = snapshot_name_of(json_string(sd_json_variant_by_index(list, i), "name"));
                 _cleanup_free_ char *snapshot = snapshot_of(is_there ? t->target : t->source, name);
                 Error err = {};
 

@@ -1,13 +1,13 @@
 /* quarry trim */
 
 #include "client.h"
-#include "describe.h"
 #include "must.h"
 #include "report.h"
 #include "table.h"
 #include "verbs.h"
 #include "volume.h"
 
+#include <quarry/json.h>
 #include <quarry/text.h>
 
 static bool arg_all;
@@ -51,9 +51,8 @@ static bool can_be_trimmed(sd_json_variant *volume) {
         bool open = sd_json_variant_boolean(sd_json_variant_by_key(volume, "open"));
         sd_json_variant *encryption = sd_json_variant_by_key(volume, "encryption");
 
-        return !streq(describe_string(volume, "filesystem"), "none") &&
-               streq(describe_string(volume, "state"), "ready") &&
-               (open || !encryption || !streq(describe_string(encryption, "keySource"), "passphrase"));
+        return !streq(json_string(volume, "filesystem"), "none") && streq(json_string(volume, "state"), "ready") &&
+               (open || !encryption || !streq(json_string(encryption, "keySource"), "passphrase"));
 }
 
 static int trim_all(Report *report, Error *err) {

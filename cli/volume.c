@@ -9,6 +9,7 @@
 #include "table.h"
 #include "verbs.h"
 
+#include <quarry/json.h>
 #include <quarry/text.h>
 #include <quarry/volume.h>
 
@@ -39,8 +40,8 @@ const Option rm_options[] = {
 char *volume_reference(sd_json_variant *volume) {
         char reference[REFERENCE_MAX];
 
-        return must_have(strdup(
-                reference_format(describe_string(volume, "tenant"), describe_string(volume, "name"), reference)));
+        return must_have(
+                strdup(reference_format(json_string(volume, "tenant"), json_string(volume, "name"), reference)));
 }
 
 static char **name_texts(sd_json_variant *row) {
@@ -52,10 +53,10 @@ static char **name_texts(sd_json_variant *row) {
 }
 
 static char **fs_texts(sd_json_variant *row) {
-        const char *fs = describe_string(row, "filesystem");
+        const char *fs = json_string(row, "filesystem");
         char **texts = NULL;
 
-        must(strv_append(&texts, *fs ? fs : describe_string(row, "kind")));
+        must(strv_append(&texts, *fs ? fs : json_string(row, "kind")));
         return texts;
 }
 
@@ -65,19 +66,19 @@ static char **mounted_texts(sd_json_variant *row) {
         char **texts = NULL;
 
         for (size_t i = 0; i < sd_json_variant_elements(holds); i++)
-                must(strv_append(&texts, describe_string(sd_json_variant_by_index(holds, i), "path")));
+                must(strv_append(&texts, json_string(sd_json_variant_by_index(holds, i), "path")));
 
-        if (!texts && streq(describe_string(row, "filesystem"), "none") &&
+        if (!texts && streq(json_string(row, "filesystem"), "none") &&
             sd_json_variant_boolean(sd_json_variant_by_key(row, "open"))) {
-                _cleanup_free_ char *device = must_have(format_new(
-                        DEVICE_LINK_ROOT "/%s/%s", describe_string(row, "tenant"), describe_string(row, "name")));
+                _cleanup_free_ char *device = must_have(
+                        format_new(DEVICE_LINK_ROOT "/%s/%s", json_string(row, "tenant"), json_string(row, "name")));
                 must(strv_append(&texts, device));
         }
         return texts;
 }
 
 bool volume_is_unused(sd_json_variant *volume) {
-        bool is_device = streq(describe_string(volume, "filesystem"), "none");
+        bool is_device = streq(json_string(volume, "filesystem"), "none");
 
         return sd_json_variant_elements(sd_json_variant_by_key(volume, "holds")) == 0 &&
                !(is_device && sd_json_variant_boolean(sd_json_variant_by_key(volume, "open")));
@@ -105,7 +106,7 @@ static char **mode_texts(sd_json_variant *row) {
 static char **state_texts(sd_json_variant *row) {
         char **texts = NULL;
 
-        must(strv_append(&texts, describe_string(row, "state")));
+        must(strv_append(&texts, json_string(row, "state")));
         if (sd_json_variant_boolean(sd_json_variant_by_key(row, "stopped")))
                 must(strv_append(&texts, "stopped"));
         if (sd_json_variant_boolean(sd_json_variant_by_key(row, "protected")))
@@ -122,14 +123,13 @@ static char **schedule_texts(sd_json_variant *row) {
 
         for (size_t i = 0; i < sd_json_variant_elements(rules); i++) {
                 sd_json_variant *rule = sd_json_variant_by_index(rules, i);
-                _cleanup_free_ char *text = must_have(format_new(
-                        "%s keep %llu", describe_string(rule, "expression"),
-                        (unsigned long long) sd_json_variant_unsigned(sd_json_variant_by_key(rule, "keep"))));
+                _cleanup_free_ char *text = must_have(format_new("%s keep %llu", json_string(rule, "expression"),
+                                                                 (unsigned long long) json_unsigned(rule, "keep")));
 
                 must(strv_append(&texts, text));
         }
-        if (!texts && *describe_string(row, "snapshotSchedule"))
-                must(strv_append(&texts, describe_string(row, "snapshotSchedule")));
+        if (!texts && *json_string(row, "snapshotSchedule"))
+                must(strv_append(&texts, json_string(row, "snapshotSchedule")));
         return texts;
 }
 
@@ -224,11 +224,11 @@ const Column volume_columns[] = {
 void volume_report_missing(Report *report, sd_json_variant *pools) {
         for (size_t i = 0; i < sd_json_variant_elements(pools); i++) {
                 sd_json_variant *pool = sd_json_variant_by_index(pools, i);
-                const char *name = describe_string(pool, "name"), *failure = describe_string(pool, "failure");
-                uint64_t volumes = sd_json_variant_unsigned(sd_json_variant_by_key(pool, "volumes"));
+                const char *name = json_string(pool, "name"), *failure = json_string(pool, "failure");
+                uint64_t volumes = json_unsigned(pool, "volumes");
                 Error err = {};
 
-                error_set(&err, ERROR_POOL_UNAVAILABLE, 0, "it is %s, and %s%s%s", describe_string(pool, "state"),
+                error_set(&err, ERROR_POOL_UNAVAILABLE, 0, "it is %s, and %s%s%s", json_string(pool, "state"),
                           volumes > 0 ? "its volumes are listed as they were before"
                                       : "its volumes are not in the list",
                           *failure ? ": " : "", failure);
@@ -350,7 +350,7 @@ static int volume_remove(Report *report, const char *name, Error *err) {
 static int removal_check(sd_json_variant *volume, Error *err) {
         sd_json_variant *hold = sd_json_variant_by_index(sd_json_variant_by_key(volume, "holds"), 0);
 
-        uint64_t snapshots = sd_json_variant_unsigned(sd_json_variant_by_key(volume, "snapshots"));
+        uint64_t snapshots = json_unsigned(volume, "snapshots");
         _cleanup_free_ char *reference = volume_reference(volume);
 
         if (sd_json_variant_boolean(sd_json_variant_by_key(volume, "held"))) {
@@ -371,9 +371,9 @@ static int removal_check(sd_json_variant *volume, Error *err) {
         }
         if (!hold)
                 return 0;
-        error_set(err, ERROR_VOLUME_BUSY, 0, "it is in use: mounted at %s", describe_string(hold, "path"));
-        const char *path = describe_string(hold, "path");
-        error_hint(err, "quarry umount %s", streq(path, describe_string(volume, "mountPoint")) ? reference : path);
+        error_set(err, ERROR_VOLUME_BUSY, 0, "it is in use: mounted at %s", json_string(hold, "path"));
+        const char *path = json_string(hold, "path");
+        error_hint(err, "quarry umount %s", streq(path, json_string(volume, "mountPoint")) ? reference : path);
         return error_code(err);
 }
 
@@ -381,21 +381,21 @@ char *volume_extent(sd_json_variant *volume) {
         sd_json_variant *bytes = sd_json_variant_by_key(volume, "usedBytes");
         _cleanup_free_ char *size = table_size(sd_json_variant_by_key(volume, "sizeBytes")), *used = table_size(bytes);
 
-        if (streq(describe_string(volume, "kind"), "bind"))
-                return must_have(format_new("%s, which stays as it is", describe_string(volume, "source")));
+        if (streq(json_string(volume, "kind"), "bind"))
+                return must_have(format_new("%s, which stays as it is", json_string(volume, "source")));
         return must_have(format_new("%s%s%s%s", size, bytes ? ", " : "", bytes ? used : "", bytes ? " used" : ""));
 }
 
 /* The volume and, with --snapshots, those of its snapshots. */
 static int removal_list(sd_json_variant *volume, sd_json_variant **ret, Error *err) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *list = NULL, *parameters = NULL, *all = NULL;
-        const char *name = describe_string(volume, "name");
+        const char *name = json_string(volume, "name");
 
-        if (arg_snapshots && sd_json_variant_unsigned(sd_json_variant_by_key(volume, "snapshots")) > 0) {
+        if (arg_snapshots && json_unsigned(volume, "snapshots") > 0) {
                 must(sd_json_buildo(
                                 &parameters,
-                                SD_JSON_BUILD_PAIR_STRING("pool", describe_string(volume, "pool")),
-                                SD_JSON_BUILD_PAIR_STRING("tenant", describe_string(volume, "tenant")),
+                                SD_JSON_BUILD_PAIR_STRING("pool", json_string(volume, "pool")),
+                                SD_JSON_BUILD_PAIR_STRING("tenant", json_string(volume, "tenant")),
                                 SD_JSON_BUILD_PAIR_STRING("type", "snapshot")));
                 Call call = { .method = API_VOLUME ".List", .parameters = parameters, .collect = "volumes" };
                 int r = client_call(&call, &all, NULL, err);
@@ -404,7 +404,7 @@ static int removal_list(sd_json_variant *volume, sd_json_variant **ret, Error *e
         }
         for (size_t i = 0; i < sd_json_variant_elements(all); i++) {
                 sd_json_variant *snapshot = sd_json_variant_by_index(all, i);
-                const char *of = describe_string(snapshot, "name");
+                const char *of = json_string(snapshot, "name");
 
                 if (strncmp(of, name, strlen(name)) == 0 && of[strlen(name)] == '@')
                         must(sd_json_variant_append_array(&list, snapshot));

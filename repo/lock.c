@@ -2,6 +2,7 @@
 
 #include <quarry/clock.h>
 #include <quarry/fd.h>
+#include <quarry/json.h>
 #include <quarry/text.h>
 
 #include <fcntl.h>
@@ -104,16 +105,6 @@ static int write_lock(RepositoryLock *l, Error *err) {
 
 /* --- others ----------------------------------------------------------------------------------------------- */
 
-static uint64_t number_of(sd_json_variant *v, const char *name) {
-        return sd_json_variant_unsigned(sd_json_variant_by_key(v, name));
-}
-
-static const char *string_of(sd_json_variant *v, const char *name) {
-        sd_json_variant *text = sd_json_variant_by_key(v, name);
-
-        return sd_json_variant_is_string(text) ? sd_json_variant_string(text) : "";
-}
-
 static bool is_id(const char *text, int (*get)(sd_id128_t *ret)) {
         sd_id128_t a, b;
 
@@ -121,11 +112,11 @@ static bool is_id(const char *text, int (*get)(sd_id128_t *ret)) {
 }
 
 static bool is_over(sd_json_variant *v) {
-        if (number_of(v, "untilUsec") + CLOCKS_DIFFER_USEC < clock_usec(CLOCK_REALTIME))
+        if (json_unsigned(v, "untilUsec") + CLOCKS_DIFFER_USEC < clock_usec(CLOCK_REALTIME))
                 return true;
-        return is_id(string_of(v, "machine"), sd_id128_get_machine) &&
-               (!is_id(string_of(v, "boot"), sd_id128_get_boot) ||
-                start_of((pid_t) number_of(v, "pid")) != number_of(v, "started"));
+        return is_id(json_string(v, "machine"), sd_id128_get_machine) &&
+               (!is_id(json_string(v, "boot"), sd_id128_get_boot) ||
+                start_of((pid_t) json_unsigned(v, "pid")) != json_unsigned(v, "started"));
 }
 
 /* Returns 1 if it went meanwhile. */
@@ -147,10 +138,10 @@ static int check_other(RepositoryLock *own, const char *name, Error *err) {
                 return store->ops->remove(store, name, err);
         if (!own->alone && !sd_json_variant_boolean(sd_json_variant_by_key(v, "alone")))
                 return 0;
-        what = string_of(v, "what");
-        host = string_of(v, "host");
+        what = json_string(v, "what");
+        host = json_string(v, "host");
         error_set(err, ERROR_VOLUME_BUSY, EBUSY, "the repository is in use: %s, process %" PRIu64 " on %s",
-                  text_is_printable(what) ? what : "somebody", number_of(v, "pid"),
+                  text_is_printable(what) ? what : "somebody", json_unsigned(v, "pid"),
                   text_is_printable(host) ? host : "another host");
         error_hint(err, "try again when that has ended");
         return error_code(err);

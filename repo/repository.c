@@ -2,6 +2,7 @@
 
 #include "seal.h"
 
+#include <quarry/json.h>
 #include <quarry/text.h>
 
 #include <inttypes.h>
@@ -220,10 +221,6 @@ static int get_plain(Repository *r, const char *name, char **ret, Error *err) {
         return 1;
 }
 
-static uint64_t number_of(sd_json_variant *v, const char *name) {
-        return sd_json_variant_unsigned(sd_json_variant_by_key(v, name));
-}
-
 static int read_format(Repository *r, Error *err) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *v = NULL;
         _cleanup_free_ char *text = NULL;
@@ -243,11 +240,11 @@ static int read_format(Repository *r, Error *err) {
             !sd_json_variant_is_string(uuid) || sd_id128_from_string(sd_json_variant_string(uuid), &r->uuid) < 0)
                 return error_set(err, ERROR_FAILED, EBADMSG,
                                  FORMAT_OBJECT " is damaged, or is no repository of quarry");
-        if (number_of(v, "version") != VERSION || number_of(v, "chunkBytes") != CHUNK_SIZE ||
-            number_of(v, "segmentChunks") != SEGMENT_CHUNKS)
+        if (json_unsigned(v, "version") != VERSION || json_unsigned(v, "chunkBytes") != CHUNK_SIZE ||
+            json_unsigned(v, "segmentChunks") != SEGMENT_CHUNKS)
                 return error_set(err, ERROR_NOT_SUPPORTED, 0,
                                  "the repository is of version %" PRIu64 ", which this quarry does not know",
-                                 number_of(v, "version"));
+                                 json_unsigned(v, "version"));
         return 0;
 }
 

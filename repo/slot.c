@@ -1,5 +1,6 @@
 #include "slot.h"
 
+#include <quarry/json.h>
 #include <quarry/text.h>
 
 #include <sodium.h>
@@ -82,10 +83,6 @@ static bool unhex(sd_json_variant *v, const char *name, uint8_t *buf, size_t siz
                sodium_hex2bin(buf, size, sd_json_variant_string(text), 2 * size, NULL, &n, NULL) >= 0 && n == size;
 }
 
-static uint64_t number_of(sd_json_variant *v, const char *name) {
-        return sd_json_variant_unsigned(sd_json_variant_by_key(v, name));
-}
-
 static bool parse(sd_json_variant *v, Slot *ret) {
         sd_json_variant *kind = sd_json_variant_by_key(v, "kind"), *id = sd_json_variant_by_key(v, "hostKey");
         const char *what = sd_json_variant_is_string(kind) ? sd_json_variant_string(kind) : "";
@@ -98,8 +95,8 @@ static bool parse(sd_json_variant *v, Slot *ret) {
                        buffer_format(ret->host_key, sizeof(ret->host_key), "%s", sd_json_variant_string(id));
         }
         ret->kind = SLOT_PASSPHRASE;
-        ret->memory = number_of(v, "memory");
-        ret->iterations = number_of(v, "iterations");
+        ret->memory = json_unsigned(v, "memory");
+        ret->iterations = json_unsigned(v, "iterations");
         return streq(what, "passphrase") && unhex(v, "salt", ret->salt, sizeof(ret->salt)) &&
                ret->memory >= crypto_pwhash_MEMLIMIT_MIN && ret->memory <= MEMORY_MAX &&
                ret->iterations >= crypto_pwhash_OPSLIMIT_MIN && ret->iterations <= ITERATIONS_MAX;

@@ -1,5 +1,6 @@
 #include "broker/link.h"
 
+#include <quarry/json.h>
 #include <quarry/log.h>
 #include <quarry/text.h>
 #include <quarry/worker-api.h>
@@ -127,11 +128,9 @@ static int on_reply(sd_varlink *varlink, sd_json_variant *parameters, const char
                 if (report)
                         take_report(task, report);
                 if (task->on_progress && step)
-                        task->on_progress(
-                                sd_json_variant_string(step),
-                                (unsigned) sd_json_variant_unsigned(sd_json_variant_by_key(parameters, "position")),
-                                (unsigned) sd_json_variant_unsigned(sd_json_variant_by_key(parameters, "total")),
-                                task->userdata);
+                        task->on_progress(sd_json_variant_string(step),
+                                          (unsigned) json_unsigned(parameters, "position"),
+                                          (unsigned) json_unsigned(parameters, "total"), task->userdata);
         } else
                 take_result(link, parameters);
         return 0;
