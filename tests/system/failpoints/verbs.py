@@ -105,6 +105,42 @@ class CreateAhead(Create):
             time.sleep(2)
 
 
+class CreateFilled(Create):
+    """By its caller, who says when all is there."""
+
+    word, jobs = "create and fill", {"volume_create", "volume_mount"}
+
+    def create(self):
+        create = wire.Call(SOCKET, "io.quarry." + self.method, {
+            "volume": NAME, "sizeBytes": SIZES[self.fs], "filesystem": self.fs, "keySource": self.key, "fill": True},
+            more=True, timeout=SECONDS)
+        reply = create.connection.receive()
+        while reply.get("continues") and "mountFileDescriptor" not in reply["parameters"]:
+            reply = create.connection.receive()
+        if "error" in reply:
+            raise wire.Failure(reply["error"], reply.get("parameters"))
+        (place, done), create.connection.fds = create.connection.fds, []
+        try:
+            with open("file", "w", encoding="ascii", opener=lambda path, flags: os.open(path, flags, dir_fd=place)) as f:
+                f.write("content")
+                f.flush()
+                os.fsync(f.fileno())
+        finally:
+            os.close(place)
+        with open(done, "wb", buffering=0) as pipe:
+            pipe.write(b"x")
+            create.result()
+
+    def after(self, outcome):
+        there = volume(NAME)
+        claim(there or outcome, "it was answered as created, and is not there")
+        if not there:
+            self.create()
+        have = kernel.read(call("Volume.Mount", volume=NAME)["path"] + "/file")
+        claim(have == "content", f"its file holds {have!r}")
+        call("Volume.Unmount", volume=NAME)
+
+
 class Remove(VolumeVerb):
     word, method, end, jobs = "remove", "Volume.Remove", "answer.rm.after", {"volume_claim", "volume_remove"}
 
@@ -838,12 +874,13 @@ class Receive(FromSnapshot):
             os.unlink(self.stored)
         claim(run("quarry", "send", self.image, "--format", "raw", "--to", self.stored) == 0, "there is no image")
 
+    def what(self):
+        return {"sizeBytes": volume(NAME)["sizeBytes"], "filesystem": self.fs, "keySource": self.key}
+
     def run(self):
-        what = volume(NAME)
         ours, theirs = socket.socketpair()
         receive = wire.Call(SOCKET, "io.quarry." + self.method, {
-            "volume": self.clone, "sizeBytes": what["sizeBytes"], "filesystem": self.fs, "keySource": self.key,
-            "socketFileDescriptor": 0}, fds=[theirs.fileno()], timeout=SECONDS)
+            "volume": self.clone, **self.what(), "socketFileDescriptor": 0}, fds=[theirs.fileno()], timeout=SECONDS)
         theirs.close()
         with ours:
             for device in socket.recv_fds(ours, 1, 1)[1]:
@@ -861,6 +898,23 @@ class Receive(FromSnapshot):
         claim(self.content(self.clone) == self.content(NAME) == "content", "the two differ")
         call("Volume.Remove", volume=self.clone)
         self.clean()
+
+
+class ReceiveForeign(Receive):
+    """From an image that somebody else made, smaller than the volume."""
+
+    word, folder = "receive an image as", "/run/walked.folder"
+
+    def before(self):
+        FromSnapshot.before(self)
+        if not os.path.exists(self.folder):
+            os.mkdir(self.folder)
+            with open(f"{self.folder}/file", "w", encoding="ascii") as f:
+                f.write("content")
+        claim(run("mkfs.ext4", "-q", "-F", "-d", self.folder, self.stored, "16M") == 0, "there is no image")
+
+    def what(self):
+        return {"sizeBytes": 24 * MIB, "filesystem": self.fs, "foreign": True}
 
 
 class Rollback(FromSnapshot):
@@ -1333,7 +1387,7 @@ class PoolImport(PoolVerb):
 
 # Those of a group are walked in turn.
 ENCRYPTED = {"fs": "xfs", "key": "host"}
-VOLUMES = [[Create(), Remove()], [Create(**ENCRYPTED), Remove(**ENCRYPTED)],
+VOLUMES = [[Create(), Remove()], [Create(**ENCRYPTED), Remove(**ENCRYPTED)], [CreateFilled(key="host")],
            [Mount(key="host"), Unmount(key="host")], [Release(key="host"), Start(key="host")],
            [RemoveLarge("none")], [Trim(key="host")], [Check(key="host")], [Doctor(key="host")], [Close(key="host")], [RemoveInUse(key="host")]]
 VOLUMES += [[CreateForEngine(key="host"), RemoveForEngine(key="host")],
@@ -1343,7 +1397,8 @@ VOLUMES += [[Update(key="host")]]
 VOLUMES += [[CreateOfKind("bind"), RemoveOfKind("bind")], [CreateOfKind("tmpfs"), RemoveOfKind("tmpfs")],
             [MountOfKind("bind")], [MountOfKind("tmpfs")], [ResizeOfTmpfs("tmpfs")]]
 VOLUMES += [[Scheduled()]]
-VOLUMES += [[Snapshot(key="host")], [Hold(), ReleaseHeld()], [Clone(key="host")], [Receive(key="host")], [Rollback()], [RollbackDiscarding()]]
+VOLUMES += [[Snapshot(key="host")], [Hold(), ReleaseHeld()], [Clone(key="host")], [Receive(key="host")],
+            [ReceiveForeign()], [Rollback()], [RollbackDiscarding()]]
 VOLUMES += [[KeyAdd(key="host"), KeyRemove(key="host")], [KeyAddHost(key="host")], [KeyChange(key="host")],
             [KeyLock(key="host")], [KeySuspend(key="host")], [KeyUnlock(key="host")], [KeyRestore(key="host")],
             [KeyRotate(key="host")]]
