@@ -65,6 +65,10 @@ static int data_write(Target *target, uint64_t offset, const uint8_t *data, size
 static int length_check(const Contents *c, Error *err) {
         char have[SIZE_TEXT_MAX], need[SIZE_TEXT_MAX];
 
+        if (!c->source->unpacker && c->source->at < c->source->size)
+                return error_set(err, ERROR_BAD_REQUEST, EBADMSG,
+                                 "the image became shorter while it was read: it had %s, and has %s",
+                                 size_format_exact(c->source->size, need), size_format_exact(c->source->at, have));
         if (c->is_device || c->source->at >= c->source->image.size)
                 return 0;
         return error_set(err, ERROR_BAD_REQUEST, EBADMSG, "the image is cut short: it has %s, and its filesystem %s",

@@ -162,7 +162,7 @@ void input_skip_hole(Input *s) {
                 return;
         data = lseek(s->fd, (off_t) s->at, SEEK_DATA);
         if (data < 0)
-                data = lseek(s->fd, errno == ENXIO ? (off_t) s->size : (off_t) s->at, SEEK_SET);
+                data = errno == ENXIO ? lseek(s->fd, 0, SEEK_END) : lseek(s->fd, (off_t) s->at, SEEK_SET);
         if (data >= 0)
                 s->at = (uint64_t) data;
 }

@@ -154,6 +154,16 @@ leaves_nothing "what is refused"
 exits "as a device, with partitions" 0 quarry create disk --fs none --from disk.img
 is "to the last byte" "$(bytes_of "$(quarry mount disk)")" "$(bytes_of disk.img)"
 take_away disk
+head -c 300M /dev/urandom >shrinks.img
+(
+    until [ "$(quarry ls --no-legend -o state)" = creating ]; do sleep 0.1; done
+    truncate -s 1M shrinks.img
+) &
+refused "an image that somebody cuts while it is read" 2 'became shorter while it was read: it had 300M' \
+    quarry create disk --fs none --from shrinks.img
+wait
+rm shrinks.img
+leaves_nothing "which"
 
 # --- archives ---
 mkdir src && populate src && described src >src.described
