@@ -243,7 +243,7 @@ static void add_label(const Transit *t, const char *key, const char *value, char
         must(strv_append(words, quoted));
 }
 
-/* What a stream does not say of its volume. */
+/* What a stream does not say of its volume, as it is by now. */
 static int take_over(Transit *t, Error *err) {
         sd_json_variant *labels = sd_json_variant_by_key(t->volume, "labels");
         const char *schedule = json_string(t->volume, "snapshotSchedule");
@@ -267,16 +267,45 @@ static int take_over(Transit *t, Error *err) {
 
 /* --- the end ---------------------------------------------------------------------------------------------- */
 
-static int rename_to(Transit *t, const char *name, Error *err) {
+static int rename_as(const Transit *t, const char *from, const char *to, Error *err) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
+        char reference[REFERENCE_MAX];
+
+        reference_format(json_string(t->volume, "tenant"), from, reference);
+        must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRING("volume", reference),
+                            SD_JSON_BUILD_PAIR_STRING("name", to)));
+        Call call = { .method = API_VOLUME ".Rename", .parameters = parameters };
+        return client_call(&call, NULL, NULL, err);
+}
+
+/* As it is now, under the name that it is to have. */
+static int look_again(Transit *t, const char *name, Error *err) {
         _cleanup_free_ char *uuid = must_have(strdup(json_string(t->volume, "uuid")));
+        _cleanup_free_ char *before = must_have(strdup(json_string(t->volume, "name")));
         int r;
 
-        must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRING("volume", uuid),
-                            SD_JSON_BUILD_PAIR_STRING("name", name)));
-        Call call = { .method = API_VOLUME ".Rename", .parameters = parameters };
-        r = client_call(&call, NULL, NULL, err);
-        return r < 0 ? r : transit_look_here(t, uuid, err);
+        r = transit_look_here(t, uuid, err);
+        if (r < 0 || streq(json_string(t->volume, "name"), name))
+                return r;
+        return error_set(err, ERROR_VOLUME_BUSY, EBUSY, "volume %s was given the name %s meanwhile, by somebody else",
+                         before, json_string(t->volume, "name"));
+}
+
+/* By its name: of two who move one volume at once, or rename it, only the first finds it so. */
+static int rename_to(Transit *t, const char *name, Error *err) {
+        _cleanup_free_ char *before = must_have(strdup(json_string(t->volume, "name")));
+        Error later = {};
+        int r, q;
+
+        r = rename_as(t, before, name, err);
+        if (r < 0 && err->kind != ERROR_NO_SUCH_VOLUME)
+                return r;
+        q = look_again(t, name, &later);
+        if (q < 0)
+                *err = later;
+        if (q < 0 && r >= 0) /* another one had taken the name by then, and gets it back */
+                (void) rename_as(t, name, before, &later);
+        return q;
 }
 
 /* Nobody uses it, and the volume there is what it is. Returns 1 if that is so. */
@@ -288,6 +317,15 @@ static int is_moved(const Transit *t, Error *err) {
         if (r >= 0)
                 r = transit_left(t, &left, err);
         return r < 0 ? r : left == 0;
+}
+
+/* Back from the name that it is kept by, if that is what it is called. */
+static int give_back(Transit *t, const char *name, const char *kept, Error *err) {
+        _cleanup_free_ char *uuid = must_have(strdup(json_string(t->volume, "uuid")));
+        int r;
+
+        r = transit_look_here(t, uuid, err);
+        return r < 0 || !streq(json_string(t->volume, "name"), kept) ? r : rename_to(t, name, err);
 }
 
 /* Behind this nobody finds it by its name. Whoever did so just before is found here, and then it is not done. */
@@ -302,7 +340,7 @@ static int put_away(Transit *t, Error *err) {
                 return r;
         if (r >= 0)
                 r = is_moved(t, err);
-        if (r > 0 || rename_to(t, before, &later) >= 0)
+        if (r > 0 || give_back(t, before, kept, &later) >= 0)
                 return r;
         error_set(err, ERROR_FAILED, later.number, "volume %s may be called %s now: %s", before, kept, later.text);
         error_hint(err, "run the same again");
@@ -310,11 +348,15 @@ static int put_away(Transit *t, Error *err) {
 }
 
 static int end_move(Transit *t, Error *err) {
+        _cleanup_free_ char *name = must_have(strdup(json_string(t->volume, "name")));
+
         for (unsigned n = 0; n < FINAL_MAX; n++) {
                 int r = is_moved(t, err);
 
                 if (r == 0)
                         r = transit_pass(t, err);
+                if (r >= 0)
+                        r = look_again(t, name, err);
                 if (r >= 0)
                         r = take_over(t, err);
                 if (r >= 0 && child_caught())

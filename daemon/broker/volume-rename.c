@@ -157,6 +157,16 @@ static bool has_guard(const Operation *op, const VolumeEntry *entry) {
         return guard;
 }
 
+/* Of two renames at once one gives it its name, and the other says so. */
+static int check_name(const Operation *op, Error *err) {
+        const char *name = op->volume->volume.spec.name;
+
+        if (!op->old_name || streq(name, op->old_name) || streq(name, op->name))
+                return 0;
+        return error_set(err, ERROR_NO_SUCH_VOLUME, ENOENT, "volume %s was renamed to %s meanwhile", op->old_name,
+                         name);
+}
+
 /* One that went away while it was waited for is not ready any more. */
 static void guard_next(Operation *op, const Error *err) {
         Error failure = {};
@@ -170,8 +180,8 @@ static void guard_next(Operation *op, const Error *err) {
                         operation_guard(op, s, guard_next);
                         return;
                 }
-        if (volume_check_ready(op->volume, &failure) < 0 || volume_check_not_suspended(op->volume, &failure) < 0 ||
-            pool_entry_check_changes(op->pool, &failure) < 0)
+        if (check_name(op, &failure) < 0 || volume_check_ready(op->volume, &failure) < 0 ||
+            volume_check_not_suspended(op->volume, &failure) < 0 || pool_entry_check_changes(op->pool, &failure) < 0)
                 operation_finish(op, &failure);
         else
                 go_on(op);

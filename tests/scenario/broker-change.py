@@ -101,6 +101,23 @@ def a_name_is_kept_until_its_rename_has_come_to_its_end():
 
 
 @test
+def of_two_renames_at_once_one_says_that_it_came_too_late():
+    begin("v")
+    gate = Gate()
+    world.worker.rule("volume_own", gate)
+    update = world.begin("Volume.Update", volume="v", mode=0o700)
+    gate.wait()
+    one, again, other = [world.begin("Volume.Rename", volume="v", name=name) for name in ("a", "a", "b")]
+    gate.release()
+    update.result()
+    same((one.result()["volume"]["name"], again.result()["volume"]["name"]), ("a", "a"), "the same, twice")
+    failure = other.failure()
+    same((failure.kind, failure.message), ("NoSuchVolume", "volume v was renamed to a meanwhile"), "why")
+    same(world.names(), ["a"], "names")
+    world.check_consistent()
+
+
+@test
 def a_rename_is_gone_on_with():
     begin("v")
     for number, hook in enumerate((first, last)):

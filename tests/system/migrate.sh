@@ -19,6 +19,7 @@ mkdir /run/other
 cat >/run/other/quarry <<'SH'
 #!/bin/sh
 case "$*" in
+"update "*) while [ -e /run/stays ]; do sleep 0.1; done; exec /usr/bin/quarry "$@" ;; # not before it is told
 "key status --json") echo '{"version":1,"keys":[]}' ;; # another host key
 "receive "*) /usr/bin/quarry "$@" >/dev/null; exit 255 ;; # the answer is lost
 *) exec /usr/bin/quarry "$@" ;;
@@ -46,7 +47,7 @@ made() { # NAME [CREATE OPTION...]
 }
 gone() { # NAME...: with all that is kept of it
     # shellcheck disable=SC2046 # a list of names
-    try quarry rm --yes --snapshots "$@" $(kept "${1%2}")
+    try quarry rm --yes --snapshots "$@" $(kept db)
 }
 # The receiver, stopped before all is there.
 receiver() { pgrep -f '^quarry receive .* --json$'; }
@@ -199,6 +200,36 @@ is "has all of it" "$(sums_of db2)" "$(cat /run/sums)"
 is "the snapshots of others stay where they are" "$(snapshots | sed 's/-migrated-.*@/-migrated@/' | xargs)" "db-migrated@a db-migrated@b db2@a db2@b"
 refused "once it is away" 3 'no volume' quarry migrate db --to ssh://localhost/second:db2
 gone db2
+
+# --- somebody else moves it, or gives it another name ---
+made db --label app=db
+try quarry umount db
+slow() { # begins; is at its end when it goes on
+    touch /run/stays
+    quarry migrate db --to ssh://localhost:2225/second:db3 2>/run/said &
+    child=$!
+    wait_for 60 pgrep -f '/quarry update second:db3' || echo "# it did not come there"
+}
+slow
+exits "two at once: one is first" 0 quarry migrate db --to ssh://localhost/second:db2 --stop 'quarry update db --label late=yes'
+is "with what the volume was said to be meanwhile" "$(json '.volumes[0].labels | tostring' quarry inspect db2)" '{"app":"db","late":"yes"}'
+rm /run/stays
+wait $child
+is "the other has not moved it" $? 4
+like "and says why" "$(cat /run/said)" 'db was given the name db-migrated-[0-9a-f]{8} meanwhile'
+refused "so it is in one place only" 3 'no volume' quarry mount db
+gone db2 db3
+made db --label app=db
+try quarry umount db
+slow
+try quarry rename db mine
+try quarry create db --size 16M
+rm /run/stays
+wait $child
+is "with another name it is not moved" $? 4
+like "which is told" "$(cat /run/said)" 'db was given the name mine meanwhile'
+is "nor is what has its name now" "$(quarry ls --no-legend --pool default -o name | xargs)" "db mine"
+try quarry rm --yes --snapshots db db3 mine
 
 # --- what is not begun ---
 made db --encrypt
