@@ -9,6 +9,8 @@
 #include <quarry/text.h>
 
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,6 +18,9 @@
 #define SSH "/usr/bin/ssh"
 #define SSH_FAILED 255
 #define SHELL_FOUND_NOTHING 127
+#define ALIVE_SECONDS "15" /* a host that is gone is asked so often, and three times */
+#define ANSWER_MAX (64 * MIB)
+#define PATIENCE_MSEC 500
 
 #define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 #define DIGITS "0123456789"
@@ -102,6 +107,7 @@ static char **ssh_arguments(const Remote *remote, const char *control) {
         must(strv_append(&list, "ssh"));
         must(strv_append(&list, "-oControlMaster=auto"));
         must(strv_append(&list, "-oControlPersist=60"));
+        must(strv_append(&list, "-oServerAliveInterval=" ALIVE_SECONDS));
         must(strv_append(&list, socket));
         must(strv_append(&list, "-oClearAllForwardings=yes")); /* these settings are for a shell */
         must(strv_append(&list, "-oRemoteCommand=none"));
@@ -157,15 +163,34 @@ int remote_start(Remote *remote, char *const *words, int in, RemoteCall *ret, Er
         return r;
 }
 
-static char *read_all(int fd) {
+/* Of somebody who was ended by a signal the connection may keep the other end of the pipe, whose host is gone. */
+static bool comes_more(const RemoteCall *call) {
+        struct pollfd fds = { .fd = call->out, .events = POLLIN };
+        siginfo_t info = {};
+
+        for (;;) {
+                if (poll(&fds, 1, PATIENCE_MSEC) > 0)
+                        return true;
+                if (child_caught() && waitid(P_PID, (id_t) call->pid, &info, WEXITED | WNOHANG | WNOWAIT) >= 0 &&
+                    info.si_pid == call->pid)
+                        return false;
+        }
+}
+
+/* NULL: there is no end of it. */
+static char *read_all(const RemoteCall *call) {
         size_t size = 0, room = 4096;
         char *text = must_have(malloc(room));
         ssize_t n;
 
-        while ((n = read(fd, text + size, room - size - 1)) != 0) {
+        while (comes_more(call) && (n = read(call->out, text + size, room - size - 1)) != 0) {
                 if (n < 0 && errno != EINTR)
                         break;
                 size += n > 0 ? (size_t) n : 0;
+                if (size >= ANSWER_MAX) {
+                        free(text);
+                        return NULL;
+                }
                 if (room - size < 2)
                         text = must_have(realloc(text, room *= 2));
         }
@@ -207,12 +232,17 @@ static int judge(const Remote *remote, int status, Error *err) {
 }
 
 int remote_finish(const Remote *remote, RemoteCall *call, sd_json_variant **ret, Error *err) {
-        _cleanup_free_ char *text = read_all(call->out);
+        _cleanup_free_ char *text = read_all(call);
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *document = NULL;
         int status, r;
 
         closep(&call->out);
+        if (!text)
+                (void) kill(call->pid, SIGTERM);
         status = child_wait(call->pid);
+        if (!text)
+                return error_set(err, ERROR_FAILED, EPROTO, "quarry at %s says more than is taken for an answer",
+                                 remote->host);
         if (sd_json_parse(text, 0, &document, NULL, NULL) < 0 || !sd_json_variant_is_object(document))
                 return judge(remote, status, err);
         r = take_failure(remote, document, err);
@@ -239,12 +269,14 @@ int remote_call(Remote *remote, char *const *words, sd_json_variant **ret, Error
 void remote_done(Remote *remote) {
         if (*remote->folder) {
                 _cleanup_strv_ char **list = ssh_arguments(remote, "exit");
+                _cleanup_free_ char *socket = must_have(format_new("%s/ssh", remote->folder));
                 _cleanup_close_ int nothing = open("/dev/null", O_WRONLY | O_CLOEXEC);
                 Error ignored = {};
                 pid_t pid;
 
                 if (child_start(SSH, list, -EBADF, nothing, &pid, &ignored) >= 0)
                         (void) child_wait(pid);
+                (void) unlink(socket); /* it says that it ends, and takes that away later */
                 (void) rmdir(remote->folder);
         }
         free(remote->user);

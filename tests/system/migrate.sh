@@ -18,6 +18,7 @@ try /usr/sbin/sshd -o UsePAM=no -o Port=2223 -o SetEnv=PATH=/nowhere -o PidFile=
 mkdir /run/other
 cat >/run/other/quarry <<'SH'
 #!/bin/sh
+[ ! -e /run/endless ] || exec yes
 case "$*" in
 "update "*) while [ -e /run/stays ]; do sleep 0.1; done; exec /usr/bin/quarry "$@" ;; # not before it is told
 "key status --json") echo '{"version":1,"keys":[]}' ;; # another host key
@@ -230,6 +231,40 @@ is "with another name it is not moved" $? 4
 like "which is told" "$(cat /run/said)" 'db was given the name mine meanwhile'
 is "nor is what has its name now" "$(quarry ls --no-legend --pool default -o name | xargs)" "db mine"
 try quarry rm --yes --snapshots db db3 mine
+
+# --- the other host is gone ---
+made db --label app=db
+sums $root/db >/run/sums
+try quarry umount db
+vanished() { # begins; is at its end when nothing comes from there any more
+    try quarry update db --label "time=$1" # which is to be told there
+    slow
+    hosts=$(pgrep -f '^sshd-session: root')
+    # shellcheck disable=SC2086 # a list of numbers
+    kill -STOP $hosts
+}
+back() {
+    rm /run/stays
+    # shellcheck disable=SC2086 # a list of numbers
+    kill -KILL $hosts
+    wait_for 10 eval '! pgrep -f "/quarry update second:db3"'
+}
+vanished first
+kill -TERM $child
+ok "it can be ended" wait_for 10 eval '! kill -0 $child'
+back
+vanished second
+ok "or ends by itself" wait_for 90 eval '! kill -0 $child'
+wait $child
+is "and has failed" $? 1
+like "which is told" "$(cat /run/said)" 'ssh to localhost failed'
+back
+touch /run/endless
+refused "one whose answer has no end" 1 'more than is taken for an answer' quarry migrate db --to ssh://localhost:2225/second:db3
+rm /run/endless
+exits "then it goes on" 0 quarry migrate db --to ssh://localhost/second:db3
+is "with all of it" "$(sums_of db3)" "$(cat /run/sums)"
+gone db3
 
 # --- what is not begun ---
 made db --encrypt
