@@ -101,7 +101,7 @@ static int image_write(Target *target, void *userdata, Error *err) {
                 else if (n > 0)
                         r = at + (uint64_t) n > c->size ? too_long(c, err)
                                                         : data_write(target, at, buffer, (size_t) n, err);
-                stream_progress(&c->progress, source->size > 0 ? input_position(source) : source->at);
+                stream_progress(&c->progress, input_position(source));
         } while (n > 0 && r >= 0);
         progress_clear();
         return r < 0 ? r : length_check(c, err);

@@ -142,6 +142,8 @@ static int image_check(const Input *source, KeySource key, Error *err) {
                           streq(arg_from, "-") ? "standard input" : arg_from, image->what ?: "compressed twice");
                 if (image->hint)
                         error_hint(err, "%s", image->hint);
+                else if (image->what && source->image.size == 0 && !streq(image->what, "empty"))
+                        error_hint(err, "a block device that holds these very bytes is made with --fs none");
                 return error_code(err);
         }
         if (key != KEY_SOURCE_NONE) {

@@ -106,6 +106,9 @@ static int wait_for(pid_t child, const sigset_t *signals) {
 static int judge(int status, Error *err) {
         if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
                 return 0;
+        if (WIFSIGNALED(status) && WTERMSIG(status) == SIGPIPE)
+                return error_set(err, ERROR_FAILED, EPIPE,
+                                 "whoever reads the archive went away before all of it was there");
         if (WIFSIGNALED(status))
                 return error_set(err, ERROR_FAILED, EINTR, "tar was ended by signal %d", WTERMSIG(status));
         return error_set(err, ERROR_FAILED, EIO, "tar ended with %d: the archive is not whole", WEXITSTATUS(status));

@@ -168,9 +168,9 @@ void input_skip_hole(Input *s) {
 }
 
 uint64_t input_position(const Input *s) {
-        off_t at = s->file >= 0 ? lseek(s->file, 0, SEEK_CUR) : (off_t) s->at;
+        off_t at = s->size > 0 && s->file >= 0 ? lseek(s->file, 0, SEEK_CUR) : -1;
 
-        return at < 0 ? 0 : (uint64_t) at;
+        return at < 0 ? s->at : (uint64_t) at;
 }
 
 /* --- opening ---------------------------------------------------------------------------------------------- */

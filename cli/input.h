@@ -30,5 +30,5 @@ ssize_t input_read(Input *source, uint8_t *buf, size_t size, Error *err);
 ssize_t input_read_some(Input *source, uint8_t *buf, size_t size, Error *err);
 /* Goes on behind a hole, which holds zeros. Where nobody knows of holes, nothing. */
 void input_skip_hole(Input *source);
-/* Bytes of the file, of size, that are done with. */
+/* Bytes of the file, of size, that are done with; of a pipe, those that were read of what is in it. */
 uint64_t input_position(const Input *source);

@@ -66,8 +66,10 @@ static int check_source(const Transit *t, Error *err) {
         r = transit_has_others(t, &has_others, err);
         if (r < 0 || !has_others)
                 return r;
-        return error_set(err, ERROR_VOLUME_BUSY, EBUSY,
-                         "volume %s has snapshots, which are not moved and would be lost", t->source);
+        error_set(err, ERROR_VOLUME_BUSY, EBUSY, "volume %s has snapshots, which are not moved and would be lost",
+                  t->source);
+        error_hint(err, "without --remove it is kept here, under another name, with its snapshots");
+        return error_code(err);
 }
 
 /* The pool that it will be in there, if that can be told. */

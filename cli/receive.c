@@ -135,6 +135,7 @@ static int base_find(const StreamHeader *h, const char *name, Base *ret, Error *
         error_set(err, ERROR_NO_SUCH_VOLUME, ENOENT,
                   "%s has no snapshot with what %s@%s had, from which the stream goes on", name, h->spec.name,
                   h->since_snapshot);
+        error_hint(err, "receive that first, or send since a snapshot that %s has: quarry ls --type snapshot", name);
         return error_code(err);
 }
 
@@ -220,8 +221,12 @@ static int receive(const char *name, int in, Error *err) {
         if (r < 0)
                 return r;
         Contents contents = { .reader = reader, .progress = { .what = what } };
-        return sd_id128_is_null(header.since) ? receive_whole(&contents, &header, name, err)
-                                              : receive_new(&contents, &header, name, err);
+        r = sd_id128_is_null(header.since) ? receive_whole(&contents, &header, name, err)
+                                           : receive_new(&contents, &header, name, err);
+        if (r < 0 && err->number == EBADMSG && arg_from && !*err->hint)
+                error_hint(err, "where it was sent, the same quarry send %s@%s with --to FILE --resume makes it whole",
+                           header.spec.name, header.snapshot);
+        return r;
 }
 
 int verb_receive(char **arguments) {

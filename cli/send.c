@@ -25,7 +25,7 @@ const Option send_options[] = {
         { 0, "since", "NAME@SNAPSHOT", "Only what differs from this one", option_string, &arg_since },
         { 0, "to", "FILE", "Write FILE, which must not be there yet", option_string, &arg_to },
         { 0, "resume", NULL, "Go on with a FILE that was cut short", option_flag, &arg_resume },
-        { 0, "format", "FORMAT", "stream; rbd: for Ceph; raw: a sparse image", option_string, &arg_format },
+        { 0, "format", "stream|rbd|raw", "rbd is for Ceph, raw a sparse image (stream)", option_string, &arg_format },
         {},
 };
 

@@ -122,6 +122,13 @@ static void note_whole(StreamReader *s) {
 
 /* --- what it is of ---------------------------------------------------------------------------------------- */
 
+/* Somebody took another file, or has one of another format; or the sender failed before its first byte. */
+static int no_stream(Error *err, const char *what) {
+        error_set(err, ERROR_BAD_REQUEST, EBADMSG, "%s", what);
+        error_hint(err, "a stream is what quarry send NAME@SNAPSHOT writes, with --format stream, the default");
+        return error_code(err);
+}
+
 static int read_header(StreamReader *s, Error *err) {
         _cleanup_free_ uint8_t *expected = malloc(RECORD_MAX);
         char text[HEADER_MAX + 1] = {};
@@ -130,7 +137,14 @@ static int read_header(StreamReader *s, Error *err) {
 
         if (!expected)
                 return error_oom(err);
+        r = fill(s, err);
+        if (r < 0)
+                return r;
+        if (r == 0)
+                return no_stream(err, "there is nothing: not even the beginning of a stream");
         r = take_skippable(s, MAGIC_HEADER, HEADER_MAX, err);
+        if (r < 0 && s->taken == FRAME_HEAD)
+                return no_stream(err, "that is no stream: it begins otherwise");
         if (r >= 0)
                 r = take_bytes(s, (uint8_t *) text, (size_t) r, err);
         if (r < 0)

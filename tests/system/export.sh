@@ -88,6 +88,7 @@ refused "of what has no files" 1 'has no filesystem' quarry export raw --to /run
 
 # --- ended in the middle ---
 not_ok "to somebody who reads no more" bash -o pipefail -c 'quarry export db | head -c 1 >/dev/null'
+refused "says so" 1 'whoever reads the archive went away' bash -o pipefail -c 'quarry export db | head -c 1 >/dev/null'
 ok "no snapshot stays" no_snapshot
 mkfifo /run/slow
 for signal in INT TERM; do

@@ -289,7 +289,7 @@ refused_all "a command in a host" 2 'no host' db --to 'ssh://local$(reboot)/db2'
 refused_all "another protocol" 2 'ssh://' db --to http://localhost/db2
 refused_all "a volume that is not there" 3 'no volume' nix --to ssh://localhost/second:db2
 try quarry snapshot db@mine
-refused "to lose snapshots" 4 'has snapshots, which are not moved' quarry migrate db --remove --to ssh://localhost/second:db2
+refused "to lose snapshots" 4 'has snapshots, which are not moved.*without --remove it is kept here' quarry migrate db --remove --to ssh://localhost/second:db2
 try quarry rm --yes db@mine
 try quarry pool create small --file /var/small --size 300M
 try quarry create small:rest --size 200M --fs none

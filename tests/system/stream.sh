@@ -140,7 +140,8 @@ try quarry rm --yes --snapshots copy
 try quarry send db@a --to /run/a
 size=$(stat -c %s /run/a)
 head -c $((size / 2)) /run/a >/run/cut
-refused "one that is cut short" 2 "cut short at byte $((size / 2))" quarry receive two:copy --from /run/cut
+refused "one that is cut short" 2 "cut short at byte $((size / 2)).*quarry send db@a with --to FILE --resume" \
+    quarry receive two:copy --from /run/cut
 ok "leaves nothing" nothing_is_there
 cp /run/a /run/flipped
 python3 -c '
@@ -152,7 +153,7 @@ with open("/run/flipped", "r+b") as f:
     f.write(bytes([byte ^ 1]))' $((size / 2))
 refused "a bit that is another" 2 'the stream is damaged at byte [0-9]+' quarry receive two:copy --from /run/flipped
 ok "leaves nothing" nothing_is_there
-refused "no stream at all" 2 'damaged at byte 8' quarry receive two:copy --from /etc/services
+refused "no stream at all" 2 'that is no stream: .*quarry send NAME@SNAPSHOT writes' quarry receive two:copy --from /etc/services
 cp /run/cut /run/again
 exits "what was cut short is gone on with" 0 quarry send db@a --to /run/again --resume
 is "and is what it was to be" "$(sha256sum </run/again)" "$(sha256sum </run/a)"
