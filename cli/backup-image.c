@@ -78,8 +78,10 @@ int backup_image_label(const char *snapshot, const char *key, sd_id128_t reposit
         return label(snapshot, text, err);
 }
 
-int backup_image_label_proven(const char *snapshot, uint64_t usec, Error *err) {
-        _cleanup_free_ char *text = must_have(format_new(BACKUP_PROVEN_LABEL "=%" PRIu64, usec / 1000000));
+int backup_image_label_proven(const char *snapshot, const BackupProof *p, Error *err) {
+        _cleanup_free_ char *text = must_have(
+                p->sound ? format_new(BACKUP_PROVEN_LABEL "=%" PRIu64, p->at_usec / 1000000)
+                         : strdup(BACKUP_PROVEN_LABEL "=" BACKUP_DAMAGED));
 
         return label(snapshot, text, err);
 }
@@ -119,13 +121,6 @@ static struct tm time_of(uint64_t usec) {
 const char *backup_time_format(uint64_t usec, char buf[static BACKUP_TIME_MAX]) {
         struct tm tm = time_of(usec);
 
-        return strftime(buf, BACKUP_TIME_MAX, "%Y-%m-%d %H:%M:%S", &tm) > 0 ? buf : "";
-}
-
-/* As the daemon says times. */
-static const char *time_stamp(uint64_t usec, char buf[static BACKUP_TIME_MAX]) {
-        struct tm tm = time_of(usec);
-
         return strftime(buf, BACKUP_TIME_MAX, "%Y-%m-%dT%H:%M:%SZ", &tm) > 0 ? buf : "";
 }
 
@@ -152,6 +147,26 @@ static int fail_hosts(const Backup *a, const Backup *b, Error *err) {
 static bool is_named(const Backup *b, const Reference *ref) {
         return streq(b->spec.name, ref->name) && streq(b->spec.tenant, *ref->tenant ? ref->tenant : DEFAULT_TENANT) &&
                (!*ref->pool || streq(b->spec.pool, ref->pool));
+}
+
+bool backup_is_of_one(const Backup *b, char *const *volumes) {
+        for (char *const *volume = volumes; *volume; volume++) {
+                Reference ref;
+                Error none = {};
+
+                if (reference_parse(*volume, FIELD_ARGUMENTS, &ref, &none) >= 0 && is_named(b, &ref))
+                        return true;
+        }
+        return !volumes[0];
+}
+
+int backup_check_named(const BackupList *list, const char *volume, Error *err) {
+        char *volumes[] = { (char *) volume, NULL };
+
+        for (size_t i = 0; i < list->n; i++)
+                if (backup_is_of_one(&list->list[i], volumes))
+                        return 0;
+        return error_set(err, ERROR_NO_SUCH_VOLUME, ENOENT, "there is no backup of a volume of that name");
 }
 
 bool backup_is_of_here(const Backup *b) {
@@ -221,6 +236,8 @@ int backup_find(const BackupList *list, const char *what, const Backup **ret, Er
                         "behind @ stands a time, 2026-11-28 or 2026-11-28T06:00 in UTC, or how long ago: 7d");
         if (at && strlen(at + 1) == strlen("2026-11-28") && strchr(at, '-')) /* a day is all of it */
                 until += UINT64_C(24) * 3600 * 1000000 - 1;
+        else if (at && strchr(at, '-')) /* and a second, as times are printed, too */
+                until += UINT64_C(1000000) - 1;
         r = find_named(list, &ref, true, until, &first, &last, err);
         if (r >= 0 && !first)
                 r = find_named(list, &ref, false, until, &first, &last, err);
@@ -234,6 +251,7 @@ int backup_find(const BackupList *list, const char *what, const Backup **ret, Er
 
 sd_json_variant *backup_describe(const Backup *b, const BackupProof *p) {
         _cleanup_free_ char *reference = backup_reference(b);
+        uint64_t at_proof = p ? p->at_usec : 0;
         char at[BACKUP_TIME_MAX], proven[BACKUP_TIME_MAX];
         sd_json_variant *v = NULL;
 
@@ -243,7 +261,7 @@ sd_json_variant *backup_describe(const Backup *b, const BackupProof *p) {
                         SD_JSON_BUILD_PAIR_STRING("volume", reference),
                         SD_JSON_BUILD_PAIR_STRING("pool", b->spec.pool),
                         SD_JSON_BUILD_PAIR_STRING("host", b->host),
-                        SD_JSON_BUILD_PAIR_STRING("createdAt", time_stamp(b->at_usec, at)),
+                        SD_JSON_BUILD_PAIR_STRING("createdAt", backup_time_format(b->at_usec, at)),
                         SD_JSON_BUILD_PAIR_UNSIGNED("sizeBytes", b->spec.size),
                         SD_JSON_BUILD_PAIR_STRING("filesystem", filesystem_to_string(b->spec.fs)),
                         SD_JSON_BUILD_PAIR_CONDITION(
@@ -254,7 +272,7 @@ sd_json_variant *backup_describe(const Backup *b, const BackupProof *p) {
                         SD_JSON_BUILD_PAIR_CONDITION(!!*b->parent, "parent", SD_JSON_BUILD_STRING(b->parent)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!b->rule, "rule", SD_JSON_BUILD_STRING(b->rule)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!p, "provenAt",
-                                                     SD_JSON_BUILD_STRING(time_stamp(p ? p->at_usec : 0, proven))),
+                                                     SD_JSON_BUILD_STRING(backup_time_format(at_proof, proven))),
                         SD_JSON_BUILD_PAIR_CONDITION(!!p, "sound", SD_JSON_BUILD_BOOLEAN(p && p->sound)),
                         SD_JSON_BUILD_PAIR_CONDITION(!!p, "proof", SD_JSON_BUILD_STRING(p ? p->text : ""))));
         return v;

@@ -71,12 +71,6 @@ char *backup_ago(uint64_t usec) {
         return must_have(strdup("just now"));
 }
 
-static bool is_asked_for(char *const *volumes, const Backup *b) {
-        _cleanup_free_ char *reference = backup_reference(b);
-
-        return !volumes[0] || strv_contains(volumes, reference);
-}
-
 int verb_backup_ls(char **arguments) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *all = NULL, *rows = NULL;
         _cleanup_(report_done) Report report = { .action = "cannot list" };
@@ -100,11 +94,17 @@ int verb_backup_ls(char **arguments) {
                 _cleanup_(sd_json_variant_unrefp) sd_json_variant *row = NULL;
 
                 row = backup_describe(&list.list[i], backup_list_proof(&list, list.list[i].id));
-                if (is_asked_for(arguments, &list.list[i]))
+                if (backup_is_of_one(&list.list[i], arguments))
                         must(sd_json_variant_append_array(&all, row));
         }
         if (list.n_damaged > 0)
                 report_failure(&report, session.target.name, &list.damage);
+        for (char **volume = arguments; *volume; volume++) {
+                Error none = {};
+
+                if (backup_check_named(&list, *volume, &none) < 0)
+                        report_failure(&report, *volume, &none);
+        }
         rows = table_select(backup_columns, all);
         if (!arg_json)
                 table_print(backup_columns, rows);

@@ -95,18 +95,23 @@ static int mark(BackupSession *session, Needed *segments, Needed *chunks, Error 
 static int remove_unneeded(BackupSession *session, const Needed *segments, const Needed *chunks, size_t *ret_n,
                            Error *err) {
         Store *store = repository_store(session->repository);
+        _cleanup_free_ char **unneeded = NULL;
         _cleanup_strv_ char **names = NULL;
+        size_t n = 0;
         int r;
 
         r = store_list(store, "data", &names, err);
-        for (char **name = names; name && *name && r >= 0; name++) {
+        unneeded = must_have(calloc(strv_length(names) + 1, sizeof(*unneeded)));
+        for (char **name = names; name && *name; name++) {
                 const char *hex = startswith(*name, "data/");
                 ContentId id;
 
-                if (!hex || content_id_parse(hex, &id) < 0 || is_needed(segments, &id) || is_needed(chunks, &id))
-                        continue;
-                progress_show("removing what no backup needs", hex, 0, 0);
-                r = store->ops->remove(store, *name, err);
+                if (hex && content_id_parse(hex, &id) >= 0 && !is_needed(segments, &id) && !is_needed(chunks, &id))
+                        unneeded[n++] = *name;
+        }
+        for (size_t i = 0; i < n && r >= 0; i++) {
+                progress_show("removing what no backup needs", "object", i + 1, n);
+                r = store->ops->remove(store, unneeded[i], err);
                 if (r >= 0)
                         r = repository_lock_renew(session->lock, err);
                 *ret_n += r >= 0;
@@ -163,12 +168,9 @@ static bool is_first(const BackupList *list, size_t i) {
 static void choose(const BackupList *list, char *const *volumes, const Retention *retention, bool *keep) {
         for (size_t i = 0; i < list->n; i++)
                 keep[i] = true;
-        for (size_t i = 0; arg_keep && i < list->n; i++) {
-                _cleanup_free_ char *reference = backup_reference(&list->list[i]);
-
-                if (is_first(list, i) && (!volumes[0] || strv_contains(volumes, reference)))
+        for (size_t i = 0; arg_keep && i < list->n; i++)
+                if (is_first(list, i) && backup_is_of_one(&list->list[i], volumes))
                         judge(list, i, retention, keep);
-        }
 }
 
 static void tell(Report *report, const Backup *b) {
@@ -194,6 +196,8 @@ static int prune(BackupSession *session, char **volumes, const Retention *retent
         int r;
 
         r = backup_list(session->repository, &list, err);
+        for (char **volume = volumes; *volume && r >= 0; volume++)
+                r = backup_check_named(&list, *volume, err);
         if (r < 0)
                 return r;
         keep = must_have(calloc(list.n + 1, sizeof(*keep)));

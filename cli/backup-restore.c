@@ -28,15 +28,17 @@ const Option backup_restore_options[] = {
 typedef struct Restore {
         BackupSession *session;
         const Backup *backup;
-        Progress progress;
+        const char *what;
         bool check;
         ContentId *ids; /* of a segment */
         uint8_t *buf;
 } Restore;
 
-static int each_chunk(Restore *r, int (*chunk)(Restore *r, Target *target, uint64_t n, const ContentId *id, Error *err),
+static int each_chunk(Restore *r, const char *what,
+                      int (*chunk)(Restore *r, Target *target, uint64_t n, const ContentId *id, Error *err),
                       Target *target, Error *err) {
         const Backup *b = r->backup;
+        Progress progress = { .what = what, .total = b->device_size };
         int n = 0;
 
         for (size_t i = 0; i < b->n_segments && n >= 0; i++) {
@@ -47,7 +49,7 @@ static int each_chunk(Restore *r, int (*chunk)(Restore *r, Target *target, uint6
                         n = repository_lock_renew(r->session->lock, err);
                         if (n >= 0)
                                 n = chunk(r, target, first + j, &r->ids[j], err);
-                        stream_progress(&r->progress, (first + j + 1) * CHUNK_SIZE);
+                        stream_progress(&progress, (first + j + 1) * CHUNK_SIZE);
                 }
         }
         progress_clear();
@@ -80,27 +82,27 @@ static int compare_chunk(Restore *r, Target *target, uint64_t n, const ContentId
 }
 
 static int write_contents(Target *target, void *userdata, Error *err) {
+        _cleanup_free_ char *comparing = NULL;
         Restore *r = userdata;
         int n;
 
-        n = each_chunk(r, write_chunk, target, err);
+        n = each_chunk(r, r->what, write_chunk, target, err);
         if (n < 0 || !r->check)
                 return n;
         n = target_forget(target, err); /* what comes from memory proves nothing */
-        return n < 0 ? n : each_chunk(r, compare_chunk, target, err);
+        if (n < 0)
+                return n;
+        comparing = must_have(format_new("comparing what was restored of %s", VOLUME_REFERENCE(&r->backup->spec)));
+        return each_chunk(r, comparing, compare_chunk, target, err);
 }
 
 int backup_write_volume(BackupSession *session, const Backup *b, const char *name, char **labels, bool check,
                         sd_json_variant **ret, Error *err) {
-        _cleanup_free_ char *what = must_have(format_new("restoring %s", name));
+        _cleanup_free_ char *what = must_have(check ? format_new("restoring %s for a proof", VOLUME_REFERENCE(&b->spec))
+                                                    : format_new("restoring %s", name));
         _cleanup_free_ ContentId *ids = must_have(calloc(SEGMENT_CHUNKS, sizeof(*ids)));
         _cleanup_free_ uint8_t *buf = must_have(malloc(CHUNK_SIZE));
-        Restore r = { .session = session,
-                      .backup = b,
-                      .check = check,
-                      .ids = ids,
-                      .buf = buf,
-                      .progress = { .what = what, .total = b->device_size } };
+        Restore r = { .session = session, .backup = b, .what = what, .check = check, .ids = ids, .buf = buf };
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
 
         parameters = transfer_parameters(name, &b->spec, labels);
@@ -119,7 +121,12 @@ static int restore(const char *which, const char *name, Error *err) {
                 r = backup_list(session.repository, &list, err);
         if (r >= 0)
                 r = backup_find(&list, which, &b, err);
-        return r < 0 ? r : backup_write_volume(&session, b, name, b->spec.labels, false, &made, err);
+        if (r < 0)
+                return r;
+        r = backup_write_volume(&session, b, name, b->spec.labels, false, &made, err);
+        if (r < 0 && err->number == EBADMSG && !*err->hint)
+                error_hint(err, "an older backup may not need that: quarry backup ls %s", VOLUME_REFERENCE(&b->spec));
+        return r;
 }
 
 int verb_backup_restore(char **arguments) {

@@ -117,6 +117,16 @@ static int open_store(const BackupTarget *t, bool make, Store **ret, Error *err)
         return r < 0 ? r : store_open(t->url, credentials, make, ret, err);
 }
 
+/* Nobody gave that option now. */
+static int key_file_fail(const BackupTarget *t, Error *err) {
+        Error was = *err;
+
+        error_set(err, ERROR_PERMISSION_DENIED, was.number, "%s", startswith(was.text, "--key-file: ") ?: was.text);
+        error_hint(err, "its passphrase is to be there; or: quarry backup target rm %s, and add it again, --existing",
+                   t->name);
+        return error_code(err);
+}
+
 static int open_repository(BackupSession *s, Error *err) {
         _cleanup_(keys_done) Keys keys = {};
         Store *store;
@@ -126,6 +136,8 @@ static int open_repository(BackupSession *s, Error *err) {
                 keys.source.host = derive_from_host_key;
         else
                 r = take_passphrase(&keys, s->target.key_file ?: "-", false, err);
+        if (r < 0 && streq(err->field, "--key-file"))
+                r = key_file_fail(&s->target, err);
         if (r >= 0)
                 r = open_store(&s->target, false, &store, err);
         if (r >= 0)

@@ -94,15 +94,16 @@ static void remove_leftovers(void) {
 static int compare_snapshot(BackupSession *session, const Backup *b, bool *ret_compared, Error *err) {
         _cleanup_free_ ContentId *ids = must_have(calloc(SEGMENT_CHUNKS, sizeof(*ids)));
         _cleanup_free_ uint8_t *buf = must_have(malloc(CHUNK_SIZE));
+        _cleanup_free_ char *what = must_have(format_new("comparing %s with its snapshot", VOLUME_REFERENCE(&b->spec)));
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *image = NULL;
         _cleanup_(source_done) Source source = { .device = -EBADF };
+        Progress progress = { .what = what, .total = b->device_size };
         char uuid[SD_ID128_UUID_STRING_MAX];
         Error ignored = {};
         int r = 0;
 
         sd_id128_to_uuid_string(b->snapshot, uuid);
-        if (volume_inspect(uuid, &image, &ignored) < 0 ||
-            source_open(uuid, NULL, "comparing with the snapshot", &source, &ignored) < 0)
+        if (volume_inspect(uuid, &image, &ignored) < 0 || source_open(uuid, NULL, what, &source, &ignored) < 0)
                 return 0;
         for (size_t i = 0; i < b->n_segments && r >= 0; i++) {
                 r = backup_get_segment(session->repository, b, i, ids, err);
@@ -121,17 +122,20 @@ static int compare_snapshot(BackupSession *session, const Backup *b, bool *ret_c
                         if (!content_id_equal(&is, &ids[j]))
                                 r = error_set(err, ERROR_FAILED, EBADMSG,
                                               "it differs from its snapshot at byte %" PRIu64, n * CHUNK_SIZE);
+                        stream_progress(&progress, (n + 1) * CHUNK_SIZE);
                 }
                 if (r >= 0)
                         r = repository_lock_renew(session->lock, err);
         }
+        progress_clear();
         *ret_compared = r >= 0;
         return r;
 }
 
 static int check_filesystem(const Backup *b, const char *name, const char **ret, Error *err) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
-        _cleanup_free_ char *what = must_have(format_new("checking %s", name));
+        _cleanup_free_ char *reference = backup_reference(b);
+        _cleanup_free_ char *what = must_have(format_new("checking what was restored of %s", reference));
 
         *ret = b->spec.fs == FILESYSTEM_NONE ? "it has no filesystem"
                : b->spec.key_source == KEY_SOURCE_PASSPHRASE
@@ -210,10 +214,10 @@ int backup_prove(BackupSession *session, const Backup *b, BackupProof *ret, Erro
         }
         ret->at_usec = clock_usec(CLOCK_REALTIME);
         r = backup_put_proof(session->repository, ret, err);
-        if (r >= 0 && ret->sound) { /* for who looks at the volume; the snapshot may be gone */
+        if (r >= 0) { /* for who looks at the volume; the snapshot may be gone */
                 Error ignored = {};
 
-                (void) backup_image_label_proven(sd_id128_to_uuid_string(b->snapshot, uuid), ret->at_usec, &ignored);
+                (void) backup_image_label_proven(sd_id128_to_uuid_string(b->snapshot, uuid), ret, &ignored);
         }
         if (r >= 0 && !ret->sound) {
                 *err = failure;

@@ -41,7 +41,8 @@ int backup_session_add(BackupTarget *target, bool make, bool by_host, Error *err
  * made; the second is there once its backup is whole, and the third says when that was proven. */
 #define BACKUP_SNAPSHOT_PREFIX "backup-"
 #define BACKUP_LABEL "quarry.backup"
-#define BACKUP_PROVEN_LABEL "quarry.backup.proven"
+#define BACKUP_PROVEN_LABEL "quarry.backup.proven" /* the second in which it was, or this: */
+#define BACKUP_DAMAGED "damaged"
 
 /* An array of all snapshots of the volume that quarryd describes. */
 int backup_images_list(sd_json_variant *volume, sd_json_variant **ret, Error *err);
@@ -53,7 +54,7 @@ bool backup_image_is_of(sd_json_variant *snapshot, sd_id128_t repository);
 char *backup_label(const char *key, sd_id128_t repository);
 /* key: of such a label; snapshot: its UUID or name. */
 int backup_image_label(const char *snapshot, const char *key, sd_id128_t repository, Error *err);
-int backup_image_label_proven(const char *snapshot, uint64_t usec, Error *err);
+int backup_image_label_proven(const char *snapshot, const BackupProof *proof, Error *err);
 int backup_volume_remove(const char *name, Error *err);
 
 /* --- backups ----------------------------------------------------------------------------------------------- */
@@ -69,9 +70,13 @@ const Backup *backup_last_proven(const BackupList *list, const Backup *of);
 int backup_find(const BackupList *list, const char *what, const Backup **ret, Error *err);
 /* "TENANT/NAME", or NAME alone of the default tenant; to be freed. */
 char *backup_reference(const Backup *backup);
-/* "2026-11-28 00:13:51" in UTC. */
 #define BACKUP_TIME_MAX 32
+/* As the daemon says times, and as backup_find() takes them: 2026-11-28T05:27:01Z. */
 const char *backup_time_format(uint64_t usec, char buf[static BACKUP_TIME_MAX]);
+/* volumes: [POOL:][TENANT/]NAME each; none: whether b is of any. */
+bool backup_is_of_one(const Backup *b, char *const *volumes);
+/* Fails for the first of the volumes that none of the backups is of. */
+int backup_check_named(const BackupList *list, const char *volume, Error *err);
 
 /* "3 days ago"; to be freed. */
 char *backup_ago(uint64_t usec);

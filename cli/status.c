@@ -260,7 +260,11 @@ static void look_at_backup(Status *status, sd_json_variant *snapshot) {
                 return;
         _cleanup_free_ char *reference = volume_reference(snapshot), *made = backup_ago(at), *ago = NULL;
         reference[strcspn(reference, "@")] = 0;
-        if (*proven && number_parse(proven, &seconds) >= 0)
+        if (streq(proven, BACKUP_DAMAGED)) {
+                ago = must_have(strdup("DAMAGED"));
+                add(&status->problems, reference, "its last backup is DAMAGED, as a proof of it showed",
+                    "quarry backup run --full %s", reference);
+        } else if (*proven && number_parse(proven, &seconds) >= 0)
                 ago = backup_ago(seconds * 1000000);
         must(sd_json_variant_append_arraybo(
                         &status->backups,

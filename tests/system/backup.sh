@@ -77,4 +77,31 @@ exits "of one that is sound" 0 quarry check sound
 is "says so" "$out" sound
 exits "backup verify" 0 quarry backup verify
 is "of all of them" "$(grep -c 'all of it is there' <<<"$out")" 6
+
+# --- which one is meant ---
+last=$(quarry backup ls db --no-legend -o id | tail -n 1)
+exits "at the time that ls shows" 0 quarry backup restore "db@$(quarry backup ls db --no-legend -o time | tail -n 1)" two:timed
+is "it is that one" "$(json '.volumes[0].filesystem' quarry inspect timed)" "$(of "$last" .filesystem)"
+exits "with its pool" 0 quarry backup ls one:db --no-legend -o id
+is "it is the same list" "$(wc -l <<<"$out")" 6
+refused "a list of a name that is mistyped" 3 'nix.*no backup of a volume of that name' quarry backup ls nix db
+like "has the others" "$out" "$last"
+refused "nothing is removed for such a name" 3 'no backup of a volume of that name' \
+    quarry backup prune --keep '1 last' db nix
+is "so all are there" "$(quarry backup ls --no-legend -o id | wc -l)" 6
+
+# --- on a terminal ---
+shown=$(TERM=xterm script --quiet --return --command "quarry backup verify --deep $last" /dev/null </dev/null)
+like "a proof shows that it restores" "$shown" 'restoring db for a proof: '
+like "then that it compares" "$shown" 'comparing what was restored of db: '
+like "checks" "$shown" 'checking what was restored of db: '
+not_ok "and no temporary volume" grep -q 'verify-' <<<"$shown"
+
+# --- a passphrase that is not where it was ---
+printf pass >/run/pass
+try quarry backup target add other file:///run/other --key-file /run/pass
+mv /run/pass /run/elsewhere
+refused "is told as what it is" 6 'target other: cannot read /run/pass: No such file.*its passphrase is to be there' \
+    quarry backup ls --from other
+not_ok "and not as wrong usage" grep -q usage: <<<"$err"
 finish
