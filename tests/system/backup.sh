@@ -81,7 +81,8 @@ is "of all of them" "$(grep -c 'all of it is there' <<<"$out")" 6
 # --- which one is meant ---
 last=$(quarry backup ls db --no-legend -o id | tail -n 1)
 exits "at the time that ls shows" 0 quarry backup restore "db@$(quarry backup ls db --no-legend -o time | tail -n 1)" two:timed
-is "it is that one" "$(json '.volumes[0].filesystem' quarry inspect timed)" "$(of "$last" .filesystem)"
+try quarry mount timed
+is "it is that one" "$(sum $root/timed)" "$after"
 exits "with its pool" 0 quarry backup ls one:db --no-legend -o id
 is "it is the same list" "$(wc -l <<<"$out")" 6
 refused "a list of a name that is mistyped" 3 'nix.*no backup of a volume of that name' quarry backup ls nix db
