@@ -57,7 +57,7 @@ $(OUT)/quarryd: LIBS = -lsystemd -lsqlite3 -lmicrohttpd
 $(OUT)/quarry-worker: $(OUT)/daemon/quarry-worker.o $(WORK) $(OUT)/lib.a
 $(OUT)/quarry-worker: LIBS = -lsystemd -ldevmapper -lcryptsetup -lblkid -lext2fs -lsodium
 $(OUT)/quarry: $(call room,cli) $(call room,repo) $(OUT)/lib.a
-$(OUT)/quarry: LIBS = -lsystemd -lzstd -lsodium
+$(OUT)/quarry: LIBS = -lsystemd -lzstd -lsodium -pthread
 # What speaks to the network is a program of its own: it has no rights, and quarry none of its libraries.
 $(OUT)/quarry-s3: $(call room,s3) $(OUT)/lib.a
 $(OUT)/quarry-s3: LIBS = -lcurl -lexpat -lsystemd

@@ -29,71 +29,105 @@ typedef struct Restore {
         BackupSession *session;
         const Backup *backup;
         const char *what;
+        Progress progress;
         bool check;
         ContentId *ids; /* of a segment */
-        uint8_t *buf;
 } Restore;
 
-static int each_chunk(Restore *r, const char *what,
-                      int (*chunk)(Restore *r, Target *target, uint64_t n, const ContentId *id, Error *err),
-                      Target *target, Error *err) {
-        const Backup *b = r->backup;
-        Progress progress = { .what = what, .total = b->device_size };
-        int n = 0;
+/* What becomes of each chunk: begin() is asked for it, and returns 1 if the threads have work with it; end() when that
+ * is done. */
+typedef struct Pass {
+        int (*begin)(Restore *r, Target *target, Piece *p, Error *err);
+        void (*work)(const Repository *repository, Piece *p);
+        int (*end)(Restore *r, Target *target, Piece *p, Error *err);
+} Pass;
 
+static int begin_chunk(Restore *r, const Pass *pass, Target *target, Crew *crew, uint64_t n, Error *err) {
+        Piece *p = crew_next(crew);
+        int k;
+
+        k = repository_lock_renew(r->session->lock, err);
+        if (k >= 0 && !p) {
+                k = pass->end(r, target, crew_collect(crew), err);
+                p = crew_next(crew);
+        }
+        if (k < 0)
+                return k;
+        p->number = n;
+        p->id = r->ids[n % SEGMENT_CHUNKS];
+        p->size = backup_chunk_size(r->backup, n);
+        k = pass->begin(r, target, p, err);
+        if (k > 0)
+                crew_give(crew);
+        stream_progress(&r->progress, (n + 1) * CHUNK_SIZE);
+        return k;
+}
+
+static int each_chunk(Restore *r, const char *what, const Pass *pass, Target *target, Error *err) {
+        _cleanup_(crew_freep) Crew *crew = NULL;
+        const Backup *b = r->backup;
+        Piece *p;
+        int n;
+
+        n = crew_new(r->session->repository, pass->work, &crew, err);
+        r->progress = (Progress) { .what = what, .total = b->device_size };
         for (size_t i = 0; i < b->n_segments && n >= 0; i++) {
                 uint64_t first = (uint64_t) i * SEGMENT_CHUNKS;
 
                 n = backup_get_segment(r->session->repository, b, i, r->ids, err);
-                for (uint64_t j = 0; j < SEGMENT_CHUNKS && n >= 0 && (first + j) * CHUNK_SIZE < b->device_size; j++) {
-                        n = repository_lock_renew(r->session->lock, err);
-                        if (n >= 0)
-                                n = chunk(r, target, first + j, &r->ids[j], err);
-                        stream_progress(&progress, (first + j + 1) * CHUNK_SIZE);
-                }
+                for (uint64_t j = 0; j < SEGMENT_CHUNKS && n >= 0 && (first + j) * CHUNK_SIZE < b->device_size; j++)
+                        n = begin_chunk(r, pass, target, crew, first + j, err);
         }
+        while (n >= 0 && (p = crew_collect(crew)))
+                n = pass->end(r, target, p, err);
         progress_clear();
         return n;
 }
 
 /* A new device is nothing but zeros. */
-static int write_chunk(Restore *r, Target *target, uint64_t n, const ContentId *id, Error *err) {
-        size_t size = backup_chunk_size(r->backup, n);
-        int k;
+static int fetch_chunk(Restore *r, Target *target, Piece *p, Error *err) {
+        int n;
 
-        if (content_id_is_zeros(id))
+        if (content_id_is_zeros(&p->id))
                 return 0;
-        k = repository_get_content(r->session->repository, id, r->buf, size, err);
-        return k < 0 ? k : target_write(target, n * CHUNK_SIZE, r->buf, size, err);
+        n = repository_fetch_piece(r->session->repository, p, err);
+        return n < 0 ? n : 1;
 }
 
-static int compare_chunk(Restore *r, Target *target, uint64_t n, const ContentId *id, Error *err) {
-        size_t size = backup_chunk_size(r->backup, n);
-        ContentId is;
-        int k;
+static int write_chunk(Restore *r, Target *target, Piece *p, Error *err) {
+        int n = piece_failure(p, err);
 
-        k = target_read(target, n * CHUNK_SIZE, r->buf, size, err);
-        if (k < 0)
-                return k;
-        repository_name_content(r->session->repository, r->buf, size, &is);
-        return content_id_equal(&is, id) ? 0
-                                         : error_set(err, ERROR_FAILED, EBADMSG,
-                                                     "what was restored differs at byte %" PRIu64, n * CHUNK_SIZE);
+        return n < 0 ? n : target_write(target, p->number * CHUNK_SIZE, p->data, p->size, err);
+}
+
+static int read_chunk(Restore *r, Target *target, Piece *p, Error *err) {
+        int n = target_read(target, p->number * CHUNK_SIZE, p->data, p->size, err);
+
+        return n < 0 ? n : 1;
+}
+
+static int judge_chunk(Restore *r, Target *target, Piece *p, Error *err) {
+        return p->failure.kind == ERROR_NONE
+                       ? 0
+                       : error_set(err, ERROR_FAILED, EBADMSG, "what was restored differs at byte %" PRIu64,
+                                   p->number * CHUNK_SIZE);
 }
 
 static int write_contents(Target *target, void *userdata, Error *err) {
+        static const Pass restores = { fetch_chunk, piece_open, write_chunk },
+                          compares = { read_chunk, piece_check, judge_chunk };
         _cleanup_free_ char *comparing = NULL;
         Restore *r = userdata;
         int n;
 
-        n = each_chunk(r, r->what, write_chunk, target, err);
+        n = each_chunk(r, r->what, &restores, target, err);
         if (n < 0 || !r->check)
                 return n;
         n = target_forget(target, err); /* what comes from memory proves nothing */
         if (n < 0)
                 return n;
         comparing = must_have(format_new("comparing what was restored of %s", VOLUME_REFERENCE(&r->backup->spec)));
-        return each_chunk(r, comparing, compare_chunk, target, err);
+        return each_chunk(r, comparing, &compares, target, err);
 }
 
 int backup_write_volume(BackupSession *session, const Backup *b, const char *name, char **labels, bool check,
@@ -101,8 +135,7 @@ int backup_write_volume(BackupSession *session, const Backup *b, const char *nam
         _cleanup_free_ char *what = must_have(check ? format_new("restoring %s for a proof", VOLUME_REFERENCE(&b->spec))
                                                     : format_new("restoring %s", name));
         _cleanup_free_ ContentId *ids = must_have(calloc(SEGMENT_CHUNKS, sizeof(*ids)));
-        _cleanup_free_ uint8_t *buf = must_have(malloc(CHUNK_SIZE));
-        Restore r = { .session = session, .backup = b, .what = what, .check = check, .ids = ids, .buf = buf };
+        Restore r = { .session = session, .backup = b, .what = what, .check = check, .ids = ids };
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
 
         parameters = transfer_parameters(name, &b->spec, labels);

@@ -41,7 +41,7 @@ typedef struct Run {
         Source source;
         Progress progress;
         size_t range;             /* the first that may reach into what comes */
-        uint8_t *buf;
+        Crew *crew;
 } Run;
 
 static void run_done(Run *run) {
@@ -51,7 +51,7 @@ static void run_done(Run *run) {
         source_done(&run->source);
         free(run->image);
         free(run->base);
-        free(run->buf);
+        crew_free(run->crew);
 }
 
 /* --- images ----------------------------------------------------------------------------------------------- */
@@ -133,22 +133,40 @@ static bool is_touched(Run *run, uint64_t offset, uint64_t end) {
         return source_range(&run->source, run->range, &from, &to) && from < end;
 }
 
-static int put_chunk(Run *run, uint64_t n, ContentId *ret, Error *err) {
-        size_t size = backup_chunk_size(&run->backup, n);
+/* The oldest that is under way. ids: of its segment. */
+static int put_piece(Run *run, Piece *p, ContentId *ids, Error *err) {
         uint64_t stored;
         int r;
 
-        r = repository_lock_renew(run->session->lock, err);
-        if (r >= 0)
-                r = source_read(&run->source, n * CHUNK_SIZE, run->buf, size, err);
-        if (r >= 0)
-                r = repository_put_content(run->session->repository, run->buf, size, arg_full, ret, &stored, err);
+        r = repository_put_piece(run->session->repository, p, arg_full, &stored, err);
         if (r < 0)
                 return r;
-        run->backup.read += size;
+        ids[p->number % SEGMENT_CHUNKS] = p->id;
+        run->backup.read += p->size;
         run->backup.stored += stored;
         stream_progress(&run->progress, run->backup.read);
         return 0;
+}
+
+/* ids: of what was there before, until it is put. */
+static int read_chunk(Run *run, uint64_t n, ContentId *ids, Error *err) {
+        Piece *p = crew_next(run->crew);
+        int r;
+
+        r = repository_lock_renew(run->session->lock, err);
+        if (r >= 0 && !p) {
+                r = put_piece(run, crew_collect(run->crew), ids, err);
+                p = crew_next(run->crew);
+        }
+        if (r < 0)
+                return r;
+        p->number = n;
+        p->id = ids[n % SEGMENT_CHUNKS];
+        p->size = backup_chunk_size(&run->backup, n);
+        r = source_read(&run->source, n * CHUNK_SIZE, p->data, p->size, err);
+        if (r >= 0)
+                crew_give(run->crew);
+        return r;
 }
 
 /* Of a device that was smaller before, the last chunk may have been shorter. */
@@ -161,6 +179,7 @@ static int put_segment(Run *run, size_t n, ContentId *ret, Error *err) {
         _cleanup_free_ ContentId *ids = must_have(calloc(SEGMENT_CHUNKS, sizeof(*ids)));
         uint64_t first = (uint64_t) n * SEGMENT_CHUNKS, stored;
         bool changed = false;
+        Piece *p;
         int r = 0;
 
         if (*run->parent.id)
@@ -173,10 +192,12 @@ static int put_segment(Run *run, size_t n, ContentId *ret, Error *err) {
                         ids[i] = (ContentId) {};
                 } else if (is_touched(run, offset, offset + CHUNK_SIZE) ||
                            (!content_id_is_zeros(&ids[i]) && !has_same_size(run, chunk))) {
-                        r = put_chunk(run, chunk, &ids[i], err);
+                        r = read_chunk(run, chunk, ids, err);
                         changed = true;
                 }
         }
+        while (r >= 0 && (p = crew_collect(run->crew)))
+                r = put_piece(run, p, ids, err);
         if (r < 0)
                 return r;
         if (!changed) {
@@ -191,14 +212,15 @@ static int put_segment(Run *run, size_t n, ContentId *ret, Error *err) {
 
 static int put_contents(Run *run, Error *err) {
         Backup *b = &run->backup;
-        int r = 0;
+        int r;
 
         b->n_segments = backup_count_segments(b->device_size);
         b->segments = must_have(calloc(b->n_segments + 1, sizeof(*b->segments)));
-        run->buf = must_have(malloc(CHUNK_SIZE));
         run->progress.total = run->source.total;
+        r = crew_new(run->session->repository, piece_seal, &run->crew, err);
         for (size_t i = 0; i < b->n_segments && r >= 0; i++)
                 r = put_segment(run, i, &b->segments[i], err);
+        crew_free(TAKE_PTR(run->crew)); /* others are forked behind this */
         progress_clear();
         return r;
 }

@@ -4,6 +4,7 @@
  * its backups are made of. */
 
 #include "repo/backup.h"
+#include "repo/crew.h"
 #include "repo/lock.h"
 
 #include <quarry/backup-target.h>

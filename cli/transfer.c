@@ -19,15 +19,20 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Bytes that may be on their way to the disk: who is ended keeps the device until they are there. */
-#define SYNC_SIZE (UINT64_C(16) << 20)
+/* Twice as many bytes may be on their way to the disk: who is ended keeps the device until they are there. */
+#define SPAN_SIZE (UINT64_C(8) << 20)
 #define ZEROS_SIZE (UINT64_C(1) << 20)
+
+typedef struct Span {
+        uint64_t from, to; /* in bytes, of the device */
+} Span;
 
 struct Target {
         int device;
         bool is_mount; /* and no device, */
         int end;       /* of what quarryd is told through that all is there, and which ends when it gave up */
-        uint64_t unsynced;
+        Span before, now; /* of what is on its way to the disk */
+        uint64_t n_now;   /* bytes that were written of it */
 };
 
 /* --- the writer, a process of its own: quarryd is asked meanwhile ----------------------------------------- */
@@ -77,20 +82,31 @@ static bool is_given_up(int socket) {
         return recv(socket, &byte, 1, MSG_DONTWAIT | MSG_PEEK) == 0;
 }
 
-static int wrote(Target *target, uint64_t size, Error *err) {
+/* The disk begins with it at once, while what comes next is fetched. */
+static int wrote(Target *target, uint64_t offset, uint64_t size, Error *err) {
+        Span *before = &target->before, *now = &target->now;
+
         if (is_given_up(target->end))
                 _exit(EXIT_FAILURE);
-        target->unsynced += size;
-        if (target->unsynced < SYNC_SIZE)
+        (void) sync_file_range(target->device, (off_t) offset, (off_t) size, SYNC_FILE_RANGE_WRITE);
+        now->from = target->n_now == 0 || offset < now->from ? offset : now->from;
+        now->to = target->n_now == 0 || offset + size > now->to ? offset + size : now->to;
+        target->n_now += size;
+        if (target->n_now < SPAN_SIZE)
                 return 0;
-        target->unsynced = 0;
-        return fdatasync(target->device) < 0 ? error_errno(err, errno, "cannot write the volume") : 0;
+        if (before->to > 0 &&
+            sync_file_range(target->device, (off_t) before->from, (off_t) (before->to - before->from),
+                            SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER) < 0)
+                return error_errno(err, errno, "cannot write the volume");
+        *before = *now;
+        target->n_now = 0;
+        return 0;
 }
 
 int target_write(Target *target, uint64_t offset, const uint8_t *data, uint64_t size, Error *err) {
         int r = write_at(target->device, offset, data, size, err);
 
-        return r < 0 ? r : wrote(target, size, err);
+        return r < 0 ? r : wrote(target, offset, size, err);
 }
 
 int target_read(Target *target, uint64_t offset, uint8_t *buf, size_t size, Error *err) {
@@ -123,7 +139,7 @@ int target_zero(Target *target, uint64_t offset, uint64_t size, Error *err) {
                 if (r >= 0 && memcmp(there, zeros, n) != 0)
                         r = write_at(target->device, offset, zeros, n, err);
                 if (r >= 0)
-                        r = wrote(target, n, err);
+                        r = wrote(target, offset, n, err);
                 offset += n;
                 size -= n;
         }

@@ -29,7 +29,6 @@ struct Repository {
         sd_id128_t uuid;
         Keys *keys; /* in locked memory */
         char host_key[HOST_KEY_ID_MAX];
-        uint8_t *buf;
 };
 
 /* --- names ------------------------------------------------------------------------------------------------ */
@@ -87,8 +86,7 @@ static int repository_new(Store *store, Repository **ret, Error *err) {
         }
         r->store = store;
         r->keys = sodium_malloc(sizeof(*r->keys));
-        r->buf = malloc(seal_bound(CONTENT_MAX));
-        if (!r->keys || !r->buf) {
+        if (!r->keys) {
                 repository_free(r);
                 (void) error_oom(err);
                 return -ENOMEM;
@@ -102,7 +100,6 @@ void repository_free(Repository *r) {
                 return;
         sodium_free(r->keys);
         store_free(r->store);
-        free(r->buf);
         free(r);
 }
 
@@ -330,52 +327,120 @@ static int has_content(Repository *r, const char *name, const ContentId *id, siz
         return n;
 }
 
-int repository_put_content(Repository *r, const void *data, size_t size, bool prove, ContentId *ret,
-                           uint64_t *ret_stored, Error *err) {
+int piece_failure(const Piece *p, Error *err) {
+        if (p->failure.kind == ERROR_NONE)
+                return 0;
+        *err = p->failure;
+        return error_code(err);
+}
+
+void piece_check(const Repository *r, Piece *p) {
+        ContentId is;
+
+        p->failure = (Error) {};
+        repository_name_content(r, p->data, p->size, &is);
+        if (!content_id_equal(&is, &p->id))
+                error_set(&p->failure, ERROR_FAILED, EBADMSG, "it is not what its name says");
+}
+
+static int seal_piece(const Repository *r, Piece *p, Error *err) {
         char name[STORE_NAME_MAX];
-        size_t sealed;
+
+        if (!p->sealed)
+                p->sealed = malloc(seal_bound(p->size > CHUNK_SIZE ? p->size : CHUNK_SIZE));
+        if (!p->sealed)
+                return error_oom(err);
+        content_object_name(&p->id, name);
+        return seal(r->keys->content, name, p->data, p->size, p->sealed, &p->n_sealed, err);
+}
+
+void piece_seal(const Repository *r, Piece *p) {
+        ContentId known = p->id;
+
+        p->failure = (Error) {};
+        p->n_sealed = 0;
+        repository_name_content(r, p->data, p->size, &p->id);
+        if (!content_id_is_zeros(&p->id) && !content_id_equal(&p->id, &known))
+                (void) seal_piece(r, p, &p->failure);
+}
+
+int repository_put_piece(Repository *r, Piece *p, bool prove, uint64_t *ret_stored, Error *err) {
+        char name[STORE_NAME_MAX];
         int n;
 
-        if (ret_stored)
-                *ret_stored = 0;
-        repository_name_content(r, data, size, ret);
-        if (content_id_is_zeros(ret))
+        *ret_stored = 0;
+        n = piece_failure(p, err);
+        if (n < 0)
+                return n;
+        if (content_id_is_zeros(&p->id))
                 return 0;
-        content_object_name(ret, name);
-        n = has_content(r, name, ret, size, prove, err);
+        content_object_name(&p->id, name);
+        n = has_content(r, name, &p->id, p->size, prove, err);
         if (n != 0)
                 return n < 0 ? n : 0;
-        n = seal(r->keys->content, name, data, size, r->buf, &sealed, err);
+        if (p->n_sealed == 0)
+                n = seal_piece(r, p, err);
         if (n >= 0)
-                n = r->store->ops->put(r->store, name, r->buf, sealed, err);
-        if (n >= 0 && ret_stored)
-                *ret_stored = sealed;
+                n = r->store->ops->put(r->store, name, p->sealed, p->n_sealed, err);
+        if (n >= 0)
+                *ret_stored = p->n_sealed;
         return n;
 }
 
-int repository_get_content(Repository *r, const ContentId *id, void *buf, size_t length, Error *err) {
-        _cleanup_free_ uint8_t *object = NULL;
+int repository_put_content(Repository *r, const void *data, size_t size, bool prove, ContentId *ret,
+                           uint64_t *ret_stored, Error *err) {
+        Piece p = { .data = (uint8_t *) data, .size = size };
+        uint64_t stored;
+        int n;
+
+        piece_seal(r, &p);
+        n = repository_put_piece(r, &p, prove, &stored, err);
+        *ret = p.id;
+        if (ret_stored)
+                *ret_stored = stored;
+        free(p.sealed);
+        return n;
+}
+
+int repository_fetch_piece(Repository *r, Piece *p, Error *err) {
         char name[STORE_NAME_MAX];
-        size_t object_size, n_open = 0;
-        ContentId is;
+        int n;
+
+        free(TAKE_PTR(p->sealed));
+        content_object_name(&p->id, name);
+        n = r->store->ops->get(r->store, name, &p->sealed, &p->n_sealed, err);
+        return n == 0 ? error_set(err, ERROR_FAILED, EBADMSG, "object %s is not there", name) : n;
+}
+
+void piece_open(const Repository *r, Piece *p) {
+        char name[STORE_NAME_MAX];
+        size_t n = 0;
+
+        p->failure = (Error) {};
+        content_object_name(&p->id, name);
+        if (seal_open(r->keys->content, name, p->sealed, p->n_sealed, p->data, p->size, &n, &p->failure) < 0)
+                return;
+        if (n == p->size)
+                piece_check(r, p);
+        if (n != p->size || p->failure.kind != ERROR_NONE)
+                error_set(&p->failure, ERROR_FAILED, EBADMSG, "object %s is not what its name says", name);
+}
+
+int repository_get_content(Repository *r, const ContentId *id, void *buf, size_t length, Error *err) {
+        Piece p = { .id = *id, .data = buf, .size = length };
         int n;
 
         if (content_id_is_zeros(id)) {
                 memset(buf, 0, length);
                 return 0;
         }
-        content_object_name(id, name);
-        n = r->store->ops->get(r->store, name, &object, &object_size, err);
-        if (n == 0)
-                return error_set(err, ERROR_FAILED, EBADMSG, "object %s is not there", name);
-        if (n >= 0)
-                n = seal_open(r->keys->content, name, object, object_size, buf, length, &n_open, err);
-        if (n < 0)
-                return n;
-        repository_name_content(r, buf, n_open, &is);
-        if (n_open != length || !content_id_equal(&is, id))
-                return error_set(err, ERROR_FAILED, EBADMSG, "object %s is not what its name says", name);
-        return 0;
+        n = repository_fetch_piece(r, &p, err);
+        if (n >= 0) {
+                piece_open(r, &p);
+                n = piece_failure(&p, err);
+        }
+        free(p.sealed);
+        return n;
 }
 
 /* --- texts ------------------------------------------------------------------------------------------------ */

@@ -65,6 +65,31 @@ int repository_put_content(Repository *r, const void *data, size_t size, bool pr
  * they are not there. */
 int repository_get_content(Repository *r, const ContentId *id, void *buf, size_t length, Error *err);
 
+/* The same in two halves: one asks the store, the other, which begins with piece, has the processor's work, and may be
+ * done for several pieces at once; see crew.h. */
+typedef struct Piece {
+        uint64_t number;  /* the caller's: which one it is */
+        ContentId id;
+        uint8_t *data;    /* as it is in the volume, */
+        size_t size;      /* so many bytes */
+        uint8_t *sealed;  /* as it is in the store: malloc()ed, the piece's */
+        size_t n_sealed;  /* 0: not sealed */
+        Error failure;    /* of the second half */
+} Piece;
+
+/* Names what is in data, unless it is called `id` already, and seals it: what has that name is most likely there. */
+void piece_seal(const Repository *r, Piece *p);
+int repository_put_piece(Repository *r, Piece *p, bool prove, uint64_t *ret_stored, Error *err);
+
+/* What id names, which is not nothing but zeros; piece_open() then fills data with just size bytes. */
+int repository_fetch_piece(Repository *r, Piece *p, Error *err);
+void piece_open(const Repository *r, Piece *p);
+
+/* Proves that data is what id names: a failure with EBADMSG if not. */
+void piece_check(const Repository *r, Piece *p);
+/* What the second half came to. */
+int piece_failure(const Piece *p, Error *err);
+
 /* "data/..." */
 void content_object_name(const ContentId *id, char buf[static STORE_NAME_MAX]);
 
