@@ -347,7 +347,7 @@ static int seal_piece(const Repository *r, Piece *p, Error *err) {
         char name[STORE_NAME_MAX];
 
         if (!p->sealed)
-                p->sealed = malloc(seal_bound(p->size > CHUNK_SIZE ? p->size : CHUNK_SIZE));
+                p->sealed = malloc(seal_bound(CONTENT_MAX));
         if (!p->sealed)
                 return error_oom(err);
         content_object_name(&p->id, name);
