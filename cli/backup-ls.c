@@ -84,7 +84,7 @@ int verb_backup_ls(char **arguments) {
         if (r > 0)
                 return EXIT_DONE;
         if (r >= 0)
-                r = backup_session_open(arg_from, false, "quarry backup ls", &session, &err);
+                r = backup_session_look(arg_from, &session, &err);
         if (r >= 0)
                 r = backup_list(session.repository, &list, &err);
         if (r < 0)

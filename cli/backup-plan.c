@@ -302,7 +302,7 @@ int backup_plan_expire(const BackupRule *rule, Error *err) {
         size_t n = 0, swept;
         int r;
 
-        r = backup_session_open(rule->target, true, "quarry backup run --scheduled", &session, err);
+        r = backup_session_open(rule->target, REPOSITORY_ALONE, "quarry backup run --scheduled", &session, err);
         if (r < 0 && err->kind == ERROR_VOLUME_BUSY) { /* the next run finds them */
                 *err = (Error) {};
                 return 0;

@@ -234,7 +234,9 @@ int verb_backup_prune(char **arguments) {
         else if (arguments[0])
                 r = error_field(&err, "--keep", "--keep says what stays of a volume's backups");
         if (r >= 0)
-                r = backup_session_open(arg_from, !arg_dry_run, "quarry backup prune", &session, &err);
+                r = arg_dry_run
+                            ? backup_session_look(arg_from, &session, &err)
+                            : backup_session_open(arg_from, REPOSITORY_ALONE, "quarry backup prune", &session, &err);
         if (r >= 0)
                 r = prune(&session, arguments, &retention, &report, &err);
         if (r < 0)

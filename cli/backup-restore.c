@@ -149,7 +149,7 @@ static int restore(const char *which, const char *name, Error *err) {
         const Backup *b;
         int r;
 
-        r = backup_session_open(arg_from, false, "quarry backup restore", &session, err);
+        r = backup_session_open(arg_from, REPOSITORY_READ, "quarry backup restore", &session, err);
         if (r >= 0)
                 r = backup_list(session.repository, &list, err);
         if (r >= 0)

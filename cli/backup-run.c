@@ -419,7 +419,7 @@ static int run_all(char **volumes) {
         _cleanup_(report_done) Report report = { .action = "cannot back up" };
         Error err = {};
 
-        if (backup_session_open(arg_to, false, "quarry backup run", &session, &err) < 0)
+        if (backup_session_open(arg_to, REPOSITORY_WRITE, "quarry backup run", &session, &err) < 0)
                 return report_error("cannot back up", volumes[1] ? NULL : volumes[0], &err);
         for (char **name = volumes; *name; name++) {
                 Error failure = {};
@@ -437,7 +437,7 @@ static void run_planned(const BackupRule *rule, size_t i, Report *report) {
         int r;
 
         arg_prove = rule->prove[i];
-        r = backup_session_open(rule->target, false, "quarry backup run --scheduled", &session, &err);
+        r = backup_session_open(rule->target, REPOSITORY_WRITE, "quarry backup run --scheduled", &session, &err);
         if (r >= 0)
                 r = run_one(&session, rule->volumes[i], rule->expression, report, &err);
         if (r < 0)

@@ -94,6 +94,7 @@ static int note_host_key(BackupSession *s, const char *id, Error *err) {
 static int follow_host_key(BackupSession *s, const RepositoryKeySource *keys, Error *err) {
         uint8_t derived[REPOSITORY_KEY_SIZE];
         char present[HOST_KEY_ID_MAX];
+        Error failure = {};
         int r;
 
         if (!*s->target.host_key)
@@ -102,10 +103,13 @@ static int follow_host_key(BackupSession *s, const RepositoryKeySource *keys, Er
         explicit_bzero(derived, sizeof(derived));
         if (r < 0 || streq(present, s->target.host_key))
                 return r;
-        r = repository_add_key(s->repository, keys, true, err);
-        if (r < 0)
-                return r;
-        return note_host_key(s, present, err);
+        r = repository_add_key(s->repository, keys, true, &failure);
+        if (r >= 0)
+                return note_host_key(s, present, err);
+        if (store_takes_nothing(&failure)) /* the key that opened it still does, and the next one gives it the other */
+                return 0;
+        *err = failure;
+        return r;
 }
 
 static int open_store(const BackupTarget *t, bool make, Store **ret, Error *err) {
@@ -217,7 +221,7 @@ int backup_target_review_host_keys(BackupSession *s, const BackupList *left, Err
         return backup_target_save(&t, err);
 }
 
-int backup_session_open(const char *name, bool alone, const char *what, BackupSession *ret, Error *err) {
+int backup_session_look(const char *name, BackupSession *ret, Error *err) {
         _cleanup_(backup_session_done) BackupSession s = {};
         int r;
 
@@ -225,8 +229,6 @@ int backup_session_open(const char *name, bool alone, const char *what, BackupSe
         if (r < 0)
                 return r;
         r = open_repository(&s, err);
-        if (r >= 0)
-                r = repository_lock(s.repository, alone, what, &s.lock, err);
         if (r < 0) {
                 error_prefix(err, "backup target %s", s.target.name);
                 return r;
@@ -234,6 +236,19 @@ int backup_session_open(const char *name, bool alone, const char *what, BackupSe
         *ret = s;
         s = (BackupSession) {};
         return 0;
+}
+
+int backup_session_open(const char *name, RepositoryUse use, const char *what, BackupSession *ret, Error *err) {
+        int r = backup_session_look(name, ret, err);
+
+        if (r < 0)
+                return r;
+        r = repository_lock(ret->repository, use, what, &ret->lock, err);
+        if (r < 0) {
+                error_prefix(err, "backup target %s", ret->target.name);
+                backup_session_done(ret);
+        }
+        return r;
 }
 
 void backup_session_done(BackupSession *s) {

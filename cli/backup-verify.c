@@ -292,7 +292,7 @@ int verb_backup_verify(char **arguments) {
         _cleanup_(backup_session_done) BackupSession session = {};
         Error err = {};
 
-        if (backup_session_open(arg_from, false, "quarry backup verify", &session, &err) < 0 ||
+        if (backup_session_open(arg_from, REPOSITORY_READ, "quarry backup verify", &session, &err) < 0 ||
             verify_all(&session, arguments, &report, &err) < 0)
                 return report_error("cannot verify", NULL, &err);
         return report_finish(&report, "backups");

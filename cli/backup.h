@@ -29,7 +29,9 @@ int backup_target_choose(const char *name, BackupTarget *ret, Error *err);
 int backup_target_begin(const char *name, int *ret_turn, BackupTarget *ret, Error *err);
 
 /* name: as above. what: "quarry backup run", for whoever is kept out. */
-int backup_session_open(const char *name, bool alone, const char *what, BackupSession *ret, Error *err);
+int backup_session_open(const char *name, RepositoryUse use, const char *what, BackupSession *ret, Error *err);
+/* To look at what is listed, which keeps nobody out, and is kept out by nobody: there is no lock. */
+int backup_session_look(const char *name, BackupSession *ret, Error *err);
 void backup_session_done(BackupSession *session);
 
 /* Of a new repository, or one that is there (make: false), which is a target from now on. key_file: of its passphrase;

@@ -13,6 +13,8 @@
 #include <systemd/sd-json.h>
 
 #define LOCKS "locks"
+#define RESERVE "reserve/space" /* what a lock takes is here, when there is no room left */
+#define RESERVE_SIZE 65536u
 #define MINUTE_USEC UINT64_C(60000000)
 #define HOLDS_USEC (60 * MINUTE_USEC)
 #define RENEW_USEC (10 * MINUTE_USEC)
@@ -20,7 +22,7 @@
 
 struct RepositoryLock {
         Repository *r;
-        bool alone;
+        RepositoryUse use;
         char *what;
         char id[33];
         char names[2][STORE_NAME_MAX]; /* of the object, which changes with each renewal; while that goes on, of two */
@@ -73,7 +75,7 @@ static int write_lock(RepositoryLock *l, Error *err) {
         (void) sd_id128_get_boot(&boot);
         n = sd_json_buildo(
                         &v,
-                        SD_JSON_BUILD_PAIR_BOOLEAN("alone", l->alone),
+                        SD_JSON_BUILD_PAIR_BOOLEAN("alone", l->use == REPOSITORY_ALONE),
                         SD_JSON_BUILD_PAIR_STRING("what", l->what),
                         SD_JSON_BUILD_PAIR_STRING("host", host),
                         SD_JSON_BUILD_PAIR_ID128("machine", machine),
@@ -103,6 +105,46 @@ static int write_lock(RepositoryLock *l, Error *err) {
         return 0;
 }
 
+/* --- room for one ------------------------------------------------------------------------------------------ */
+
+static int reserve_keep(Repository *r, Error *err) {
+        Store *store = repository_store(r);
+        uint8_t noise[RESERVE_SIZE]; /* no filesystem makes less of it */
+        int n = store->ops->has(store, RESERVE, err);
+
+        if (n != 0)
+                return n;
+        randombytes_buf(noise, sizeof(noise));
+        return store->ops->put(store, RESERVE, noise, sizeof(noise), err);
+}
+
+/* Who reads harms nobody without one. */
+static int write_first(RepositoryLock *l, Error *err) {
+        Store *store = repository_store(l->r);
+        Error failure = {};
+        int n = 0;
+
+        if (l->use == REPOSITORY_WRITE)
+                n = reserve_keep(l->r, &failure);
+        if (n >= 0)
+                n = write_lock(l, &failure);
+        if (n < 0 && l->use == REPOSITORY_READ && store_takes_nothing(&failure)) {
+                *l->names[0] = 0;
+                return 0;
+        }
+        if (n < 0 && l->use == REPOSITORY_ALONE && failure.kind == ERROR_NO_SPACE) {
+                n = store->ops->remove(store, RESERVE, err);
+                return n < 0 ? n : write_lock(l, err);
+        }
+        if (n < 0)
+                *err = failure;
+        return n;
+}
+
+static bool is_seen(const RepositoryLock *l) {
+        return *l->names[0] || *l->names[1];
+}
+
 /* --- others ----------------------------------------------------------------------------------------------- */
 
 static bool is_id(const char *text, int (*get)(sd_id128_t *ret)) {
@@ -119,10 +161,15 @@ static bool is_over(sd_json_variant *v) {
                 start_of((pid_t) json_unsigned(v, "pid")) != json_unsigned(v, "started"));
 }
 
+static int remove_dead(RepositoryLock *own, const char *name, Error *err) {
+        Store *store = repository_store(own->r);
+
+        return is_seen(own) ? store->ops->remove(store, name, err) : 0;
+}
+
 /* Returns 1 if it went meanwhile. */
 static int check_other(RepositoryLock *own, const char *name, Error *err) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *v = NULL;
-        Store *store = repository_store(own->r);
         _cleanup_free_ char *text = NULL;
         const char *what, *host;
         int n;
@@ -130,13 +177,13 @@ static int check_other(RepositoryLock *own, const char *name, Error *err) {
         n = repository_get_text(own->r, name, &text, err);
         if (n == -EBADMSG) { /* nobody's who could open the repository */
                 *err = (Error) {};
-                return store->ops->remove(store, name, err);
+                return remove_dead(own, name, err);
         }
         if (n <= 0)
                 return n < 0 ? n : 1;
         if (sd_json_parse(text, 0, &v, NULL, NULL) < 0 || is_over(v))
-                return store->ops->remove(store, name, err);
-        if (!own->alone && !sd_json_variant_boolean(sd_json_variant_by_key(v, "alone")))
+                return remove_dead(own, name, err);
+        if (own->use != REPOSITORY_ALONE && !sd_json_variant_boolean(sd_json_variant_by_key(v, "alone")))
                 return 0;
         what = json_string(v, "what");
         host = json_string(v, "host");
@@ -176,19 +223,19 @@ static int check_others(RepositoryLock *own, Error *err) {
 
 /* --- ours ------------------------------------------------------------------------------------------------- */
 
-int repository_lock(Repository *r, bool alone, const char *what, RepositoryLock **ret, Error *err) {
+int repository_lock(Repository *r, RepositoryUse use, const char *what, RepositoryLock **ret, Error *err) {
         _cleanup_(repository_unlockp) RepositoryLock *l = calloc(1, sizeof(*l));
         uint8_t id[16];
         int n;
 
         if (!l)
                 return error_oom(err);
-        *l = (RepositoryLock) { .r = r, .alone = alone, .what = strdup(what) };
+        *l = (RepositoryLock) { .r = r, .use = use, .what = strdup(what) };
         if (!l->what)
                 return error_oom(err);
         randombytes_buf(id, sizeof(id));
         (void) sodium_bin2hex(l->id, sizeof(l->id), id, sizeof(id));
-        n = write_lock(l, err); /* first: of two that come at once, at least one sees the other */
+        n = write_first(l, err); /* first: of two that come at once, at least one sees the other */
         if (n >= 0)
                 n = check_others(l, err);
         if (n < 0)
@@ -215,7 +262,7 @@ void repository_unlock(RepositoryLock *l) {
 int repository_lock_renew(RepositoryLock *l, Error *err) {
         uint64_t now = clock_usec(CLOCK_BOOTTIME);
 
-        if (now - l->at_usec < RENEW_USEC)
+        if (!is_seen(l) || now - l->at_usec < RENEW_USEC)
                 return 0;
         if (now - l->at_usec > HOLDS_USEC) /* whoever removes what is not needed may have begun */
                 return error_set(err, ERROR_FAILED, ETIMEDOUT,

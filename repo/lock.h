@@ -7,9 +7,15 @@
 
 typedef struct RepositoryLock RepositoryLock;
 
+typedef enum RepositoryUse {
+        REPOSITORY_READ, /* also where nothing can be put: then nobody sees it, and what it reads may go meanwhile, */
+        REPOSITORY_WRITE, /* never the last bit of room, */
+        REPOSITORY_ALONE, /* which is for this one: else a full repository stays full */
+} RepositoryUse;
+
 /* what: "quarry backup run db", for whoever is kept out. Fails at once (ERROR_VOLUME_BUSY, with who it is) if somebody
  * is there who wants it alone, or alone and somebody is there. The repository is borrowed. */
-int repository_lock(Repository *r, bool alone, const char *what, RepositoryLock **ret, Error *err);
+int repository_lock(Repository *r, RepositoryUse use, const char *what, RepositoryLock **ret, Error *err);
 void repository_unlock(RepositoryLock *lock);
 DEFINE_CLEANUP(RepositoryLock *, repository_unlock)
 

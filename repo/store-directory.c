@@ -72,15 +72,6 @@ static int folders_make(const Directory *d, const char *path) {
         return 0;
 }
 
-static int settle(Directory *d, const Pending *p) {
-        int r = RET_NERRNO(renameat(d->parts, p->part, d->fd, p->path));
-
-        if (r != -ENOENT)
-                return r;
-        r = folders_make(d, p->path);
-        return r < 0 ? r : RET_NERRNO(renameat(d->parts, p->part, d->fd, p->path));
-}
-
 /* Of what was put and did not come to its end. */
 static void parts_forget(Directory *d) {
         for (size_t i = 0; i < d->n; i++)
@@ -94,7 +85,7 @@ static int flush(Directory *d, Error *err) {
         size_t i;
 
         for (i = 0; i < d->n && r >= 0; i++)
-                r = settle(d, &d->pending[i]);
+                r = RET_NERRNO(renameat(d->parts, d->pending[i].part, d->fd, d->pending[i].path));
         if (r < 0) {
                 d->failed = r;
                 r = fail(d, r, d->pending[i > 0 ? i - 1 : 0].path, "write", err);
@@ -138,7 +129,9 @@ static int directory_put(Store *store, const char *name, const void *data, size_
                 return r;
         buffer_format(p->part, sizeof(p->part), "%016llx-%llu", (unsigned long long) d->random,
                       (unsigned long long) d->serial++);
-        r = part_write(d, p->part, data, size);
+        r = folders_make(d, p->path); /* where there is no room for one, this fails, and not all that was put before */
+        if (r >= 0)
+                r = part_write(d, p->part, data, size);
         if (r < 0)
                 return fail(d, r, name, "write", err);
         d->n++;

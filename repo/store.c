@@ -167,6 +167,11 @@ static int add_name(const char *name, void *userdata) {
         return 0;
 }
 
+bool store_takes_nothing(const Error *err) {
+        return err->kind == ERROR_NO_SPACE || err->kind == ERROR_PERMISSION_DENIED || err->number == EROFS ||
+               err->number == EACCES || err->number == EPERM;
+}
+
 int store_list(Store *store, const char *kind, char ***ret, Error *err) {
         Names names = {};
         int r;

@@ -46,5 +46,8 @@ int store_check_url(const char *url, Error *err);
 void store_free(Store *store);
 DEFINE_CLEANUP(Store *, store_free)
 
+/* Whether that is why a call failed: it is full, or may only be read. */
+bool store_takes_nothing(const Error *err);
+
 /* All names of a kind, NULL-terminated, to be freed by strv_free(). */
 int store_list(Store *store, const char *kind, char ***ret, Error *err);

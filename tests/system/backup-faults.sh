@@ -160,9 +160,20 @@ fallocate -l "$(($(df --output=avail -B1 /media/backup | tail -1) - 6000000))" /
 write $root/db/d 60
 n=$(count)
 refused "a full repository" 5 'repository .* is full' quarry backup run db
+dd if=/dev/zero of=/media/backup/rest bs=4k status=none 2>/dev/null
 is "no backup more" "$(count)" "$n"
 ok "the volume does not notice" touch $root/db/fine
-rm /media/backup/filler
+exits "what there is can be verified, without a byte of room" 0 quarry backup verify
+exits "and restored" 0 quarry backup restore "$last" side
+refused "no more is put there" 5 'repository .* is full' quarry backup run db
+exits "prune makes room" 0 quarry backup prune --yes
+ok "by what the failed run left" [ "$(df --output=avail -B1 /media/backup | tail -1)" -gt 1000000 ]
+mount -o remount,ro /media/backup
+exits "what may only be read is restored" 0 quarry backup restore "$last" side2
+refused "and not written" 1 'Read-only file system' quarry backup run db
+mount -o remount,rw /media/backup
+rm /media/backup/filler /media/backup/rest
+try quarry rm --yes side side2
 find $repository/data -type f | sort >/run/before
 exits "with room again" 0 quarry backup run db
 full=${out%% *}

@@ -23,7 +23,8 @@ typedef struct Memory {
                 uint8_t *data;
                 size_t size;
         } objects[MEMORY_OBJECTS_MAX];
-        size_t n;
+        size_t n, room; /* room: of how many bytes it has no more; 0: there is no end of it */
+        bool is_read_only;
         unsigned calls, fail_at; /* fail_at: the number of a call, from 1 on; 0: none fails */
         Fault fault;
 } Memory;
@@ -50,6 +51,14 @@ static size_t memory_count(const Memory *m, const char *prefix) {
 
         for (size_t i = 0; i < m->n; i++)
                 n += !!startswith(m->objects[i].name, prefix);
+        return n;
+}
+
+static size_t memory_used(const Memory *m) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < m->n; i++)
+                n += m->objects[i].size;
         return n;
 }
 
@@ -89,6 +98,10 @@ static int memory_put(Store *store, const char *name, const void *data, size_t s
 
         if (r < 0)
                 return r;
+        if (m->is_read_only)
+                return error_set(err, ERROR_FAILED, EROFS, "the store may only be read");
+        if (m->room && memory_used(m) + size > m->room)
+                return error_set(err, ERROR_NO_SPACE, ENOSPC, "the store is full");
         assert_true(i < MEMORY_OBJECTS_MAX);
         if (i == m->n)
                 m->objects[m->n++].data = NULL;
@@ -141,6 +154,8 @@ static int memory_remove(Store *store, const char *name, Error *err) {
 
         if (r < 0)
                 return r;
+        if (m->is_read_only)
+                return error_set(err, ERROR_FAILED, EROFS, "the store may only be read");
         if (i < m->n) {
                 free(m->objects[i].data);
                 m->objects[i] = m->objects[--m->n];

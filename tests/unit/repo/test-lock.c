@@ -47,21 +47,21 @@ static int teardown(void **state) {
         return 0;
 }
 
-static RepositoryLock *lock(bool alone, const char *what) {
+static RepositoryLock *lock(RepositoryUse use, const char *what) {
         RepositoryLock *l = NULL;
         Error err = {};
 
-        if (repository_lock(repository, alone, what, &l, &err) < 0)
+        if (repository_lock(repository, use, what, &l, &err) < 0)
                 fail_msg("%s", err.text);
         return l;
 }
 
-static void is_refused(bool alone, const char *part) {
+static void is_refused(RepositoryUse use, const char *part) {
         size_t n = memory_count(&memory, "locks/");
         RepositoryLock *l = NULL;
         Error err = {};
 
-        assert_int_equal(repository_lock(repository, alone, "second", &l, &err), -EBUSY);
+        assert_int_equal(repository_lock(repository, use, "second", &l, &err), -EBUSY);
         assert_int_equal(err.kind, ERROR_VOLUME_BUSY);
         if (!strstr(err.text, part))
                 fail_msg("\"%s\" does not say \"%s\"", err.text, part);
@@ -71,25 +71,25 @@ static void is_refused(bool alone, const char *part) {
 }
 
 static void test_many_at_a_time_or_one_alone(void **state) {
-        RepositoryLock *one = lock(false, "first"), *two = lock(false, "another");
+        RepositoryLock *one = lock(REPOSITORY_WRITE, "first"), *two = lock(REPOSITORY_WRITE, "another");
         _cleanup_free_ char *who = format_new("first, process %d on ", getpid());
 
         repository_unlock(two);
-        is_refused(true, who);
+        is_refused(REPOSITORY_ALONE, who);
         repository_unlock(one);
         assert_int_equal(memory_count(&memory, "locks/"), 0);
-        one = lock(true, "first");
-        is_refused(true, who);
-        is_refused(false, who);
+        one = lock(REPOSITORY_ALONE, "first");
+        is_refused(REPOSITORY_ALONE, who);
+        is_refused(REPOSITORY_WRITE, who);
         repository_unlock(one);
         assert_int_equal(memory_count(&memory, "locks/"), 0);
         repository_unlock(NULL);
 }
 
 static void test_what_cannot_be_shown_is_not(void **state) {
-        RepositoryLock *one = lock(true, "\x1b[2J");
+        RepositoryLock *one = lock(REPOSITORY_ALONE, "\x1b[2J");
 
-        is_refused(false, "in use: somebody, process");
+        is_refused(REPOSITORY_WRITE, "in use: somebody, process");
         repository_unlock(one);
 }
 
@@ -109,7 +109,7 @@ static void replace(const char *from, const char *to) {
 }
 
 static void is_removed(RepositoryLock *dead) {
-        RepositoryLock *l = lock(true, "after it");
+        RepositoryLock *l = lock(REPOSITORY_ALONE, "after it");
 
         assert_int_equal(memory_count(&memory, "locks/"), 1);
         repository_unlock(l);
@@ -117,7 +117,7 @@ static void is_removed(RepositoryLock *dead) {
 }
 
 static void test_that_of_a_dead_process_counts_no_longer(void **state) {
-        RepositoryLock *l = lock(true, "dead");
+        RepositoryLock *l = lock(REPOSITORY_ALONE, "dead");
         _cleanup_free_ char *own = format_new("\"pid\":%d,", getpid()), *dead = NULL;
         pid_t child = fork();
 
@@ -125,49 +125,49 @@ static void test_that_of_a_dead_process_counts_no_longer(void **state) {
                 _exit(0);
         assert_int_equal(waitpid(child, NULL, 0), child);
         dead = format_new("\"pid\":%d,", child);
-        is_refused(true, "dead");
+        is_refused(REPOSITORY_ALONE, "dead");
         replace(own, dead);
         is_removed(l);
 }
 
 static void test_that_of_a_process_whose_number_another_has_counts_no_longer(void **state) {
-        RepositoryLock *l = lock(true, "dead");
+        RepositoryLock *l = lock(REPOSITORY_ALONE, "dead");
 
         replace("\"started\":", "\"started\":1");
         is_removed(l);
 }
 
 static void test_that_of_another_boot_counts_no_longer(void **state) {
-        RepositoryLock *l = lock(true, "before the power cut");
+        RepositoryLock *l = lock(REPOSITORY_ALONE, "before the power cut");
 
         boot.bytes[15]++;
         is_removed(l);
 }
 
 static void test_that_of_another_host_counts_until_its_time_is_over(void **state) {
-        RepositoryLock *l = lock(true, "elsewhere");
+        RepositoryLock *l = lock(REPOSITORY_ALONE, "elsewhere");
 
         machine.bytes[15]++;
         boot.bytes[15]++;
         replace("\"started\":", "\"started\":1");
-        is_refused(true, "elsewhere");
+        is_refused(REPOSITORY_ALONE, "elsewhere");
         later_usec = 69 * MINUTE_USEC; /* clocks may differ */
-        is_refused(true, "elsewhere");
+        is_refused(REPOSITORY_ALONE, "elsewhere");
         later_usec = 71 * MINUTE_USEC;
         is_removed(l);
 }
 
 static void test_that_of_another_host_with_the_same_time_is_not_ours(void **state) {
-        RepositoryLock *l = lock(false, "elsewhere");
+        RepositoryLock *l = lock(REPOSITORY_WRITE, "elsewhere");
 
         machine.bytes[15]++;
-        is_refused(true, "elsewhere");
-        repository_unlock(lock(false, "here"));
+        is_refused(REPOSITORY_ALONE, "elsewhere");
+        repository_unlock(lock(REPOSITORY_WRITE, "here"));
         repository_unlock(l);
 }
 
 static void test_renewed(void **state) {
-        RepositoryLock *l = lock(true, "long");
+        RepositoryLock *l = lock(REPOSITORY_ALONE, "long");
         unsigned calls = memory.calls;
         Error err = {};
 
@@ -181,11 +181,67 @@ static void test_renewed(void **state) {
         }
         machine.bytes[15]++;
         later_usec += 69 * MINUTE_USEC;
-        is_refused(false, "long");
+        is_refused(REPOSITORY_WRITE, "long");
         machine.bytes[15]--;
         assert_int_equal(repository_lock_renew(l, &err), -ETIMEDOUT);
         repository_unlock(l);
         assert_int_equal(memory_count(&memory, "locks/"), 0);
+}
+
+/* --- a store that takes nothing ---------------------------------------------------------------------------- */
+
+static int lock_code(RepositoryUse use, RepositoryLock **ret) {
+        Error err = {};
+
+        *ret = NULL;
+        return repository_lock(repository, use, "somebody", ret, &err);
+}
+
+static void test_where_nothing_can_be_put_reading_goes_on_unseen(void **state) {
+        RepositoryLock *dead = lock(REPOSITORY_WRITE, "dead"), *l;
+        Error err = {};
+
+        replace("\"started\":", "\"started\":1");
+        memory.is_read_only = true;
+        assert_int_equal(lock_code(REPOSITORY_WRITE, &l), -EROFS);
+        assert_int_equal(lock_code(REPOSITORY_ALONE, &l), -EROFS);
+        assert_int_equal(lock_code(REPOSITORY_READ, &l), 0);
+        assert_int_equal(memory_count(&memory, "locks/"), 1);
+        later_usec = 20 * MINUTE_USEC;
+        assert_int_equal(repository_lock_renew(l, &err), 0);
+        repository_unlock(l);
+        memory.is_read_only = false;
+        repository_unlock(dead);
+}
+
+static void test_nor_does_it_go_on_beside_who_is_alone(void **state) {
+        RepositoryLock *alone = lock(REPOSITORY_ALONE, "alone");
+
+        memory.is_read_only = true;
+        is_refused(REPOSITORY_READ, "alone");
+        memory.is_read_only = false;
+        repository_unlock(alone);
+}
+
+static void test_who_makes_room_has_some_left(void **state) {
+        RepositoryLock *l;
+
+        repository_unlock(lock(REPOSITORY_WRITE, "before"));
+        memory.room = memory_used(&memory) + 1;
+        for (unsigned i = 0; i < 3; i++) {
+                assert_int_equal(lock_code(REPOSITORY_WRITE, &l), -ENOSPC); /* who would leave none */
+                assert_int_equal(lock_code(REPOSITORY_READ, &l), 0);
+                repository_unlock(l);
+                assert_int_equal(lock_code(REPOSITORY_ALONE, &l), 0);
+                assert_int_equal(memory_count(&memory, "locks/"), 1);
+                repository_unlock(l);
+        }
+        memory.room = 0;
+        repository_unlock(lock(REPOSITORY_WRITE, "behind it"));
+        memory.room = memory_used(&memory) + 1;
+        assert_int_equal(lock_code(REPOSITORY_WRITE, &l), -ENOSPC);
+        assert_int_equal(lock_code(REPOSITORY_ALONE, &l), 0);
+        repository_unlock(l);
 }
 
 /* --- a store that fails ----------------------------------------------------------------------------------- */
@@ -208,15 +264,15 @@ static void name_of_lock(size_t i) {
 /* Another's is there, and one that is over. */
 static void prepare(void) {
         forget();
-        other = lock(false, "other");
+        other = lock(REPOSITORY_WRITE, "other");
         name_of_lock(0);
-        over = lock(false, "over");
+        over = lock(REPOSITORY_WRITE, "over");
         replace("\"started\":", "\"started\":1");
         name_of_lock(1);
 }
 
 static int take(Error *err) {
-        int r = repository_lock(repository, false, "third", &held, err);
+        int r = repository_lock(repository, REPOSITORY_WRITE, "third", &held, err);
 
         assert_true((r >= 0) == !!held);
         return r;
@@ -252,7 +308,7 @@ static void test_taken_or_not_at_all(void **state) {
 static void prepare_renewal(void) {
         assert_int_equal(memory_count(&memory, "locks/"), 0);
         later_usec = 0;
-        held = lock(false, "long");
+        held = lock(REPOSITORY_WRITE, "long");
         later_usec = 11 * MINUTE_USEC;
 }
 
@@ -304,6 +360,9 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_that_of_another_host_with_the_same_time_is_not_ours, setup,
                                                 teardown),
                 cmocka_unit_test_setup_teardown(test_renewed, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_where_nothing_can_be_put_reading_goes_on_unseen, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_nor_does_it_go_on_beside_who_is_alone, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_who_makes_room_has_some_left, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_taken_or_not_at_all, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_a_renewal_that_fails_is_made_good, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_a_renewal_that_fails_leaves_nothing, setup, teardown),
