@@ -107,7 +107,11 @@ def of_two_renames_at_once_one_says_that_it_came_too_late():
     world.worker.rule("volume_own", gate)
     update = world.begin("Volume.Update", volume="v", mode=0o700)
     gate.wait()
-    one, again, other = [world.begin("Volume.Rename", volume="v", name=name) for name in ("a", "a", "b")]
+    waiting = []
+    for name in ("a", "a", "b"):
+        waiting.append(world.begin("Volume.Rename", volume="v", name=name))
+        world.names()  # behind which that one is known
+    one, again, other = waiting
     gate.release()
     update.result()
     same((one.result()["volume"]["name"], again.result()["volume"]["name"]), ("a", "a"), "the same, twice")
