@@ -7,6 +7,7 @@
 #include "source.h"
 #include "stream.h"
 #include "terminal.h"
+#include "unlock.h"
 #include "verbs.h"
 #include "volume.h"
 
@@ -17,12 +18,14 @@
 #include <inttypes.h>
 #include <string.h>
 
-static const char *arg_from;
+static const char *arg_from, *arg_key_file;
 static bool arg_deep;
 
 const Option backup_verify_options[] = {
         { 0, "from", "TARGET", "Which target; not needed if there is one only", option_string, &arg_from },
         { 0, "deep", NULL, "Restore, check and compare each: the proof is kept", option_flag, &arg_deep },
+        { 0, "key-file", "FILE", "With --deep: the passphrase that opens them; - is stdin", option_string,
+          &arg_key_file },
         {},
 };
 
@@ -136,16 +139,23 @@ static int check_filesystem(const Backup *b, const char *name, const char **ret,
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
         _cleanup_free_ char *reference = backup_reference(b);
         _cleanup_free_ char *what = must_have(format_new("checking what was restored of %s", reference));
+        bool lacks_key = b->spec.key_source == KEY_SOURCE_PASSPHRASE && !arg_key_file;
+        int r;
 
         *ret = b->spec.fs == FILESYSTEM_NONE ? "it has no filesystem"
-               : b->spec.key_source == KEY_SOURCE_PASSPHRASE
-                       ? "its filesystem was not checked: that takes its passphrase"
-                       : "its filesystem is sound";
-        if (b->spec.fs == FILESYSTEM_NONE || b->spec.key_source == KEY_SOURCE_PASSPHRASE)
+               : lacks_key                   ? "its filesystem was not checked: that takes --key-file"
+                                             : "its filesystem is sound";
+        if (b->spec.fs == FILESYSTEM_NONE || lacks_key)
                 return 0;
         must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRING("volume", name)));
+        Call unlock = { .method = API_KEY ".Unlock", .parameters = parameters };
         Call call = { .method = API_VOLUME ".Check", .parameters = parameters, .what = what };
-        return client_call(&call, NULL, NULL, err);
+        r = client_call(&call, NULL, NULL, err);
+        if (r >= 0 || err->kind != ERROR_KEY_REQUIRED || !arg_key_file)
+                return r;
+        *err = (Error) {};
+        r = unlock_call(&unlock, name, arg_key_file, NULL, NULL, err);
+        return r < 0 ? r : client_call(&call, NULL, NULL, err);
 }
 
 /* What is wrong with the backup, and not with this host, which may be full, or lack the key. */
@@ -291,9 +301,15 @@ int verb_backup_verify(char **arguments) {
         _cleanup_(report_done) Report report = { .action = "cannot vouch for" };
         _cleanup_(backup_session_done) BackupSession session = {};
         Error err = {};
+        int r = 0;
 
-        if (backup_session_open(arg_from, REPOSITORY_READ, "quarry backup verify", &session, &err) < 0 ||
-            verify_all(&session, arguments, &report, &err) < 0)
+        if (arg_key_file && !arg_deep)
+                r = error_field(&err, "--key-file", "--key-file: only --deep opens volumes");
+        if (r >= 0)
+                r = backup_session_open(arg_from, REPOSITORY_READ, "quarry backup verify", &session, &err);
+        if (r >= 0)
+                r = verify_all(&session, arguments, &report, &err);
+        if (r < 0)
                 return report_error("cannot verify", NULL, &err);
         return report_finish(&report, "backups");
 }

@@ -311,8 +311,13 @@ int store_directory_new(const char *path, bool make, Store **ret, Error *err) {
         if (make && mkdir(path, 0700) < 0 && errno != EEXIST)
                 return error_errno(err, errno, "cannot make %s", path);
         d->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (d->fd < 0)
-                return error_errno(err, errno, "cannot open repository %s", path);
+        if (d->fd < 0) {
+                int r = error_errno(err, errno, "cannot open repository %s", path);
+
+                if (r == -ENOENT)
+                        error_hint(err, "is the disk mounted that it lies on? findmnt");
+                return r;
+        }
         if (mkdirat(d->fd, PARTS, 0700) < 0 && errno != EEXIST && errno != EROFS)
                 return fail(d, errno, PARTS, "make", err);
         d->parts = openat(d->fd, PARTS, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);

@@ -304,6 +304,12 @@ exits "a new host" 0 quarry backup target add again file://$repository --existin
 exits "restores" 0 quarry backup restore db back
 try quarry mount back
 is "what there was" "$(sum $root/back)" "$before"
+refused "a proof of an encrypted one without its host key takes a passphrase" 6 'nothing is proven.*passphrase' \
+    quarry backup verify --deep vault
+refused "the right one" 6 'nothing is proven' quarry backup verify --deep vault --key-file <(echo -n wrong)
+exits "which opens what was restored" 0 quarry backup verify --deep vault --key-file /root/passphrase
+like "whose filesystem is checked, too" "$out" 'its filesystem is sound'
+is "and goes again" "$(quarry ls --no-legend -o name)" back
 exits "an encrypted one without its host key, but with a passphrase" 0 quarry backup restore vault vault
 exits "opens with that" 0 quarry mount vault --key-file /root/passphrase
 is "and has what there was" "$(cat $root/vault/file)" secret
