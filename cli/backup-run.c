@@ -124,13 +124,8 @@ static int make_image(Run *run, Error *err) {
 
 /* Whether anything of these bytes is in a range, or may differ nevertheless; they are asked for in their order. */
 static bool is_touched(Run *run, uint64_t offset, uint64_t end) {
-        uint64_t from, to;
-
-        while (source_range(&run->source, run->range, &from, &to) && to <= offset)
-                run->range++;
-        if (run->base && offset < backup_header_size(&run->backup))
-                return true;
-        return source_range(&run->source, run->range, &from, &to) && from < end;
+        return source_touches(&run->source, offset, end, &run->range) ||
+               (run->base && offset < backup_header_size(&run->backup));
 }
 
 /* The oldest that is under way. ids: of its segment. */

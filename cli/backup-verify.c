@@ -103,6 +103,7 @@ static int compare_snapshot(BackupSession *session, const Backup *b, bool *ret_c
         Progress progress = { .what = what, .total = b->device_size };
         char uuid[SD_ID128_UUID_STRING_MAX];
         Error ignored = {};
+        size_t range = 0;
         int r = 0;
 
         sd_id128_to_uuid_string(b->snapshot, uuid);
@@ -118,6 +119,9 @@ static int compare_snapshot(BackupSession *session, const Backup *b, bool *ret_c
                                 break;
                         if (n * CHUNK_SIZE < backup_header_size(b))
                                 continue;
+                        if (!source_touches(&source, n * CHUNK_SIZE, (n + 1) * CHUNK_SIZE, &range) &&
+                            content_id_is_zeros(&ids[j]))
+                                continue; /* nothing was ever written there, and so it is in the backup */
                         r = source_read(&source, n * CHUNK_SIZE, buf, backup_chunk_size(b, n), err);
                         if (r < 0)
                                 break;

@@ -52,6 +52,14 @@ bool source_range(const Source *s, size_t n, uint64_t *ret_offset, uint64_t *ret
         return true;
 }
 
+bool source_touches(const Source *s, uint64_t offset, uint64_t end, size_t *n) {
+        uint64_t from, to;
+
+        while (source_range(s, *n, &from, &to) && to <= offset)
+                (*n)++;
+        return source_range(s, *n, &from, &to) && from < end;
+}
+
 int source_read(const Source *s, uint64_t offset, uint8_t *buf, size_t size, Error *err) {
         while (size > 0) {
                 ssize_t n = pread(s->device, buf, size, (off_t) offset);
