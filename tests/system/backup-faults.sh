@@ -8,7 +8,7 @@
 root=/run/quarry/mnt/default
 printf '[Encryption]\nArgon2Memory=32M\nArgon2Iterations=4\n' >/etc/quarry/quarry.conf.d/cheap.conf
 try quarry pool create default /dev/vda
-mkfs.ext4 -q /dev/vdc && mkdir /media/backup && mount /dev/vdc /media/backup
+mkfs.ext4 -q -m 0 /dev/vdc && mkdir /media/backup && mount /dev/vdc /media/backup
 repository=/media/backup/repository
 echo -n 'correct horse' >/root/passphrase && chmod 0600 /root/passphrase
 sum() { (cd "$1" && find . -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum); }
@@ -67,7 +67,7 @@ for fs in ext4 xfs; do
 done
 
 # --- killed at every stage: nothing half, and the next is as good as ever ---
-write $root/db/b 40
+write $root/db/b 24
 for after in 0.4 1 2; do
     quarry backup run db >/dev/null 2>&1 &
     sleep $after
@@ -137,13 +137,13 @@ is "so nothing goes" "$(objects)" "$before_objects"
 rm $repository/backups && mv /media/backup/elsewhere $repository/backups
 try quarry create clock --size 100M
 try quarry mount clock
-write $root/clock/a 60
+write $root/clock/a 24
 held() { find "$repository/locks" -type f | grep -q .; }
 quarry backup run clock >/run/1 2>&1 & busy=$!
 wait_for 30 held
 date -s "@$(($(date +%s) - 30))" >/dev/null
 wait $busy; is "the clock is set back meanwhile" "$?" 0
-write $root/clock/a 60
+write $root/clock/a 24
 n=$(count)
 quarry backup run clock >/run/1 2>&1 & busy=$!
 wait_for 30 held
@@ -157,7 +157,7 @@ try quarry rm --yes --snapshots --lazy clock
 
 # --- the repository is full ---
 fallocate -l "$(($(df --output=avail -B1 /media/backup | tail -1) - 6000000))" /media/backup/filler
-write $root/db/d 60
+write $root/db/d 16
 n=$(count)
 refused "a full repository" 5 'repository .* is full' quarry backup run db
 dd if=/dev/zero of=/media/backup/rest bs=4k status=none 2>/dev/null
