@@ -26,10 +26,19 @@ int write_all(int fd, const void *data, size_t size) {
         return 0;
 }
 
+/* What its size says, and one byte more, to see the end; those of /proc say 0. */
+static size_t first_room(int fd, size_t max) {
+        struct stat status;
+
+        return fstat(fd, &status) < 0 || status.st_size < 4096 ? 4096
+               : (uint64_t) status.st_size < max               ? (size_t) status.st_size + 1
+                                                               : max + 1;
+}
+
 /* Appends what one read() gives; the buffer is made larger when it is full. Returns 0 at the end. */
 static int read_more(int fd, size_t max, char **buf, size_t *have, size_t *room) {
         if (*have == *room) {
-                size_t more = *room == 0 ? 4096 : *room * 2;
+                size_t more = *room == 0 ? first_room(fd, max) : *room * 2;
                 char *bigger = realloc(*buf, more + 1);
 
                 if (!bigger)
