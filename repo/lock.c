@@ -13,8 +13,8 @@
 #include <systemd/sd-json.h>
 
 #define LOCKS "locks"
-#define RESERVE "reserve/space" /* what a lock takes is here, when there is no room left */
-#define RESERVE_SIZE 65536u
+#define RESERVES 4u /* what a lock takes is here when there is no room left: blocks, inodes */
+#define RESERVE_SIZE 16384u
 #define MINUTE_USEC UINT64_C(60000000)
 #define HOLDS_USEC (60 * MINUTE_USEC)
 #define RENEW_USEC (10 * MINUTE_USEC)
@@ -107,20 +107,43 @@ static int write_lock(RepositoryLock *l, Error *err) {
 
 /* --- room for one ------------------------------------------------------------------------------------------ */
 
+static void reserve_name(unsigned i, char buf[static STORE_NAME_MAX]) {
+        buffer_format(buf, STORE_NAME_MAX, "reserve/space-%u", i);
+}
+
+/* With the last there are all. */
 static int reserve_keep(Repository *r, Error *err) {
         Store *store = repository_store(r);
         uint8_t noise[RESERVE_SIZE]; /* no filesystem makes less of it */
-        int n = store->ops->has(store, RESERVE, err);
+        char name[STORE_NAME_MAX];
+        int n;
 
+        reserve_name(RESERVES - 1, name);
+        n = store->ops->has(store, name, err);
         if (n != 0)
                 return n;
         randombytes_buf(noise, sizeof(noise));
-        return store->ops->put(store, RESERVE, noise, sizeof(noise), err);
+        for (unsigned i = 0; i < RESERVES && n >= 0; i++) {
+                reserve_name(i, name);
+                n = store->ops->put(store, name, noise, sizeof(noise), err);
+        }
+        return n;
+}
+
+static int reserve_use(Repository *r, Error *err) {
+        Store *store = repository_store(r);
+        char name[STORE_NAME_MAX];
+        int n = 0;
+
+        for (unsigned i = RESERVES; i-- > 0 && n >= 0;) {
+                reserve_name(i, name);
+                n = store->ops->remove(store, name, err);
+        }
+        return n;
 }
 
 /* Who reads harms nobody without one. */
 static int write_first(RepositoryLock *l, Error *err) {
-        Store *store = repository_store(l->r);
         Error failure = {};
         int n = 0;
 
@@ -133,7 +156,7 @@ static int write_first(RepositoryLock *l, Error *err) {
                 return 0;
         }
         if (n < 0 && l->use == REPOSITORY_ALONE && failure.kind == ERROR_NO_SPACE) {
-                n = store->ops->remove(store, RESERVE, err);
+                n = reserve_use(l->r, err);
                 return n < 0 ? n : write_lock(l, err);
         }
         if (n < 0)

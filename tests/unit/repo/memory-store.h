@@ -23,7 +23,7 @@ typedef struct Memory {
                 uint8_t *data;
                 size_t size;
         } objects[MEMORY_OBJECTS_MAX];
-        size_t n, room; /* room: of how many bytes it has no more; 0: there is no end of it */
+        size_t n, room, objects_max; /* of how many bytes and objects it has no more; 0: there is no end of it */
         bool is_read_only;
         unsigned calls, fail_at; /* fail_at: the number of a call, from 1 on; 0: none fails */
         Fault fault;
@@ -102,6 +102,8 @@ static int memory_put(Store *store, const char *name, const void *data, size_t s
                 return error_set(err, ERROR_FAILED, EROFS, "the store may only be read");
         if (m->room && memory_used(m) + size > m->room)
                 return error_set(err, ERROR_NO_SPACE, ENOSPC, "the store is full");
+        if (m->objects_max && i == m->n && m->n >= m->objects_max)
+                return error_set(err, ERROR_NO_SPACE, ENOSPC, "the store has no place for more objects");
         assert_true(i < MEMORY_OBJECTS_MAX);
         if (i == m->n)
                 m->objects[m->n++].data = NULL;

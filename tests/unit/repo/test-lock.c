@@ -238,7 +238,7 @@ static void test_who_makes_room_has_some_left(void **state) {
         }
         memory.room = 0;
         repository_unlock(lock(REPOSITORY_WRITE, "behind it"));
-        memory.room = memory_used(&memory) + 1;
+        memory.objects_max = memory.n;
         assert_int_equal(lock_code(REPOSITORY_WRITE, &l), -ENOSPC);
         assert_int_equal(lock_code(REPOSITORY_ALONE, &l), 0);
         repository_unlock(l);
