@@ -391,7 +391,8 @@ static int run_one(BackupSession *session, const char *name, const char *rule, R
         r = describe(&run, err);
         if (r >= 0) {
                 run.backup.rule = rule ? must_have(strdup(rule)) : NULL;
-                turn = must_have(format_new("volume-%s", json_string(run.volume, "uuid")));
+                turn = must_have(format_new("volume-%s-" SD_ID128_FORMAT_STR, json_string(run.volume, "uuid"),
+                                            SD_ID128_FORMAT_VAL(repository_uuid(session->repository))));
                 lock = r = backup_turn_take(turn, true, err);
         }
         if (r >= 0)

@@ -194,9 +194,33 @@ static int restore_and_check(BackupSession *session, const Backup *b, const char
         return r;
 }
 
+/* In the repository, and at the snapshot, if that is still there, for who looks at the volume. */
+static int record(BackupSession *session, const Backup *b, const BackupProof *proof, Error *err) {
+        char uuid[SD_ID128_UUID_STRING_MAX];
+        Error failure = {}, ignored = {};
+        int r;
+
+        r = backup_has(session->repository, b->id, err);
+        if (r == 0) /* it was not seen here: see REPOSITORY_READ */
+                r = error_set(err, ERROR_NO_SUCH_VOLUME, ENOENT, "the backup was removed meanwhile");
+        if (r < 0)
+                return r;
+        r = backup_put_proof(session->repository, proof, &failure);
+        if (r < 0 && !store_takes_nothing(&failure)) {
+                *err = failure;
+                return r;
+        }
+        if (r < 0) {
+                progress_clear();
+                fprintf(stderr, "quarry: what was seen of %s is not recorded: %s\n", b->id, failure.text);
+        }
+        (void) backup_image_label_proven(sd_id128_to_uuid_string(b->snapshot, uuid), proof, &ignored);
+        return 0;
+}
+
 int backup_prove(BackupSession *session, const Backup *b, BackupProof *ret, Error *err) {
         _cleanup_free_ char *name = NULL, *there = NULL;
-        char uuid[SD_ID128_UUID_STRING_MAX], own[BACKUP_ID_MAX];
+        char own[BACKUP_ID_MAX];
         _cleanup_close_ int turn = -EBADF;
         Error failure = {};
         int r;
@@ -227,12 +251,7 @@ int backup_prove(BackupSession *session, const Backup *b, BackupProof *ret, Erro
                 text_clean(ret->text);
         }
         ret->at_usec = clock_usec(CLOCK_REALTIME);
-        r = backup_put_proof(session->repository, ret, err);
-        if (r >= 0) { /* for who looks at the volume; the snapshot may be gone */
-                Error ignored = {};
-
-                (void) backup_image_label_proven(sd_id128_to_uuid_string(b->snapshot, uuid), ret, &ignored);
-        }
+        r = record(session, b, ret, err);
         if (r >= 0 && !ret->sound) {
                 *err = failure;
                 error_prefix(err, "the backup is DAMAGED");

@@ -313,6 +313,14 @@ int backup_put_proof(Repository *r, const BackupProof *p, Error *err) {
         return n < 0 ? n : remove_proofs(r, p->backup, name, err);
 }
 
+int backup_has(Repository *r, const char *id, Error *err) {
+        Store *store = repository_store(r);
+        char name[STORE_NAME_MAX];
+
+        buffer_format(name, sizeof(name), BACKUPS "/%s", id);
+        return store->ops->has(store, name, err);
+}
+
 int backup_remove(Repository *r, const Backup *b, Error *err) {
         Store *store = repository_store(r);
         char name[STORE_NAME_MAX];

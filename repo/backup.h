@@ -53,6 +53,8 @@ int backup_proof_from_json(const char *text, BackupProof *ret, Error *err);
 int backup_put(Repository *r, const Backup *backup, Error *err);
 /* Returns 0 if there is none, 1 if there is. */
 int backup_get(Repository *r, const char *id, Backup *ret, Error *err);
+/* The same, only whether it is. */
+int backup_has(Repository *r, const char *id, Error *err);
 int backup_remove(Repository *r, const Backup *backup, Error *err);
 
 /* In the place of an earlier one. */

@@ -13,8 +13,9 @@
 #include <systemd/sd-json.h>
 
 #define LOCKS "locks"
+#define ID_PREFIX "by-" /* so that a directory has all of them in one folder, which takes no room more */
 #define RESERVES 4u /* what a lock takes is here when there is no room left: blocks, inodes */
-#define RESERVE_SIZE 16384u
+#define RESERVE_SIZE (UINT32_C(256) << 10) /* bytes of each: XFS sets as much aside for one new file */
 #define MINUTE_USEC UINT64_C(60000000)
 #define HOLDS_USEC (60 * MINUTE_USEC)
 #define RENEW_USEC (10 * MINUTE_USEC)
@@ -23,8 +24,9 @@
 struct RepositoryLock {
         Repository *r;
         RepositoryUse use;
+        bool is_held;
         char *what;
-        char id[33];
+        char id[sizeof(ID_PREFIX) + 32];
         char names[2][STORE_NAME_MAX]; /* of the object, which changes with each renewal; while that goes on, of two */
         uint64_t at_usec; /* CLOCK_BOOTTIME: the other may be set meanwhile */
         unsigned serial;
@@ -114,7 +116,7 @@ static void reserve_name(unsigned i, char buf[static STORE_NAME_MAX]) {
 /* With the last there are all. */
 static int reserve_keep(Repository *r, Error *err) {
         Store *store = repository_store(r);
-        uint8_t noise[RESERVE_SIZE]; /* no filesystem makes less of it */
+        _cleanup_free_ uint8_t *noise = NULL;
         char name[STORE_NAME_MAX];
         int n;
 
@@ -122,12 +124,15 @@ static int reserve_keep(Repository *r, Error *err) {
         n = store->ops->has(store, name, err);
         if (n != 0)
                 return n;
-        randombytes_buf(noise, sizeof(noise));
+        noise = malloc(RESERVE_SIZE);
+        if (!noise)
+                return error_oom(err);
+        randombytes_buf(noise, RESERVE_SIZE); /* no filesystem makes less of it */
         for (unsigned i = 0; i < RESERVES && n >= 0; i++) {
                 reserve_name(i, name);
-                n = store->ops->put(store, name, noise, sizeof(noise), err);
+                n = store->ops->put(store, name, noise, RESERVE_SIZE, err);
         }
-        return n;
+        return n < 0 ? n : store->ops->sync(store, err);
 }
 
 static int reserve_use(Repository *r, Error *err) {
@@ -157,7 +162,11 @@ static int write_first(RepositoryLock *l, Error *err) {
         }
         if (n < 0 && l->use == REPOSITORY_ALONE && failure.kind == ERROR_NO_SPACE) {
                 n = reserve_use(l->r, err);
-                return n < 0 ? n : write_lock(l, err);
+                if (n >= 0)
+                        n = write_lock(l, err);
+                if (n < 0 && err->kind == ERROR_NO_SPACE)
+                        error_hint(err, "make room there in another way: not even the lock has any that prune needs");
+                return n;
         }
         if (n < 0)
                 *err = failure;
@@ -257,12 +266,14 @@ int repository_lock(Repository *r, RepositoryUse use, const char *what, Reposito
         if (!l->what)
                 return error_oom(err);
         randombytes_buf(id, sizeof(id));
-        (void) sodium_bin2hex(l->id, sizeof(l->id), id, sizeof(id));
+        buffer_format(l->id, sizeof(l->id), ID_PREFIX);
+        (void) sodium_bin2hex(l->id + strlen(ID_PREFIX), sizeof(l->id) - strlen(ID_PREFIX), id, sizeof(id));
         n = write_first(l, err); /* first: of two that come at once, at least one sees the other */
         if (n >= 0)
                 n = check_others(l, err);
         if (n < 0)
                 return n;
+        l->is_held = true;
         *ret = TAKE_PTR(l);
         return 0;
 }
@@ -278,6 +289,8 @@ void repository_unlock(RepositoryLock *l) {
 
                         (void) store->ops->remove(store, l->names[i], &ignored);
                 }
+        if (l->is_held && l->use == REPOSITORY_ALONE) /* where there is room again */
+                (void) reserve_keep(l->r, &ignored);
         free(l->what);
         free(l);
 }

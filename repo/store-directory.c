@@ -96,7 +96,7 @@ static int flush(Directory *d, Error *err) {
 }
 
 static int check_failed(const Directory *d, Error *err) {
-        return d->failed ? fail(d, d->failed, "what was put before", "write", err) : 0;
+        return d->failed ? fail(d, d->failed, d->parts < 0 ? "anything" : "what was put before", "write", err) : 0;
 }
 
 static int part_write(Directory *d, const char *part, const void *data, size_t size) {
@@ -318,10 +318,10 @@ int store_directory_new(const char *path, bool make, Store **ret, Error *err) {
                         error_hint(err, "is the disk mounted that it lies on? findmnt");
                 return r;
         }
-        if (mkdirat(d->fd, PARTS, 0700) < 0 && errno != EEXIST && errno != EROFS)
-                return fail(d, errno, PARTS, "make", err);
+        if (mkdirat(d->fd, PARTS, 0700) < 0 && errno != EEXIST)
+                d->failed = -errno; /* it can be read all the same, if it was not the place where it may not be */
         d->parts = openat(d->fd, PARTS, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-        if (d->parts < 0)
+        if (d->parts < 0 && !d->failed)
                 return fail(d, errno, PARTS, "open", err);
         if (getrandom(&d->random, sizeof(d->random), 0) != sizeof(d->random))
                 return error_errno(err, errno, "no random bytes");

@@ -3,6 +3,7 @@
 #include "kernel/luks-header.h"
 
 #include <quarry/fd.h>
+#include <quarry/json.h>
 #include <quarry/text.h>
 
 #include <fcntl.h>
@@ -162,6 +163,15 @@ static const char *kdf_check(struct crypt_device *header, struct crypt_device *p
         return NULL;
 }
 
+/* All of the device, by its sectors' numbers alone: the kernel's part of libcryptsetup looks at these, and
+ * crypt_get_*() does not say them. */
+static bool is_segment_whole(struct crypt_device *header) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *segment = NULL;
+
+        return part_of(header, "segments", &segment) >= 0 && streq(json_string(segment, "size"), "dynamic") &&
+               streq(json_string(segment, "iv_tweak"), "0") && !sd_json_variant_by_key(segment, "integrity");
+}
+
 /* How it encrypts, and where. */
 static const char *form_check(struct crypt_device *header) {
         uint64_t metadata = 0, keyslots = 0;
@@ -169,7 +179,8 @@ static const char *form_check(struct crypt_device *header) {
 
         if (!streq_ptr(crypt_get_cipher(header), "aes") || !streq_ptr(crypt_get_cipher_mode(header), "xts-plain64") ||
             crypt_get_volume_key_size(header) != LUKS_KEY_SIZE || crypt_get_sector_size(header) != LUKS_SECTOR_SIZE ||
-            crypt_get_data_offset(header) * 512 != LUKS_HEADER_SIZE || crypt_get_iv_offset(header) != 0)
+            crypt_get_data_offset(header) * 512 != LUKS_HEADER_SIZE || crypt_get_iv_offset(header) != 0 ||
+            !is_segment_whole(header))
                 return "it encrypts in another way than quarry's volumes are";
         if (crypt_get_metadata_size(header, &metadata, &keyslots) < 0 || 2 * metadata + keyslots != LUKS_HEADER_USED)
                 return "its parts have other sizes than those of quarry's volumes";
@@ -178,12 +189,12 @@ static const char *form_check(struct crypt_device *header) {
         return NULL;
 }
 
-const char *luks_header_check(Luks *luks) {
+const char *luks_header_check(Luks *luks, const LuksKdf *own) {
         const char *why;
 
         if (luks_header_load(luks) < 0)
                 return "it cannot be read";
-        why = form_check(luks->header);
+        why = form_check(luks->header) ?: kdf_check(luks->header, NULL, own);
         luks_header_release(luks);
         return why;
 }

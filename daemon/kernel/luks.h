@@ -99,10 +99,10 @@ typedef struct LuksBackup {
  * header. */
 int luks_backup_open(int fd, LuksBackup *ret);
 void luks_backup_done(LuksBackup *backup);
-/* Why it cannot be that of a volume of ours; NULL if it can. */
-const char *luks_header_check(Luks *luks);
+/* Why it cannot be that of a volume of ours; NULL if it can. own: what a passphrase of this host takes. */
+const char *luks_header_check(Luks *luks, const LuksKdf *own);
 /* Why it is not for the volume of this header UUID, whose header is `present` as far as that can be read (NULL); NULL
- * if it is. own: what a passphrase of this host takes. */
+ * if it is. */
 const char *luks_backup_check(const LuksBackup *backup, Luks *present, sd_id128_t uuid, const LuksKdf *own);
 /* Writes it, and waits for the disk. Nobody may use the device. */
 int luks_backup_restore(const LuksBackup *backup, const char *device);

@@ -49,13 +49,14 @@ static int do_without_host_key(StepContext *c, Error *err) {
 static int accept_header(StepContext *c, Error *err) {
         sd_id128_t own = volume_header_uuid(&c->job->volume), there;
         _cleanup_(hostkey_passphrase_freep) uint8_t *passphrase = NULL;
+        LuksKdf kdf = luks_passphrase_kdf(c);
         const char *why;
         int r, slot;
 
         r = luks_header_open(c, err);
         if (r < 0)
                 return r;
-        why = luks_header_check(c->luks);
+        why = luks_header_check(c->luks, &kdf);
         if (why)
                 return error_set(err, ERROR_FAILED, EBADMSG,
                                  "what was written is not one of quarry's LUKS2 headers: %s", why);

@@ -165,13 +165,26 @@ is "no backup more" "$(count)" "$n"
 ok "the volume does not notice" touch $root/db/fine
 exits "what there is can be verified, without a byte of room" 0 quarry backup verify
 exits "and restored" 0 quarry backup restore "$last" side
+exits "and proven" 0 quarry backup verify --deep "$last"
+like "which is said, and not kept" "$err" 'not recorded: repository .* is full'
 refused "no more is put there" 5 'repository .* is full' quarry backup run db
 exits "prune makes room" 0 quarry backup prune --yes
 ok "by what the failed run left" [ "$(df --output=avail -B1 /media/backup | tail -1)" -gt 1000000 ]
+rmdir $repository/parts # which a copy may lack
 mount -o remount,ro /media/backup
 exits "what may only be read is restored" 0 quarry backup restore "$last" side2
 refused "and not written" 1 'Read-only file system' quarry backup run db
 mount -o remount,rw /media/backup
+some=$(find $repository/data -type f -size +200k -printf '%T@ %p\n' | sort | head -1 | cut -d' ' -f2)
+cp "$some" /run/some
+printf '\xff' | dd of="$some" bs=1 seek=100 conv=notrunc status=none
+mount -o remount,ro /media/backup
+newest=$(ids db | tail -1)
+refused "what is damaged there is said to be" 1 DAMAGED quarry backup verify --deep "$newest"
+like "also by status" "$(quarry status)" 'db: its last backup is DAMAGED'
+mount -o remount,rw /media/backup
+cp /run/some "$some"
+exits "until it is proven again" 0 quarry backup verify --deep "$newest"
 rm /media/backup/filler /media/backup/rest
 try quarry rm --yes side side2
 find $repository/data -type f | sort >/run/before

@@ -82,6 +82,13 @@ echo secret >$root/vault/file
 try quarry snapshot vault@a
 exits "without its passphrase" 0 quarry send vault@a --to /run/vault
 not_ok "a stream tells nothing of what is in it" grep -qa secret <(zstd -dc /run/vault)
+printf '[Encryption]\nArgon2Memory=32M\n' >/etc/quarry/quarry.conf.d/small.conf
+try systemctl restart quarryd
+refused "one that takes more of this host than it would itself" 1 'more memory than Argon2Memory= allows' \
+    quarry receive two:vault2 --from /run/vault
+ok "is not received" nothing_is_there
+rm /etc/quarry/quarry.conf.d/small.conf
+try systemctl restart quarryd
 exits "nor is one needed there" 0 quarry receive two:vault2 --from /run/vault
 refused "but to mount it" 6 passphrase quarry mount vault2
 try quarry mount vault2 --key-file /run/pass

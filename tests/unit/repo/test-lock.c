@@ -241,7 +241,9 @@ static void test_who_makes_room_has_some_left(void **state) {
         memory.objects_max = memory.n;
         assert_int_equal(lock_code(REPOSITORY_WRITE, &l), -ENOSPC);
         assert_int_equal(lock_code(REPOSITORY_ALONE, &l), 0);
+        assert_int_equal(memory_count(&memory, "reserve/"), 0);
         repository_unlock(l);
+        assert_true(memory_count(&memory, "reserve/") > 1);
 }
 
 /* --- a store that fails ----------------------------------------------------------------------------------- */
