@@ -245,14 +245,19 @@ static int remove_lazily_start(Operation *op, Error *err) {
 
 /* --- with its snapshots ----------------------------------------------------------------------------------- */
 
+/* Of what was asked of each snapshot. */
+static bool is_last(Operation *op, const Error *err) {
+        if (err && err->kind != ERROR_NO_SUCH_VOLUME &&
+            op->failure.kind == ERROR_NONE) /* somebody else's removal did it */
+                op->failure = *err;
+        return --op->n_out == 0;
+}
+
 static void on_snapshot_removed(Operation *of_snapshot, const Error *err, void *userdata) {
         Operation *op = userdata;
         Error failure = {};
 
-        if (err && err->kind != ERROR_NO_SUCH_VOLUME &&
-            op->failure.kind == ERROR_NONE) /* somebody else's removal did it */
-                op->failure = *err;
-        if (--op->n_out > 0)
+        if (!is_last(op, err))
                 return;
         if (op->failure.kind != ERROR_NONE)
                 operation_finish(op, &op->failure);
@@ -285,17 +290,62 @@ static void on_claimed_with_snapshots(JobResult *result, int *mount_fd, const Er
         remove_snapshots(op);
 }
 
+static void on_snapshots_closed(Operation *of_snapshot, const Error *err, void *userdata) {
+        Operation *op = userdata;
+        Error failure = {};
+
+        if (!is_last(op, err))
+                return;
+        if (op->failure.kind != ERROR_NONE)
+                operation_finish(op, &op->failure);
+        else if (op->job.lazy)
+                remove_snapshots(op);
+        else if (operation_run_job(op, JOB_VOLUME_CLAIM, on_claimed_with_snapshots, &failure) < 0)
+                operation_finish(op, &failure);
+}
+
+static void on_snapshot_claimed(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
+        Operation *op = userdata;
+
+        if (!err)
+                op->volume->open = false;
+        operation_finish(op, err);
+}
+
+static int claim_snapshot_start(Operation *op, Error *err) {
+        return operation_run_job(op, JOB_VOLUME_CLAIM, on_snapshot_claimed, err);
+}
+
+/* Whether anybody has the device of one that is open and nowhere mounted only the worker sees. */
+static void close_snapshots(Operation *op) {
+        Watcher watcher = { .on_done = on_snapshots_closed, .userdata = op };
+        Operation *claim;
+        Error failure = {};
+
+        op->n_out = 1; /* for this loop */
+        for (VolumeEntry *s = op->volume->snapshots, *next; s; s = next) {
+                next = s->next_snapshot;
+                if (!s->open)
+                        continue;
+                op->n_out++;
+                if (operation_new(op->manager, NULL, &op->caller, &watcher, claim_snapshot_start, &claim, &failure) < 0)
+                        on_snapshots_closed(NULL, &failure, op);
+                else
+                        operation_begin_on_volume(claim, s);
+        }
+        on_snapshots_closed(NULL, NULL, op);
+}
+
 static int snapshot_check(const VolumeEntry *snapshot, Error *err) {
-        bool is_mounted = snapshot->n_holds > 0;
         int r;
 
         r = keeping_check(snapshot, err);
         if (r >= 0)
                 r = operation_check_not_received(snapshot, err);
-        if (r < 0 || (!is_mounted && !snapshot->open))
+        if (r < 0 || snapshot->n_holds == 0)
                 return r;
-        r = error_set(err, ERROR_VOLUME_BUSY, EBUSY, "snapshot %s is in use: %s%s", snapshot->volume.spec.name,
-                      is_mounted ? "mounted at " : "its device is open", is_mounted ? snapshot->holds[0].path : "");
+        r = error_set(err, ERROR_VOLUME_BUSY, EBUSY, "snapshot %s is in use: mounted at %s", snapshot->volume.spec.name,
+                      snapshot->holds[0].path);
         error_hint(err, "quarry umount %s", VOLUME_REFERENCE(&snapshot->volume.spec));
         return r;
 }
@@ -309,10 +359,9 @@ static int remove_snapshots_start(Operation *op, Error *err) {
         watch_look(op->manager->watch);
         for (const VolumeEntry *s = op->volume->snapshots; s && r >= 0; s = s->next_snapshot)
                 r = snapshot_check(s, err);
-        if (r < 0 || !op->job.lazy)
-                return r < 0 ? r : operation_run_job(op, JOB_VOLUME_CLAIM, on_claimed_with_snapshots, err);
-        remove_snapshots(op);
-        return 0;
+        if (r >= 0)
+                close_snapshots(op);
+        return r;
 }
 
 int volume_remove(Manager *m, const Caller *caller, VolumeEntry *entry, bool lazy, bool snapshots,

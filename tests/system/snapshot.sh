@@ -88,7 +88,15 @@ refused "a volume is not held" 1 'is a volume' quarry hold plain-ext4
 exits "release" 0 quarry release plain-ext4@one
 try quarry umount plain-ext4
 refused "a volume with snapshots is not removed" 4 'has 1 snapshot' quarry rm --yes plain-ext4
-exits "unless they are meant too" 0 quarry rm --yes --snapshots plain-ext4
+try quarry mount plain-ext4@one -o ro /mnt
+exec 9<"$(findmnt -nvo SOURCE /mnt)"
+umount /mnt
+refused "nor with one whose device somebody has open" 4 'plain-ext4@one is in use: used by snapshot.sh' quarry rm --yes --snapshots plain-ext4
+is "and all stays" "$(quarry ls --type all --no-legend -o name | grep -c ^plain-ext4)" 2
+exec 9<&-
+try quarry mount plain-ext4@one -o ro /mnt
+umount /mnt
+exits "unless they are meant too, also one that umount(8) unmounted just now" 0 quarry rm --yes --snapshots plain-ext4
 is "and then all is gone" "$(quarry ls --type all --no-legend -o name | grep -c ^plain-ext4)" 0
 
 # --- several at one instant ---
