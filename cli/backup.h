@@ -87,8 +87,8 @@ char *backup_ago(uint64_t usec);
 /* The object that lists and documents show. */
 sd_json_variant *backup_describe(const Backup *backup, const BackupProof *proof);
 
-/* Keeps others on this host from doing the same: "volume-UUID". Waits for them if wait; else -EAGAIN. Returns a
- * descriptor. */
+/* Keeps others on this host from doing the same: "volume-UUID-REPOSITORY". Waits for them if wait; else -EAGAIN.
+ * Returns a descriptor. */
 int backup_turn_take(const char *what, bool wait, Error *err);
 /* For a turn that nobody will want any more. */
 void backup_turn_forget(const char *what);

@@ -158,7 +158,7 @@ static const char *kdf_check(struct crypt_device *header, struct crypt_device *p
                 if (crypt_keyslot_get_pbkdf(header, i, &pbkdf) < 0)
                         return "it has a keyslot that cannot be read";
                 if (!is_bearable(&pbkdf, own) && (!present || !has_one_as_costly(present, &pbkdf)))
-                        return "a keyslot of it takes more memory than Argon2Memory= allows, or much more time";
+                        return "a keyslot of it takes more memory than quarry.conf(5) allows, or much more time";
         }
         return NULL;
 }

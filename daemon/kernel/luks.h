@@ -99,7 +99,7 @@ typedef struct LuksBackup {
  * header. */
 int luks_backup_open(int fd, LuksBackup *ret);
 void luks_backup_done(LuksBackup *backup);
-/* Why it cannot be that of a volume of ours; NULL if it can. own: what a passphrase of this host takes. */
+/* Why it cannot be that of a volume of ours; NULL if it can. own: what a passphrase may take of this host. */
 const char *luks_header_check(Luks *luks, const LuksKdf *own);
 /* Why it is not for the volume of this header UUID, whose header is `present` as far as that can be read (NULL); NULL
  * if it is. */

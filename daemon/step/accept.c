@@ -56,6 +56,7 @@ static int accept_header(StepContext *c, Error *err) {
         r = luks_header_open(c, err);
         if (r < 0)
                 return r;
+        kdf.memory = c->config->argon2_memory_total; /* where it was made the other limit may be higher */
         why = luks_header_check(c->luks, &kdf);
         if (why)
                 return error_set(err, ERROR_FAILED, EBADMSG,

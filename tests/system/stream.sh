@@ -82,9 +82,9 @@ echo secret >$root/vault/file
 try quarry snapshot vault@a
 exits "without its passphrase" 0 quarry send vault@a --to /run/vault
 not_ok "a stream tells nothing of what is in it" grep -qa secret <(zstd -dc /run/vault)
-printf '[Encryption]\nArgon2Memory=32M\n' >/etc/quarry/quarry.conf.d/small.conf
+printf '[Encryption]\nArgon2Memory=32M\nArgon2MemoryTotal=32M\n' >/etc/quarry/quarry.conf.d/small.conf
 try systemctl restart quarryd
-refused "one that takes more of this host than it would itself" 1 'more memory than Argon2Memory= allows' \
+refused "one that takes more of this host than it would itself" 1 'more memory than quarry.conf.* allows' \
     quarry receive two:vault2 --from /run/vault
 ok "is not received" nothing_is_there
 rm /etc/quarry/quarry.conf.d/small.conf
