@@ -245,23 +245,25 @@ static int remove_lazily_start(Operation *op, Error *err) {
 
 /* --- with its snapshots ----------------------------------------------------------------------------------- */
 
-/* Of what was asked of each snapshot. */
-static bool is_last(Operation *op, const Error *err) {
+/* Of what was asked of each snapshot one has come to its end. True once all did, and well; if one did not, the whole
+ * ends with the last. */
+static bool all_went_well(Operation *op, const Error *err) {
         if (err && err->kind != ERROR_NO_SUCH_VOLUME &&
             op->failure.kind == ERROR_NONE) /* somebody else's removal did it */
                 op->failure = *err;
-        return --op->n_out == 0;
+        if (--op->n_out > 0)
+                return false;
+        if (op->failure.kind == ERROR_NONE)
+                return true;
+        operation_finish(op, &op->failure);
+        return false;
 }
 
 static void on_snapshot_removed(Operation *of_snapshot, const Error *err, void *userdata) {
         Operation *op = userdata;
         Error failure = {};
 
-        if (!is_last(op, err))
-                return;
-        if (op->failure.kind != ERROR_NONE)
-                operation_finish(op, &op->failure);
-        else if ((op->job.lazy ? remove_alone_lazily_start : remove_alone_start)(op, &failure) < 0)
+        if (all_went_well(op, err) && (op->job.lazy ? remove_alone_lazily_start : remove_alone_start)(op, &failure) < 0)
                 operation_finish(op, &failure);
 }
 
@@ -294,11 +296,9 @@ static void on_snapshots_closed(Operation *of_snapshot, const Error *err, void *
         Operation *op = userdata;
         Error failure = {};
 
-        if (!is_last(op, err))
+        if (!all_went_well(op, err))
                 return;
-        if (op->failure.kind != ERROR_NONE)
-                operation_finish(op, &op->failure);
-        else if (op->job.lazy)
+        if (op->job.lazy)
                 remove_snapshots(op);
         else if (operation_run_job(op, JOB_VOLUME_CLAIM, on_claimed_with_snapshots, &failure) < 0)
                 operation_finish(op, &failure);
