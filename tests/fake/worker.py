@@ -280,8 +280,16 @@ class Worker:
             self.watchers = [(p, c) for p, c in self.watchers if c is not connection]
         raise Hangup
 
+    def _wait_for_watcher(self, pool, seconds=10):
+        end = time.monotonic() + seconds
+        while not any(p == pool for p, _ in self.watchers):
+            assert time.monotonic() < end, f"nobody watches pool {pool}"
+            time.sleep(0.005)
+
     def report(self, pool, left, used=None, **changes):
-        """What the watcher sees: so many bytes left, and volumes by uuid with what they use."""
+        """What the watcher sees: so many bytes left, and volumes by uuid with what they use. The broker has a pool
+        watched a moment after it is active."""
+        self._wait_for_watcher(pool)
         info = self.pools[pool]
         info["dataUsedBytes"] = info["dataSizeBytes"] - left
         space = {"uuid": pool, **{k: info[k] for k in ("dataSizeBytes", "dataUsedBytes", "metadataSizeBytes",

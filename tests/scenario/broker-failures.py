@@ -608,7 +608,6 @@ def who_waits_for_a_disk_that_fails_is_told():
 def a_pool_whose_metadata_failed_says_so_and_is_made_anew_once_nobody_uses_it():
     pool = world.worker.add_pool()
     world.start()
-    eventually(lambda: world.worker.watchers, "the pools are watched")
     world.create("db")
     world.call("Volume.Mount", volume="db")
     size = world.pool()["dataSizeBytes"]

@@ -109,7 +109,6 @@ def what_is_suspended_is_unlocked_in_a_pool_that_takes_no_changes():
     world.call("Volume.Mount", volume="a")
     world.call("Key.Lock", volume="a", suspend=True)
     world.call("Key.Lock", volume="b")
-    eventually(lambda: world.worker.watchers, "the pool is watched")
     world.worker.report(next(iter(world.worker.pools)), GIB, readOnly=True)
     eventually(lambda: world.pool().get("failure"), "its metadata cannot be written")
     world.refused("PoolUnavailable", "Key.Unlock", volume="b")

@@ -116,7 +116,6 @@ def nobody_waits_for_a_writer():
 def a_pool_that_fills_ends_it():
     pool = world.worker.add_pool(size=10 * GIB)
     world.start()
-    eventually(lambda: world.worker.watchers, "the pool is watched")
     uuid = world.create("db")["uuid"]
     world.call("Volume.Mount", volume="db")
     transfer = Transfer().wait()

@@ -15,7 +15,6 @@ def begin(left=30 * GIB, **limits):
     """A pool of 50G that is watched, tenant acme with a mounted volume, and what the watcher sees."""
     pool = world.worker.add_pool(size=50 * GIB)
     world.start()
-    eventually(lambda: world.worker.watchers, "the pool is watched")
     world.call("Tenant.Create", name="acme", **limits)
     world.create("acme/db", 20 * GIB)
     uuid = world.call("Volume.Mount", volume="acme/db") and world.inspect("acme/db")["uuid"]
