@@ -29,63 +29,13 @@ typedef struct Restore {
         BackupSession *session;
         const Backup *backup;
         const char *what;
-        Progress progress;
         bool check;
-        ContentId *ids; /* of a segment */
+        Target *target;
 } Restore;
 
-/* What becomes of each chunk: begin() is asked for it, and returns 1 if the threads have work with it; end() when that
- * is done. */
-typedef struct Pass {
-        int (*begin)(Restore *r, Target *target, Piece *p, Error *err);
-        void (*work)(const Repository *repository, Piece *p);
-        int (*end)(Restore *r, Target *target, Piece *p, Error *err);
-} Pass;
-
-static int begin_chunk(Restore *r, const Pass *pass, Target *target, Crew *crew, uint64_t n, Error *err) {
-        Piece *p = crew_next(crew);
-        int k;
-
-        k = repository_lock_renew(r->session->lock, err);
-        if (k >= 0 && !p) {
-                k = pass->end(r, target, crew_collect(crew), err);
-                p = crew_next(crew);
-        }
-        if (k < 0)
-                return k;
-        p->number = n;
-        p->id = r->ids[n % SEGMENT_CHUNKS];
-        p->size = backup_chunk_size(r->backup, n);
-        k = pass->begin(r, target, p, err);
-        if (k > 0)
-                crew_give(crew);
-        stream_progress(&r->progress, (n + 1) * CHUNK_SIZE);
-        return k;
-}
-
-static int each_chunk(Restore *r, const char *what, const Pass *pass, Target *target, Error *err) {
-        _cleanup_(crew_freep) Crew *crew = NULL;
-        const Backup *b = r->backup;
-        Piece *p;
-        int n;
-
-        n = crew_new(r->session->repository, pass->work, &crew, err);
-        r->progress = (Progress) { .what = what, .total = b->device_size };
-        for (size_t i = 0; i < b->n_segments && n >= 0; i++) {
-                uint64_t first = (uint64_t) i * SEGMENT_CHUNKS;
-
-                n = backup_get_segment(r->session->repository, b, i, r->ids, err);
-                for (uint64_t j = 0; j < SEGMENT_CHUNKS && n >= 0 && (first + j) * CHUNK_SIZE < b->device_size; j++)
-                        n = begin_chunk(r, pass, target, crew, first + j, err);
-        }
-        while (n >= 0 && (p = crew_collect(crew)))
-                n = pass->end(r, target, p, err);
-        progress_clear();
-        return n;
-}
-
 /* A new device is nothing but zeros. */
-static int fetch_chunk(Restore *r, Target *target, Piece *p, Error *err) {
+static int fetch_chunk(Piece *p, void *userdata, Error *err) {
+        Restore *r = userdata;
         int n;
 
         if (content_id_is_zeros(&p->id))
@@ -94,19 +44,21 @@ static int fetch_chunk(Restore *r, Target *target, Piece *p, Error *err) {
         return n < 0 ? n : 1;
 }
 
-static int write_chunk(Restore *r, Target *target, Piece *p, Error *err) {
+static int write_chunk(Piece *p, void *userdata, Error *err) {
+        Restore *r = userdata;
         int n = piece_failure(p, err);
 
-        return n < 0 ? n : target_write(target, p->number * CHUNK_SIZE, p->data, p->size, err);
+        return n < 0 ? n : target_write(r->target, p->number * CHUNK_SIZE, p->data, p->size, err);
 }
 
-static int read_chunk(Restore *r, Target *target, Piece *p, Error *err) {
-        int n = target_read(target, p->number * CHUNK_SIZE, p->data, p->size, err);
+static int read_chunk(Piece *p, void *userdata, Error *err) {
+        Restore *r = userdata;
+        int n = target_read(r->target, p->number * CHUNK_SIZE, p->data, p->size, err);
 
         return n < 0 ? n : 1;
 }
 
-static int judge_chunk(Restore *r, Target *target, Piece *p, Error *err) {
+static int judge_chunk(Piece *p, void *userdata, Error *err) {
         return p->failure.kind == ERROR_NONE
                        ? 0
                        : error_set(err, ERROR_FAILED, EBADMSG, "what was restored differs at byte %" PRIu64,
@@ -114,28 +66,28 @@ static int judge_chunk(Restore *r, Target *target, Piece *p, Error *err) {
 }
 
 static int write_contents(Target *target, void *userdata, Error *err) {
-        static const Pass restores = { fetch_chunk, piece_open, write_chunk },
-                          compares = { read_chunk, piece_check, judge_chunk };
+        const ChunkPass restores = { fetch_chunk, piece_open, write_chunk, userdata },
+                        compares = { read_chunk, piece_check, judge_chunk, userdata };
         _cleanup_free_ char *comparing = NULL;
         Restore *r = userdata;
         int n;
 
-        n = each_chunk(r, r->what, &restores, target, err);
+        r->target = target;
+        n = backup_each_chunk(r->session, r->backup, r->what, &restores, err);
         if (n < 0 || !r->check)
                 return n;
         n = target_forget(target, err); /* what comes from memory proves nothing */
         if (n < 0)
                 return n;
         comparing = must_have(format_new("comparing what was restored of %s", VOLUME_REFERENCE(&r->backup->spec)));
-        return each_chunk(r, comparing, &compares, target, err);
+        return backup_each_chunk(r->session, r->backup, comparing, &compares, err);
 }
 
 int backup_write_volume(BackupSession *session, const Backup *b, const char *name, char **labels, bool check,
                         sd_json_variant **ret, Error *err) {
         _cleanup_free_ char *what = must_have(check ? format_new("restoring %s for a proof", VOLUME_REFERENCE(&b->spec))
                                                     : format_new("restoring %s", name));
-        _cleanup_free_ ContentId *ids = must_have(calloc(SEGMENT_CHUNKS, sizeof(*ids)));
-        Restore r = { .session = session, .backup = b, .what = what, .check = check, .ids = ids };
+        Restore r = { .session = session, .backup = b, .what = what, .check = check };
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
 
         parameters = transfer_parameters(name, &b->spec, labels);

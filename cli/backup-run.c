@@ -42,6 +42,7 @@ typedef struct Run {
         Progress progress;
         size_t range;             /* the first that may reach into what comes */
         Crew *crew;
+        ContentId *ids;           /* of the segment that is read: of what was there before, until a chunk is put */
 } Run;
 
 static void run_done(Run *run) {
@@ -128,35 +129,32 @@ static bool is_touched(Run *run, uint64_t offset, uint64_t end) {
                (run->base && offset < backup_header_size(&run->backup));
 }
 
-/* The oldest that is under way. ids: of its segment. */
-static int put_piece(Run *run, Piece *p, ContentId *ids, Error *err) {
+static int put_piece(Piece *p, void *userdata, Error *err) {
+        Run *run = userdata;
         uint64_t stored;
         int r;
 
         r = repository_put_piece(run->session->repository, p, arg_full, &stored, err);
         if (r < 0)
                 return r;
-        ids[p->number % SEGMENT_CHUNKS] = p->id;
+        run->ids[p->number % SEGMENT_CHUNKS] = p->id;
         run->backup.read += p->size;
         run->backup.stored += stored;
         stream_progress(&run->progress, run->backup.read);
         return 0;
 }
 
-/* ids: of what was there before, until it is put. */
-static int read_chunk(Run *run, uint64_t n, ContentId *ids, Error *err) {
-        Piece *p = crew_next(run->crew);
+static int read_chunk(Run *run, uint64_t n, Error *err) {
+        Piece *p;
         int r;
 
         r = repository_lock_renew(run->session->lock, err);
-        if (r >= 0 && !p) {
-                r = put_piece(run, crew_collect(run->crew), ids, err);
-                p = crew_next(run->crew);
-        }
+        if (r >= 0)
+                r = crew_next(run->crew, &p, err);
         if (r < 0)
                 return r;
         p->number = n;
-        p->id = ids[n % SEGMENT_CHUNKS];
+        p->id = run->ids[n % SEGMENT_CHUNKS];
         p->size = backup_chunk_size(&run->backup, n);
         r = source_read(&run->source, n * CHUNK_SIZE, p->data, p->size, err);
         if (r >= 0)
@@ -174,9 +172,9 @@ static int put_segment(Run *run, size_t n, ContentId *ret, Error *err) {
         _cleanup_free_ ContentId *ids = must_have(calloc(SEGMENT_CHUNKS, sizeof(*ids)));
         uint64_t first = (uint64_t) n * SEGMENT_CHUNKS, stored;
         bool changed = false;
-        Piece *p;
         int r = 0;
 
+        run->ids = ids;
         if (*run->parent.id)
                 r = backup_get_segment(run->session->repository, &run->parent, n, ids, err);
         for (uint64_t i = 0; i < SEGMENT_CHUNKS && r >= 0; i++) {
@@ -187,12 +185,12 @@ static int put_segment(Run *run, size_t n, ContentId *ret, Error *err) {
                         ids[i] = (ContentId) {};
                 } else if (is_touched(run, offset, offset + CHUNK_SIZE) ||
                            (!content_id_is_zeros(&ids[i]) && !has_same_size(run, chunk))) {
-                        r = read_chunk(run, chunk, ids, err);
+                        r = read_chunk(run, chunk, err);
                         changed = true;
                 }
         }
-        while (r >= 0 && (p = crew_collect(run->crew)))
-                r = put_piece(run, p, ids, err);
+        if (r >= 0)
+                r = crew_finish(run->crew, err);
         if (r < 0)
                 return r;
         if (!changed) {
@@ -212,7 +210,7 @@ static int put_contents(Run *run, Error *err) {
         b->n_segments = backup_count_segments(b->device_size);
         b->segments = must_have(calloc(b->n_segments + 1, sizeof(*b->segments)));
         run->progress.total = run->source.total;
-        r = crew_new(run->session->repository, piece_seal, &run->crew, err);
+        r = crew_new(run->session->repository, piece_seal, put_piece, run, &run->crew, err);
         for (size_t i = 0; i < b->n_segments && r >= 0; i++)
                 r = put_segment(run, i, &b->segments[i], err);
         crew_free(TAKE_PTR(run->crew)); /* others are forked behind this */

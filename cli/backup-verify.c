@@ -92,49 +92,48 @@ static void remove_leftovers(void) {
         }
 }
 
+typedef struct Comparison {
+        const Backup *backup;
+        Source source;
+        size_t range; /* of the source, see source_touches() */
+} Comparison;
+
+static int read_chunk(Piece *p, void *userdata, Error *err) {
+        uint64_t offset = p->number * CHUNK_SIZE;
+        Comparison *c = userdata;
+        int r;
+
+        if (offset < backup_header_size(c->backup))
+                return 0;
+        if (!source_touches(&c->source, offset, offset + CHUNK_SIZE, &c->range) && content_id_is_zeros(&p->id))
+                return 0; /* nothing was ever written there, and so it is in the backup */
+        r = source_read(&c->source, offset, p->data, p->size, err);
+        return r < 0 ? r : 1;
+}
+
+static int judge_chunk(Piece *p, void *userdata, Error *err) {
+        return p->failure.kind == ERROR_NONE
+                       ? 0
+                       : error_set(err, ERROR_FAILED, EBADMSG, "it differs from its snapshot at byte %" PRIu64,
+                                   p->number * CHUNK_SIZE);
+}
+
 /* The snapshot that it was made of may still be there: then what that holds now is what the backup has to be, but for
  * keys that changed since. */
 static int compare_snapshot(BackupSession *session, const Backup *b, bool *ret_compared, Error *err) {
-        _cleanup_free_ ContentId *ids = must_have(calloc(SEGMENT_CHUNKS, sizeof(*ids)));
-        _cleanup_free_ uint8_t *buf = must_have(malloc(CHUNK_SIZE));
         _cleanup_free_ char *what = must_have(format_new("comparing %s with its snapshot", VOLUME_REFERENCE(&b->spec)));
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *image = NULL;
-        _cleanup_(source_done) Source source = { .device = -EBADF };
-        Progress progress = { .what = what, .total = b->device_size };
+        Comparison c = { .backup = b, .source = { .device = -EBADF } };
+        const ChunkPass pass = { read_chunk, piece_check, judge_chunk, &c };
         char uuid[SD_ID128_UUID_STRING_MAX];
         Error ignored = {};
-        size_t range = 0;
-        int r = 0;
+        int r;
 
         sd_id128_to_uuid_string(b->snapshot, uuid);
-        if (volume_inspect(uuid, &image, &ignored) < 0 || source_open(uuid, NULL, what, &source, &ignored) < 0)
+        if (volume_inspect(uuid, &image, &ignored) < 0 || source_open(uuid, NULL, what, &c.source, &ignored) < 0)
                 return 0;
-        for (size_t i = 0; i < b->n_segments && r >= 0; i++) {
-                r = backup_get_segment(session->repository, b, i, ids, err);
-                for (uint64_t j = 0, n; j < SEGMENT_CHUNKS && r >= 0; j++) {
-                        ContentId is;
-
-                        n = (uint64_t) i * SEGMENT_CHUNKS + j;
-                        if (n * CHUNK_SIZE >= b->device_size)
-                                break;
-                        if (n * CHUNK_SIZE < backup_header_size(b))
-                                continue;
-                        if (!source_touches(&source, n * CHUNK_SIZE, (n + 1) * CHUNK_SIZE, &range) &&
-                            content_id_is_zeros(&ids[j]))
-                                continue; /* nothing was ever written there, and so it is in the backup */
-                        r = source_read(&source, n * CHUNK_SIZE, buf, backup_chunk_size(b, n), err);
-                        if (r < 0)
-                                break;
-                        repository_name_content(session->repository, buf, backup_chunk_size(b, n), &is);
-                        if (!content_id_equal(&is, &ids[j]))
-                                r = error_set(err, ERROR_FAILED, EBADMSG,
-                                              "it differs from its snapshot at byte %" PRIu64, n * CHUNK_SIZE);
-                        stream_progress(&progress, (n + 1) * CHUNK_SIZE);
-                }
-                if (r >= 0)
-                        r = repository_lock_renew(session->lock, err);
-        }
-        progress_clear();
+        r = backup_each_chunk(session, b, what, &pass, err);
+        source_done(&c.source);
         *ret_compared = r >= 0;
         return r;
 }

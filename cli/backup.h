@@ -93,6 +93,18 @@ int backup_turn_take(const char *what, bool wait, Error *err);
 /* For a turn that nobody will want any more. */
 void backup_turn_forget(const char *what);
 
+/* What becomes of each chunk, in their order: begin() returns 1 if the threads have work with the piece, whose number,
+ * id and size are set; done() is called behind that. */
+typedef struct ChunkPass {
+        int (*begin)(Piece *p, void *userdata, Error *err);
+        void (*work)(const Repository *r, Piece *p); /* as of crew_new() */
+        CrewDone done;
+        void *userdata;
+} ChunkPass;
+
+/* what: for the progress. */
+int backup_each_chunk(BackupSession *session, const Backup *b, const char *what, const ChunkPass *pass, Error *err);
+
 /* --- restoring --------------------------------------------------------------------------------------------- */
 
 /* labels: of the volume; NULL: none. check: what is written is read again, and compared. */

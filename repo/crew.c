@@ -12,10 +12,12 @@
 struct Crew {
         const Repository *repository;
         void (*work)(const Repository *r, Piece *p);
+        CrewDone done;
+        void *userdata;
         pthread_mutex_t lock;
         pthread_cond_t was_given, was_done;
         size_t given, taken, collected;
-        bool ends, done[PIECES_MAX];
+        bool ends, is_done[PIECES_MAX];
         Piece pieces[PIECES_MAX];
         size_t n_pieces, n_threads;
         pthread_t threads[THREADS_MAX];
@@ -34,7 +36,7 @@ static void *thread_run(void *userdata) {
                 (void) pthread_mutex_unlock(&c->lock);
                 c->work(c->repository, &c->pieces[i]);
                 (void) pthread_mutex_lock(&c->lock);
-                c->done[i] = true;
+                c->is_done[i] = true;
                 (void) pthread_cond_signal(&c->was_done);
         }
         (void) pthread_mutex_unlock(&c->lock);
@@ -63,7 +65,8 @@ static int threads_start(Crew *c, size_t n, Error *err) {
         return c->n_threads == 0 ? error_errno(err, r, "cannot start a thread") : 0; /* fewer do it, too */
 }
 
-int crew_new(const Repository *r, void (*work)(const Repository *r, Piece *p), Crew **ret, Error *err) {
+int crew_new(const Repository *r, void (*work)(const Repository *r, Piece *p), CrewDone done, void *userdata,
+             Crew **ret, Error *err) {
         _cleanup_(crew_freep) Crew *c = calloc(1, sizeof(*c));
         size_t n = processors();
         int k;
@@ -72,6 +75,8 @@ int crew_new(const Repository *r, void (*work)(const Repository *r, Piece *p), C
                 return error_oom(err);
         c->repository = r;
         c->work = work;
+        c->done = done;
+        c->userdata = userdata;
         (void) pthread_mutex_init(&c->lock, NULL);
         (void) pthread_cond_init(&c->was_given, NULL);
         (void) pthread_cond_init(&c->was_done, NULL);
@@ -104,27 +109,37 @@ void crew_free(Crew *c) {
         free(c);
 }
 
-Piece *crew_next(Crew *c) {
-        return c->given - c->collected == c->n_pieces ? NULL : &c->pieces[c->given % c->n_pieces];
+/* The oldest. */
+static int collect(Crew *c, Error *err) {
+        size_t i = c->collected % c->n_pieces;
+
+        (void) pthread_mutex_lock(&c->lock);
+        while (!c->is_done[i])
+                (void) pthread_cond_wait(&c->was_done, &c->lock);
+        (void) pthread_mutex_unlock(&c->lock);
+        c->collected++;
+        return c->done(&c->pieces[i], c->userdata, err);
+}
+
+int crew_next(Crew *c, Piece **ret, Error *err) {
+        int r = c->given - c->collected == c->n_pieces ? collect(c, err) : 0;
+
+        *ret = &c->pieces[c->given % c->n_pieces];
+        return r;
 }
 
 void crew_give(Crew *c) {
         (void) pthread_mutex_lock(&c->lock);
-        c->done[c->given % c->n_pieces] = false;
+        c->is_done[c->given % c->n_pieces] = false;
         c->given++;
         (void) pthread_cond_signal(&c->was_given);
         (void) pthread_mutex_unlock(&c->lock);
 }
 
-Piece *crew_collect(Crew *c) {
-        size_t i = c->collected % c->n_pieces;
+int crew_finish(Crew *c, Error *err) {
+        int r = 0;
 
-        if (c->collected == c->given)
-                return NULL;
-        (void) pthread_mutex_lock(&c->lock);
-        while (!c->done[i])
-                (void) pthread_cond_wait(&c->was_done, &c->lock);
-        (void) pthread_mutex_unlock(&c->lock);
-        c->collected++;
-        return &c->pieces[i];
+        while (r >= 0 && c->collected < c->given)
+                r = collect(c, err);
+        return r;
 }

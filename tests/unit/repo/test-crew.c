@@ -13,37 +13,38 @@ static void fill(Piece *p, uint64_t number) {
         memset(p->data, (int) number + 1, p->size);
 }
 
-static Piece *next(Crew *crew, void (*collected)(Piece *p, void *userdata), void *userdata) {
-        if (!crew_next(crew))
-                collected(crew_collect(crew), userdata);
-        return crew_next(crew);
-}
-
 typedef struct Order {
         Repository *repository;
         uint64_t next;
         ContentId ids[PIECES];
 } Order;
 
-static void put(Piece *p, void *userdata) {
+static int put(Piece *p, void *userdata, Error *err) {
         Order *order = userdata;
         uint64_t stored;
-        Error err = {};
 
         assert_int_equal(p->number, order->next);
-        assert_int_equal(repository_put_piece(order->repository, p, false, &stored, &err), 0);
+        assert_int_equal(repository_put_piece(order->repository, p, false, &stored, err), 0);
         assert_true(stored > 0);
         order->ids[order->next++] = p->id;
+        return 0;
 }
 
-static void is_what_was_put(Piece *p, void *userdata) {
+static int is_what_was_put(Piece *p, void *userdata, Error *err) {
         Order *order = userdata;
-        Error err = {};
 
         assert_int_equal(p->number, order->next++);
-        assert_int_equal(piece_failure(p, &err), 0);
+        assert_int_equal(piece_failure(p, err), 0);
         for (size_t i = 0; i < p->size; i++)
                 assert_int_equal(p->data[i], p->number + 1);
+        return 0;
+}
+
+static int fails(Piece *p, void *userdata, Error *err) {
+        Order *order = userdata;
+
+        assert_int_equal(p->number, order->next++);
+        return piece_failure(p, err);
 }
 
 static void put_all(Order *order) {
@@ -51,13 +52,13 @@ static void put_all(Order *order) {
         Error err = {};
         Piece *p;
 
-        assert_int_equal(crew_new(order->repository, piece_seal, &crew, &err), 0);
+        assert_int_equal(crew_new(order->repository, piece_seal, put, order, &crew, &err), 0);
         for (uint64_t i = 0; i < PIECES; i++) {
-                fill(next(crew, put, order), i);
+                assert_int_equal(crew_next(crew, &p, &err), 0);
+                fill(p, i);
                 crew_give(crew);
         }
-        while ((p = crew_collect(crew)))
-                put(p, order);
+        assert_int_equal(crew_finish(crew, &err), 0);
         crew_free(crew);
 }
 
@@ -72,17 +73,16 @@ static void test_pieces_come_back_in_their_order(void **state) {
         assert_int_equal(order.next, PIECES);
         assert_int_equal(memory_count(&m, "data/"), PIECES);
         order.next = 0;
-        assert_int_equal(crew_new(order.repository, piece_open, &crew, &err), 0);
+        assert_int_equal(crew_new(order.repository, piece_open, is_what_was_put, &order, &crew, &err), 0);
         for (uint64_t i = 0; i < PIECES; i++) {
-                p = next(crew, is_what_was_put, &order);
+                assert_int_equal(crew_next(crew, &p, &err), 0);
                 p->number = i;
                 p->id = order.ids[i];
                 p->size = CHUNK_SIZE / 2;
                 assert_true(repository_fetch_piece(order.repository, p, &err) >= 0);
                 crew_give(crew);
         }
-        while ((p = crew_collect(crew)))
-                is_what_was_put(p, &order);
+        assert_int_equal(crew_finish(crew, &err), 0);
         assert_int_equal(order.next, PIECES);
         crew_free(crew);
         repository_free(order.repository);
@@ -109,7 +109,7 @@ static void test_what_is_called_so_already_is_not_sealed(void **state) {
         memory_done(&m);
 }
 
-static void test_a_failure_stays_with_its_piece(void **state) {
+static void test_a_failure_is_told_in_its_turn(void **state) {
         Memory m = {};
         Order order = { .repository = memory_repository(&m) };
         Crew *crew = NULL;
@@ -117,20 +117,39 @@ static void test_a_failure_stays_with_its_piece(void **state) {
         Piece *p;
 
         put_all(&order);
-        assert_int_equal(crew_new(order.repository, piece_check, &crew, &err), 0);
+        order.next = 0;
+        assert_int_equal(crew_new(order.repository, piece_check, fails, &order, &crew, &err), 0);
         for (uint64_t i = 0; i < 3; i++) {
-                p = crew_next(crew);
+                assert_int_equal(crew_next(crew, &p, &err), 0);
                 fill(p, i);
                 p->id = order.ids[i == 1 ? 2 : i];
                 crew_give(crew);
         }
-        for (uint64_t i = 0; i < 3; i++) {
-                p = crew_collect(crew);
-                assert_int_equal(p->number, i);
-                assert_int_equal(piece_failure(p, &err), i == 1 ? -EBADMSG : 0);
+        assert_int_equal(crew_finish(crew, &err), -EBADMSG);
+        assert_int_equal(order.next, 2);
+        crew_free(crew); /* the third is given up */
+        repository_free(order.repository);
+        memory_done(&m);
+}
+
+static void test_a_failure_ends_what_is_given_behind_it(void **state) {
+        Memory m = {};
+        Order order = { .repository = memory_repository(&m) };
+        Crew *crew = NULL;
+        Error err = {};
+        Piece *p;
+        int r = 0;
+
+        put_all(&order);
+        order.next = 0;
+        assert_int_equal(crew_new(order.repository, piece_check, fails, &order, &crew, &err), 0);
+        for (uint64_t i = 0; i < PIECES && (r = crew_next(crew, &p, &err)) == 0; i++) {
+                fill(p, i);
+                p->id = order.ids[0]; /* none but the first is that */
+                crew_give(crew);
         }
-        fill(crew_next(crew), 3); /* given up while it is under way */
-        crew_give(crew);
+        assert_int_equal(r, -EBADMSG);
+        assert_int_equal(order.next, 2);
         crew_free(crew);
         repository_free(order.repository);
         memory_done(&m);
@@ -140,7 +159,8 @@ int main(void) {
         static const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_pieces_come_back_in_their_order),
                 cmocka_unit_test(test_what_is_called_so_already_is_not_sealed),
-                cmocka_unit_test(test_a_failure_stays_with_its_piece),
+                cmocka_unit_test(test_a_failure_is_told_in_its_turn),
+                cmocka_unit_test(test_a_failure_ends_what_is_given_behind_it),
         };
 
         return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
