@@ -56,29 +56,15 @@ static char *label_of(sd_id128_t uuid) {
 
 /* --- all of a volume -------------------------------------------------------------------------------------- */
 
-static int snapshot_make(const char *name, const StreamHeader *h, Error *err) {
-        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
-        _cleanup_free_ char *image = must_have(format_new("%s@%s", name, h->snapshot)), *label = label_of(h->uuid);
-        char *images[] = { image, NULL }, *labels[] = { label, NULL };
-
-        must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRV("volumes", images),
-                            SD_JSON_BUILD_PAIR_STRV("labels", labels)));
-        Call call = { .method = API_VOLUME ".Snapshot", .parameters = parameters };
-        return client_call(&call, NULL, NULL, err);
-}
-
 static int receive_whole(Contents *contents, const StreamHeader *h, const char *name, Error *err) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL, *made = NULL;
-        int r;
+        _cleanup_free_ char *label = label_of(h->uuid);
+        char *labels[] = { label, NULL };
 
         parameters = transfer_parameters(name, &h->spec, NULL);
-        r = transfer_run(parameters, contents_write, contents, &made, err);
-        if (r < 0)
-                return r;
-        r = snapshot_make(name, h, err);
-        if (r < 0)
-                error_prefix(err, "the volume is there, without its snapshot");
-        return r;
+        must(sd_json_variant_merge_objectbo(&parameters, SD_JSON_BUILD_PAIR_STRING("snapshot", h->snapshot),
+                                            SD_JSON_BUILD_PAIR_STRV("snapshotLabels", labels)));
+        return transfer_run(parameters, contents_write, contents, &made, err);
 }
 
 /* --- what is new ------------------------------------------------------------------------------------------ */

@@ -153,7 +153,8 @@ static int check_room(Manager *m, PoolEntry *pool, const TenantEntry *tenant, co
         return r < 0 ? r : space_check_create(pool, err);
 }
 
-static int new_volume(Manager *m, const Caller *caller, VolumeSpec *spec, VolumeEntry **ret, Error *err) {
+static int new_volume(Manager *m, const Caller *caller, ReceiveRequest *request, VolumeEntry **ret, Error *err) {
+        VolumeSpec *spec = &request->spec;
         TenantEntry *tenant;
         PoolEntry *pool;
         int r;
@@ -167,6 +168,8 @@ static int new_volume(Manager *m, const Caller *caller, VolumeSpec *spec, Volume
                 r = registry_check_old_names(&m->registry, spec->tenant, spec->name, NULL, err);
         if (r >= 0)
                 r = check_room(m, pool, tenant, spec, err);
+        if (r >= 0 && request->image)
+                r = quota_check_snapshots(tenant, 1, err);
         return r < 0 ? r : volume_create_entry(m, pool, spec, ret, err);
 }
 
@@ -217,7 +220,7 @@ static int receive(Manager *m, const Caller *caller, ReceiveRequest *request, in
         r = operation_new(m, "receive", caller, watcher, request->base ? copy_start : receive_run, &op, err);
         if (r < 0)
                 return r;
-        r = request->base ? new_snapshot(m, request, &entry, err) : new_volume(m, caller, &request->spec, &entry, err);
+        r = request->base ? new_snapshot(m, request, &entry, err) : new_volume(m, caller, request, &entry, err);
         if (r < 0) {
                 operation_free(op);
                 return r;

@@ -34,6 +34,7 @@ typedef struct ReceiveRequest {
         VolumeEntry *base; /* the snapshot that it begins as, */
         const char *snapshot; /* and its name */
         bool foreign; /* the filesystem is somebody else's, see JOB_VOLUME_ACCEPT */
+        bool image; /* a snapshot will be made of it: whether its tenant may have that is seen before all is there */
 } ReceiveRequest;
 
 /* Takes over the spec's contents and transfer_fd in every case. */

@@ -114,6 +114,8 @@ void call_free(Call *call) {
         sd_varlink_unref(call->link);
         server_caller_done(&call->caller);
         free(call->pattern);
+        free(call->image);
+        strv_free(call->labels);
         free(call);
 }
 
@@ -181,8 +183,18 @@ static void reply(Call *call, Operation *op, int r) {
 
 static void on_done(Operation *op, const Error *err, void *userdata) {
         _cleanup_(call_freep) Call *call = userdata;
+        CallNext next = TAKE_PTR(call->next);
+        Error failure = {};
         int r;
 
+        if (next && !err) {
+                r = next(call, op, &failure);
+                if (r >= 0) {
+                        TAKE_PTR(call);
+                        return;
+                }
+                err = &failure;
+        }
         if (call->oneway) /* an answer would be taken for that of the client's next call */
                 return;
         if (op->again && sd_varlink_dispatch_again(call->link) >= 0)

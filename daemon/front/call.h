@@ -13,6 +13,8 @@ typedef struct Call Call;
 typedef int (*CallReply)(Call *call, Operation *operation);
 /* The same with an error; what it returns a handler may return. */
 typedef int (*CallFailure)(Call *call, const Error *err);
+/* Begins another operation, with call_watcher(), behind the one that was done, whoever waits for it. */
+typedef int (*CallNext)(Call *call, Operation *operation, Error *err);
 
 typedef enum ListType { LIST_VOLUMES, LIST_SNAPSHOTS, LIST_ALL, _LIST_TYPE_MAX } ListType;
 
@@ -26,6 +28,8 @@ struct Call {
         bool entered; /* it counts, see server_call_enter() */
         CallReply reply;
         CallFailure fail; /* NULL: with the error of its kind */
+        CallNext next; /* NULL: the operation is answered */
+        char *image, **labels; /* of a snapshot, for next */
         sd_id128_t object; /* what the call is about, for reply */
         Reference filter;  /* the same, for a list, */
         ListType type;     /* of what, */

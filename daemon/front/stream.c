@@ -49,16 +49,55 @@ static int vl_method_send(sd_varlink *link, sd_json_variant *parameters, sd_varl
 /* --- receive ---------------------------------------------------------------------------------------------- */
 
 typedef struct ReceiveParameters {
-        const char *volume, *base, *filesystem, *key_source;
+        const char *volume, *base, *filesystem, *key_source, *snapshot;
         uint64_t size;
         uint32_t uid, gid, mode;
-        char **labels;
+        char **labels, **snapshot_labels;
         int socket;
         bool foreign;
 } ReceiveParameters;
 
 static int receive_reply(Call *call, Operation *op) {
-        return sd_varlink_replybo(call->link, SD_JSON_BUILD_PAIR_UUID("uuid", op->volume->volume.uuid));
+        const VolumeEntry *made = op->volume;
+
+        if (made)
+                call->object = made->volume.uuid;
+        return sd_varlink_replybo(call->link, SD_JSON_BUILD_PAIR_UUID("uuid", call->object));
+}
+
+static int imaged_fail(Call *call, const Error *err) {
+        Error failure = *err;
+
+        error_prefix(&failure, "the volume is there, without its snapshot");
+        return call_error(call->link, call->interface, &failure);
+}
+
+/* Before anybody else gets at it, also when its writer is gone. */
+static int make_image(Call *call, Operation *op, Error *err) {
+        const SnapshotRequest request = { .volume = op->volume, .name = call->image, .labels = call->labels };
+        Watcher watcher = call_watcher(call);
+
+        call->object = op->volume->volume.uuid;
+        call->fail = imaged_fail;
+        return volume_snapshot(op->manager, &call->caller, &request, 1, NULL, &watcher, err);
+}
+
+static int image_from_parameters(Call *call, const ReceiveParameters *p, Error *err) {
+        int r;
+
+        if (!p->snapshot)
+                return p->snapshot_labels ? error_field(err, "snapshotLabels", "labels of what snapshot?") : 0;
+        if (p->base || p->foreign)
+                return error_field(err, "snapshot", "of %s no snapshot is made",
+                                   p->base ? "a snapshot" : "what is somebody else's");
+        r = snapshot_name_check(p->snapshot, "snapshot", err);
+        if (r < 0)
+                return r;
+        call->next = make_image;
+        call->image = strdup(p->snapshot);
+        if (!call->image || strv_copy(p->snapshot_labels, &call->labels) < 0)
+                return error_oom(err);
+        return 0;
 }
 
 static int spec_from_parameters(Call *call, const ReceiveParameters *p, const Reference *ref, VolumeSpec *ret,
@@ -126,7 +165,7 @@ static int socket_take(sd_varlink *link, int index, int *ret, Error *err) {
 }
 
 static int receive_begin(Call *call, const ReceiveParameters *p, Error *err) {
-        ReceiveRequest request = { .spec = VOLUME_SPEC_DEFAULT, .foreign = p->foreign };
+        ReceiveRequest request = { .spec = VOLUME_SPEC_DEFAULT, .foreign = p->foreign, .image = !!p->snapshot };
         Watcher watcher = call_watcher(call);
         int r, fd = -EBADF;
         Reference ref;
@@ -143,6 +182,8 @@ static int receive_begin(Call *call, const ReceiveParameters *p, Error *err) {
         if (r >= 0)
                 r = p->base ? snapshot_from_parameters(call, p, &ref, &request, err)
                             : spec_from_parameters(call, p, &ref, &request.spec, err);
+        if (r >= 0)
+                r = image_from_parameters(call, p, err);
         if (r >= 0)
                 r = socket_take(call->link, p->socket, &fd, err);
         if (r < 0) {
@@ -175,6 +216,10 @@ static int vl_method_receive(sd_varlink *link, sd_json_variant *parameters, sd_v
                   SD_JSON_NULLABLE },
                 { "foreign", SD_JSON_VARIANT_BOOLEAN, call_dispatch_bool, offsetof(ReceiveParameters, foreign),
                   SD_JSON_NULLABLE },
+                { "snapshot", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string,
+                  offsetof(ReceiveParameters, snapshot), SD_JSON_NULLABLE },
+                { "snapshotLabels", SD_JSON_VARIANT_ARRAY, call_dispatch_strv,
+                  offsetof(ReceiveParameters, snapshot_labels), SD_JSON_NULLABLE },
                 { "socketFileDescriptor", _SD_JSON_VARIANT_TYPE_INVALID, call_dispatch_index,
                   offsetof(ReceiveParameters, socket), SD_JSON_MANDATORY },
                 {},
@@ -190,6 +235,7 @@ static int vl_method_receive(sd_varlink *link, sd_json_variant *parameters, sd_v
         if (call)
                 r = call_end(call, receive_begin(call, &p, &err), &err);
         strv_free(p.labels);
+        strv_free(p.snapshot_labels);
         return r;
 }
 

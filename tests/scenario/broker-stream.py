@@ -59,6 +59,41 @@ def what_was_written_is_a_volume():
 
 
 @test
+def its_snapshot_comes_with_it():
+    begin()
+    what = {"sizeBytes": GIB, "filesystem": "ext4", "snapshot": "one", "snapshotLabels": ["quarry.stream=x"]}
+    uuid = Transfer("db", **what).wait().end().result()["uuid"]
+    same([world.inspect("db")["uuid"], world.inspect("db@one")["labels"]], [uuid, {"quarry.stream": "x"}])
+    made = Gate()
+    world.worker.rule("volume_snapshot", made)
+    transfer = Transfer("killed", **what).wait()
+    transfer.end().abandon()
+    made.wait()  # its writer is gone
+    mount = world.begin("Volume.Mount", volume="killed")
+    made.release()
+    mount.result()
+    same(world.names(type="all"), ["db", "db@one", "killed", "killed@one"])
+    world.worker.rule("volume_snapshot", fail("NoSpace", "no room for its maps"))
+    same(str(Transfer("bare", **what).wait().end().failure().message),
+         "the volume is there, without its snapshot: no room for its maps")
+    same(world.names(), ["bare", "db", "killed"])
+    for wrong in ({"snapshot": "a/b"}, {"snapshotLabels": ["a=b"]}, {"snapshot": "one", "foreign": True},
+                  {"snapshot": "one", "base": "db@one"}):
+        name = "db@two" if "base" in wrong else "new"
+        same(Transfer(name, sizeBytes=GIB, filesystem="ext4", **wrong).call.failure().kind, "BadRequest", str(wrong))
+    world.check_consistent()
+
+
+@test
+def a_tenant_without_room_for_the_snapshot_is_told_first():
+    begin()
+    world.call("Tenant.Create", name="acme", maxSnapshots=0)
+    failure = Transfer("acme/db", sizeBytes=GIB, filesystem="ext4", snapshot="one").call.failure()
+    same(failure.kind, "QuotaExceeded", str(failure))
+    same(world.names(type="all"), [])
+
+
+@test
 def a_snapshot_of_it_begins_as_another():
     begin()
     world.create("db")
