@@ -6,6 +6,7 @@
 #include "report.h"
 #include "volume.h"
 
+#include <quarry/clock.h>
 #include <quarry/fd.h>
 #include <quarry/text.h>
 
@@ -208,7 +209,14 @@ int backup_plan_set(const char *target, char **volumes, const char *rules, bool 
         return report_finish(&report, "scheduled");
 }
 
-int backup_plan_note(const char *target, const char *volume, const char *failure, Error *err) {
+int backup_plan_turn(const char *target, bool wait, Error *err) {
+        char turn[64];
+
+        buffer_format(turn, sizeof(turn), "scheduled-%s", target);
+        return backup_turn_take(turn, wait, err);
+}
+
+static int plan_change(const char *target, const char *volume, uint64_t began_usec, const char *failure, Error *err) {
         _cleanup_(backup_target_done) BackupTarget t = {};
         _cleanup_close_ int turn = -EBADF;
         bool changed = false;
@@ -218,13 +226,24 @@ int backup_plan_note(const char *target, const char *volume, const char *failure
         for (size_t i = 0; i < t.n_plans && r >= 0; i++) {
                 BackupPlan *plan = &t.plans[i];
 
-                if (!streq(plan->volume, volume) || streq_ptr(plan->failure, failure))
+                if (!streq(plan->volume, volume))
                         continue;
-                free(plan->failure);
-                plan->failure = failure ? must_have(strdup(failure)) : NULL;
+                plan->began_usec = began_usec;
+                if (began_usec == 0) { /* till then it is what the one before came to */
+                        free(plan->failure);
+                        plan->failure = failure ? must_have(strdup(failure)) : NULL;
+                }
                 changed = true;
         }
         return r < 0 || !changed ? r : backup_target_save(&t, err);
+}
+
+int backup_plan_begin(const char *target, const char *volume, Error *err) {
+        return plan_change(target, volume, clock_usec(CLOCK_REALTIME), NULL, err);
+}
+
+int backup_plan_note(const char *target, const char *volume, const char *failure, Error *err) {
+        return plan_change(target, volume, 0, failure, err);
 }
 
 /* --- what one timer is about ------------------------------------------------------------------------------ */

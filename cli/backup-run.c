@@ -431,11 +431,14 @@ static void run_planned(const BackupRule *rule, size_t i, Report *report) {
         int r;
 
         arg_prove = rule->prove[i];
+        if (backup_plan_begin(rule->target, rule->volumes[i], &later) < 0)
+                report_failure(report, rule->target, &later);
         r = backup_session_open(rule->target, REPOSITORY_WRITE, "quarry backup run --scheduled", &session, &err);
         if (r >= 0)
                 r = run_one(&session, rule->volumes[i], rule->expression, report, &err);
         if (r < 0)
                 report_failure(report, rule->volumes[i], &err);
+        later = (Error) {};
         if (backup_plan_note(rule->target, rule->volumes[i], r < 0 ? err.text : NULL, &later) < 0)
                 report_failure(report, rule->target, &later);
 }
@@ -443,9 +446,10 @@ static void run_planned(const BackupRule *rule, size_t i, Report *report) {
 static int run_scheduled(void) {
         _cleanup_(report_done) Report report = { .action = "cannot back up" };
         _cleanup_(backup_rule_done) BackupRule rule = {};
+        _cleanup_close_ int turn = -EBADF;
         Error err = {};
 
-        if (backup_plan_find(arg_scheduled, &rule, &err) < 0)
+        if (backup_plan_find(arg_scheduled, &rule, &err) < 0 || (turn = backup_plan_turn(rule.target, true, &err)) < 0)
                 return report_error("cannot back up", NULL, &err);
         for (size_t i = 0; i < rule.n; i++)
                 run_planned(&rule, i, &report);

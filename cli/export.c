@@ -165,8 +165,12 @@ static int export_to_file(const char *name, const sigset_t *signals, const sigse
         int fd, r;
 
         fd = open(arg_to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0600);
-        if (fd < 0)
-                return error_errno(err, errno, "cannot make %s", arg_to);
+        if (fd < 0) {
+                error_errno(err, errno, "cannot make %s", arg_to);
+                if (err->number == EEXIST)
+                        error_hint(err, "nothing is written over: another name, or remove that file");
+                return error_code(err);
+        }
         r = export(name, fd, signals, before, err);
         if (r >= 0 && fsync(fd) < 0)
                 r = error_errno(err, errno, "cannot write %s", arg_to);

@@ -226,7 +226,8 @@ static int judge(const Remote *remote, int status, Error *err) {
                 return error_code(err);
         }
         if (code == SSH_FAILED || code < 0)
-                return error_set(err, ERROR_FAILED, ECONNRESET, "ssh to %s failed", remote->host);
+                return error_set(err, ERROR_FAILED, ECONNRESET, "ssh to %s%s%s failed", remote->host,
+                                 remote->port ? ", port " : "", remote->port ?: "");
         return error_set(err, ERROR_FAILED, EPROTO, "quarry at %s ended with %d, and no answer that is understood",
                          remote->host, code);
 }

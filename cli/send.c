@@ -139,9 +139,13 @@ static int target_open(Sending *s, Error *err) {
                 s->out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
         else
                 s->out = open(arg_to, flags | O_CLOEXEC | O_NOCTTY, 0600);
-        if (s->out < 0)
-                return error_errno(err, errno, "cannot %s %s", arg_resume ? "open" : "make",
-                                   arg_to ?: "standard output");
+        if (s->out < 0) {
+                error_errno(err, errno, "cannot %s %s", arg_resume ? "open" : "make", arg_to ?: "standard output");
+                if (err->number == EEXIST)
+                        error_hint(err, "if it is the same stream, cut short, --resume goes on with it; else another "
+                                        "name, or remove that file");
+                return error_code(err);
+        }
         if (arg_resume)
                 return find_end(s, err);
         if (!is_raw())

@@ -1,5 +1,6 @@
 /* quarry status */
 
+#include "backup-plan.h"
 #include "backup.h"
 #include "describe.h"
 #include "must.h"
@@ -11,6 +12,7 @@
 #include "volume.h"
 #include "when.h"
 
+#include <quarry/clock.h>
 #include <quarry/json.h>
 #include <quarry/pool.h>
 #include <quarry/tenant.h>
@@ -21,6 +23,7 @@
 #include <stdarg.h>
 
 #define DAY (UINT64_C(24) * 3600)
+#define LONG_USEC (6 * UINT64_C(3600) * 1000000) /* for which hardly any backup takes: its target may not answer */
 #define NEAR_PART 10u /* a limit of which a 10th is left is near */
 
 /* What is wrong, and what is going to be, as {"object","message","hint"}. */
@@ -275,6 +278,30 @@ static void look_at_backup(Status *status, sd_json_variant *snapshot) {
                         SD_JSON_BUILD_PAIR_STRING("proven", ago ?: "not yet")));
 }
 
+static void look_at_plan(Status *status, const char *target, const BackupPlan *plan) {
+        _cleanup_free_ char *began = plan->began_usec > 0 ? backup_ago(plan->began_usec) : NULL, *message = NULL;
+        _cleanup_close_ int turn = -EBADF;
+        Error ignored = {};
+        bool runs = false;
+
+        if (began) {
+                turn = backup_plan_turn(target, false, &ignored);
+                runs = turn == -EAGAIN;
+        }
+        if (runs && clock_usec(CLOCK_REALTIME) > plan->began_usec + LONG_USEC) {
+                message = must_have(format_new("its backup to %s was begun %s, and is still under way", target, began));
+                add(&status->problems, plan->volume, message,
+                    "systemctl status 'quarry-backup@%s:*', and look whether that target answers", target);
+        } else if (began && !runs) {
+                message = must_have(
+                        format_new("its last backup to %s, begun %s, did not come to its end", target, began));
+                add(&status->problems, plan->volume, message, "quarry backup run %s --to %s", plan->volume, target);
+        } else if (plan->failure) {
+                message = must_have(format_new("its last backup to %s failed: %s", target, plan->failure));
+                add(&status->problems, plan->volume, message, "quarry backup run %s --to %s", plan->volume, target);
+        }
+}
+
 /* Targets are root's to read; who is not root is not told of them. */
 static void look_at_plans(Status *status) {
         _cleanup_strv_ char **names = NULL;
@@ -289,13 +316,7 @@ static void look_at_plans(Status *status) {
                 if (backup_target_load(*name, &t, &err) < 0)
                         add(&status->problems, *name, err.text, "quarry backup target ls");
                 for (size_t i = 0; i < t.n_plans; i++)
-                        if (t.plans[i].failure) {
-                                _cleanup_free_ char *message = must_have(
-                                        format_new("its last backup to %s failed: %s", *name, t.plans[i].failure));
-
-                                add(&status->problems, t.plans[i].volume, message, "quarry backup run %s --to %s",
-                                    t.plans[i].volume, *name);
-                        }
+                        look_at_plan(status, *name, &t.plans[i]);
         }
 }
 

@@ -46,8 +46,10 @@ static int plan_to_json(const BackupPlan *plan, sd_json_variant **list) {
                                   SD_JSON_BUILD_PAIR_STRING("schedule", schedule),
                                   SD_JSON_BUILD_PAIR_BOOLEAN("prove", plan->prove),
                                   SD_JSON_BUILD_PAIR_CONDITION(!!plan->failure, "failure",
-                                                               SD_JSON_BUILD_STRING(plan->failure)))
-                                                                          : -ENOMEM;
+                                                               SD_JSON_BUILD_STRING(plan->failure)),
+                                  SD_JSON_BUILD_PAIR_CONDITION(plan->began_usec > 0, "beganUsec",
+                                                               SD_JSON_BUILD_UNSIGNED(plan->began_usec)))
+                                                               : -ENOMEM;
 }
 
 static int target_to_json(const BackupTarget *t, char **ret) {
@@ -79,21 +81,25 @@ static int target_to_json(const BackupTarget *t, char **ret) {
 static int plan_parse(sd_json_variant *v, BackupPlan *ret, Error *err) {
         sd_json_variant *volume = sd_json_variant_by_key(v, "volume"),
                         *schedule = sd_json_variant_by_key(v, "schedule"), *prove = sd_json_variant_by_key(v, "prove"),
-                        *failure = sd_json_variant_by_key(v, "failure");
+                        *failure = sd_json_variant_by_key(v, "failure"),
+                        *began = sd_json_variant_by_key(v, "beganUsec");
         Reference reference;
         int r;
 
         if (!sd_json_variant_is_string(volume) || !sd_json_variant_is_string(schedule) ||
             !sd_json_variant_is_boolean(prove))
                 return error_field(err, "plans", "a plan has a volume, a schedule, and says whether to prove");
+        if ((failure && !sd_json_variant_is_string(failure)) || (began && !sd_json_variant_is_unsigned(began)))
+                return error_field(err, "plans", "what became of a plan is a text, and when that began a number");
         r = reference_parse(sd_json_variant_string(volume), "volume", &reference, err);
         if (r >= 0)
                 r = schedule_parse(sd_json_variant_string(schedule), "schedule", &ret->schedule, err);
         if (r < 0)
                 return r;
         ret->prove = sd_json_variant_boolean(prove);
+        ret->began_usec = sd_json_variant_unsigned(began);
         ret->volume = strdup(sd_json_variant_string(volume));
-        ret->failure = sd_json_variant_is_string(failure) ? strdup(sd_json_variant_string(failure)) : NULL;
+        ret->failure = failure ? strdup(sd_json_variant_string(failure)) : NULL;
         if (ret->volume && (ret->failure || !failure))
                 return 0;
         backup_plan_done(ret);

@@ -17,6 +17,7 @@ typedef struct BackupPlan {
         Schedule schedule; /* when, and how many are kept */
         bool prove;        /* each is restored, and compared */
         char *failure;     /* why the last one was not made, or NULL */
+        uint64_t began_usec; /* of the last one, if it did not come to its end yet, else 0: CLOCK_REALTIME */
 } BackupPlan;
 
 typedef struct BackupTarget {

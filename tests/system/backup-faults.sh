@@ -250,6 +250,21 @@ like "status says so" "$(quarry status)" 'db: its last backup to disk failed: .*
 mv /media/backup/away $repository
 exits "back again" 0 systemctl start 'quarry-backup@disk:daily.service'
 not_ok "status has forgotten it" grep -q 'last backup' <(quarry status)
+under_way() { jq -e '.plans[0] | .volume == "db" and .beganUsec' /etc/quarry/backup/disk.json; }
+flock "$(echo /run/quarry/backup/volume-"$(volume_uuid db)"-*)" sleep 60 &
+hanging=$!
+try systemctl start --no-block 'quarry-backup@disk:daily.service'
+ok "one that hangs has begun" wait_for 20 under_way
+not_ok "which is well for a while" grep -q 'its .*backup' <(quarry status)
+jq '.plans[0].beganUsec -= 7 * 3600 * 1000000' /etc/quarry/backup/disk.json >/run/disk.json
+cp /run/disk.json /etc/quarry/backup/disk.json
+like "and then is not" "$(quarry status)" 'db: its backup to disk was begun 7 hours ago, and is still under way'
+try systemctl kill --signal=KILL 'quarry-backup@disk:daily.service'
+ok "one that was killed has ended" wait_for 20 systemctl is-failed 'quarry-backup@disk:daily.service'
+like "which is told" "$(quarry status)" 'db: its last backup to disk, begun 7 hours ago, did not come to its end'
+end $hanging
+exits "the next is made" 0 systemctl start 'quarry-backup@disk:daily.service'
+not_ok "and status has forgotten that one, too" grep -q 'last backup' <(quarry status)
 exits "no schedule" 0 quarry backup run db www --schedule none
 is "no timer stays" "$(systemctl list-timers --all --no-legend | grep -c quarry-backup)" 0
 

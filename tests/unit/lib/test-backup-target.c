@@ -6,9 +6,12 @@
 #define UUID "01020304-0506-0708-090a-0b0c0d0e0f10"
 #define KEY "0123456789abcdef0123456789abcdef"
 #define PLAN "{\"volume\":\"acme/db\",\"schedule\":\"daily keep 7\",\"prove\":true}"
+#define BEGUN \
+        "{\"volume\":\"web\",\"schedule\":\"none\",\"prove\":false,\"failure\":\"full\",\"beganUsec\":1796000000000000}"
+#define ENDED(member, value) "[{\"volume\":\"a\",\"schedule\":\"none\",\"prove\":true,\"" member "\":" value "}]"
 #define FULL                                                                                                       \
         "{\"url\":\"file:///srv/backup\",\"credentials\":\"/etc/c\",\"keyFile\":\"/etc/k\",\"repository\":\"" UUID \
-        "\",\"hostKey\":\"" KEY "\",\"plans\":[" PLAN ",{\"volume\":\"web\",\"schedule\":\"none\",\"prove\":false}]}"
+        "\",\"hostKey\":\"" KEY "\",\"plans\":[" PLAN "," BEGUN "]}"
 #define LEAST "{\"url\":\"s3://b?endpoint=https://x\",\"repository\":\"" UUID "\",\"plans\":[]}"
 
 static void test_all_of_it(void **state) {
@@ -29,6 +32,9 @@ static void test_all_of_it(void **state) {
         assert_true(t.plans[0].prove);
         assert_int_equal(t.plans[1].schedule.n, 0);
         assert_false(t.plans[1].prove);
+        assert_true(!t.plans[0].failure && t.plans[0].began_usec == 0);
+        assert_string_equal(t.plans[1].failure, "full");
+        assert_int_equal(t.plans[1].began_usec, 1796000000000000);
         backup_target_done(&t);
         assert_null(t.url);
 }
@@ -79,6 +85,9 @@ static void test_what_is_refused(void **state) {
                 { "plans", "[7]" },
                 { "plans", "[{}]" },
                 { "plans", "[null]" },
+                { "plans", ENDED("failure", "7") },
+                { "plans", ENDED("beganUsec", "\"now\"") },
+                { "plans", ENDED("beganUsec", "-1") },
                 { "plans", "[" PLAN ",{}]" },
                 { "plans", "[{\"volume\":\"db\",\"schedule\":\"daily keep 7\"}]" },
                 { "plans", "[{\"volume\":\"db\",\"schedule\":\"daily\",\"prove\":true}]" },
