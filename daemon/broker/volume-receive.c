@@ -189,6 +189,9 @@ static int new_snapshot(Manager *m, const ReceiveRequest *request, VolumeEntry *
         int r;
 
         r = check_base(request->base, origin, request->snapshot, err);
+        if (r >= 0 && request->spec.size > 0 && request->spec.size < request->base->volume.spec.size)
+                r = error_field(err, "sizeBytes", "%s is larger than that, and no volume shrinks",
+                                request->base->volume.spec.name);
         if (r < 0)
                 return r;
         if (volume_spec_copy(&origin->volume.spec, &spec) < 0)

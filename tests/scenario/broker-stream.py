@@ -105,6 +105,7 @@ def a_snapshot_of_it_begins_as_another():
     for name, base, kind in (("db@two", "db@one", "VolumeExists"), ("db@three", "db", "BadRequest"),
                              ("db", "db@one", "BadRequest"), ("nix@a", "db@one", "NoSuchVolume")):
         same(Transfer(name, base=base).call.failure().kind, kind, f"{name} of {base}")
+    contains(Transfer("db@less", base="db@one", sizeBytes=GIB - MIB).call.failure().message, "no volume shrinks")
     world.check_consistent()
 
 
