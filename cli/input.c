@@ -101,7 +101,7 @@ static int unpacker_start(Input *s, bool is_file, Error *err) {
 }
 
 /* Behind its last byte: whether that is the last. */
-static int unpacker_judge(const Input *s, Error *err) {
+static int unpacker_judge(Input *s, Error *err) {
         int status;
 
         if (s->status < 0)
@@ -113,9 +113,11 @@ static int unpacker_judge(const Input *s, Error *err) {
                 error_hint(err, "apt install %s", streq(s->unpacker, "xz") ? "xz-utils" : s->unpacker);
                 return error_code(err);
         }
-        return status == 0 ? 0
-                           : error_set(err, ERROR_BAD_REQUEST, EBADMSG,
-                                       "%s cannot unpack it: it is cut short, or damaged", s->unpacker);
+        if (status != 0)
+                return error_set(err, ERROR_BAD_REQUEST, EBADMSG, "%s cannot unpack it: it is cut short, or damaged",
+                                 s->unpacker);
+        close(TAKE_FD(s->status)); /* it says so once, and its end may be read again */
+        return 0;
 }
 
 /* --- reading ---------------------------------------------------------------------------------------------- */

@@ -17,20 +17,22 @@
 #define TAR "/usr/bin/tar"
 #define BUFFER_SIZE (256u << 10)
 #define WORDS_MAX 4096u
-#define END_SIZE 1024u /* an archive ends with so many zeros at least */
+#define NOTE_MAX 80u
 
 typedef struct Unpacking {
         const Target *target;
         Input *source;
         Progress *progress;
         pid_t tar;
-        int in, words;     /* what it reads, and says; or -EBADF */
+        int in, words, notes; /* what it reads, says, and where in the archive it is; or -EBADF */
         uint8_t *buffer;
         size_t have, written; /* bytes of it */
-        size_t zeros;      /* that what was read ends with; at most END_SIZE are counted */
         bool source_ended;
         char said[WORDS_MAX + 1];
         size_t n_said;
+        char note[NOTE_MAX]; /* the line that comes */
+        size_t n_note;
+        unsigned long long end, zeros; /* the archive's last block, and the last that is no member's, but zeros */
 } Unpacking;
 
 static void pipe_close(int *fd) {
@@ -42,36 +44,41 @@ static void pipe_close(int *fd) {
 
 /* What XFS calls an ACL comes as one, too, and is none elsewhere.
  *
+ * An archive that ends behind a member is none for it that was cut short; that it saw the zeros of the end stands in
+ * what --block-number makes it say. What follows them is another archive, as behind tar's own --concatenate.
+ *
  * It makes no file outside of its directory: absolute names lose their slash, ".." is refused, and a link to somewhere
  * else comes last. */
-__attribute__((noreturn)) static void tar_run(int root, int in, int words) {
+__attribute__((noreturn)) static void tar_run(int root, int in, int words, int notes) {
         _cleanup_free_ char *folder = must_have(format_new("--directory=/proc/self/fd/%d", root));
 
         (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
         (void) signal(SIGPIPE, SIG_DFL);
         (void) setenv("LC_ALL", "C", true); /* what it says is looked at */
         (void) unsetenv("TAR_OPTIONS");
-        if (fcntl(root, F_SETFD, 0) >= 0 && dup2(in, STDIN_FILENO) >= 0 && dup2(words, STDOUT_FILENO) >= 0 &&
+        if (fcntl(root, F_SETFD, 0) >= 0 && dup2(in, STDIN_FILENO) >= 0 && dup2(notes, STDOUT_FILENO) >= 0 &&
             dup2(words, STDERR_FILENO) >= 0)
                 execl(TAR, "tar", "--extract", "--file=-", folder, "--numeric-owner", "--preserve-permissions",
                       "--acls", "--selinux", "--xattrs", "--xattrs-include=*", "--xattrs-exclude=trusted.SGI_ACL_*",
-                      "--delay-directory-restore", (char *) NULL);
+                      "--delay-directory-restore", "--ignore-zeros", "--block-number", (char *) NULL);
         dprintf(words, "cannot run " TAR ": %s\n", strerror(errno));
         _exit(EXIT_FAILURE);
 }
 
 static int tar_start(Unpacking *u, Error *err) {
-        int in[2], words[2];
+        int in[2], words[2], notes[2];
 
-        if (pipe2(in, O_CLOEXEC) < 0 || pipe2(words, O_CLOEXEC) < 0)
+        if (pipe2(in, O_CLOEXEC) < 0 || pipe2(words, O_CLOEXEC) < 0 || pipe2(notes, O_CLOEXEC) < 0)
                 return error_errno(err, errno, "cannot make a pipe");
         u->tar = fork();
         if (u->tar == 0)
-                tar_run(target_mount(u->target), in[0], words[1]);
+                tar_run(target_mount(u->target), in[0], words[1], notes[1]);
         (void) close(in[0]);
         (void) close(words[1]);
+        (void) close(notes[1]);
         u->in = in[1];
         u->words = words[0];
+        u->notes = notes[0];
         if (u->tar < 0)
                 return error_errno(err, EAGAIN, "cannot start another process");
         return fcntl(u->in, F_SETFL, O_NONBLOCK) < 0 ? error_errno(err, errno, "cannot set up a pipe") : 0;
@@ -111,7 +118,7 @@ static int tar_judge(Unpacking *u, int status, Error *err) {
                 return error_set(err, ERROR_FAILED, EINTR, "tar was ended by signal %d", WTERMSIG(status));
         if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
                 return error_set(err, ERROR_FAILED, EIO, "the archive cannot be unpacked: %s", reason(u->said));
-        if (u->zeros < END_SIZE)
+        if (u->zeros == 0 || u->end != u->zeros + 1)
                 return error_set(err, ERROR_BAD_REQUEST, EBADMSG, "the archive is cut short: it has no end");
         if (u->n_said > 0)
                 fputs(u->said, stderr); /* remarks */
@@ -122,7 +129,6 @@ static int tar_judge(Unpacking *u, int status, Error *err) {
 
 static int take_archive(Unpacking *u, Error *err) {
         ssize_t n = input_read_some(u->source, u->buffer, BUFFER_SIZE, err);
-        size_t zeros = 0;
 
         if (n < 0)
                 return (int) n;
@@ -131,9 +137,6 @@ static int take_archive(Unpacking *u, Error *err) {
                 pipe_close(&u->in);
                 return 0;
         }
-        while (zeros < (size_t) n && u->buffer[(size_t) n - 1 - zeros] == 0)
-                zeros++;
-        u->zeros = zeros < (size_t) n ? zeros : u->zeros + zeros;
         u->have = (size_t) n;
         u->written = 0;
         stream_progress(u->progress, input_position(u->source));
@@ -171,6 +174,35 @@ static void take_words(Unpacking *u) {
                 (void) kill(u->tar, SIGKILL);
 }
 
+/* "block 13: ** Block of NULs **", for each of the archive's end; "block 20: ** End of File **". */
+static void take_note(Unpacking *u) {
+        unsigned long long number = strtoull(startswith(u->note, "block ") ?: "", NULL, 10);
+
+        if (strstr(u->note, "** Block of NULs **"))
+                u->zeros = number;
+        else if (strstr(u->note, "** End of File **"))
+                u->end = number;
+}
+
+static void take_notes(Unpacking *u) {
+        char buf[4096];
+        ssize_t n = read(u->notes, buf, sizeof(buf));
+
+        if (n < 0 && errno == EINTR)
+                return;
+        if (n <= 0)
+                pipe_close(&u->notes);
+        for (ssize_t i = 0; i < n; i++) {
+                if (buf[i] != '\n' && u->n_note < NOTE_MAX - 1)
+                        u->note[u->n_note++] = buf[i];
+                if (buf[i] != '\n')
+                        continue;
+                u->note[u->n_note] = 0;
+                u->n_note = 0;
+                take_note(u);
+        }
+}
+
 /* Whether there is something to be read, and somebody to take it. */
 static int pass_archive(Unpacking *u, bool comes, short goes, Error *err) {
         if (comes)
@@ -187,13 +219,14 @@ static int pass_archive(Unpacking *u, bool comes, short goes, Error *err) {
 static int pump(Unpacking *u, Error *err) {
         int r = 0;
 
-        while (u->words >= 0 && r >= 0) {
+        while ((u->words >= 0 || u->notes >= 0) && r >= 0) {
                 bool is_empty = u->written == u->have, reads = u->in >= 0 && is_empty;
                 struct pollfd fds[] = {
                         { .fd = u->words, .events = POLLIN },
                         { .fd = target_end(u->target) },
                         { .fd = reads && u->source->n_head == 0 ? u->source->fd : -1, .events = POLLIN },
                         { .fd = u->in, .events = is_empty ? 0 : POLLOUT },
+                        { .fd = u->notes, .events = POLLIN },
                 };
 
                 if (poll(fds, ELEMENTSOF(fds), reads && u->source->n_head > 0 ? 0 : -1) < 0 && errno != EINTR)
@@ -202,13 +235,17 @@ static int pump(Unpacking *u, Error *err) {
                         _exit(EXIT_FAILURE); /* quarryd tells why itself */
                 if (fds[0].revents)
                         take_words(u);
+                if (fds[4].revents)
+                        take_notes(u);
                 r = pass_archive(u, reads && (fds[2].revents || u->source->n_head > 0), fds[3].revents, err);
         }
         return r;
 }
 
 int unpack(Target *target, Input *source, Progress *progress, Error *err) {
-        Unpacking u = { .target = target, .source = source, .progress = progress, .in = -EBADF, .words = -EBADF };
+        Unpacking u = {
+                .target = target, .source = source, .progress = progress, .in = -EBADF, .words = -EBADF, .notes = -EBADF
+        };
         int r, status = 0;
 
         (void) signal(SIGCHLD, SIG_DFL); /* ignored, as some leave it behind, it would hide how tar ended */
@@ -218,6 +255,7 @@ int unpack(Target *target, Input *source, Progress *progress, Error *err) {
                 r = pump(&u, err);
         pipe_close(&u.in);
         pipe_close(&u.words);
+        pipe_close(&u.notes);
         if (r < 0 && u.tar > 0)
                 (void) kill(u.tar, SIGKILL);
         while (u.tar > 0 && waitpid(u.tar, &status, 0) < 0 && errno == EINTR)

@@ -1,5 +1,6 @@
 /* A filesystem that somebody else made becomes a volume's: users see the folder data, and of this they are to see what
- * lies at the root. So all that is there moves into a new folder, which gets what the root has, and then its name. */
+ * lies at the root. So all that is there moves into a new folder, which gets what the root has, and then its name. An
+ * image of a volume is as it is to be already. */
 
 #include "step/step.h"
 
@@ -16,7 +17,6 @@
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
-#define ROOT_FOLDER "data"
 #define XATTRS_MAX (64u << 10) /* the kernel's own limit, of the list and of each */
 
 /* ACLs among them. */
@@ -84,33 +84,56 @@ static int entries_move(int root, int folder_fd, const char *folder, Filesystem 
         return r;
 }
 
-static int root_adopt(StepContext *c, int root, Error *err) {
-        _cleanup_close_ int folder_fd = -EBADF, root_fd = -EBADF;
+static void take_owner(StepContext *c, const struct stat *status) {
+        c->result->uid = status->st_uid;
+        c->result->gid = status->st_gid;
+        c->result->mode = status->st_mode & 07777;
+}
+
+/* Whether it is an image of a volume, whose folder has what users see. */
+static bool is_volume(int root, struct stat *ret) {
+        return fgetxattr(root, ROOT_MARK, NULL, 0) >= 0 && fstatat(root, ROOT_FOLDER, ret, AT_SYMLINK_NOFOLLOW) >= 0 &&
+               S_ISDIR(ret->st_mode);
+}
+
+static int files_move(StepContext *c, int root, const struct stat *status, Error *err) {
+        const struct timespec times[] = { status->st_atim, status->st_mtim };
+        _cleanup_close_ int folder_fd = -EBADF;
         char folder[UUID_TEXT_MAX];
-        struct stat status;
         int r;
 
         uuid_format(c->job->volume.uuid, folder); /* nobody else has that */
-        root_fd = openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (root_fd < 0 || fstat(root_fd, &status) < 0)
-                return error_errno(err, errno, "cannot look at the root of the filesystem");
         if (mkdirat(root, folder, 0700) >= 0)
                 folder_fd = openat(root, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
         if (folder_fd < 0)
                 return error_errno(err, errno, "cannot make a folder in the filesystem");
-        r = attributes_copy(root_fd, folder_fd, &status);
+        r = attributes_copy(root, folder_fd, status);
         if (r < 0)
                 return error_errno(err, r, "cannot give a folder what the root of the filesystem has");
         r = entries_move(root, folder_fd, folder, c->job->volume.spec.fs, err);
         if (r < 0)
                 return r;
-        const struct timespec times[] = { status.st_atim, status.st_mtim };
-        if (futimens(folder_fd, times) < 0 || renameat(root, folder, root, ROOT_FOLDER) < 0 || syncfs(folder_fd) < 0)
+        if (futimens(folder_fd, times) < 0 || renameat(root, folder, root, ROOT_FOLDER) < 0 ||
+            (fsetxattr(root, ROOT_MARK, "1", 1, 0) < 0 && errno != EOPNOTSUPP) || syncfs(folder_fd) < 0)
                 return error_errno(err, errno, "cannot settle the root of the filesystem");
-        c->result->uid = status.st_uid;
-        c->result->gid = status.st_gid;
-        c->result->mode = status.st_mode & 07777;
         return 0;
+}
+
+static int root_adopt(StepContext *c, int mount_fd, Error *err) {
+        _cleanup_close_ int root = openat(mount_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        struct stat status, folder;
+        int r;
+
+        if (root < 0 || fstat(root, &status) < 0)
+                return error_errno(err, errno, "cannot look at the root of the filesystem");
+        if (is_volume(root, &folder)) {
+                take_owner(c, &folder);
+                return 0;
+        }
+        r = files_move(c, root, &status, err);
+        if (r >= 0)
+                take_owner(c, &status);
+        return r;
 }
 
 static int adopt_run(StepContext *c, Error *err) {

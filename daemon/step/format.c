@@ -12,11 +12,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 
 #define MKFS_TIMEOUT 600u /* seconds */
-
-/* What users see is this folder: an empty directory without lost+found. */
-#define ROOT_FOLDER "data"
 
 /* mkfs takes the last of an option only: what a user gives is added to ours, and wins.
  *
@@ -127,8 +125,10 @@ static int format_run(StepContext *c, Error *err) {
 }
 
 static int root_make(int mount_fd, const VolumeSpec *spec) {
-        _cleanup_close_ int fd = -EBADF;
+        _cleanup_close_ int fd = -EBADF, root = openat(mount_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
+        if (root < 0 || (fsetxattr(root, ROOT_MARK, "1", 1, 0) < 0 && errno != EOPNOTSUPP))
+                return -errno;
         if (mkdirat(mount_fd, ROOT_FOLDER, 0700) < 0)
                 return -errno;
         fd = openat(mount_fd, ROOT_FOLDER, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);

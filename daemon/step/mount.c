@@ -9,8 +9,6 @@
 
 #include <quarry/text.h>
 
-#define ROOT_FOLDER "data"
-
 int mount_check_below(const char *name, const char *target, Error *err) {
         _cleanup_free_ char *below = NULL;
         int r;

@@ -10,8 +10,6 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#define ROOT_FOLDER "data"
-
 /* The mode last: a change of owner may take bits of it away. */
 static int folder_own(int root, const VolumeSpec *spec, JobOwner owner) {
         _cleanup_close_ int fd = -EBADF;

@@ -10,8 +10,6 @@
 #include <quarry/log.h>
 #include <quarry/text.h>
 
-#define ROOT_FOLDER "data"
-
 /* 1: it is well, or not mounted where we see it. */
 static int recover_probe(StepContext *c, Error *err) {
         char crypt[KERNEL_NAME_MAX], thin[KERNEL_NAME_MAX];

@@ -10,45 +10,50 @@
 #include "kernel/luks.h"
 #include "kernel/spawn.h"
 
+/* In a volume's filesystem this folder is what users see: it begins as an empty directory, without lost+found. The root
+ * around it has an extended attribute, by which an image of a volume is known as one. */
+#define ROOT_FOLDER "data"
+#define ROOT_MARK "trusted.quarry"
+
 /* What the steps of one job share: the job, and what earlier steps found out. */
 typedef struct StepContext {
         const Job *job;
         const Config *config;
         const char *host; /* tag by which this host owns pools */
-        int key_fd;       /* the passphrase given by the caller, or -EBADF; borrowed */
-        int second_fd;    /* another passphrase, a header, or whose ids a mount is to show; or -EBADF */
+        int key_fd; /* the passphrase given by the caller, or -EBADF; borrowed */
+        int second_fd; /* another passphrase, a header, or whose ids a mount is to show; or -EBADF */
         JobResult *result;
 
         /* the volume */
-        bool was_open;      /* somebody opened the volume before this job */
-        bool goes;          /* the kernel was to close it behind its last user, and is so again behind this job */
+        bool was_open; /* somebody opened the volume before this job */
+        bool goes; /* the kernel was to close it behind its last user, and is so again behind this job */
         bool spare_is_used; /* the volume's name in the kernel stands for its spare thin device */
         bool thin_is_new; /* this very job made the thin device: only then may anything be formatted */
-        dev_t thin;       /* of the open thin device */
-        dev_t device;     /* what the filesystem is on: the crypt device, or the thin device */
+        dev_t thin; /* of the open thin device */
+        dev_t device; /* what the filesystem is on: the crypt device, or the thin device */
         Luks *luks;
-        int mount_fd;     /* detached mount of the filesystem's root, or of what users see of it */
+        int mount_fd; /* detached mount of the filesystem's root, or of what users see of it */
 
         /* the pool */
         PoolInfo pool;
         dev_t catalog_lv, metadata_lv, data_lv;
-        dev_t spare_lv;   /* for repaired metadata */
+        dev_t spare_lv; /* for repaired metadata */
         struct LvmPool *lvm_pool;
-        int hangup_fd;    /* whoever asked is gone when it says so; borrowed */
+        int hangup_fd; /* whoever asked is gone when it says so; borrowed */
         void (*on_report)(const JobResult *report, void *userdata); /* of a job that does not end */
         void *userdata;
         bool pool_is_open; /* it was active already: nothing was asked of LVM */
-        bool file_is_new;  /* this very job made the file of a file-backed pool */
-        bool undo_failed;  /* something is left: what leads to it has to stay, too */
+        bool file_is_new; /* this very job made the file of a file-backed pool */
+        bool undo_failed; /* something is left: what leads to it has to stay, too */
 } StepContext;
 
 void step_context_done(StepContext *context);
 
 typedef struct Step {
-        const char *name;                             /* for progress and errors: what is being done */
+        const char *name; /* for progress and errors: what is being done */
         int (*probe)(StepContext *context, Error *err); /* 1: already as wanted; 0: to be run; may be NULL */
         int (*run)(StepContext *context, Error *err);
-        int (*undo)(StepContext *context, Error *err);  /* after a run that succeeded; NULL: nothing to undo.
+        int (*undo)(StepContext *context, Error *err); /* after a run that succeeded; NULL: nothing to undo.
                                                            A run that fails cleans up after itself. */
 } Step;
 

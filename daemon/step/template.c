@@ -13,7 +13,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define ROOT_FOLDER "data"
 #define ROOT_MODE 0755
 
 /* The broker discards the template then, and has mkfs run. */

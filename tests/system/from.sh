@@ -197,11 +197,51 @@ is "and is owned so" "$(stat -c %U /run/quarry/mnt/acme/mine/file)" alice
 try quarry umount acme/mine
 try quarry rm --yes acme/mine
 
+# --- of a volume, as send makes it ---
+for fs in ext4 xfs; do
+    try quarry create vol --size 320M --fs $fs --uid 33 --gid 44 --mode 1775
+    try quarry mount vol
+    try populate $root/vol
+    described $root/vol >vol.described
+    try quarry snapshot vol@s
+    exits "an image of a volume of $fs" 0 quarry send vol@s --format raw --to vol.img
+    exits "becomes a volume" 0 quarry create again --from vol.img
+    try quarry mount again
+    ok "with the same files at the same place" same $root/again vol.described
+    is "and the same owner" "$(json '.volumes[0] | [.uid, .gid, .mode] | @csv' quarry inspect again)" "33,44,$((01775))"
+    take_away again
+    try quarry umount vol && try quarry rm --yes --snapshots vol
+    rm vol.img
+done
+
 # --- not all of it ---
 head -c 2000000 a.tar >cut.tar
 refused "an archive that is cut short" 1 'Unexpected EOF' quarry create db --size 64M --from cut.tar
 tar -C src -c -b 1 -f short.tar data && head -c -1024 short.tar >edge.tar
 refused "between two files" 2 'cut short' quarry create db --size 64M --from edge.tar
+# behind a file that ends with as many zeros as an archive
+mkdir -p zeros && echo first >zeros/first && head -c 4096 /dev/zero >zeros/padded && echo last >zeros/last
+tar -C zeros -cf zeros.tar first padded last
+head -c $((3 * 512 + 4096)) zeros.tar >cut.tar
+is "such a cut" "$(tar -tf cut.tar 2>&1)" $'first\npadded'
+refused "behind zeros" 2 'cut short' quarry create db --size 64M --from cut.tar
+tar -C zeros -cf one.tar first && tar -C zeros -cf two.tar last
+cat one.tar two.tar >both.tar
+exits "two archives, one behind the other" 0 quarry create db --size 64M --from both.tar
+try quarry mount db
+is "are unpacked both" "$(cat $root/db/first $root/db/last)" $'first\nlast'
+take_away db
+for tool in gzip zstd xz; do
+    $tool -c one.tar >small.packed
+    exits "a small archive, packed by $tool" 0 quarry create db --size 64M --from small.packed
+    try quarry mount db
+    is "is there" "$(cat $root/db/first)" first
+    take_away db
+done
+exits "and through a pipe" 0 bash -c 'gzip -c one.tar | quarry create db --size 64M --from -'
+take_away db
+(cat one.tar && head -c 3000 /dev/urandom) >more.tar
+refused "what is no archive behind one" 1 'cannot be unpacked' quarry create db --size 64M --from more.tar
 head -c 2000000 a.tar.gz >cut.gz
 refused "compressed" 2 'cut short' quarry create db --size 64M --from cut.gz
 head -c 50000000 /dev/urandom >plain/large && tar -C plain -cf large.tar large
