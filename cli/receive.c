@@ -137,30 +137,43 @@ static int differ(const Base *base, sd_json_variant *snapshot, Error *err) {
         return r < 0 ? r : json_unsigned(reply, "totalBytes") > 0;
 }
 
-/* Somebody wrote to one of the two since the base was received: what comes would be the end of that. A volume that is
- * as another one that was received was written to by nobody: who received that did not come to its end. */
-static int unchanged_check(const Base *base, Error *err) {
+/* Somebody wrote to one of the two since the base was received: what comes would be the end of that. */
+static int changed_fail(const Base *base, Error *err) {
         const char *name = json_string(base->snapshot, "name");
-        int r;
 
-        r = differ(base, base->snapshot, err);
-        for (size_t i = 0; i < sd_json_variant_elements(base->received) && r > 0; i++)
-                r = differ(base, sd_json_variant_by_index(base->received, i), err);
-        if (r <= 0)
-                return r;
+        *err = (Error) {};
         error_set(err, ERROR_NOT_SUPPORTED, ESTALE, "%s is not as it was received any more: %s and it differ",
                   json_string(base->volume, "name"), name);
         error_hint(err, "quarry rollback %s, which keeps what there is now as another snapshot", name);
         return error_code(err);
 }
 
-static int roll_to(const char *snapshot, Error *err) {
-        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
+/* Before all of it comes. A volume that is as another one that was received was written to by nobody: who received that
+ * did not come to its end. */
+static int unchanged_check(const Base *base, Error *err) {
+        int r;
 
+        r = differ(base, base->snapshot, err);
+        for (size_t i = 0; i < sd_json_variant_elements(base->received) && r > 0; i++)
+                r = differ(base, sd_json_variant_by_index(base->received, i), err);
+        return r > 0 ? changed_fail(base, err) : r;
+}
+
+/* It took its time, in which the volume was anybody's: what they wrote is not thrown away. */
+static int roll_to(const Base *base, const char *snapshot, Error *err) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
+        _cleanup_strv_ char **known = NULL;
+        int r;
+
+        must(strv_append(&known, json_string(base->snapshot, "uuid")));
+        for (size_t i = 0; i < sd_json_variant_elements(base->received); i++)
+                must(strv_append(&known, json_string(sd_json_variant_by_index(base->received, i), "uuid")));
         must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRING("volume", snapshot),
-                            SD_JSON_BUILD_PAIR_BOOLEAN("discardCurrent", true)));
+                            SD_JSON_BUILD_PAIR_BOOLEAN("discardCurrent", true),
+                            SD_JSON_BUILD_PAIR_STRV("known", known)));
         Call call = { .method = API_VOLUME ".Rollback", .parameters = parameters };
-        return client_call(&call, NULL, NULL, err);
+        r = client_call(&call, NULL, NULL, err);
+        return r < 0 && err->number == ESTALE ? changed_fail(base, err) : r;
 }
 
 static int receive_new(Contents *contents, const StreamHeader *h, const char *name, Error *err) {
@@ -184,10 +197,7 @@ static int receive_new(Contents *contents, const StreamHeader *h, const char *na
         r = transfer_run(parameters, contents_write, contents, &made, err);
         if (r < 0)
                 return r;
-        /* It took its time, in which the volume was anybody's: what they wrote is not thrown away. */
-        r = unchanged_check(&base, err);
-        if (r >= 0)
-                r = roll_to(json_string(made, "uuid"), err);
+        r = roll_to(&base, json_string(made, "uuid"), err);
         if (r < 0) {
                 error_prefix(err, "snapshot %s is there, and the volume is not yet as it is", image);
                 error_hint(err, "quarry rollback %s, which keeps what there is now as another snapshot", image);

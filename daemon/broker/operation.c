@@ -19,6 +19,7 @@ void operation_free(Operation *op) {
         }
         job_done(&op->job);
         volume_update_done(&op->update);
+        free(op->known);
         free(op->old_name);
         free(op->name);
         if (op->key_fd >= 0)

@@ -64,7 +64,10 @@ struct Operation {
         SnapshotGroup *group; /* see volume-snapshot.c */
         Operation *guards, *next_guard; /* see operation_guard() */
         void (*then)(Operation *operation, const Error *err); /* behind what it waits for */
-        bool discard; /* a rollback keeps nothing of what was before */
+        bool discard; /* a rollback keeps nothing of what was before, */
+        sd_id128_t *known; /* if that is as one of these snapshots, compared with the last first; */
+        size_t n_known; /* 0: whatever it is */
+        sd_id128_t target; /* the snapshot that is gone back to */
         bool dry_run; /* a rollback or resize is only judged */
         uint64_t size_before; /* of a volume that is rolled back, or resized */
         bool is_next; /* it is begun before the others that wait in its lane */

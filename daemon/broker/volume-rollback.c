@@ -204,6 +204,58 @@ static void on_row_written(const Error *err, void *userdata) {
                 undo_row(op, &failure);
 }
 
+static void go_back(Operation *op) {
+        const VolumeEntry *snapshot = registry_find_uuid(&op->manager->registry, op->target);
+        Error failure = {};
+
+        if (operation_set_source(op, snapshot, &failure) < 0)
+                finish(op, &failure);
+        else if (volume_entry_take_spare(op->volume) < 0) {
+                error_set(&failure, ERROR_NO_SPACE, ENOSPC, "pool %s has no thin id left", op->pool->info.name);
+                finish(op, &failure);
+        } else if (catalog_put_volume(op->pool->catalog, &op->volume->volume, on_row_written, op, &failure) < 0) {
+                volume_entry_drop_spare(op->volume);
+                finish(op, &failure);
+        }
+}
+
+/* --- whether it is one of those known ---------------------------------------------------------------------- */
+
+static void compare(Operation *op);
+
+static void on_compared(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
+        Operation *op = userdata;
+        const VolumeEntry *known = registry_find_uuid(&op->manager->registry, op->job.source.uuid);
+        bool is_there = known && known->volume.thin_id == op->job.source.thin_id;
+
+        if (err)
+                finish(op, err);
+        else if (is_there && result->delta.total == 0) /* else it may be another's that was compared */
+                go_back(op);
+        else
+                compare(op);
+}
+
+/* Nobody else gets at the volume meanwhile: it is closed, and its lane is taken. */
+static void compare(Operation *op) {
+        const char *name = op->volume->volume.spec.name;
+        const VolumeEntry *known;
+        Error failure = {};
+
+        do {
+                if (op->n_known == 0) {
+                        error_set(&failure, ERROR_NOT_SUPPORTED, ESTALE, "%s is not as it was any more", name);
+                        finish(op, &failure);
+                        return;
+                }
+                known = registry_find_uuid(&op->manager->registry, op->known[--op->n_known]);
+        } while (!known || volume_check_ready(known, NULL) < 0);
+        op->job.total_only = true;
+        if (operation_set_source(op, known, &failure) < 0 ||
+            operation_run_job(op, JOB_VOLUME_DIFF, on_compared, &failure) < 0)
+                finish(op, &failure);
+}
+
 static void on_claimed(JobResult *result, int *mount_fd, const Error *err, void *userdata) {
         Operation *op = userdata;
         Error failure = {};
@@ -219,13 +271,10 @@ static void on_claimed(JobResult *result, int *mount_fd, const Error *err, void 
         op->volume->open = false;
         if (op->dry_run)
                 finish(op, NULL);
-        else if (volume_entry_take_spare(op->volume) < 0) {
-                error_set(&failure, ERROR_NO_SPACE, ENOSPC, "pool %s has no thin id left", op->pool->info.name);
-                finish(op, &failure);
-        } else if (catalog_put_volume(op->pool->catalog, &op->volume->volume, on_row_written, op, &failure) < 0) {
-                volume_entry_drop_spare(op->volume);
-                finish(op, &failure);
-        }
+        else if (op->n_known > 0)
+                compare(op);
+        else
+                go_back(op);
 }
 
 /* One that an earlier rollback could not get rid of is gone now. */
@@ -273,7 +322,7 @@ static void expect(Operation *op, uint64_t wanted) {
 }
 
 static void on_guarded(Operation *op, const Error *err) {
-        const VolumeEntry *snapshot = registry_find_uuid(&op->manager->registry, op->job.source.uuid);
+        const VolumeEntry *snapshot = registry_find_uuid(&op->manager->registry, op->target);
         Error failure = {};
         int r;
 
@@ -284,8 +333,6 @@ static void on_guarded(Operation *op, const Error *err) {
         r = rollback_check(op, snapshot, &failure);
         if (r >= 0 && op->dry_run && operation_run_job(op, JOB_VOLUME_CLAIM, on_claimed, &failure) >= 0)
                 return;
-        if (r >= 0 && !op->dry_run)
-                r = operation_set_source(op, snapshot, &failure);
         if (r < 0 || op->dry_run) {
                 finish(op, &failure);
                 return;
@@ -295,7 +342,7 @@ static void on_guarded(Operation *op, const Error *err) {
 }
 
 static int rollback_start(Operation *op, Error *err) {
-        VolumeEntry *snapshot = registry_find_uuid(&op->manager->registry, op->job.source.uuid);
+        VolumeEntry *snapshot = registry_find_uuid(&op->manager->registry, op->target);
 
         if (!snapshot || snapshot->origin != op->volume)
                 return error_set(err, ERROR_NO_SUCH_VOLUME, ENOENT, "the snapshot of volume %s is not there any more",
@@ -304,8 +351,21 @@ static int rollback_start(Operation *op, Error *err) {
         return 0;
 }
 
-int volume_rollback(Manager *m, const Caller *caller, VolumeEntry *snapshot, bool discard, bool dry_run,
-                    const Watcher *watcher, Error *err) {
+static int check_known(const RollbackRequest *request, Error *err) {
+        const VolumeEntry *origin = request->snapshot->origin;
+
+        if (request->n_known > 0 && !request->discard)
+                return error_field(err, "known", "what there is now is only discarded if it is known");
+        for (size_t i = 0; i < request->n_known; i++)
+                if (request->known[i]->origin != origin)
+                        return error_field(err, "known", "%s is no snapshot of %s", request->known[i]->volume.spec.name,
+                                           origin->volume.spec.name);
+        return 0;
+}
+
+int volume_rollback(Manager *m, const Caller *caller, const RollbackRequest *request, const Watcher *watcher,
+                    Error *err) {
+        const VolumeEntry *snapshot = request->snapshot;
         Operation *op;
         int r;
 
@@ -317,17 +377,22 @@ int volume_rollback(Manager *m, const Caller *caller, VolumeEntry *snapshot, boo
                 error_hint(err, "quarry ls --type snapshot");
                 return r;
         }
-        r = operation_new(m, dry_run ? NULL : "rollback", caller, watcher, rollback_start, &op, err);
+        r = check_known(request, err);
+        if (r >= 0)
+                r = operation_new(m, request->dry_run ? NULL : "rollback", caller, watcher, rollback_start, &op, err);
         if (r < 0)
                 return r;
         op->volumes = calloc(1, sizeof(*op->volumes));
-        if (!op->volumes) {
+        op->known = calloc(request->n_known + 1, sizeof(*op->known));
+        if (!op->volumes || !op->known) {
                 operation_free(op);
                 return error_oom(err);
         }
-        op->job.source.uuid = snapshot->volume.uuid;
-        op->discard = discard;
-        op->dry_run = dry_run;
+        for (; op->n_known < request->n_known; op->n_known++)
+                op->known[op->n_known] = request->known[op->n_known]->volume.uuid;
+        op->target = snapshot->volume.uuid;
+        op->discard = request->discard;
+        op->dry_run = request->dry_run;
         operation_begin_on_volume(op, snapshot->origin);
         return 0;
 }

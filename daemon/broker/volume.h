@@ -41,10 +41,18 @@ typedef struct ReceiveRequest {
 int volume_receive(Manager *manager, const Caller *caller, ReceiveRequest *request, int transfer_fd,
                    const Watcher *watcher, Error *err);
 
+typedef struct RollbackRequest {
+        VolumeEntry *snapshot;
+        bool discard; /* nothing of what the volume is now is kept, */
+        VolumeEntry *const *known; /* if that is what one of these is, snapshots of the same volume */
+        size_t n_known;            /* 0: whatever it is */
+        bool dry_run; /* only judged */
+} RollbackRequest;
+
 /* A volume becomes what its snapshot is. Unless discard, what it was is kept as another one: the operation ends with
- * that in volumes. dry_run: only judged. */
-int volume_rollback(Manager *manager, const Caller *caller, VolumeEntry *snapshot, bool discard, bool dry_run,
-                    const Watcher *watcher, Error *err);
+ * that in volumes. ERROR_NOT_SUPPORTED (ESTALE) if it is none of those known. */
+int volume_rollback(Manager *manager, const Caller *caller, const RollbackRequest *request, const Watcher *watcher,
+                    Error *err);
 
 /* lazy: a volume that is in use is taken from its standard place, and goes behind its last user; who that is are the
  * operation's users. snapshots: those of the volume go first; if one of them is held none does. */

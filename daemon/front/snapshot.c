@@ -274,8 +274,26 @@ static int vl_method_clone(sd_varlink *link, sd_json_variant *parameters, sd_var
 
 typedef struct RollbackParameters {
         const char *volume; /* first: see call_begin_on_volume() */
+        char **known;
         bool discard, dry_run;
 } RollbackParameters;
+
+static int rollback_begin(Call *call, VolumeEntry *snapshot, const RollbackParameters *p, Error *err) {
+        size_t n = strv_length(p->known);
+        _cleanup_free_ VolumeEntry **known = calloc(n + 1, sizeof(*known));
+        Manager *m = server_manager(call->server);
+        const RollbackRequest request = {
+                .snapshot = snapshot, .discard = p->discard, .known = known, .n_known = n, .dry_run = p->dry_run
+        };
+        Watcher watcher = call_watcher(call);
+        int r = 0;
+
+        if (!known)
+                return error_oom(err);
+        for (size_t i = 0; i < n && r >= 0; i++)
+                r = find_volume(m, &call->caller, p->known[i], &known[i], err);
+        return r < 0 ? r : volume_rollback(m, &call->caller, &request, &watcher, err);
+}
 
 static int vl_method_rollback(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
                               void *userdata) {
@@ -283,6 +301,8 @@ static int vl_method_rollback(sd_varlink *link, sd_json_variant *parameters, sd_
                 { "volume", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(RollbackParameters, volume),
                   SD_JSON_MANDATORY },
                 { "discardCurrent", SD_JSON_VARIANT_BOOLEAN, call_dispatch_bool, offsetof(RollbackParameters, discard),
+                  SD_JSON_NULLABLE },
+                { "known", SD_JSON_VARIANT_ARRAY, call_dispatch_strv, offsetof(RollbackParameters, known),
                   SD_JSON_NULLABLE },
                 { "dryRun", SD_JSON_VARIANT_BOOLEAN, call_dispatch_bool, offsetof(RollbackParameters, dry_run),
                   SD_JSON_NULLABLE },
@@ -294,11 +314,10 @@ static int vl_method_rollback(sd_varlink *link, sd_json_variant *parameters, sd_
         Call *call;
         int r;
 
-        if (!call_begin_on_volume(link, parameters, flags, "rollback", table, &p, volume_reply, &call, &entry, &r))
-                return r;
-        Watcher watcher = call_watcher(call);
-        r = volume_rollback(server_manager(call->server), &call->caller, entry, p.discard, p.dry_run, &watcher, &err);
-        return call_end(call, r, &err);
+        if (call_begin_on_volume(link, parameters, flags, "rollback", table, &p, volume_reply, &call, &entry, &r))
+                r = call_end(call, rollback_begin(call, entry, &p, &err), &err);
+        strv_free(p.known);
+        return r;
 }
 
 int front_snapshot_bind(sd_varlink_server *server) {

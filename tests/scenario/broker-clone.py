@@ -152,5 +152,34 @@ def a_restart_in_the_middle_of_a_rollback_goes_back():
     world.check_consistent()
 
 
+@test
+def what_is_not_known_is_not_discarded():
+    begin()
+    for name in ("r", "t"):
+        world.call("Volume.Snapshot", volumes=[f"db@{name}"])
+    before = world.worker.count("volume_rollback")
+    failure = world.refused("NotSupported", "Volume.Rollback", volume="db@s", discardCurrent=True, known=["db@r", "db@t"])
+    contains(failure.message, "db is not as it was any more")
+    same(world.worker.count("volume_diff"), 2, "it was compared with both")
+    same([world.worker.count("volume_rollback") - before, world.names(type="all")], [0, ["db", "db@r", "db@s", "db@t"]])
+    world.worker.ranges = 0
+    held = Gate()
+    world.worker.rule("volume_diff", held)
+    rollback = world.begin("Volume.Rollback", volume="db@s", discardCurrent=True, known=["db@r", "db@t"])
+    held.wait()
+    mount = world.begin("Volume.Mount", volume="db")  # who comes now comes behind it
+    held.release()
+    same("snapshot" in rollback.result(), False)
+    mount.result()
+    same([j["source"]["name"] for v, j, _ in world.worker.jobs if v == "volume_rollback"][-1], "db@s")
+    same(world.names(type="all"), ["db", "db@r", "db@s", "db@t"])
+    world.call("Volume.Unmount", volume="db")
+    world.create("other")
+    world.call("Volume.Snapshot", volumes=["other@x"])
+    for known, more in ((["other@x"], {"discardCurrent": True}), (["db@r"], {}), (["db"], {"discardCurrent": True})):
+        world.refused("BadRequest", "Volume.Rollback", volume="db@s", known=known, **more)
+    world.check_consistent()
+
+
 if __name__ == "__main__":
     sys.exit(main())
