@@ -56,6 +56,10 @@ bool backup_image_is_of(sd_json_variant *snapshot, sd_id128_t repository) {
         return sd_id128_from_string(label_of(snapshot, BACKUP_MADE_LABEL), &is) >= 0 && sd_id128_equal(is, repository);
 }
 
+bool backup_image_is_damaged(sd_json_variant *snapshot) {
+        return streq(label_of(snapshot, BACKUP_PROVEN_LABEL), BACKUP_DAMAGED);
+}
+
 static int label(const char *snapshot, const char *text, Error *err) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
         char *labels[] = { (char *) text, NULL };
@@ -195,6 +199,22 @@ const Backup *backup_last_proven(const BackupList *list, const Backup *of) {
                         return b;
         }
         return NULL;
+}
+
+bool backup_is_damaged(const BackupList *list, const Backup *b) {
+        const BackupProof *proof = backup_list_proof(list, b->id);
+
+        return proof && !proof->sound;
+}
+
+bool backup_is_replaced(const BackupList *list, const Backup *b) {
+        for (size_t i = 0; i < list->n; i++) {
+                const Backup *other = &list->list[i];
+
+                if (backup_is_same_volume(other, b) && other->at_usec > b->at_usec && !backup_is_damaged(list, other))
+                        return true;
+        }
+        return false;
 }
 
 /* The first and the last up to then, of this host or of the only one that has any. */

@@ -172,18 +172,30 @@ static void plan_put(BackupTarget *t, const char *volume, const Schedule *schedu
         t->plans[i] = (BackupPlan) { .volume = must_have(strdup(volume)), .schedule = *schedule, .prove = prove };
 }
 
+static bool has_plan(const BackupTarget *t, const char *volume) {
+        for (size_t i = 0; i < t->n_plans; i++)
+                if (streq(t->plans[i].volume, volume))
+                        return true;
+        return false;
+}
+
 static int plan_set(BackupTarget *t, char **volumes, const char *rules, bool prove, Error *err) {
         Schedule schedule;
         int r;
 
         r = schedule_parse(rules, "--schedule", &schedule, err);
+        if (r >= 0 && schedule.n > 0 && !*t->host_key && !t->key_file) {
+                r = error_field(err, "--schedule",
+                                "target %s asks for its passphrase on a terminal, where none is then", t->name);
+                error_hint(err, "quarry backup target rm %s, and add it again, --existing --key-file FILE", t->name);
+        }
         if (r >= 0)
                 r = check_rules(t->name, &schedule, err);
         for (char **name = volumes; *name && r >= 0; name++) {
                 _cleanup_(sd_json_variant_unrefp) sd_json_variant *volume = NULL;
                 _cleanup_free_ char *reference = NULL;
 
-                if (schedule.n > 0) {
+                if (schedule.n > 0 || !has_plan(t, *name)) { /* what is gone may have one still */
                         r = volume_inspect(*name, &volume, err);
                         if (r < 0)
                                 break;
@@ -226,7 +238,8 @@ static int plan_change(const char *target, const char *volume, uint64_t began_us
         for (size_t i = 0; i < t.n_plans && r >= 0; i++) {
                 BackupPlan *plan = &t.plans[i];
 
-                if (!streq(plan->volume, volume))
+                if (!streq(plan->volume, volume) ||
+                    (plan->began_usec == began_usec && streq_ptr(plan->failure, failure)))
                         continue;
                 plan->began_usec = began_usec;
                 if (began_usec == 0) { /* till then it is what the one before came to */
@@ -290,7 +303,8 @@ int backup_plan_find(const char *timer, BackupRule *ret, Error *err) {
         return r;
 }
 
-/* Of those that the rule made of this volume on this host, the oldest first; but the last that was proven. */
+/* Of those that the rule made of this volume on this host, the oldest first; but the last that was proven, and no
+ * damaged one before there is a better one. */
 static int expire_one(BackupSession *session, const BackupList *list, const BackupRule *rule, size_t i, size_t *ret_n,
                       Error *err) {
         size_t left = 0;
@@ -304,11 +318,13 @@ static int expire_one(BackupSession *session, const BackupList *list, const Back
                         if (!streq_ptr(b->rule, rule->expression) || !streq(reference, rule->volumes[i]) ||
                             !backup_is_of_here(b))
                                 continue;
+                        bool damaged = backup_is_damaged(list, b);
                         if (pass == 0)
-                                left++;
-                        else if (left > rule->keep[i] && b != backup_last_proven(list, b)) {
+                                left += !damaged;
+                        else if (damaged ? backup_is_replaced(list, b)
+                                         : left > rule->keep[i] && b != backup_last_proven(list, b)) {
                                 r = backup_remove(session->repository, b, err);
-                                left--;
+                                left -= !damaged;
                                 *ret_n += r >= 0;
                         }
                 }

@@ -139,7 +139,8 @@ int backup_sweep(BackupSession *session, size_t *ret_n, Error *err) {
 /* --- which backups go ------------------------------------------------------------------------------------- */
 
 /* Those of the volume that the i-th is of. The last that was proven stays, whatever the rules. So do those of a time
- * that is not yet, of a host whose clock was wrong: they count for none of the others, which would go instead. */
+ * that is not yet, of a host whose clock was wrong, and those known to be damaged, until there is a better one: they
+ * count for none of the others, which would go instead. */
 static void judge(const BackupList *list, size_t i, const Retention *retention, bool *keep) {
         _cleanup_free_ uint64_t *times = must_have(calloc(list->n, sizeof(*times)));
         _cleanup_free_ size_t *which = must_have(calloc(list->n, sizeof(*which)));
@@ -148,8 +149,14 @@ static void judge(const BackupList *list, size_t i, const Retention *retention, 
         size_t n = 0;
 
         for (size_t j = 0; j < list->n; j++) {
-                if (!backup_is_same_volume(&list->list[i], &list->list[j]) || list->list[j].at_usec > now)
+                const Backup *b = &list->list[j];
+
+                if (!backup_is_same_volume(&list->list[i], b) || b->at_usec > now)
                         continue;
+                if (backup_is_damaged(list, b)) {
+                        keep[j] = !backup_is_replaced(list, b);
+                        continue;
+                }
                 times[n] = list->list[j].at_usec;
                 which[n++] = j;
         }

@@ -38,6 +38,7 @@ typedef struct Run {
         Backup backup, parent;    /* parent.id empty: none */
         char *image;              /* the snapshot; NULL: not made yet */
         char *base;               /* that of parent */
+        bool full;                /* all of it is read, and what is there already put again where it is damaged */
         Source source;
         Progress progress;
         size_t range;             /* the first that may reach into what comes */
@@ -80,6 +81,7 @@ static int look_at_image(Run *run, sd_json_variant *snapshot, Error *err) {
                 return backup_volume_remove(uuid, err);
         if (r < 0 || arg_full || !is_better_parent(run, &b, uuid))
                 return r < 0 ? r : 0;
+        run->full = backup_image_is_damaged(snapshot);
         backup_done(&run->parent);
         free(run->base);
         run->base = must_have(strdup(uuid));
@@ -95,6 +97,13 @@ static int find_parent(Run *run, Error *err) {
         r = backup_images_list(run->volume, &images, err);
         for (size_t i = 0; i < sd_json_variant_elements(images) && r >= 0; i++)
                 r = look_at_image(run, sd_json_variant_by_index(images, i), err);
+        if (r >= 0 && run->full && !arg_full) { /* what builds on that is damaged, too */
+                fprintf(stderr, "quarry: the last backup of %s is DAMAGED: all of it is read again, as with --full\n",
+                        run->name);
+                backup_done(&run->parent);
+                run->parent = (Backup) {};
+                free(TAKE_PTR(run->base));
+        }
         return r;
 }
 
@@ -134,7 +143,7 @@ static int put_piece(Piece *p, void *userdata, Error *err) {
         uint64_t stored;
         int r;
 
-        r = repository_put_piece(run->session->repository, p, arg_full, &stored, err);
+        r = repository_put_piece(run->session->repository, p, run->full, &stored, err);
         if (r < 0)
                 return r;
         run->ids[p->number % SEGMENT_CHUNKS] = p->id;
@@ -197,8 +206,8 @@ static int put_segment(Run *run, size_t n, ContentId *ret, Error *err) {
                 *ret = n < run->parent.n_segments ? run->parent.segments[n] : (ContentId) {};
                 return 0;
         }
-        r = repository_put_content(run->session->repository, ids, SEGMENT_CHUNKS * sizeof(*ids), arg_full, ret, &stored,
-                                   err);
+        r = repository_put_content(run->session->repository, ids, SEGMENT_CHUNKS * sizeof(*ids), run->full, ret,
+                                   &stored, err);
         run->backup.stored += stored;
         return r;
 }
@@ -376,10 +385,25 @@ static int prove(Run *run, sd_json_variant **ret, Error *err) {
         return r;
 }
 
+/* A schedule's backup that was not made is not missed any more. */
+static int forget_failure(const Run *run, Error *err) {
+        const BackupTarget *t = &run->session->target;
+        _cleanup_free_ char *reference = volume_reference(run->volume);
+
+        for (size_t i = 0; i < t->n_plans; i++)
+                if (t->plans[i].failure && streq(t->plans[i].volume, reference))
+                        return backup_plan_note(t->name, reference, NULL, err);
+        return 0;
+}
+
 static int run_one(BackupSession *session, const char *name, const char *rule, Report *report, Error *err) {
         _cleanup_free_ char *what = must_have(format_new("backing up %s", name)), *turn = NULL;
         _cleanup_(run_done) Run run = {
-                .session = session, .name = name, .source = { .device = -EBADF }, .progress = { .what = what }
+                .session = session,
+                .name = name,
+                .full = arg_full,
+                .source = { .device = -EBADF },
+                .progress = { .what = what },
         };
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *done = NULL;
         char read[SIZE_TEXT_MAX], stored[SIZE_TEXT_MAX];
@@ -391,12 +415,19 @@ static int run_one(BackupSession *session, const char *name, const char *rule, R
                 run.backup.rule = rule ? must_have(strdup(rule)) : NULL;
                 turn = must_have(format_new("volume-%s-" SD_ID128_FORMAT_STR, json_string(run.volume, "uuid"),
                                             SD_ID128_FORMAT_VAL(repository_uuid(session->repository))));
+                lock = r = backup_turn_take(turn, false, err);
+        }
+        if (r == -EAGAIN) {
+                fprintf(stderr, "quarry: another backup of %s is under way, and this one comes behind it\n", name);
+                *err = (Error) {};
                 lock = r = backup_turn_take(turn, true, err);
         }
         if (r >= 0)
                 r = back_up(&run, err);
         if (r >= 0)
                 r = prove(&run, &done, err);
+        if (r >= 0 && !rule)
+                r = forget_failure(&run, err);
         progress_clear();
         if (done)
                 report_add(report, done);
@@ -418,7 +449,9 @@ static int run_all(char **volumes) {
         for (char **name = volumes; *name; name++) {
                 Error failure = {};
 
-                if (run_one(&session, *name, NULL, &report, &failure) < 0)
+                if (strchr(*name, '@'))
+                        error_field(&failure, FIELD_ARGUMENTS, "%s is a snapshot: volumes are backed up", *name);
+                if (failure.kind != ERROR_NONE || run_one(&session, *name, NULL, &report, &failure) < 0)
                         report_failure(&report, *name, &failure);
         }
         return report_finish(&report, "backups");

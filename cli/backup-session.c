@@ -48,14 +48,14 @@ static void keys_done(Keys *k) {
         secret_free(k->passphrase, k->size);
 }
 
-/* "-" is the terminal. */
+/* NULL: from the terminal. */
 static int take_passphrase(Keys *k, const char *key_file, bool confirm, Error *err) {
         _cleanup_free_ char *path = NULL;
         _cleanup_close_ int fd = -EBADF;
         Config config = {};
         int r;
 
-        r = streq(key_file, "-") ? 0 : backup_secret_path(key_file, &path, err);
+        r = key_file ? backup_secret_path(key_file, &path, err) : 0;
         if (r >= 0)
                 fd = r = path ? secret_from_file(path, err)
                               : secret_from_terminal("Passphrase of the repository: ", confirm, err);
@@ -121,13 +121,21 @@ static int open_store(const BackupTarget *t, bool make, Store **ret, Error *err)
         return r < 0 ? r : store_open(t->url, credentials, make, ret, err);
 }
 
-/* Nobody gave that option now. */
+/* Nobody gave that option now, and none of these verbs has it. */
 static int key_file_fail(const BackupTarget *t, Error *err) {
         Error was = *err;
 
         error_set(err, ERROR_PERMISSION_DENIED, was.number, "%s", startswith(was.text, "--key-file: ") ?: was.text);
-        error_hint(err, "its passphrase is to be there; or: quarry backup target rm %s, and add it again, --existing",
-                   t->name);
+        if (t->key_file)
+                error_hint(err,
+                           "its passphrase is to be there; or: quarry backup target rm %s, and add it again, "
+                           "--existing",
+                           t->name);
+        else
+                error_hint(err,
+                           "on a terminal; or: quarry backup target rm %s, and add it again, --existing --key-file "
+                           "FILE",
+                           t->name);
         return error_code(err);
 }
 
@@ -139,8 +147,8 @@ static int open_repository(BackupSession *s, Error *err) {
         if (*s->target.host_key)
                 keys.source.host = derive_from_host_key;
         else
-                r = take_passphrase(&keys, s->target.key_file ?: "-", false, err);
-        if (r < 0 && streq(err->field, "--key-file"))
+                r = take_passphrase(&keys, s->target.key_file, false, err);
+        if (r < 0 && (streq(err->field, "--key-file") || streq(err->field, "passphrase")))
                 r = key_file_fail(&s->target, err);
         if (r >= 0)
                 r = open_store(&s->target, false, &store, err);
@@ -151,6 +159,16 @@ static int open_repository(BackupSession *s, Error *err) {
                 error_hint(err, "if that is right: quarry backup target rm %s, and add it again", s->target.name);
         }
         return r < 0 ? r : follow_host_key(s, &keys.source, err);
+}
+
+static void fail_several(char *const *names, Error *err) {
+        char all[128] = "";
+        size_t n = 0;
+
+        for (; *names && n + strlen(*names) + 3 < sizeof(all); names++)
+                n += (size_t) snprintf(all + n, sizeof(all) - n, "%s%s", n > 0 ? ", " : "", *names);
+        error_field(err, "--to", "there are several backup targets, %s%s: say which, with --to, or --from", all,
+                    *names ? ", ..." : "");
 }
 
 int backup_target_choose(const char *name, BackupTarget *ret, Error *err) {
@@ -168,7 +186,7 @@ int backup_target_choose(const char *name, BackupTarget *ret, Error *err) {
                 error_set(err, ERROR_NO_SUCH_VOLUME, ENOENT, "there is no backup target yet");
                 error_hint(err, "quarry backup target add NAME file:///DIRECTORY");
         } else
-                error_field(err, "--to", "there are several backup targets: say which, with --to or --from");
+                fail_several(names, err);
         return error_code(err);
 }
 
@@ -258,7 +276,7 @@ void backup_session_done(BackupSession *s) {
         *s = (BackupSession) {};
 }
 
-int backup_session_add(BackupTarget *t, bool make, bool by_host, Error *err) {
+int backup_session_add(BackupTarget *t, bool make, bool by_host, bool by_passphrase, const char *key_file, Error *err) {
         _cleanup_(repository_freep) Repository *repository = NULL;
         _cleanup_(keys_done) Keys keys = {};
         Store *store;
@@ -266,8 +284,8 @@ int backup_session_add(BackupTarget *t, bool make, bool by_host, Error *err) {
 
         if (by_host)
                 keys.source.host = derive_from_host_key;
-        if (t->key_file)
-                r = take_passphrase(&keys, t->key_file, make, err);
+        if (by_passphrase)
+                r = take_passphrase(&keys, key_file, make, err);
         if (r >= 0)
                 r = open_store(t, make, &store, err);
         if (r >= 0)
@@ -280,10 +298,6 @@ int backup_session_add(BackupTarget *t, bool make, bool by_host, Error *err) {
                 r = repository_add_key(repository, &keys.source, true, err);
         if (r < 0)
                 return r;
-        if (t->key_file && streq(t->key_file, "-")) {
-                free(t->key_file);
-                t->key_file = NULL;
-        }
         t->repository = repository_uuid(repository);
         buffer_format(t->host_key, sizeof(t->host_key), "%s", repository_host_key(repository));
         return backup_target_save(t, err);

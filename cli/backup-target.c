@@ -11,6 +11,7 @@
 
 #include <limits.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static const char *arg_credentials, *arg_key_file, *arg_key;
 static bool arg_existing;
@@ -99,6 +100,17 @@ static int check_add(const char *name, const char *url, Error *err) {
         return error_code(err);
 }
 
+/* A disk for backups that is not mounted: what is meant for it lands on the one that a backup is to outlive. */
+static void look_at_place(const char *url) {
+        const char *path = startswith(url, "file://");
+        struct stat place, root;
+
+        if (path && stat(path, &place) >= 0 && stat("/", &root) >= 0 && place.st_dev == root.st_dev)
+                fprintf(stderr,
+                        "quarry: %s lies in this host's root filesystem: is the disk for backups mounted? findmnt\n",
+                        path);
+}
+
 /* Who says nothing is given the host key; a passphrase alone, where a file or a terminal has it. */
 static int target_add(char **words, Error *err) {
         bool by_host = !arg_key ? !arg_key_file : streq(arg_key, "host");
@@ -113,10 +125,11 @@ static int target_add(char **words, Error *err) {
         buffer_format(t.name, sizeof(t.name), "%s", words[1]);
         t.url = must_have(strdup(words[2]));
         t.credentials = absolute(arg_credentials);
-        t.key_file = arg_key_file ? absolute(arg_key_file) : NULL;
-        if (!by_host && !t.key_file)
-                t.key_file = must_have(strdup("-")); /* asked for, and not kept */
-        return backup_session_add(&t, !arg_existing, by_host, err);
+        t.key_file = absolute(arg_key_file); /* what is typed, or comes through a pipe, is not kept */
+        r = backup_session_add(&t, !arg_existing, by_host, !by_host || arg_key_file, t.key_file ?: arg_key_file, err);
+        if (r >= 0 && !arg_existing)
+                look_at_place(words[2]);
+        return r;
 }
 
 /* --- the others ------------------------------------------------------------------------------------------- */
@@ -184,7 +197,7 @@ int verb_backup_target(char **arguments) {
         else
                 r = error_field(&err, FIELD_ARGUMENTS, "backup target is followed by add NAME URL, ls, or rm NAME");
         if (r < 0)
-                return report_error("cannot change backup targets", NULL, &err);
+                return report_error("cannot change backup target", arguments[1], &err);
         report_success(&report, arguments[1]);
         return report_finish(&report, "targets");
 }

@@ -34,9 +34,10 @@ int backup_session_open(const char *name, RepositoryUse use, const char *what, B
 int backup_session_look(const char *name, BackupSession *ret, Error *err);
 void backup_session_done(BackupSession *session);
 
-/* Of a new repository, or one that is there (make: false), which is a target from now on. key_file: of its passphrase;
- * by_host: the host key opens it, too. */
-int backup_session_add(BackupTarget *target, bool make, bool by_host, Error *err);
+/* Of a new repository, or one that is there (make: false), which is a target from now on. What opens it: the host key,
+ * a passphrase, or both; key_file: where that is read now, "-": standard input, NULL: the terminal. */
+int backup_session_add(BackupTarget *target, bool make, bool by_host, bool by_passphrase, const char *key_file,
+                       Error *err);
 
 /* --- images ------------------------------------------------------------------------------------------------ */
 
@@ -57,6 +58,8 @@ bool backup_image_is_of(sd_json_variant *snapshot, sd_id128_t repository);
 char *backup_label(const char *key, sd_id128_t repository);
 /* key: of such a label; snapshot: its UUID or name. */
 int backup_image_label(const char *snapshot, const char *key, sd_id128_t repository, Error *err);
+/* Whether a proof found the backup that was made of it damaged. */
+bool backup_image_is_damaged(sd_json_variant *snapshot);
 int backup_image_label_proven(const char *snapshot, const BackupProof *proof, Error *err);
 int backup_volume_remove(const char *name, Error *err);
 
@@ -68,6 +71,10 @@ bool backup_is_of_here(const Backup *backup); /* of this host */
 bool backup_is_same_volume(const Backup *a, const Backup *b);
 /* The one of this volume that was proven last: it is known to be worth something. NULL: none. */
 const Backup *backup_last_proven(const BackupList *list, const Backup *of);
+/* Whether its last proof failed. Such a one takes nobody's place where only so many are kept, and goes once there is a
+ * later one of the volume that is not known to be damaged. */
+bool backup_is_damaged(const BackupList *list, const Backup *b);
+bool backup_is_replaced(const BackupList *list, const Backup *b);
 /* ID, VOLUME, or VOLUME@TIME: the last one up to then: of this host, if it has any, else of
  * the only other. ERROR_NO_SUCH_VOLUME. */
 int backup_find(const BackupList *list, const char *what, const Backup **ret, Error *err);

@@ -21,7 +21,7 @@ static Attachment arg_how;
 static int caught; /* the signal that ended it */
 
 const Option export_options[] = {
-        { 0, "to", "FILE", "Write FILE, which must not be there yet", option_string, &arg_to },
+        { 0, "to", "FILE", "Write FILE, which must not be there yet", option_output, &arg_to },
         { 0, "key-file", "FILE", "FILE holds the passphrase; - is stdin", option_string, &arg_how.key_file },
         {},
 };
@@ -166,7 +166,10 @@ static int export_to_file(const char *name, const sigset_t *signals, const sigse
 
         fd = open(arg_to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0600);
         if (fd < 0) {
-                error_errno(err, errno, "cannot make %s", arg_to);
+                if (errno == EEXIST)
+                        error_set(err, ERROR_VOLUME_EXISTS, EEXIST, "%s is there already", arg_to);
+                else
+                        error_errno(err, errno, "cannot make %s", arg_to);
                 if (err->number == EEXIST)
                         error_hint(err, "nothing is written over: another name, or remove that file");
                 return error_code(err);

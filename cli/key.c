@@ -55,7 +55,7 @@ const Option key_remove_options[] = {
 };
 const Option key_change_options[] = { KEY_FILE_OPTION("The passphrase that goes"), NEW_KEY_FILE_OPTION, {} };
 const Option key_backup_options[] = {
-        { 0, "to", "FILE", "Write it there, to a new file, instead of standard output", option_string, &arg_to },
+        { 0, "to", "FILE", "Write it there, to a new file, instead of standard output", option_output, &arg_to },
         {},
 };
 const Option key_restore_options[] = {

@@ -481,13 +481,25 @@ static char *target_of(const Transit *t, const Reference *ref) {
                                     *there->tenant ? "/" : "", there->name));
 }
 
+/* Tidying the other end takes a while, in which somebody may have used it under its new name. What is left of its
+ * snapshots is ours, and goes with it. */
 static int source_remove(const Transit *t, Error *err) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
+        bool has_others;
         int r;
 
-        must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRING("volume", json_string(t->volume, "uuid"))));
+        must(sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRING("volume", json_string(t->volume, "uuid")),
+                            SD_JSON_BUILD_PAIR_BOOLEAN("snapshots", true)));
         Call call = { .method = API_VOLUME ".Remove", .parameters = parameters };
-        r = client_call(&call, NULL, NULL, err);
+        r = transit_has_others(t, &has_others, err);
+        if (r >= 0 && has_others)
+                r = error_set(err, ERROR_VOLUME_BUSY, EBUSY, "somebody made a snapshot of it meanwhile");
+        if (r >= 0)
+                r = is_moved(t, err);
+        if (r == 0)
+                r = error_set(err, ERROR_VOLUME_BUSY, EBUSY, "somebody wrote to it meanwhile");
+        if (r > 0)
+                r = client_call(&call, NULL, NULL, err);
         if (r < 0)
                 error_prefix(err, "all of it is at %s, and %s is still here", t->remote.host, t->source);
         return r;
@@ -515,8 +527,13 @@ static int migrate(Transit *t, const char *name, Error *err) {
                 r = move(t, err);
         if (r < 0)
                 return r;
-        transit_tidy(t, false);
-        return arg_remove ? source_remove(t, err) : 0;
+        transit_tidy(t, arg_remove);
+        if (!arg_remove)
+                return 0;
+        r = source_remove(t, err);
+        if (r >= 0)
+                transit_tidy_there(t, false);
+        return r;
 }
 
 static int report(const Transit *t, const char *name) {

@@ -42,6 +42,14 @@ int option_string(const Option *option, const char *value, Error *err) {
         return 0;
 }
 
+int option_output(const Option *option, const char *value, Error *err) {
+        if (option_string(option, value, err) < 0)
+                return error_code(err);
+        if (streq(value, "-"))
+                *(const char **) option->target = NULL;
+        return 0;
+}
+
 int option_list(const Option *option, const char *value, Error *err) {
         return must(strv_append(option->target, value));
 }

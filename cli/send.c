@@ -23,7 +23,7 @@ static bool arg_resume;
 
 const Option send_options[] = {
         { 0, "since", "NAME@SNAPSHOT", "Only what differs from this one", option_string, &arg_since },
-        { 0, "to", "FILE", "Write FILE, which must not be there yet", option_string, &arg_to },
+        { 0, "to", "FILE", "Write FILE, which must not be there yet", option_output, &arg_to },
         { 0, "resume", NULL, "Go on with a FILE that was cut short", option_flag, &arg_resume },
         { 0, "format", "stream|rbd|raw", "rbd is for Ceph, raw a sparse image (stream)", option_string, &arg_format },
         {},
@@ -140,7 +140,11 @@ static int target_open(Sending *s, Error *err) {
         else
                 s->out = open(arg_to, flags | O_CLOEXEC | O_NOCTTY, 0600);
         if (s->out < 0) {
-                error_errno(err, errno, "cannot %s %s", arg_resume ? "open" : "make", arg_to ?: "standard output");
+                if (errno == EEXIST)
+                        error_set(err, ERROR_VOLUME_EXISTS, EEXIST, "%s is there already", arg_to);
+                else
+                        error_errno(err, errno, "cannot %s %s", arg_resume ? "open" : "make",
+                                    arg_to ?: "standard output");
                 if (err->number == EEXIST)
                         error_hint(err, "if it is the same stream, cut short, --resume goes on with it; else another "
                                         "name, or remove that file");

@@ -30,12 +30,17 @@
 typedef struct Status {
         sd_json_variant *problems, *notices;
         sd_json_variant *backups;
+        BackupTarget *targets; /* root's to read; who is not root is not told of them */
+        size_t n_targets;
 } Status;
 
 static void status_done(Status *status) {
         sd_json_variant_unref(status->problems);
         sd_json_variant_unref(status->notices);
         sd_json_variant_unref(status->backups);
+        for (size_t i = 0; i < status->n_targets; i++)
+                backup_target_done(&status->targets[i]);
+        free(status->targets);
 }
 
 _printf_(4, 5) static void add(sd_json_variant **list, const char *object, const char *message, const char *hint, ...) {
@@ -251,6 +256,31 @@ static void print_list(sd_json_variant *list, const char *title, Style style) {
         }
 }
 
+static void take_targets(Status *status) {
+        _cleanup_strv_ char **names = NULL;
+        Error ignored = {};
+
+        if (backup_target_list(&names, &ignored) < 0)
+                return;
+        status->targets = must_have(calloc(strv_length(names) + 1, sizeof(*status->targets)));
+        for (char **name = names; name && *name; name++) {
+                Error err = {};
+
+                if (backup_target_load(*name, &status->targets[status->n_targets], &err) < 0)
+                        add(&status->problems, *name, err.text, "quarry backup target ls");
+                else
+                        status->n_targets++;
+        }
+}
+
+/* NULL: not known. */
+static const char *target_of(const Status *status, sd_json_variant *snapshot) {
+        for (size_t i = 0; i < status->n_targets; i++)
+                if (backup_image_is_of(snapshot, status->targets[i].repository))
+                        return status->targets[i].name;
+        return NULL;
+}
+
 /* Each that has a backup: the snapshot that was made for the last says of when it is. */
 static void look_at_backup(Status *status, sd_json_variant *snapshot) {
         sd_json_variant *labels = sd_json_variant_by_key(snapshot, "labels");
@@ -262,28 +292,46 @@ static void look_at_backup(Status *status, sd_json_variant *snapshot) {
             when_parse(json_string(snapshot, "createdAt"), 0, &at) < 0)
                 return;
         _cleanup_free_ char *reference = volume_reference(snapshot), *made = backup_ago(at), *ago = NULL;
+        const char *target = target_of(status, snapshot);
         reference[strcspn(reference, "@")] = 0;
         if (streq(proven, BACKUP_DAMAGED)) {
                 ago = must_have(strdup("DAMAGED"));
                 add(&status->problems, reference, "its last backup is DAMAGED, as a proof of it showed",
-                    "quarry backup run --full %s", reference);
+                    "quarry backup run --full %s%s%s", reference, target ? " --to " : "", target ?: "");
         } else if (*proven && number_parse(proven, &seconds) >= 0)
                 ago = backup_ago(seconds * 1000000);
         must(sd_json_variant_append_arraybo(
                         &status->backups,
                         SD_JSON_BUILD_PAIR_STRING("volume", reference),
                         SD_JSON_BUILD_PAIR_STRING("id", id),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!target, "target", SD_JSON_BUILD_STRING(target)),
                         SD_JSON_BUILD_PAIR_STRING("createdAt", json_string(snapshot, "createdAt")),
                         SD_JSON_BUILD_PAIR_STRING("made", made),
                         SD_JSON_BUILD_PAIR_STRING("proven", ago ?: "not yet")));
 }
 
-static void look_at_plan(Status *status, const char *target, const BackupPlan *plan) {
+static bool has_volume(const Overview *o, const char *wanted) {
+        for (size_t i = 0; i < sd_json_variant_elements(o->volumes); i++) {
+                _cleanup_free_ char *reference = volume_reference(sd_json_variant_by_index(o->volumes, i));
+
+                if (streq(reference, wanted))
+                        return true;
+        }
+        return false;
+}
+
+static void look_at_plan(const Overview *o, Status *status, const char *target, const BackupPlan *plan) {
         _cleanup_free_ char *began = plan->began_usec > 0 ? backup_ago(plan->began_usec) : NULL, *message = NULL;
         _cleanup_close_ int turn = -EBADF;
         Error ignored = {};
         bool runs = false;
 
+        if ((began || plan->failure) && !has_volume(o, plan->volume)) {
+                message = must_have(format_new("it is to be backed up to %s, and there is none of that name", target));
+                add(&status->problems, plan->volume, message, "quarry backup run %s --to %s --schedule none",
+                    plan->volume, target);
+                return;
+        }
         if (began) {
                 turn = backup_plan_turn(target, false, &ignored);
                 runs = turn == -EAGAIN;
@@ -302,27 +350,10 @@ static void look_at_plan(Status *status, const char *target, const BackupPlan *p
         }
 }
 
-/* Targets are root's to read; who is not root is not told of them. */
-static void look_at_plans(Status *status) {
-        _cleanup_strv_ char **names = NULL;
-        Error ignored = {};
-
-        if (backup_target_list(&names, &ignored) < 0)
-                return;
-        for (char **name = names; name && *name; name++) {
-                _cleanup_(backup_target_done) BackupTarget t = {};
-                Error err = {};
-
-                if (backup_target_load(*name, &t, &err) < 0)
-                        add(&status->problems, *name, err.text, "quarry backup target ls");
-                for (size_t i = 0; i < t.n_plans; i++)
-                        look_at_plan(status, *name, &t.plans[i]);
-        }
-}
-
 static const Column backup_status_columns[] = {
         { "volume", "VOLUME", "Which volume", "volume", COLUMN_TEXT, true, CUT_END },
         { "backup", "LAST BACKUP", "When it was made", "made", COLUMN_TEXT, true },
+        { "target", "TARGET", "Where it is", "target", COLUMN_TEXT, true },
         { "proven", "PROVEN", "When a restore of it was checked and compared", "proven", COLUMN_TEXT, true },
         {},
 };
@@ -359,13 +390,16 @@ int verb_status(char **arguments) {
         must(sd_json_variant_new_array(&status.problems, NULL, 0));
         must(sd_json_variant_new_array(&status.notices, NULL, 0));
         must(sd_json_variant_new_array(&status.backups, NULL, 0));
+        take_targets(&status);
         for (size_t i = 0; i < sd_json_variant_elements(o.pools); i++)
                 look_at_pool(&status, sd_json_variant_by_index(o.pools, i));
         for (size_t i = 0; i < sd_json_variant_elements(o.volumes); i++) {
                 look_at_volume(&o, &status, sd_json_variant_by_index(o.volumes, i));
                 look_at_backup(&status, sd_json_variant_by_index(o.volumes, i));
         }
-        look_at_plans(&status);
+        for (size_t i = 0; i < status.n_targets; i++)
+                for (size_t j = 0; j < status.targets[i].n_plans; j++)
+                        look_at_plan(&o, &status, status.targets[i].name, &status.targets[i].plans[j]);
         for (size_t i = 0; i < sd_json_variant_elements(o.tenants); i++)
                 look_at_tenant(&status, sd_json_variant_by_index(o.tenants, i), sd_json_variant_elements(o.pools) == 0);
 

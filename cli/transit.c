@@ -1,5 +1,6 @@
 #include "transit.h"
 
+#include "backup.h"
 #include "child.h"
 #include "client.h"
 #include "must.h"
@@ -90,9 +91,14 @@ int transit_has_others(const Transit *t, bool *ret, Error *err) {
         if (r < 0)
                 return r;
         *ret = false;
-        for (size_t i = 0; i < sd_json_variant_elements(list); i++)
-                *ret = *ret || !transit_number(snapshot_name_of(json_string(sd_json_variant_by_index(list, i), "name")),
-                                               TRANSIT_PREFIX);
+        for (size_t i = 0; i < sd_json_variant_elements(list); i++) {
+                sd_json_variant *s = sd_json_variant_by_index(list, i);
+                char id[BACKUP_ID_MAX];
+
+                if (!transit_number(snapshot_name_of(json_string(s, "name")), TRANSIT_PREFIX) &&
+                    !backup_image_id(s, id))
+                        *ret = true;
+        }
         return 0;
 }
 
@@ -296,6 +302,10 @@ static void tidy_end(Transit *t, bool is_there, const char *kept) {
 /* Here first: by what is here the next run knows that there is something to go on with. */
 void transit_tidy(Transit *t, bool keep) {
         tidy_end(t, false, keep ? t->base.here : "");
+        transit_tidy_there(t, keep);
+}
+
+void transit_tidy_there(Transit *t, bool keep) {
         if (t->there)
                 tidy_end(t, true, keep ? t->base.there : "");
 }

@@ -44,3 +44,4 @@ int transit_pass(Transit *t, Error *err);
 /* Removes the snapshots that were made for it, but for the one that both have, if keep. What cannot be removed is
  * said. */
 void transit_tidy(Transit *t, bool keep);
+void transit_tidy_there(Transit *t, bool keep);

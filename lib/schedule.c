@@ -48,7 +48,7 @@ static int parse_keep(const char *s, size_t n, const char *expression, const cha
 
         if (!buffer_format(text, sizeof(text), "%.*s", (int) n, s) || number_parse(text, &keep) < 0 || keep < 1 ||
             keep > SCHEDULE_KEEP_MAX)
-                return error_field(err, field, "\"%s\": 1 to %u snapshots can be kept: %s keep 24", expression,
+                return error_field(err, field, "\"%s\": say how many are kept, 1 to %u: %s keep 24", expression,
                                    SCHEDULE_KEEP_MAX, expression);
         *ret = (unsigned) keep;
         return 0;

@@ -181,7 +181,7 @@ int repository_make(Store *store, const RepositoryKeySource *keys, Repository **
                 return n;
         n = store->ops->has(store, FORMAT_OBJECT, err);
         if (n > 0)
-                return error_set(err, ERROR_FAILED, EEXIST, "there is a repository already");
+                return error_set(err, ERROR_VOLUME_EXISTS, EEXIST, "there is a repository already");
         if (n >= 0 && sd_id128_randomize(&r->uuid) < 0)
                 n = error_errno(err, EIO, "no random bytes");
         if (n < 0)

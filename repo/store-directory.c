@@ -39,6 +39,13 @@ static Directory *directory_of(Store *store) {
 }
 
 /* number: an errno, of either sign. */
+static int open_fail(const char *path, int number, const char *what, Error *err) {
+        error_errno(err, number, "cannot %s %s", what, path);
+        if (number == ENOENT)
+                error_hint(err, "is the disk mounted that it lies on? findmnt");
+        return error_code(err);
+}
+
 static int fail(const Directory *d, int number, const char *name, const char *what, Error *err) {
         number = abs(number);
         if (number == ENOSPC || number == EDQUOT) {
@@ -46,7 +53,10 @@ static int fail(const Directory *d, int number, const char *name, const char *wh
                 error_hint(err, "make room there; quarry backup prune removes old backups");
                 return error_code(err);
         }
-        return error_errno(err, number, "cannot %s %s in repository %s", what, name, d->path);
+        error_errno(err, number, "cannot %s %s in repository %s", what, name, d->path);
+        if (number == EROFS)
+                error_hint(err, "it can be listed and restored as it is; to write there: mount -o remount,rw");
+        return error_code(err);
 }
 
 /* Such names cannot lead out of the directory. */
@@ -309,15 +319,10 @@ int store_directory_new(const char *path, bool make, Store **ret, Error *err) {
         if (!d->path)
                 return error_oom(err);
         if (make && mkdir(path, 0700) < 0 && errno != EEXIST)
-                return error_errno(err, errno, "cannot make %s", path);
+                return open_fail(path, errno, "make", err);
         d->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (d->fd < 0) {
-                int r = error_errno(err, errno, "cannot open repository %s", path);
-
-                if (r == -ENOENT)
-                        error_hint(err, "is the disk mounted that it lies on? findmnt");
-                return r;
-        }
+        if (d->fd < 0)
+                return open_fail(path, errno, "open repository", err);
         if (mkdirat(d->fd, PARTS, 0700) < 0 && errno != EEXIST)
                 d->failed = -errno; /* it can be read all the same, if it was not the place where it may not be */
         d->parts = openat(d->fd, PARTS, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);

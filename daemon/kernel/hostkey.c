@@ -307,7 +307,9 @@ int hostkey_other(const char *wanted, const char *have, Error *err) {
         int r = error_set(err, ERROR_WRONG_KEY, EKEYREJECTED,
                           "the volume was encrypted with another host key (%s, this host's is %s)", wanted, have);
 
-        error_hint(err, "restore the host key that it was made with to " HOST_KEY_FILE);
+        error_hint(err,
+                   "a passphrase that it has beside that; or that host key as " HOST_KEY_FILE " on a host that has no "
+                   "volumes by another");
         return r;
 }
 

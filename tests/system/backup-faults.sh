@@ -187,8 +187,11 @@ cp /run/some "$some"
 exits "until it is proven again" 0 quarry backup verify --deep "$newest"
 rm /media/backup/filler /media/backup/rest
 try quarry rm --yes side side2
-find $repository/data -type f | sort >/run/before
 exits "with room again" 0 quarry backup run db
+unproven=${out%% *}
+head -c 2M /dev/urandom >$root/db/more && sync -f $root/db
+find $repository/data -type f | sort >/run/before
+try quarry backup run db
 full=${out%% *}
 is "one snapshot of it stays" "$(images | grep '^db@')" "db@backup-$full"
 
@@ -200,18 +203,25 @@ printf '\xff' | dd of="$some" bs=1 seek=100 conv=notrunc status=none
 refused "a flipped byte is found" 1 'DAMAGED' quarry backup verify --deep "$full"
 like "and listed" "$(quarry backup ls --no-legend -o id,proven | grep "$full")" 'DAMAGED'
 like "status says so" "$(quarry status)" 'db: its last backup is DAMAGED'
+exits "prune" 0 quarry backup prune --dry-run --keep '1 last' db
+is "keeps that, and the last that may be good" "$(grep -c "$full\|$unproven" <<<"$out")" 0
 refused "it is not restored" 1 'damaged.*an older backup may not need that' quarry backup restore "$full" bad
 not_ok "and nothing of it stays" quarry exists bad
 rm "$some"
 refused "an object that is gone is found" 1 'is not there' quarry backup verify "$full"
 cp /run/some "$some"
 printf '\xff' | dd of="$some" bs=1 seek=100 conv=notrunc status=none
-exits "all of it read again" 0 quarry backup run --full db
+exits "the next reads all of it again" 0 quarry backup run db
+like "which it says" "$err" 'the last backup of db is DAMAGED: all of it is read again'
 full2=${out%% *}
 exits "heals what is damaged" 0 quarry backup verify --deep "$full"
 try quarry backup verify "$full2"
 not_ok "of the last there is nothing to say" grep -q DAMAGED <(quarry status)
 like "all is well" "$(quarry backup ls --no-legend -o id,proven | grep "$full")" 'just now'
+exits "with a sound one there" 0 quarry backup prune --dry-run --keep '1 last' db
+like "the others go" "$out" "$unproven"
+exits "all is read when that is asked for" 0 quarry backup run --full db
+is "and builds on none" "$(quarry backup ls --json | jq -r ".backups[] | select(.id == \"${out%% *}\") | .parent")" null
 cp $repository/backups/*/"$one" /run/one 2>/dev/null
 other=$(ids | grep -v "$full" | head -1)
 cp "$repository/backups/${other:0:2}/$other" /run/other
@@ -248,6 +258,15 @@ mv $repository /media/backup/away
 not_ok "a service whose repository is gone" systemctl start 'quarry-backup@disk:daily.service'
 like "status says so" "$(quarry status)" 'db: its last backup to disk failed: .*cannot open repository'
 mv /media/backup/away $repository
+exits "made by hand" 0 quarry backup run db
+not_ok "it is not missed any more" grep -q 'db: its last backup' <(quarry status)
+try quarry rename www web
+not_ok "what is renamed is not found" systemctl start 'quarry-backup@disk:daily.service'
+like "which status says" "$(quarry status)" 'www: .*there is none of that name'
+exits "no schedule for it" 0 quarry backup run www --schedule none
+refused "nor for what never had one" 3 'no volume nope' quarry backup run nope --schedule none
+try quarry rename web www
+try quarry backup run www --schedule 'daily keep 2'
 exits "back again" 0 systemctl start 'quarry-backup@disk:daily.service'
 not_ok "status has forgotten it" grep -q 'last backup' <(quarry status)
 under_way() { jq -e '.plans[0] | .volume == "db" and .beganUsec' /etc/quarry/backup/disk.json; }
@@ -266,6 +285,15 @@ end $hanging
 exits "the next is made" 0 systemctl start 'quarry-backup@disk:daily.service'
 not_ok "and status has forgotten that one, too" grep -q 'last backup' <(quarry status)
 exits "no schedule" 0 quarry backup run db www --schedule none
+exits "a passphrase through a pipe" 0 \
+    bash -c 'printf sesame | quarry backup target add typed file:///media/backup/typed --key passphrase --key-file -'
+refused "is not there by itself" 2 'asks for its passphrase on a terminal' quarry backup run db --to typed --schedule 'daily keep 2'
+refused "nor for who has no terminal" 6 'no terminal to ask.*add it again, --existing --key-file' quarry backup run db --to typed
+refused "which target" 2 'several backup targets, disk, typed' quarry backup run db
+try quarry backup target rm typed
+exits "a target where no disk is" 0 quarry backup target add here file:///var/backups
+like "is told as such" "$err" "lies in this host's root filesystem"
+try quarry backup target rm here
 is "no timer stays" "$(systemctl list-timers --all --no-legend | grep -c quarry-backup)" 0
 
 # --- keys: none goes that a target, or a backup in it, needs ---

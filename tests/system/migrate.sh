@@ -91,8 +91,10 @@ made vault --key passphrase --key-file /run/pass
 key=
 sums $root/vault >/run/sums
 try quarry umount vault
+try quarry backup target add disk file:///run/backups
+try quarry backup run vault
 exits "with a passphrase nothing is asked for, and nothing kept" 0 quarry migrate vault --remove --to ssh://root@localhost:2222/second:vault2
-is "here nothing is left" "$(quarry ls --no-legend -o name)" vault2
+is "here nothing is left, not for backups either" "$(quarry ls --type all --no-legend -o name)" vault2
 try quarry mount vault2 --key-file /run/pass
 is "there the passphrase opens it" "$(sums $root/vault2)" "$(cat /run/sums)"
 try quarry umount vault2
@@ -281,7 +283,7 @@ refused_all "a pool that is not there" 3 'no pool third' db --to ssh://localhost
 refused_all "a tenant that is not there" 3 'at localhost: .*nix' db --to ssh://localhost/nix/db2
 refused_all "a host without quarry" 1 'no quarry in the PATH' db --to ssh://localhost:2223/db2
 refused_all "a host without the key" 6 'localhost has not got host key .*quarry key add db' db --to ssh://localhost:2225/db2
-refused_all "nobody listens" 1 'ssh to localhost failed' db --to ssh://localhost:2224/db2
+refused_all "nobody listens" 1 'ssh to localhost, port 2224 failed' db --to ssh://localhost:2224/db2
 refused_all "an option for ssh" 2 'no host' db --to ssh://-oProxyCommand=touch+x/db2
 refused_all "another one" 2 'no user' db --to ssh://-x@localhost/db2
 refused_all "a command in a name" 2 'name' db --to 'ssh://localhost/db2;reboot'
