@@ -164,16 +164,9 @@ static int export(const char *name, int out, const sigset_t *signals, const sigs
 static int export_to_file(const char *name, const sigset_t *signals, const sigset_t *before, Error *err) {
         int fd, r;
 
-        fd = open(arg_to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0600);
-        if (fd < 0) {
-                if (errno == EEXIST)
-                        error_set(err, ERROR_VOLUME_EXISTS, EEXIST, "%s is there already", arg_to);
-                else
-                        error_errno(err, errno, "cannot make %s", arg_to);
-                if (err->number == EEXIST)
-                        error_hint(err, "nothing is written over: another name, or remove that file");
-                return error_code(err);
-        }
+        fd = output_make(arg_to, err);
+        if (fd < 0)
+                return fd;
         r = export(name, fd, signals, before, err);
         if (r >= 0 && fsync(fd) < 0)
                 r = error_errno(err, errno, "cannot write %s", arg_to);

@@ -330,12 +330,13 @@ static int header_write(int memory, Error *err) {
         if (!arg_to)
                 r = header_out(memory, STDOUT_FILENO);
         else {
-                fd = r = RET_NERRNO(open(arg_to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0600));
-                if (r >= 0)
-                        r = header_out(memory, fd);
+                fd = output_make(arg_to, err);
+                if (fd < 0)
+                        return fd;
+                r = header_out(memory, fd);
                 if (r >= 0)
                         r = RET_NERRNO(fsync(fd));
-                if (r < 0 && fd >= 0)
+                if (r < 0)
                         (void) unlink(arg_to);
         }
         return r < 0 ? error_errno(err, r, "cannot write %s", arg_to ?: "standard output") : 0;

@@ -2,6 +2,7 @@
 
 #include "must.h"
 
+#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 #include <quarry/text.h>
@@ -48,6 +49,18 @@ int option_output(const Option *option, const char *value, Error *err) {
         if (streq(value, "-"))
                 *(const char **) option->target = NULL;
         return 0;
+}
+
+int output_make(const char *path, Error *err) {
+        int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0600);
+
+        if (fd >= 0)
+                return fd;
+        if (errno != EEXIST)
+                return error_errno(err, errno, "cannot make %s", path);
+        error_set(err, ERROR_VOLUME_EXISTS, EEXIST, "%s is there already", path);
+        error_hint(err, "nothing is written over: another name, or remove that file");
+        return error_code(err);
 }
 
 int option_list(const Option *option, const char *value, Error *err) {

@@ -21,6 +21,8 @@ struct Option {
 int option_flag(const Option *option, const char *value, Error *err);   /* bool */
 int option_string(const Option *option, const char *value, Error *err); /* const char *, the last one counts */
 int option_output(const Option *option, const char *value, Error *err); /* the same; NULL for "-", standard output */
+/* The file of that, to be read and written: nothing is written over, ERROR_VOLUME_EXISTS. Returns a descriptor. */
+int output_make(const char *path, Error *err);
 int option_list(const Option *option, const char *value, Error *err);   /* char **, all of them */
 int option_label(const Option *option, const char *value, Error *err);  /* char **, each "key=value" */
 int option_size(const Option *option, const char *value, Error *err);   /* uint64_t, bytes, never 0 */

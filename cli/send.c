@@ -133,23 +133,20 @@ static int find_end(Sending *s, Error *err) {
 
 /* Returns 1 if nothing is left to do. */
 static int target_open(Sending *s, Error *err) {
-        int flags = arg_resume ? O_RDWR : O_RDWR | O_CREAT | O_EXCL;
-
-        if (!arg_to)
-                s->out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
-        else
-                s->out = open(arg_to, flags | O_CLOEXEC | O_NOCTTY, 0600);
-        if (s->out < 0) {
-                if (errno == EEXIST)
-                        error_set(err, ERROR_VOLUME_EXISTS, EEXIST, "%s is there already", arg_to);
-                else
-                        error_errno(err, errno, "cannot %s %s", arg_resume ? "open" : "make",
-                                    arg_to ?: "standard output");
-                if (err->number == EEXIST)
-                        error_hint(err, "if it is the same stream, cut short, --resume goes on with it; else another "
-                                        "name, or remove that file");
-                return error_code(err);
+        if (arg_to && !arg_resume) {
+                s->out = output_make(arg_to, err);
+                if (s->out == -EEXIST)
+                        error_hint(err,
+                                   "if it is the same stream, cut short, --resume goes on with it; else another name, "
+                                   "or remove that file");
+        } else {
+                s->out = arg_to ? open(arg_to, O_RDWR | O_CLOEXEC | O_NOCTTY)
+                                : fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+                if (s->out < 0)
+                        error_errno(err, errno, "cannot open %s", arg_to ?: "standard output");
         }
+        if (s->out < 0)
+                return error_code(err);
         if (arg_resume)
                 return find_end(s, err);
         if (!is_raw())

@@ -347,8 +347,13 @@ static int transfer(Transit *t, const char *snapshot, bool *ret_whole, Error *er
         r = remote_finish(&t->remote, &call, NULL, err);
         status = child_wait(child);
         *ret_whole = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_DONE;
-        if (WIFEXITED(status) && !*ret_whole && !child_caught()) /* it has said why, and the other end only noticed */
-                return error_set(err, ERROR_FAILED, EIO, "snapshot %s could not be sent", snapshot);
+        bool by_pipe = WIFSIGNALED(status) && WTERMSIG(status) == SIGPIPE; /* the other end went first, and says why */
+        if (!*ret_whole && !by_pipe && !child_caught()) { /* it has said why, and the other end only noticed */
+                error_set(err, ERROR_FAILED, EIO, "snapshot %s could not be sent", snapshot);
+                if (WIFSIGNALED(status))
+                        error_prefix(err, "quarry send was ended by signal %d", WTERMSIG(status));
+                return error_code(err);
+        }
         return r;
 }
 

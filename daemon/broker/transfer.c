@@ -1,5 +1,6 @@
 #include "broker/transfer.h"
 
+#include "broker/space.h"
 #include "broker/volume.h"
 
 #include <sys/epoll.h>
@@ -51,7 +52,7 @@ static int stop_one(VolumeEntry *entry, void *userdata) {
         if (!op || !op->transfer || op->transfer_fd < 0)
                 return 0;
         transfer_end(op);
-        error_set(&err, ERROR_NO_SPACE, ENOSPC, "pool %s is nearly full", entry->pool->info.name);
+        (void) space_check_create(entry->pool, &err);
         transfer_give_up(op, &err);
         return 0;
 }

@@ -22,7 +22,7 @@ refused "a target without its directory" 1 'cannot make /nowhere/at/all' quarry 
 exits "backup target add" 0 quarry backup target add disk file://$repository
 is "which prints its name" "$out" disk
 refused "the same name again" 7 'there is a backup target disk already' quarry backup target add disk file://$repository
-refused "a repository that is there" 1 '--existing' quarry backup target add other file://$repository
+refused "a repository that is there" 7 '--existing' quarry backup target add other file://$repository
 is "it is listed" "$(quarry backup target ls --no-legend)" "disk  file://$repository  host  0"
 is "nobody else can read what is there" "$(stat -c %a $repository /etc/quarry/backup/disk.json | xargs)" "700 600"
 
@@ -64,7 +64,7 @@ for kind in "ext4" "xfs" "ext4 --encrypt"; do
     exits "$kind: backup verify --deep" 0 quarry backup verify --deep db
     like "$kind: says what was seen" "$out" 'every block compared with its checksum and the snapshot; its filesystem is sound'
     like "$kind: and it is listed" "$(quarry backup ls db --no-legend -o id,proven | grep "$second")" "^$second +just now"
-    like "$kind: and status says so" "$(quarry status)" 'db +(just now|[0-9]+ minutes? ago) +just now'
+    like "$kind: and status says so" "$(quarry status)" 'db +(just now|[0-9]+ minutes? ago) +disk +just now'
     is "$kind: no temporary volume stays" "$(quarry ls --no-legend -o name | sort | xargs)" "back db last"
     try quarry rm --yes --snapshots db back last
 done

@@ -78,7 +78,7 @@ is "and that stays" "$(quarry ls --type snapshot --no-legend -o name)" db@one
 try quarry rm --yes db@one
 exits "as JSON" 0 quarry export db --to /run/json.tar --json
 is "the document names the file" "$(jq -r '[.version, .volume, .file] | tostring' <<<"$out")" '[1,"db","/run/json.tar"]'
-refused "to a file that is there" 1 'cannot make /run/json.tar: File exists' quarry export db --to /run/json.tar
+refused "to a file that is there" 7 '/run/json.tar is there already' quarry export db --to /run/json.tar
 exits "as JSON into nothing that could be it" 2 quarry export db --json
 like "is refused as such" "$out" 'name a file for it'
 refused "of what is not there" 3 'no volume nix' quarry export nix --to /run/nix.tar

@@ -100,7 +100,7 @@ try quarry umount vault
 
 # --- its header ---
 exits "backup" 0 quarry key backup vault --to /run/backup
-refused "to a file that is there" 1 'File exists' quarry key backup vault --to /run/backup
+refused "to a file that is there" 7 'is there already' quarry key backup vault --to /run/backup
 is "is only its owner's" "$(stat -c %a /run/backup)" 600
 ok "cryptsetup reads it, and the passphrase opens it" cryptsetup open --test-passphrase --key-file /run/one /run/backup
 try quarry key change vault --key-file /run/one --new-key-file /run/two

@@ -259,7 +259,7 @@ vanished second
 ok "or ends by itself" wait_for 90 eval '! kill -0 $child'
 wait $child
 is "and has failed" $? 1
-like "which is told" "$(cat /run/said)" 'ssh to localhost failed'
+like "which is told" "$(cat /run/said)" 'ssh to localhost, port 2225 failed'
 back
 touch /run/endless
 refused "one whose answer has no end" 1 'more than is taken for an answer' quarry migrate db --to ssh://localhost:2225/second:db3

@@ -261,7 +261,7 @@ refused "since a snapshot of another volume" 2 'other@a is no snapshot of db' qu
 not_ok "makes no file" [ -e /run/x ]
 refused "a volume, which changes" 1 'snapshots are sent' quarry send db --to /run/x
 refused "one that is not there" 3 'no snapshot|no volume' quarry send db@nix --to /run/x
-refused "to a file that is there" 1 'File exists' quarry send db@a --to /run/a
+refused "to a file that is there" 7 'is there already.*--resume' quarry send db@a --to /run/a
 refused "by somebody without rights" 3 '' setpriv --reuid=alice --clear-groups quarry send db@a --to /tmp/x
 
 # --- what does not fit into the pool ---
