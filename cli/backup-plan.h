@@ -21,7 +21,8 @@ int backup_plan_find(const char *timer, BackupRule *ret, Error *err);
 /* Removes what is older than what the rule keeps, and what only that needed. */
 int backup_plan_expire(const BackupRule *rule, Error *err);
 
-/* All rules of a target go one after the other. Returns what is held meanwhile; -EAGAIN: one is under way, unless wait. */
+/* All rules of a target go one after the other. Returns what is held meanwhile; -EAGAIN: one is under way, unless
+ * wait. */
 int backup_plan_turn(const char *target, bool wait, Error *err);
 /* That one of its backups begins, of which nobody tells if it is killed, */
 int backup_plan_begin(const char *target, const char *volume, Error *err);

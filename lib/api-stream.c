@@ -36,8 +36,8 @@ static SD_VARLINK_DEFINE_METHOD_FULL(
         SD_VARLINK_FIELD_COMMENT("The filesystem is not quarry's, nor encrypted: what lies at its root is what users "
                                  "see, with its owner and mode; and it grows to the size that is said"),
         SD_VARLINK_DEFINE_INPUT(foreign, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE),
-        SD_VARLINK_FIELD_COMMENT("Of a new volume: the name of a snapshot that is made of it before anybody can use it, "
-                                 "and its labels"),
+        SD_VARLINK_FIELD_COMMENT("Of a new volume: the name of a snapshot that is made of it before anybody can use "
+                                 "it, and its labels"),
         SD_VARLINK_DEFINE_INPUT(snapshot, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
         SD_VARLINK_DEFINE_INPUT(snapshotLabels, SD_VARLINK_STRING, SD_VARLINK_ARRAY | SD_VARLINK_NULLABLE),
         SD_VARLINK_FIELD_COMMENT("Index of the passed descriptor of a connected Unix stream socket. The thin device "

@@ -442,8 +442,8 @@ static SD_VARLINK_DEFINE_METHOD_FULL(
         SD_VARLINK_DEFINE_INPUT(volume, SD_VARLINK_STRING, 0),
         SD_VARLINK_FIELD_COMMENT("Keep nothing of what the volume is now"),
         SD_VARLINK_DEFINE_INPUT(discardCurrent, SD_VARLINK_BOOL, SD_VARLINK_NULLABLE),
-        SD_VARLINK_FIELD_COMMENT("With discardCurrent: only if what the volume is now is what one of these snapshots of "
-                                 "it is; else NotSupported, with ESTALE"),
+        SD_VARLINK_FIELD_COMMENT("With discardCurrent: only if what the volume is now is what one of these snapshots "
+                                 "of it is; else NotSupported, with ESTALE"),
         SD_VARLINK_DEFINE_INPUT(known, SD_VARLINK_STRING, SD_VARLINK_ARRAY | SD_VARLINK_NULLABLE),
         DRY_RUN_INPUT,
         PROGRESS_OUTPUT,
