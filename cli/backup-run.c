@@ -385,15 +385,20 @@ static int prove(Run *run, sd_json_variant **ret, Error *err) {
         return r;
 }
 
-/* A schedule's backup that was not made is not missed any more. */
+/* A schedule's backup that was not made is not missed any more, unless it is being made. */
 static int forget_failure(const Run *run, Error *err) {
         const BackupTarget *t = &run->session->target;
         _cleanup_free_ char *reference = volume_reference(run->volume);
+        _cleanup_close_ int turn = -EBADF;
+        Error ignored = {};
+        bool failed = false;
 
         for (size_t i = 0; i < t->n_plans; i++)
-                if (t->plans[i].failure && streq(t->plans[i].volume, reference))
-                        return backup_plan_note(t->name, reference, NULL, err);
-        return 0;
+                failed = failed ||
+                         ((t->plans[i].failure || t->plans[i].began_usec > 0) && streq(t->plans[i].volume, reference));
+        if (failed)
+                turn = backup_plan_turn(t->name, false, &ignored);
+        return turn < 0 ? 0 : backup_plan_note(t->name, reference, NULL, err);
 }
 
 static int run_one(BackupSession *session, const char *name, const char *rule, Report *report, Error *err) {
