@@ -303,8 +303,8 @@ int backup_plan_find(const char *timer, BackupRule *ret, Error *err) {
         return r;
 }
 
-/* Of those that the rule made of this volume on this host, the oldest first; but the last that was proven, and no
- * damaged one before there is a better one. */
+/* Of those that the rule made of this volume on this host, the oldest first, and the damaged ones; but the last that was
+ * proven. */
 static int expire_one(BackupSession *session, const BackupList *list, const BackupRule *rule, size_t i, size_t *ret_n,
                       Error *err) {
         size_t left = 0;
@@ -318,11 +318,12 @@ static int expire_one(BackupSession *session, const BackupList *list, const Back
                         if (!streq_ptr(b->rule, rule->expression) || !streq(reference, rule->volumes[i]) ||
                             !backup_is_of_here(b))
                                 continue;
+                        if (backup_is_in_doubt(list, b))
+                                return 0;
                         bool damaged = backup_is_damaged(list, b);
                         if (pass == 0)
                                 left += !damaged;
-                        else if (damaged ? backup_is_replaced(list, b)
-                                         : left > rule->keep[i] && b != backup_last_proven(list, b)) {
+                        else if (damaged || (left > rule->keep[i] && b != backup_last_proven(list, b))) {
                                 r = backup_remove(session->repository, b, err);
                                 left -= !damaged;
                                 *ret_n += r >= 0;

@@ -139,8 +139,8 @@ int backup_sweep(BackupSession *session, size_t *ret_n, Error *err) {
 /* --- which backups go ------------------------------------------------------------------------------------- */
 
 /* Those of the volume that the i-th is of. The last that was proven stays, whatever the rules. So do those of a time
- * that is not yet, of a host whose clock was wrong, and those known to be damaged, until there is a better one: they
- * count for none of the others, which would go instead. */
+ * that is not yet, of a host whose clock was wrong. They count for none of the others, which would go instead; nor do
+ * those known to be damaged. */
 static void judge(const BackupList *list, size_t i, const Retention *retention, bool *keep) {
         _cleanup_free_ uint64_t *times = must_have(calloc(list->n, sizeof(*times)));
         _cleanup_free_ size_t *which = must_have(calloc(list->n, sizeof(*which)));
@@ -148,13 +148,22 @@ static void judge(const BackupList *list, size_t i, const Retention *retention, 
         uint64_t now = clock_usec(CLOCK_REALTIME);
         size_t n = 0;
 
+        if (backup_is_in_doubt(list, &list->list[i])) {
+                _cleanup_free_ char *reference = backup_reference(&list->list[i]);
+
+                fprintf(stderr,
+                        "quarry: all backups of %s stay: the last is DAMAGED, or what it builds on; make another "
+                        "one: quarry backup run %s\n",
+                        reference, reference);
+                return;
+        }
         for (size_t j = 0; j < list->n; j++) {
                 const Backup *b = &list->list[j];
 
                 if (!backup_is_same_volume(&list->list[i], b) || b->at_usec > now)
                         continue;
                 if (backup_is_damaged(list, b)) {
-                        keep[j] = !backup_is_replaced(list, b);
+                        keep[j] = false;
                         continue;
                 }
                 times[n] = list->list[j].at_usec;

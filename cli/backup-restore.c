@@ -98,7 +98,7 @@ static int restore(const char *which, const char *name, Error *err) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *made = NULL;
         _cleanup_(backup_session_done) BackupSession session = {};
         _cleanup_(backup_list_done) BackupList list = {};
-        Error ignored = {};
+        Error later = {};
         const Backup *b;
         int r;
 
@@ -110,8 +110,10 @@ static int restore(const char *which, const char *name, Error *err) {
         if (r < 0)
                 return r;
         r = backup_write_volume(&session, b, name, b->spec.labels, false, &made, err);
-        if (r < 0 && err->number == EBADMSG && backup_has(session.repository, b->id, &ignored) == 0)
-                return error_set(err, ERROR_NO_SUCH_VOLUME, ENOENT, "the backup was removed meanwhile");
+        if (r < 0 && err->number == EBADMSG && backup_record_damage(&session, b, err, &later) < 0) {
+                *err = later;
+                return r;
+        }
         if (r < 0 && err->number == EBADMSG && !*err->hint)
                 error_hint(err, "an older backup may not need that: quarry backup ls %s", VOLUME_REFERENCE(&b->spec));
         return r;

@@ -193,6 +193,23 @@ static int restore_and_check(BackupSession *session, const Backup *b, const char
         return r;
 }
 
+/* What builds on it has what is damaged, too, unless that was proven. */
+static int doubt_others(BackupSession *session, const BackupProof *proof, Error *err) {
+        _cleanup_(backup_list_done) BackupList list = {};
+        char uuid[SD_ID128_UUID_STRING_MAX];
+        int r;
+
+        r = backup_list(session->repository, &list, err);
+        for (size_t i = 0; i < list.n && r >= 0; i++) {
+                const Backup *b = &list.list[i];
+                Error ignored = {};
+
+                if (!backup_list_proof(&list, b->id) && backup_is_of_here(b) && backup_is_damaged(&list, b))
+                        (void) backup_image_label_proven(sd_id128_to_uuid_string(b->snapshot, uuid), proof, &ignored);
+        }
+        return r;
+}
+
 /* In the repository, and at the snapshot, if that is still there, for who looks at the volume. */
 static int record(BackupSession *session, const Backup *b, const BackupProof *proof, Error *err) {
         char uuid[SD_ID128_UUID_STRING_MAX];
@@ -214,7 +231,16 @@ static int record(BackupSession *session, const Backup *b, const BackupProof *pr
                 fprintf(stderr, "quarry: what was seen of %s is not recorded: %s\n", b->id, failure.text);
         }
         (void) backup_image_label_proven(sd_id128_to_uuid_string(b->snapshot, uuid), proof, &ignored);
-        return 0;
+        return proof->sound ? 0 : doubt_others(session, proof, err);
+}
+
+int backup_record_damage(BackupSession *session, const Backup *b, const Error *failure, Error *err) {
+        _cleanup_(backup_proof_done) BackupProof proof = { .at_usec = clock_usec(CLOCK_REALTIME) };
+
+        buffer_format(proof.backup, sizeof(proof.backup), "%s", b->id);
+        proof.text = must_have(strdup(failure->text));
+        text_clean(proof.text);
+        return record(session, b, &proof, err);
 }
 
 int backup_prove(BackupSession *session, const Backup *b, BackupProof *ret, Error *err) {
@@ -268,11 +294,13 @@ static void verify_one(BackupSession *session, const Backup *b, char *const *nam
         _cleanup_free_ char *reference = backup_reference(b), *object = NULL;
         _cleanup_(backup_proof_done) BackupProof proof = {};
         char at[BACKUP_TIME_MAX];
-        Error err = {};
+        Error err = {}, later = {};
         int r;
 
         object = must_have(format_new("%s of %s", b->id, reference));
         r = arg_deep ? backup_prove(session, b, &proof, &err) : verify(session, b, names, n, &err);
+        if (r < 0 && !arg_deep && is_verdict(&err) && backup_record_damage(session, b, &err, &later) < 0)
+                err = later;
         progress_clear();
         row = backup_describe(b, proof.text ? &proof : NULL);
         report_add(report, row);

@@ -71,10 +71,13 @@ bool backup_is_of_here(const Backup *backup); /* of this host */
 bool backup_is_same_volume(const Backup *a, const Backup *b);
 /* The one of this volume that was proven last: it is known to be worth something. NULL: none. */
 const Backup *backup_last_proven(const BackupList *list, const Backup *of);
-/* Whether its last proof failed. Such a one takes nobody's place where only so many are kept, and goes once there is a
- * later one of the volume that is not known to be damaged. */
+/* Whether its last proof failed, or, if it has none, that of what it builds on. Such a one takes nobody's place where
+ * only so many are kept, and goes once there is a later one of the volume of which that is not so. */
 bool backup_is_damaged(const BackupList *list, const Backup *b);
 bool backup_is_replaced(const BackupList *list, const Backup *b);
+/* Whether there is one of this volume that is damaged and not replaced: then nobody knows which others are, and all of
+ * them stay. */
+bool backup_is_in_doubt(const BackupList *list, const Backup *of);
 /* ID, VOLUME, or VOLUME@TIME: the last one up to then: of this host, if it has any, else of
  * the only other. ERROR_NO_SUCH_VOLUME. */
 int backup_find(const BackupList *list, const char *what, const Backup **ret, Error *err);
@@ -121,6 +124,10 @@ int backup_write_volume(BackupSession *session, const Backup *backup, const char
 /* Restores it into a volume that lasts as long as this, has its filesystem checked, compares, and records what was
  * seen. ret: what that was. Its failure is that of the proof, or, with ret->text NULL, of trying. */
 int backup_prove(BackupSession *session, const Backup *backup, BackupProof *ret, Error *err);
+
+/* Records that it is damaged, as failure says, if it is there still, and what it is that was seen. ERROR_NO_SUCH_VOLUME:
+ * it was removed meanwhile. */
+int backup_record_damage(BackupSession *session, const Backup *backup, const Error *failure, Error *err);
 
 /* --- the end of old ones ----------------------------------------------------------------------------------- */
 

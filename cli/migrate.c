@@ -1,5 +1,6 @@
 /* quarry migrate: a volume goes to another host, while it is in use, and is put out of service here. */
 
+#include "backup.h"
 #include "child.h"
 #include "client.h"
 #include "must.h"
@@ -505,7 +506,23 @@ static int source_remove(const Transit *t, Error *err) {
         return r;
 }
 
+/* What was looked at before it was ours may be what another one has just done: so it is looked at again. Only root can
+ * lock there; to others their second one may say what it cannot make sense of. */
+static int turn_take(Transit *t, const Reference *ref, const char *name, int *ret, Error *err) {
+        _cleanup_free_ char *turn = must_have(format_new("migrate-%s", json_string(t->volume, "uuid")));
+        int r;
+
+        *ret = r = geteuid() == 0 ? backup_turn_take(turn, false, err) : -EBADF;
+        if (r == -EAGAIN)
+                return error_set(err, ERROR_VOLUME_BUSY, EBUSY, "another quarry migrate of it is under way");
+        if (r < 0 && geteuid() == 0)
+                return r;
+        *t->base.here = 0;
+        return source_find(t, ref, name, err);
+}
+
 static int migrate(Transit *t, const char *name, Error *err) {
+        _cleanup_close_ int turn = -EBADF;
         Reference ref;
         int r;
 
@@ -518,6 +535,8 @@ static int migrate(Transit *t, const char *name, Error *err) {
                 return r;
         child_catch_signals();
         r = source_find(t, &ref, name, err);
+        if (r >= 0)
+                r = turn_take(t, &ref, name, &turn, err);
         if (r < 0)
                 return r;
         t->target = target_of(t, &ref);

@@ -199,12 +199,17 @@ is "one snapshot of it stays" "$(images | grep '^db@')" "db@backup-$full"
 # one that came with it, and is no list of others
 some=$(comm -13 /run/before <(find $repository/data -type f -size +200k | sort) | head -1)
 cp "$some" /run/some
+echo child >$root/db/child && sync -f $root/db
+try quarry backup run db
+child=${out%% *}
 printf '\xff' | dd of="$some" bs=1 seek=100 conv=notrunc status=none
 refused "a flipped byte is found" 1 'DAMAGED' quarry backup verify --deep "$full"
 like "and listed" "$(quarry backup ls --no-legend -o id,proven | grep "$full")" 'DAMAGED'
 like "status says so" "$(quarry status)" 'db: its last backup is DAMAGED'
 exits "prune" 0 quarry backup prune --dry-run --keep '1 last' db
-is "keeps that, and the last that may be good" "$(grep -c "$full\|$unproven" <<<"$out")" 0
+is "keeps all, of which any may have it" "$out" ""
+like "and says so" "$err" 'all backups of db stay: the last is DAMAGED'
+refused "what builds on it" 1 'damaged' quarry backup restore "$child" bad
 refused "it is not restored" 1 'damaged.*an older backup may not need that' quarry backup restore "$full" bad
 not_ok "and nothing of it stays" quarry exists bad
 rm "$some"

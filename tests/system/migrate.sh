@@ -290,6 +290,11 @@ refused_all "a command in a name" 2 'name' db --to 'ssh://localhost/db2;reboot'
 refused_all "a command in a host" 2 'no host' db --to 'ssh://local$(reboot)/db2'
 refused_all "another protocol" 2 'ssh://' db --to http://localhost/db2
 refused_all "a volume that is not there" 3 'no volume' nix --to ssh://localhost/second:db2
+flock /run/quarry/backup/migrate-"$(volume_uuid db)" sleep 60 &
+other=$!
+sleep 1
+refused_all "two at once" 4 'another quarry migrate of it is under way' db --to ssh://localhost/second:db2
+end $other
 try quarry snapshot db@mine
 refused "to lose snapshots" 4 'has snapshots, which are not moved.*without --remove it is kept here' quarry migrate db --remove --to ssh://localhost/second:db2
 try quarry rm --yes db@mine
