@@ -303,8 +303,8 @@ int backup_plan_find(const char *timer, BackupRule *ret, Error *err) {
         return r;
 }
 
-/* Of those that the rule made of this volume on this host, the oldest first, and the damaged ones; but the last that was
- * proven. */
+/* Of those that the rule made of this volume on this host, the oldest first, and the damaged ones; but the last that
+ * was proven. */
 static int expire_one(BackupSession *session, const BackupList *list, const BackupRule *rule, size_t i, size_t *ret_n,
                       Error *err) {
         size_t left = 0;

@@ -125,8 +125,7 @@ int backup_write_volume(BackupSession *session, const Backup *backup, const char
  * seen. ret: what that was. Its failure is that of the proof, or, with ret->text NULL, of trying. */
 int backup_prove(BackupSession *session, const Backup *backup, BackupProof *ret, Error *err);
 
-/* Records that it is damaged, as failure says, if it is there still, and what it is that was seen. ERROR_NO_SUCH_VOLUME:
- * it was removed meanwhile. */
+/* Records that it is damaged, and what was seen. ERROR_NO_SUCH_VOLUME: it was removed meanwhile. */
 int backup_record_damage(BackupSession *session, const Backup *backup, const Error *failure, Error *err);
 
 /* --- the end of old ones ----------------------------------------------------------------------------------- */
