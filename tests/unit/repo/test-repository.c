@@ -100,7 +100,7 @@ static void test_there_is_none_or_one_already(void **state) {
         n = m.n;
         err = (Error) {};
         assert_int_equal(repository_make(memory_store(&m), &cheap_key, &r, &err), -EEXIST);
-        assert_int_equal(err.kind, ERROR_FAILED);
+        assert_int_equal(err.kind, ERROR_VOLUME_EXISTS);
         assert_null(r);
         assert_int_equal(m.n, n);
         assert_int_equal(opens(&m, &cheap_key, &err), 0);
