@@ -308,8 +308,8 @@ int hostkey_other(const char *wanted, const char *have, Error *err) {
                           "the volume was encrypted with another host key (%s, this host's is %s)", wanted, have);
 
         error_hint(err,
-                   "a passphrase that it has beside that; or that host key as " HOST_KEY_FILE " on a host that has no "
-                   "volumes by another");
+                   "restore that host key as " HOST_KEY_FILE ", on a host that has no volumes by another; or give the "
+                   "passphrase that it has beside it");
         return r;
 }
 
