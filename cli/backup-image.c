@@ -201,41 +201,13 @@ const Backup *backup_last_proven(const BackupList *list, const Backup *of) {
         return NULL;
 }
 
-static const Backup *parent_of(const BackupList *list, const Backup *b) {
-        for (size_t i = 0; *b->parent && i < list->n; i++)
-                if (streq(list->list[i].id, b->parent))
-                        return &list->list[i];
-        return NULL;
-}
+bool backup_all_doubted(const BackupList *list, const Backup *of) {
+        size_t last = list->n;
 
-bool backup_is_damaged(const BackupList *list, const Backup *b) {
-        for (size_t n = 0; b && n <= list->n; b = parent_of(list, b), n++) {
-                const BackupProof *proof = backup_list_proof(list, b->id);
-
-                if (proof)
-                        return !proof->sound;
-        }
-        return false;
-}
-
-bool backup_is_replaced(const BackupList *list, const Backup *b) {
-        for (size_t i = 0; i < list->n; i++) {
-                const Backup *other = &list->list[i];
-
-                if (backup_is_same_volume(other, b) && other->at_usec > b->at_usec && !backup_is_damaged(list, other))
-                        return true;
-        }
-        return false;
-}
-
-bool backup_is_in_doubt(const BackupList *list, const Backup *of) {
-        for (size_t i = 0; i < list->n; i++) {
-                const Backup *b = &list->list[i];
-
-                if (backup_is_same_volume(of, b) && backup_is_damaged(list, b) && !backup_is_replaced(list, b))
-                        return true;
-        }
-        return false;
+        for (size_t i = 0; i < list->n; i++)
+                if (backup_is_same_volume(of, &list->list[i]))
+                        last = i;
+        return last < list->n && list->doubted[last];
 }
 
 /* The first and the last up to then, of this host or of the only one that has any. */

@@ -155,11 +155,17 @@ int backup_plan_apply(const BackupTarget *t, Error *err) {
 
 /* --- plans ------------------------------------------------------------------------------------------------ */
 
-static void plan_put(BackupTarget *t, const char *volume, const Schedule *schedule, bool prove) {
+static size_t plan_index(const BackupTarget *t, const char *volume) {
         size_t i = 0;
 
         while (i < t->n_plans && !streq(t->plans[i].volume, volume))
                 i++;
+        return i;
+}
+
+static void plan_put(BackupTarget *t, const char *volume, const Schedule *schedule, bool prove) {
+        size_t i = plan_index(t, volume);
+
         if (i < t->n_plans)
                 backup_plan_done(&t->plans[i]);
         if (schedule->n == 0) { /* none */
@@ -170,13 +176,6 @@ static void plan_put(BackupTarget *t, const char *volume, const Schedule *schedu
         if (i == t->n_plans)
                 t->plans = must_have(reallocarray(t->plans, ++t->n_plans, sizeof(*t->plans)));
         t->plans[i] = (BackupPlan) { .volume = must_have(strdup(volume)), .schedule = *schedule, .prove = prove };
-}
-
-static bool has_plan(const BackupTarget *t, const char *volume) {
-        for (size_t i = 0; i < t->n_plans; i++)
-                if (streq(t->plans[i].volume, volume))
-                        return true;
-        return false;
 }
 
 static int plan_set(BackupTarget *t, char **volumes, const char *rules, bool prove, Error *err) {
@@ -195,7 +194,7 @@ static int plan_set(BackupTarget *t, char **volumes, const char *rules, bool pro
                 _cleanup_(sd_json_variant_unrefp) sd_json_variant *volume = NULL;
                 _cleanup_free_ char *reference = NULL;
 
-                if (schedule.n > 0 || !has_plan(t, *name)) { /* what is gone may have one still */
+                if (schedule.n > 0 || plan_index(t, *name) == t->n_plans) { /* what is gone may have one still */
                         r = volume_inspect(*name, &volume, err);
                         if (r < 0)
                                 break;
@@ -303,32 +302,37 @@ int backup_plan_find(const char *timer, BackupRule *ret, Error *err) {
         return r;
 }
 
+static bool is_of_rule(const Backup *b, const BackupRule *rule, size_t i) {
+        _cleanup_free_ char *reference = backup_reference(b);
+
+        return streq_ptr(b->rule, rule->expression) && streq(reference, rule->volumes[i]) && backup_is_of_here(b);
+}
+
 /* Of those that the rule made of this volume on this host, the oldest first, and the damaged ones; but the last that
  * was proven. */
 static int expire_one(BackupSession *session, const BackupList *list, const BackupRule *rule, size_t i, size_t *ret_n,
                       Error *err) {
+        const Backup *last = NULL;
         size_t left = 0;
         int r = 0;
 
-        for (size_t pass = 0; pass < 2; pass++)
-                for (size_t j = 0; j < list->n && r >= 0; j++) {
-                        const Backup *b = &list->list[j];
-                        _cleanup_free_ char *reference = backup_reference(b);
-
-                        if (!streq_ptr(b->rule, rule->expression) || !streq(reference, rule->volumes[i]) ||
-                            !backup_is_of_here(b))
-                                continue;
-                        if (backup_is_in_doubt(list, b))
-                                return 0;
-                        bool damaged = backup_is_damaged(list, b);
-                        if (pass == 0)
-                                left += !damaged;
-                        else if (damaged || (left > rule->keep[i] && b != backup_last_proven(list, b))) {
-                                r = backup_remove(session->repository, b, err);
-                                left -= !damaged;
-                                *ret_n += r >= 0;
-                        }
+        for (size_t j = 0; j < list->n; j++)
+                if (is_of_rule(&list->list[j], rule, i)) {
+                        last = &list->list[j];
+                        left += !list->doubted[j];
                 }
+        if (!last || backup_all_doubted(list, last))
+                return 0;
+        for (size_t j = 0; j < list->n && r >= 0; j++) {
+                const Backup *b = &list->list[j];
+
+                if (!is_of_rule(b, rule, i) ||
+                    (!list->doubted[j] && (left <= rule->keep[i] || b == backup_last_proven(list, b))))
+                        continue;
+                r = backup_remove(session->repository, b, err);
+                left -= !list->doubted[j];
+                *ret_n += r >= 0;
+        }
         return r;
 }
 

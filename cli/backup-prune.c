@@ -148,7 +148,7 @@ static void judge(const BackupList *list, size_t i, const Retention *retention, 
         uint64_t now = clock_usec(CLOCK_REALTIME);
         size_t n = 0;
 
-        if (backup_is_in_doubt(list, &list->list[i])) {
+        if (backup_all_doubted(list, &list->list[i])) {
                 _cleanup_free_ char *reference = backup_reference(&list->list[i]);
 
                 fprintf(stderr,
@@ -162,7 +162,7 @@ static void judge(const BackupList *list, size_t i, const Retention *retention, 
 
                 if (!backup_is_same_volume(&list->list[i], b) || b->at_usec > now)
                         continue;
-                if (backup_is_damaged(list, b)) {
+                if (list->doubted[j]) {
                         keep[j] = false;
                         continue;
                 }

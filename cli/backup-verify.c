@@ -204,7 +204,7 @@ static int doubt_others(BackupSession *session, const BackupProof *proof, Error 
                 const Backup *b = &list.list[i];
                 Error ignored = {};
 
-                if (!backup_list_proof(&list, b->id) && backup_is_of_here(b) && backup_is_damaged(&list, b))
+                if (list.doubted[i] && backup_is_of_here(b) && !backup_list_proof(&list, b->id))
                         (void) backup_image_label_proven(sd_id128_to_uuid_string(b->snapshot, uuid), proof, &ignored);
         }
         return r;

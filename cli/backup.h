@@ -71,13 +71,9 @@ bool backup_is_of_here(const Backup *backup); /* of this host */
 bool backup_is_same_volume(const Backup *a, const Backup *b);
 /* The one of this volume that was proven last: it is known to be worth something. NULL: none. */
 const Backup *backup_last_proven(const BackupList *list, const Backup *of);
-/* Whether its last proof failed, or, if it has none, that of what it builds on. Such a one takes nobody's place where
- * only so many are kept, and goes once there is a later one of the volume of which that is not so. */
-bool backup_is_damaged(const BackupList *list, const Backup *b);
-bool backup_is_replaced(const BackupList *list, const Backup *b);
-/* Whether there is one of this volume that is damaged and not replaced: then nobody knows which others are, and all of
- * them stay. */
-bool backup_is_in_doubt(const BackupList *list, const Backup *of);
+/* Whether the last of this volume is doubted. Then any other may have what is damaged, and all of them stay; else those
+ * that are doubted take nobody's place where only so many are kept, and go. */
+bool backup_all_doubted(const BackupList *list, const Backup *of);
 /* ID, VOLUME, or VOLUME@TIME: the last one up to then: of this host, if it has any, else of
  * the only other. ERROR_NO_SUCH_VOLUME. */
 int backup_find(const BackupList *list, const char *what, const Backup **ret, Error *err);

@@ -512,11 +512,14 @@ static int turn_take(Transit *t, const Reference *ref, const char *name, int *re
         _cleanup_free_ char *turn = must_have(format_new("migrate-%s", json_string(t->volume, "uuid")));
         int r;
 
-        *ret = r = geteuid() == 0 ? backup_turn_take(turn, false, err) : -EBADF;
-        if (r == -EAGAIN)
-                return error_set(err, ERROR_VOLUME_BUSY, EBUSY, "another quarry migrate of it is under way");
-        if (r < 0 && geteuid() == 0)
-                return r;
+        if (geteuid() == 0) {
+                r = backup_turn_take(turn, false, err);
+                if (r < 0)
+                        return r == -EAGAIN ? error_set(err, ERROR_VOLUME_BUSY, EBUSY,
+                                                        "another quarry migrate of it is under way")
+                                            : r;
+                *ret = r;
+        }
         *t->base.here = 0;
         return source_find(t, ref, name, err);
 }

@@ -377,6 +377,36 @@ static int by_time(const void *a, const void *b) {
                                               : strcmp(one->id, other->id);
 }
 
+static size_t index_of(const BackupList *all, const char *id) {
+        size_t i = 0;
+
+        while (i < all->n && !(*id && streq(all->list[i].id, id)))
+                i++;
+        return i;
+}
+
+/* What is damaged goes from one to the next that builds on it, up to one that was proven. */
+static int find_doubted(BackupList *all, Error *err) {
+        _cleanup_free_ const BackupProof **proofs = calloc(all->n + 1, sizeof(*proofs));
+        _cleanup_free_ size_t *parents = calloc(all->n + 1, sizeof(*parents));
+
+        all->doubted = calloc(all->n + 1, sizeof(*all->doubted));
+        if (!proofs || !parents || !all->doubted)
+                return error_oom(err);
+        for (size_t i = 0; i < all->n; i++) {
+                proofs[i] = backup_list_proof(all, all->list[i].id);
+                parents[i] = index_of(all, all->list[i].parent);
+        }
+        for (size_t i = 0; i < all->n; i++) {
+                size_t j = i, steps = 0; /* descriptions are foreign: they may build on each other */
+
+                while (j < all->n && !proofs[j] && steps++ < all->n)
+                        j = parents[j];
+                all->doubted[i] = j < all->n && proofs[j] && !proofs[j]->sound;
+        }
+        return 0;
+}
+
 int backup_list(Repository *r, BackupList *ret, Error *err) {
         _cleanup_strv_ char **names = NULL, **proofs = NULL;
         Store *store = repository_store(r);
@@ -398,11 +428,14 @@ int backup_list(Repository *r, BackupList *ret, Error *err) {
                 n = add_backup(r, *name, &all, err);
         for (char **name = proofs; name && *name && n >= 0; name++)
                 n = add_proof(r, *name, &all, err);
+        if (n >= 0) {
+                qsort(all.list, all.n, sizeof(*all.list), by_time);
+                n = find_doubted(&all, err);
+        }
         if (n < 0) {
                 backup_list_done(&all);
                 return n;
         }
-        qsort(all.list, all.n, sizeof(*all.list), by_time);
         *ret = all;
         return 0;
 }
@@ -413,6 +446,7 @@ void backup_list_done(BackupList *list) {
         for (size_t i = 0; i < list->n_proofs; i++)
                 backup_proof_done(&list->proofs[i]);
         free(list->list);
+        free(list->doubted);
         free(list->proofs);
         *list = (BackupList) {};
 }

@@ -63,6 +63,7 @@ int backup_put_proof(Repository *r, const BackupProof *proof, Error *err);
 typedef struct BackupList {
         Backup *list; /* the oldest first */
         size_t n;
+        bool *doubted; /* of each: its last proof failed, or, if it has none, that of what it builds on */
         BackupProof *proofs;
         size_t n_proofs;
         size_t n_damaged; /* that cannot be read */

@@ -38,7 +38,6 @@ static Directory *directory_of(Store *store) {
         return (Directory *) store;
 }
 
-/* number: an errno, of either sign. */
 static int open_fail(const char *path, int number, const char *what, Error *err) {
         error_errno(err, number, "cannot %s %s", what, path);
         if (number == ENOENT)
@@ -46,6 +45,7 @@ static int open_fail(const char *path, int number, const char *what, Error *err)
         return error_code(err);
 }
 
+/* number: an errno, of either sign. */
 static int fail(const Directory *d, int number, const char *name, const char *what, Error *err) {
         number = abs(number);
         if (number == ENOSPC || number == EDQUOT) {
