@@ -441,49 +441,6 @@ static void test_a_later_proof_takes_the_place_of_an_earlier(void **state) {
         assert_int_equal(memory_count(&memory, "proofs/"), 1);
 }
 
-static void put_child(unsigned number, unsigned parent) {
-        Backup b = full();
-
-        buffer_format(b.id, sizeof(b.id), "%016x", number);
-        buffer_format(b.parent, sizeof(b.parent), "%016x", parent);
-        put(b, number);
-}
-
-static void put_verdict(unsigned number, bool sound) {
-        BackupProof p = { .at_usec = 1, .sound = sound, .text = (char *) "seen" };
-        Error err = {};
-
-        buffer_format(p.backup, sizeof(p.backup), "%016x", number);
-        assert_int_equal(backup_put_proof(repository, &p, &err), 0);
-}
-
-static void doubted_are(const char *wanted) {
-        BackupList list = list_all();
-
-        assert_int_equal(list.n, strlen(wanted));
-        for (size_t i = 0; i < list.n; i++)
-                assert_int_equal(list.doubted[i], wanted[i] == '?');
-        backup_list_done(&list);
-}
-
-static void test_what_builds_on_a_damaged_one_is_doubted(void **state) {
-        put_child(1, 99); /* which is gone */
-        put_child(2, 1);
-        put_child(3, 2);
-        put_child(4, 3);
-        put_child(5, 77);
-        doubted_are(".....");
-        put_verdict(2, false);
-        doubted_are(".???.");
-        put_verdict(3, true);
-        doubted_are(".?...");
-        put_child(6, 7); /* nobody makes such, but who writes to the repository */
-        put_child(7, 6);
-        doubted_are(".?.....");
-        put_verdict(7, false);
-        doubted_are(".?...??");
-}
-
 static void test_segments(void **state) {
         static ContentId ids[SEGMENT_CHUNKS], back[SEGMENT_CHUNKS];
         Backup b = full();
@@ -602,7 +559,6 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_of_the_same_moment_the_order_is_always_the_same, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_damage_hides_no_other, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_a_later_proof_takes_the_place_of_an_earlier, setup, teardown),
-                cmocka_unit_test_setup_teardown(test_what_builds_on_a_damaged_one_is_doubted, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_segments, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_put_fails, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_remove_fails, setup, teardown),
